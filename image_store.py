@@ -1,0 +1,236 @@
+"""The use cases: what happens, in what order, in which transaction.
+
+Invariants, true at every instant, whatever crashes:
+
+I1  Every committed image row's object exists, whole.
+I2  A key is written once and never reused.
+I3  Size, type, dimensions and SHA-256 in the row describe exactly those bytes.
+I4  One row per name; the last acknowledged write wins; a reader gets one whole version, never a
+    mix, and metadata of one version never comes with bytes of another.
+I5  An object that no row names is in the journal (`pending_objects`), and goes.
+
+Every statement below, and the order, is needed for them: `tests/protocol_model.py` shows what
+each wrong variant loses.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import IO, Any, TypeVar
+
+from sqlalchemy.orm import Session
+
+import queries
+from db import reading, writing
+from errors import (
+    DatabaseUnavailable,
+    ImageLost,
+    ImageNotFound,
+    ObjectMissing,
+    StorageUnavailable,
+    TransactionAborted,
+    UploadInterrupted,
+    WriteConflict,
+)
+from inspection import Inspected, Inspector
+from names import normalise_name
+from queries import ImageRecord
+from s3_client import Bucket, ObjectBody, generate_s3_key
+
+logger = logging.getLogger("image_api")
+
+_WRITE_ATTEMPTS = 20
+_Result = TypeVar("_Result")
+
+
+class Outcome(Enum):
+    """What an upload did to its name."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An upload that was committed."""
+
+    image: ImageRecord
+    outcome: Outcome
+    old_key: str | None
+
+
+class ImageStore:
+    """All that can be done with images, on one database session and one bucket."""
+
+    def __init__(
+        self, session: Session, bucket: Bucket, inspector: Inspector, keep_overwritten: float
+    ) -> None:
+        self._session = session
+        self._bucket = bucket
+        self._inspector = inspector
+        self._keep_overwritten = keep_overwritten
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def upload(self, file: IO[bytes], name: str, extension: str) -> Stored:
+        """Inspect and store `file` as the image `name`, replacing what it was.
+
+        Raises InvalidName, the refusals of `Inspector.inspect`, StorageUnavailable,
+        DatabaseUnavailable, UploadInterrupted or WriteConflict; then nothing has changed, but
+        for a lost answer of the database (DatabaseUnavailable), where everything may have.
+        """
+        name = normalise_name(name)
+        inspected = self._inspector.inspect(file, extension)
+        key = generate_s3_key(name, inspected.extension)
+        with writing(self._session) as connection:
+            queries.journal(connection, key, queries.UPLOADING, _now())
+        # On failure touch nothing more: the object may be there, or land later. The journal owns
+        # the key, and the sweeper takes it after its grace period.
+        self._bucket.upload_image(file, key, inspected.content_type, inspected.sha256)
+        try:
+            return self._retry(lambda: self._commit_upload(name, key, inspected))
+        except (DatabaseUnavailable, WriteConflict):
+            # Never just delete the object: where the connection broke during COMMIT it may be
+            # the image by now. The journal knows.
+            self._disown(key)
+            raise
+
+    def delete(self, name: str) -> ImageRecord:
+        """Delete the image `name`; its object follows by `remove_object`.
+
+        Raises ImageNotFound, WriteConflict or DatabaseUnavailable.
+        """
+        name = normalise_name(name)
+        return self._retry(lambda: self._commit_delete(name))
+
+    def remove_object(self, key: str) -> None:
+        """Delete an object that the journal says is to go, then its entry. Best effort: never raises
+        for a failing dependency, because the sweeper finishes what is left.
+        """
+        try:
+            self._bucket.delete_image(key)
+            with writing(self._session) as connection:
+                queries.forget_object(connection, key)
+        except (StorageUnavailable, DatabaseUnavailable, TransactionAborted):
+            logger.warning("Object %s is left to the sweeper", key, exc_info=True)
+
+    def remove_overwritten(self, key: str) -> None:
+        """Remove the object of an overwritten image, unless the sweeper is to do it later."""
+        if not self._keep_overwritten:
+            self.remove_object(key)
+
+    def _commit_upload(self, name: str, key: str, inspected: Inspected) -> Stored:
+        """Let the row name the new object, in one transaction."""
+        now = _now()
+        values: dict[str, Any] = {
+            "size_bytes": inspected.size_bytes,
+            "extension": inspected.extension,
+            "content_type": inspected.content_type,
+            "sha256": inspected.sha256,
+            "width": inspected.width,
+            "height": inspected.height,
+            "s3_key": key,
+        }
+        with writing(self._session) as connection:
+            if not queries.finish_upload(connection, key):
+                raise UploadInterrupted
+            current = queries.find_image(connection, name, lock=True)
+            if current is None:
+                record = {"name": name, "created_at": now, "last_updated_at": now} | values
+                queries.insert_image(connection, record)
+                return Stored(_record(record), Outcome.CREATED, None)
+            # Clocks differ between hosts; a name's versions must not go back in time.
+            values["last_updated_at"] = max(now, current.last_updated_at + _TICK)
+            if not queries.replace_image(connection, current, values):
+                raise TransactionAborted
+            queries.journal(connection, current.s3_key, queries.TO_DELETE, now)
+            return Stored(current._replace(**values), Outcome.REPLACED, current.s3_key)
+
+    def _commit_delete(self, name: str) -> ImageRecord:
+        with writing(self._session) as connection:
+            current = queries.find_image(connection, name, lock=True)
+            if current is None:
+                raise ImageNotFound
+            if not queries.delete_image(connection, current):
+                raise TransactionAborted
+            queries.journal(connection, current.s3_key, queries.TO_DELETE, _now())
+            return current
+
+    def _disown(self, key: str) -> None:
+        """Make sure that an upload whose COMMIT failed is either done or never will be."""
+        try:
+            with writing(self._session) as connection:
+                never_committed = queries.take_upload(connection, key, claimed_at=None)
+        except (DatabaseUnavailable, TransactionAborted):
+            logger.warning("The fate of object %s is left to the sweeper", key, exc_info=True)
+            return
+        if never_committed:
+            self.remove_object(key)
+
+    def _retry(self, transaction: Callable[[], _Result]) -> _Result:
+        """Run a transaction until the database does not undo it; raises WriteConflict in the end."""
+        for attempt in range(_WRITE_ATTEMPTS):
+            try:
+                return transaction()
+            except TransactionAborted as exc:
+                cause = exc
+                time.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))  # noqa: S311
+        raise WriteConflict from cause
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def describe(self, name: str) -> ImageRecord:
+        """Return what is known of the image `name`. Raises ImageNotFound, DatabaseUnavailable."""
+        name = normalise_name(name)
+        with reading(self._session) as connection:
+            image = queries.find_image(connection, name)
+        if image is None:
+            raise ImageNotFound
+        return image
+
+    def describe_random(self) -> ImageRecord:
+        """Return an image drawn uniformly. Raises ImageNotFound when there are none."""
+        with reading(self._session) as connection:
+            image = queries.random_image(connection)
+        if image is None:
+            raise ImageNotFound("There are no images.")
+        return image
+
+    def open(self, name: str) -> tuple[ImageRecord, ObjectBody]:
+        """Return the image `name` and its bytes, both of one version.
+
+        An object that went missing was overwritten or deleted after its row was read, so the row
+        is read again. Raises ImageNotFound, ImageLost, StorageUnavailable, DatabaseUnavailable.
+        """
+        image = self.describe(name)
+        while True:
+            try:
+                return image, self._bucket.download_image(image.s3_key)
+            except ObjectMissing as exc:
+                again = self.describe(name)
+                if again.s3_key == image.s3_key:
+                    logger.critical("Image row %d has no object %s", image.id, image.s3_key)
+                    raise ImageLost from exc
+                image = again
+
+
+def ping(session: Session) -> None:
+    """Ask the database for an answer. Raises DatabaseUnavailable."""
+    with reading(session) as connection:
+        queries.ping(connection)
+
+
+_TICK = timedelta(microseconds=1)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _record(values: dict[str, Any]) -> ImageRecord:
+    """The record of a row just inserted; nobody outside the database needs its id."""
+    return ImageRecord(id=0, **values)

@@ -1,0 +1,189 @@
+"""What the bytes are: size, SHA-256, format, width and height; and whether we accept them.
+
+The content decides, never the client's word: Pillow opens the bytes as one of the accepted
+formats and no other. Then the file's own structure must reach its end (a cut file does not),
+and, unless the deployment trusts its uploaders, every pixel must decode.
+"""
+
+import hashlib
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO
+
+from PIL import Image
+
+from config import Settings
+from errors import ExtensionNotAllowed, ImageTooLarge, NotAnImage, TooManyPixels
+
+_FORMAT_OF_EXTENSION = {
+    "jpg": "JPEG",
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "gif": "GIF",
+    "webp": "WEBP",
+}
+_TAIL_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What an accepted image is."""
+
+    size_bytes: int
+    sha256: str
+    extension: str
+    content_type: str
+    width: int
+    height: int
+
+
+class Inspector:
+    """Accepts or refuses files by the rules of the settings; shared by all threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # A decoded frame is up to 4 bytes per pixel: more decoders than cores cost memory and
+        # gain nothing.
+        self._slots = threading.BoundedSemaphore(min(os.cpu_count() or 1, settings.concurrency))
+
+    def require_allowed(self, extension: str) -> None:
+        """Raise ExtensionNotAllowed unless the deployment accepts `extension`."""
+        allowed = self._settings.allowed_extensions
+        if extension not in allowed:
+            raise ExtensionNotAllowed(
+                f"The file name must end in one of these extensions: {', '.join(allowed)}."
+            )
+
+    def inspect(self, file: IO[bytes], extension: str) -> Inspected:
+        """Say what `file` is, whose name ends in `extension` (lower case, no dot).
+
+        Raises ExtensionNotAllowed, ImageTooLarge, TooManyPixels or NotAnImage.
+        """
+        self.require_allowed(extension)
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            raise NotAnImage("The file is empty.")
+        if size > self._settings.max_upload_bytes:
+            raise ImageTooLarge(f"An image may have {self._settings.max_upload_bytes} bytes.")
+        format_ = _FORMAT_OF_EXTENSION[extension]
+        with self._slots:
+            width, height = self._dimensions(file, format_, extension)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return Inspected(size, digest, extension, Image.MIME[format_], width, height)
+
+    def _dimensions(self, file: IO[bytes], format_: str, extension: str) -> tuple[int, int]:
+        refusal = NotAnImage(f"The file is not a whole, valid {extension} image.")
+        try:
+            file.seek(0)
+            with Image.open(file, formats=[format_]) as image:
+                size = image.size
+                self._require_bearable(image)
+                _STRUCTURE_CHECKS[format_](file)
+                if self._settings.inspection == "full":
+                    file.seek(0)
+                    self._decode(image)
+                return size
+        except TooManyPixels:
+            raise
+        except Image.DecompressionBombError as exc:
+            raise self._too_many_pixels() from exc
+        # Pillow's plugins raise whatever their parsing runs into: SyntaxError, struct.error,
+        # zlib.error, IndexError, ... All of it means that the bytes are no such image.
+        except Exception as exc:
+            raise refusal from exc
+
+    def _require_bearable(self, image: Image.Image) -> None:
+        if image.width * image.height > self._settings.max_pixels:
+            raise self._too_many_pixels()
+
+    def _too_many_pixels(self) -> TooManyPixels:
+        return TooManyPixels(f"An image may have {self._settings.max_pixels} pixels.")
+
+    def _decode(self, image: Image.Image) -> None:
+        """Decode every frame; raises when one cannot be decoded whole."""
+        # A JPEG decoded at an eighth of its size refuses the same cut files in a third of the
+        # time (34 ms against 92-105 ms for 12 megapixels).
+        image.draft(None, (image.width // 8 or 1, image.height // 8 or 1))
+        bearable = self._settings.max_animation_pixels
+        for index in range(getattr(image, "n_frames", 1)):
+            image.seek(index)
+            bearable -= image.width * image.height
+            if bearable < 0:
+                raise TooManyPixels(
+                    f"All frames together may have {self._settings.max_animation_pixels} pixels."
+                )
+            image.load()
+
+
+# --- structure: does the file reach its own end? --------------------------------------------------
+
+
+def _check_png(file: IO[bytes]) -> None:
+    """Check the CRC of every chunk up to IEND (PNG specification, section 5)."""
+    file.seek(8)
+    kind = b""
+    while kind != b"IEND":
+        length, kind = struct.unpack(">I4s", _read_exactly(file, 8))
+        content = _read_exactly(file, length)
+        (crc,) = struct.unpack(">I", _read_exactly(file, 4))
+        if crc != zlib.crc32(content, zlib.crc32(kind)):
+            raise ValueError("wrong CRC")
+
+
+def _check_jpeg(file: IO[bytes]) -> None:
+    """Require an End Of Image marker near the end (ITU T.81 B.1.1.3); trailers may follow it."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    if b"\xff\xd9" not in file.read():
+        raise ValueError("no End Of Image marker")
+
+
+def _check_webp(file: IO[bytes]) -> None:
+    """Require all bytes that the RIFF header announces (RFC 9649 section 2.4)."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(4)
+    (announced,) = struct.unpack("<I", file.read(4))
+    if announced + 8 > size:
+        raise ValueError("shorter than its RIFF header says")
+
+
+def _check_gif(file: IO[bytes]) -> None:
+    """Walk the blocks up to the trailer (GIF89a specification, sections 17 to 27)."""
+    file.seek(10)
+    flags = _read_exactly(file, 3)[0]
+    _skip_color_table(file, flags)
+    while (introducer := _read_exactly(file, 1)) != b";":
+        if introducer == b",":
+            _skip_color_table(file, _read_exactly(file, 9)[8])
+            _read_exactly(file, 1)
+        elif introducer == b"!":
+            _read_exactly(file, 1)
+        else:
+            raise ValueError("unknown GIF block")
+        while length := _read_exactly(file, 1)[0]:
+            _read_exactly(file, length)
+
+
+def _skip_color_table(file: IO[bytes], flags: int) -> None:
+    if flags & 0x80:
+        _read_exactly(file, 3 << ((flags & 7) + 1))
+
+
+def _read_exactly(file: IO[bytes], count: int) -> bytes:
+    block = file.read(count)
+    if len(block) < count:
+        raise ValueError("cut short")
+    return block
+
+
+_STRUCTURE_CHECKS: dict[str, Callable[[IO[bytes]], None]] = {
+    "JPEG": _check_jpeg,
+    "PNG": _check_png,
+    "GIF": _check_gif,
+    "WEBP": _check_webp,
+}

@@ -1,0 +1,118 @@
+"""The application: settings in, ASGI app out."""
+
+import logging
+import sys
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from config import Settings, load_settings
+from db import build_engine, build_sessions
+from errors import ConfigurationError, ServiceError
+from inspection import Inspector
+from routers import health, images, problems
+from routers.request_id import RequestIdFilter, RequestIdMiddleware
+from s3_client import Bucket
+
+DESCRIPTION = """
+Upload, download, describe, pick at random and delete images.
+
+Errors are `application/problem+json` (RFC 9457) with a stable `code`.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application; nothing is connected before the first request needs it.
+
+    Without `settings` they are read from the environment when the server starts.
+    """
+    # FastAPI with /docs from local files instead of a CDN.
+    app = FastAPIOffline(
+        title="Image API",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    app.include_router(images.router)
+    app.include_router(health.router)
+    app.add_exception_handler(ServiceError, problems.answer_service_error)
+    app.add_exception_handler(HTTPException, problems.answer_http_exception)
+    app.add_exception_handler(RequestValidationError, problems.answer_validation_error)
+    app.add_exception_handler(Exception, problems.answer_unexpected_error)
+    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(_OneSentenceStartupError)
+    if settings is not None:
+        _configure(app, settings)
+    return app
+
+
+def _configure(app: FastAPI, settings: Settings) -> None:
+    """Build what handlers share: lazily connecting, so that nothing fails here."""
+    engine = build_engine(settings)
+    app.state.settings = settings
+    app.state.engine = engine
+    app.state.sessions = build_sessions(engine)
+    app.state.bucket = Bucket(settings)
+    app.state.inspector = Inspector(settings)
+    app.state.checkers = ThreadPoolExecutor(4, thread_name_prefix="readiness")
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    _log_to_stderr()
+    if not hasattr(app.state, "settings"):
+        _configure(app, load_settings())
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    limiter.total_tokens = app.state.settings.concurrency
+    yield
+    app.state.checkers.shutdown(wait=False)
+    app.state.bucket.close()
+    app.state.engine.dispose()
+
+
+def _log_to_stderr() -> None:
+    """Log with request ids, unless whoever runs us has set up logging."""
+    logger = logging.getLogger("image_api")
+    if logging.getLogger().handlers or logger.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.addFilter(RequestIdFilter())
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s [%(request_id)s] %(message)s")
+    )
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+class _OneSentenceStartupError:
+    """Lets a wrong configuration stop the start with its sentence instead of a stack trace."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_sentence(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                cause = sys.exception()
+                if isinstance(cause, ConfigurationError):
+                    message["message"] = cause.detail
+            await send(message)
+
+        await self.app(scope, receive, send_sentence)
+
+
+app = create_app()

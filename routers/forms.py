@@ -1,0 +1,219 @@
+"""The upload form: `multipart/form-data` with one `file` and perhaps a `name`.
+
+FastAPI's own form parsing is not used here, because it accepts a body without its closing
+boundary, reads a field that is not UTF-8 as Latin-1, and makes a thread hop for every 64 KB of a
+large file. The parser underneath, python-multipart, is the same.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+import anyio
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
+
+from config import Settings
+from errors import ImageTooLarge, InvalidMultipart, UploadTooSlow
+from names import split_extension
+
+# Up to here a file stays in memory; beyond, it goes to disk in pieces of this size.
+_SPOOL_BYTES = 1024 * 1024
+_MAX_NAME_FIELD_BYTES = 4096
+_MAX_PARTS = 20
+# Boundaries, headers and small fields around the file.
+_MAX_OVERHEAD_BYTES = 256 * 1024
+
+
+class UploadForm:
+    """A received form: the spooled `file`, its `filename`, and the `name` field if there was one."""
+
+    def __init__(self) -> None:
+        self.file: IO[bytes] = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # type: ignore[assignment]
+        self.filename: str | None = None
+        self.name_field: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the image is to be called: the field, or the file's name without extension."""
+        return (
+            split_extension(self.filename or "")[0] if self.name_field is None else self.name_field
+        )
+
+    @property
+    def extension(self) -> str:
+        """The extension of the file's name."""
+        return split_extension(self.filename or "")[1]
+
+
+@asynccontextmanager
+async def receive_form(request: Request, settings: Settings) -> AsyncIterator[UploadForm]:
+    """Receive the form of an upload; its file is closed in the end.
+
+    Raises InvalidMultipart, ImageTooLarge or UploadTooSlow as early as they show.
+    """
+    form = UploadForm()
+    with form.file:
+        parser = _FormParser(form, _boundary(request), settings)
+        _refuse_announced_length(request, settings)
+        try:
+            with anyio.fail_after(settings.upload_timeout):
+                await _receive(request, parser, settings)
+        except TimeoutError:
+            raise UploadTooSlow from None
+        except FormParserError:
+            raise InvalidMultipart("The form is malformed.") from None
+        except ClientDisconnect:
+            raise InvalidMultipart("The connection was closed in the middle of the form.") from None
+        parser.require_complete()
+        yield form
+
+
+async def _receive(request: Request, parser: "_FormParser", settings: Settings) -> None:
+    chunks = aiter(request.stream())
+    while True:
+        with anyio.fail_after(settings.upload_idle_timeout):
+            chunk = await anext(chunks, b"")
+        if not chunk:
+            break
+        parser.write(chunk)
+        if parser.buffered > _SPOOL_BYTES:
+            await run_in_threadpool(parser.flush)
+    await run_in_threadpool(parser.flush) if parser.spooled else parser.flush()
+
+
+def _boundary(request: Request) -> bytes:
+    content_type, options = parse_options_header(request.headers.get("content-type"))
+    if content_type != b"multipart/form-data":
+        raise InvalidMultipart("The body must be multipart/form-data.")
+    boundary = options.get(b"boundary", b"")
+    if not 0 < len(boundary) <= 200:
+        raise InvalidMultipart("The multipart boundary is missing or too long.")
+    return boundary
+
+
+def _refuse_announced_length(request: Request, settings: Settings) -> None:
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal():
+        raise InvalidMultipart("Content-Length is not a number.")
+    if int(announced) > settings.max_upload_bytes + _MAX_OVERHEAD_BYTES:
+        raise _too_large(settings)
+
+
+def _too_large(settings: Settings) -> ImageTooLarge:
+    return ImageTooLarge(f"An image may have {settings.max_upload_bytes} bytes.")
+
+
+class _FormParser:
+    """Takes the form apart as its bytes arrive."""
+
+    def __init__(self, form: UploadForm, boundary: bytes, settings: Settings) -> None:
+        self.form = form
+        self.buffered = 0
+        self.spooled = False
+        self._settings = settings
+        self._received = 0
+        self._file_bytes = 0
+        self._parts = 0
+        self._complete = False
+        self._header = (b"", b"")
+        self._field = b""
+        self._disposition = b""
+        self._name: bytearray | None = None
+        self._chunks: list[bytes] = []
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin_part,
+                "on_header_field": self._header_field,
+                "on_header_value": self._header_value,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._end_headers,
+                "on_part_data": self._part_bytes,
+                "on_end": self._end,
+            },
+        )
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes of the body."""
+        self._received += len(chunk)
+        if self._received > self._settings.max_upload_bytes + _MAX_OVERHEAD_BYTES:
+            raise _too_large(self._settings)
+        self._parser.write(chunk)
+
+    def flush(self) -> None:
+        """Write the buffered bytes of the file to the spool."""
+        self.spooled = self._file_bytes > _SPOOL_BYTES
+        self.form.file.writelines(self._chunks)
+        self._chunks.clear()
+        self.buffered = 0
+
+    def require_complete(self) -> None:
+        """Raise InvalidMultipart unless the closing boundary and a file have come."""
+        if not self._complete:
+            raise InvalidMultipart("The form ends before its closing boundary.")
+        if self.form.filename is None:
+            raise InvalidMultipart("The form has no file in its field 'file'.")
+        if self._name is not None:
+            self.form.name_field = _utf8(bytes(self._name), "field 'name'")
+
+    def _begin_part(self) -> None:
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise InvalidMultipart(f"The form has more than {_MAX_PARTS} fields.")
+        self._disposition = b""
+
+    def _header_field(self, block: bytes, start: int, end: int) -> None:
+        self._header = (self._header[0] + block[start:end], self._header[1])
+
+    def _header_value(self, block: bytes, start: int, end: int) -> None:
+        self._header = (self._header[0], self._header[1] + block[start:end])
+
+    def _end_header(self) -> None:
+        field, value = self._header
+        if field.lower() == b"content-disposition":
+            self._disposition = value
+        self._header = (b"", b"")
+
+    def _end_headers(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._field = options.get(b"name", b"")
+        filename = options.get(b"filename")
+        if self._field == b"file":
+            if filename is None:
+                raise InvalidMultipart("The field 'file' must be a file with a file name.")
+            if self.form.filename is not None:
+                raise InvalidMultipart("The form has more than one file.")
+            self.form.filename = _utf8(filename, "file name")
+        elif self._field == b"name" and filename is None:
+            if self._name is not None:
+                raise InvalidMultipart("The form has more than one name.")
+            self._name = bytearray()
+        elif filename is not None:
+            raise InvalidMultipart("The form has a file outside its field 'file'.")
+
+    def _part_bytes(self, block: bytes, start: int, end: int) -> None:
+        if self._field == b"file":
+            self._file_bytes += end - start
+            if self._file_bytes > self._settings.max_upload_bytes:
+                raise _too_large(self._settings)
+            self._chunks.append(block[start:end])
+            self.buffered += end - start
+        elif self._field == b"name" and self._name is not None:
+            self._name += block[start:end]
+            if len(self._name) > _MAX_NAME_FIELD_BYTES:
+                raise InvalidMultipart("The field 'name' is too long.")
+
+    def _end(self) -> None:
+        self._complete = True
+
+
+def _utf8(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidMultipart(f"The {what} is not valid UTF-8.") from None

@@ -1,0 +1,70 @@
+"""The wire models: what the service says, in JSON."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from queries import ImageRecord
+
+_EXAMPLE = {
+    "name": "sunset",
+    "size_bytes": 48213,
+    "extension": "jpg",
+    "last_updated_at": "2026-11-23T14:05:09.123456Z",
+    "content_type": "image/jpeg",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "width": 1024,
+    "height": 768,
+    "created_at": "2026-11-23T14:05:09.123456Z",
+}
+
+
+class ImageMetadata(BaseModel):
+    """What is known of an image."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+
+    name: Annotated[str, Field(description="Name, unique, NFC-normalised.")]
+    size_bytes: Annotated[int, Field(description="Size of the file in bytes.")]
+    extension: Annotated[str, Field(description="Extension of the uploaded file, lower case.")]
+    last_updated_at: Annotated[datetime, Field(description="When these bytes were stored.")]
+    content_type: Annotated[str, Field(description="Media type of the content.")]
+    sha256: Annotated[str, Field(description="SHA-256 of the bytes, hexadecimal.")]
+    width: Annotated[int, Field(description="Width in pixels.")]
+    height: Annotated[int, Field(description="Height in pixels.")]
+    created_at: Annotated[datetime, Field(description="When the name was first uploaded.")]
+
+    @classmethod
+    def of(cls, image: ImageRecord) -> "ImageMetadata":
+        """The public part of a row. The row was validated when it was written."""
+        return cls.model_construct(**{field: getattr(image, field) for field in cls.model_fields})
+
+
+class Deleted(BaseModel):
+    """The image is gone."""
+
+    name: Annotated[str, Field(examples=["sunset"])]
+    deleted: Annotated[bool, Field(examples=[True])]
+
+
+class Health(BaseModel):
+    """What the service says of itself."""
+
+    status: Annotated[str, Field(examples=["ready"])]
+    checks: Annotated[
+        dict[str, str] | None,
+        Field(default=None, examples=[{"database": "ok", "bucket": "ok"}]),
+    ]
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: Annotated[str, Field(examples=["urn:image-api:problem:image_not_found"])]
+    title: Annotated[str, Field(examples=["Image not found"])]
+    status: Annotated[int, Field(examples=[404])]
+    detail: Annotated[str, Field(examples=["Image not found"])]
+    instance: Annotated[str, Field(description="The request's path.", examples=["/images/sunset"])]
+    code: Annotated[str, Field(description="Stable, for programs.", examples=["image_not_found"])]
+    request_id: Annotated[str, Field(description="As in the header X-Request-ID and in the log.")]

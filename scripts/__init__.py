@@ -1,0 +1,1 @@
+"""Commands to be run as `python -m scripts.NAME`, from the root of the checkout."""
