@@ -99,6 +99,41 @@ class Settings(BaseSettings):
         default=2, description="Time for database and bucket to answer /health/ready."
     )
 
+    cache_control: str = Field(
+        default="no-cache",
+        pattern=r"^[\x20-\x7e]+$",
+        description="Cache-Control of images and metadata.",
+    )
+    redirects: Literal["off", "on_request", "default"] = Field(
+        default="on_request",
+        description="Downloads as redirects to presigned S3 URLs: never, with ?redirect=true, or "
+        "unless ?redirect=false.",
+    )
+    redirect_seconds: int = Field(
+        default=300, ge=1, le=604800, description="How long a presigned URL is valid."
+    )
+    s3_public_endpoint_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="Endpoint in presigned URLs, where clients reach the store under another one.",
+    )
+    cors_allow_origins: CommaSeparated = Field(
+        default=(), description="Origins whose pages may use the API; * for all."
+    )
+
+    sweep_interval_seconds: float = Field(
+        default=0,
+        ge=0,
+        description="How often the service sweeps by itself; 0: never, `scripts.sweep` does it.",
+    )
+    upload_grace_seconds: float = Field(
+        default=900, ge=0, description="Age at which the sweeper gives up an unfinished upload."
+    )
+    put_horizon_seconds: float = Field(
+        default=3600,
+        ge=0,
+        description="Longest time after which a PUT that was given up may still land in S3.",
+    )
     keep_overwritten_seconds: float = Field(
         default=0,
         ge=0,
@@ -111,19 +146,20 @@ class Settings(BaseSettings):
     def _ship_driver(cls, value: str) -> str:
         return normalise_db_url(value).render_as_string(hide_password=False)
 
-    @field_validator("allowed_extensions", mode="before")
+    @field_validator("allowed_extensions", "cors_allow_origins", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(part.strip().lower().lstrip(".") for part in value.split(",") if part)
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("allowed_extensions")
     @classmethod
     def _known_extensions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or not set(value) <= set(KNOWN_EXTENSIONS):
+        extensions = tuple(extension.lower().lstrip(".") for extension in value)
+        if not extensions or not set(extensions) <= set(KNOWN_EXTENSIONS):
             raise ValueError(f"must be some of {', '.join(KNOWN_EXTENSIONS)}")
-        return value
+        return extensions
 
 
 def normalise_db_url(url: str) -> URL:
@@ -150,7 +186,7 @@ def load_settings() -> Settings:
     # Into the environment rather than into Settings: boto3 looks for its credentials there.
     load_dotenv(Path(".env"))
     try:
-        return Settings()  # type: ignore[call-arg]  # pydantic-settings fills the fields
+        return Settings()
     except ValidationError as exc:
         faults = [
             f"{str(error['loc'][0]).upper()} "

@@ -34,7 +34,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from config import Settings
-from errors import CommitUnknown, DatabaseUnavailable, TransactionAborted
+from errors import CommitUnknown, ConfigurationError, DatabaseUnavailable, TransactionAborted
 
 
 class ExactText(TypeDecorator[str]):
@@ -146,7 +146,10 @@ class PendingObject(Base):
 
 
 def build_engine(settings: Settings) -> Engine:
-    """Build the lazily connecting engine: bounded in connections and in every wait."""
+    """Build the lazily connecting engine: bounded in connections and in every wait.
+
+    Raises ConfigurationError when the driver that the URL names is not installed.
+    """
     url = make_url(settings.db_url)
     backend = url.get_backend_name()
     options: dict[str, Any] = {
@@ -160,7 +163,12 @@ def build_engine(settings: Settings) -> Engine:
     }
     if backend != "sqlite":
         options["isolation_level"] = "READ COMMITTED"
-    engine = create_engine(url, **options)
+    try:
+        engine = create_engine(url, **options)
+    except (ImportError, SQLAlchemyError) as exc:
+        raise ConfigurationError(
+            f"Configuration: DB_URL names {url.drivername}, whose driver is not installed: {exc}."
+        ) from exc
     if backend == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -185,7 +193,7 @@ def reading(session: Session) -> Iterator[Connection]:
         with session:
             yield session.connection(execution_options=session.info["read_options"])
     except SQLAlchemyError as exc:
-        raise _translated(exc) from exc
+        raise DatabaseUnavailable from exc
 
 
 @contextmanager
@@ -200,7 +208,7 @@ def writing(session: Session) -> Iterator[Connection]:
             yield session.connection()
             _commit(session)
     except SQLAlchemyError as exc:
-        raise _translated(exc) from exc
+        raise (TransactionAborted if _is_undone(exc) else DatabaseUnavailable) from exc
 
 
 def _commit(session: Session) -> None:
@@ -210,10 +218,6 @@ def _commit(session: Session) -> None:
         if _is_undone(exc):
             raise
         raise CommitUnknown from exc
-
-
-def _translated(exc: SQLAlchemyError) -> Exception:
-    return TransactionAborted() if _is_undone(exc) else DatabaseUnavailable()
 
 
 # Unique violation, serialisation failure, deadlock, lock wait timeout, snapshot changed.
@@ -227,10 +231,10 @@ def _is_undone(exc: SQLAlchemyError) -> bool:
     if not isinstance(exc, DBAPIError) or exc.connection_invalidated:
         return False
     error = exc.orig
-    return (
+    return bool(
         getattr(error, "pgcode", None) in _UNDONE_SQLSTATES
         or getattr(error, "sqlite_errorname", None) in _UNDONE_SQLITE_ERRORS
-        or (bool(error and error.args) and error.args[0] in _UNDONE_MYSQL_ERRORS)
+        or (error is not None and error.args[:1] and error.args[0] in _UNDONE_MYSQL_ERRORS)
     )
 
 

@@ -5,13 +5,18 @@
     ├── InvalidRequest              400 invalid_request
     │   ├── InvalidName             400 invalid_name
     │   ├── ExtensionNotAllowed     400 extension_not_allowed
-    │   └── InvalidMultipart        400 invalid_multipart
+    │   ├── InvalidMultipart        400 invalid_multipart
+    │   ├── InvalidCursor           400 invalid_cursor
+    │   └── DigestMismatch          400 digest_mismatch
     ├── ImageNotFound               404 image_not_found
     ├── UploadTooSlow               408 upload_too_slow
+    ├── RedirectNotAllowed          403 redirect_not_allowed
     ├── WriteConflict               409 write_conflict           + Retry-After
+    ├── PreconditionFailed          412 precondition_failed
     ├── ImageTooLarge               413 image_too_large
     │   └── TooManyPixels           413 too_many_pixels
     ├── NotAnImage                  415 not_an_image
+    ├── RangeNotSatisfiable         416 range_not_satisfiable    + Content-Range
     ├── ImageLost                   500 image_lost               (an alarm: must never happen)
     └── Unavailable                 503 unavailable              + Retry-After
         ├── DatabaseUnavailable     503 database_unavailable
@@ -35,6 +40,9 @@ class ServiceError(Exception):
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+        self.headers: dict[str, str] = {}
+        if self.retry_after is not None:
+            self.headers["Retry-After"] = str(self.retry_after)
 
 
 class ConfigurationError(ServiceError):
@@ -73,6 +81,28 @@ class InvalidMultipart(InvalidRequest):
     title = "Invalid multipart form"
 
 
+class InvalidCursor(InvalidRequest):
+    """The cursor is not one of ours, or belongs to another listing."""
+
+    code = "invalid_cursor"
+    title = "Invalid cursor"
+
+
+class DigestMismatch(InvalidRequest):
+    """What arrived does not have the digest that the client announced."""
+
+    code = "digest_mismatch"
+    title = "The digest does not match"
+
+
+class RedirectNotAllowed(ServiceError):
+    """The deployment does not hand out URLs of its storage."""
+
+    status = 403
+    code = "redirect_not_allowed"
+    title = "Redirects are switched off"
+
+
 class ImageNotFound(ServiceError):
     """No image has this name."""
 
@@ -98,6 +128,14 @@ class WriteConflict(ServiceError):
     retry_after = 1
 
 
+class PreconditionFailed(ServiceError):
+    """A condition of the request (If-Match, If-None-Match, ...) is not met; nothing was changed."""
+
+    status = 412
+    code = "precondition_failed"
+    title = "A precondition is not met"
+
+
 class ImageTooLarge(ServiceError):
     """The body is larger than the deployment accepts."""
 
@@ -119,6 +157,18 @@ class NotAnImage(ServiceError):
     status = 415
     code = "not_an_image"
     title = "Not an acceptable image"
+
+
+class RangeNotSatisfiable(ServiceError):
+    """The requested range begins behind the end of the image."""
+
+    status = 416
+    code = "range_not_satisfiable"
+    title = "Range not satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The image has {size} bytes.")
+        self.headers["Content-Range"] = f"bytes */{size}"
 
 
 class ImageLost(ServiceError):

@@ -31,6 +31,7 @@ from errors import (
     ImageLost,
     ImageNotFound,
     ObjectMissing,
+    PreconditionFailed,
     StorageUnavailable,
     TransactionAborted,
     UploadInterrupted,
@@ -38,13 +39,17 @@ from errors import (
 )
 from inspection import Inspected, Inspector
 from names import normalise_name
-from queries import ImageRecord
+from queries import ImageRecord, Order
 from s3_client import Bucket, ObjectBody, generate_s3_key
+from sweeper import remove_object
 
 logger = logging.getLogger("image_api")
 
 _WRITE_ATTEMPTS = 20
 _Result = TypeVar("_Result")
+
+# Raises PreconditionFailed unless the current row, None where there is none, may be written over.
+Precondition = Callable[[ImageRecord | None], None]
 
 
 class Outcome(Enum):
@@ -52,6 +57,7 @@ class Outcome(Enum):
 
     CREATED = "created"
     REPLACED = "replaced"
+    UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,45 +82,48 @@ class ImageStore:
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def upload(self, file: IO[bytes], name: str, extension: str) -> Stored:
+    def upload(
+        self, file: IO[bytes], name: str, extension: str, precondition: Precondition
+    ) -> Stored:
         """Inspect and store `file` as the image `name`, replacing what it was.
 
-        Raises InvalidName, the refusals of `Inspector.inspect`, StorageUnavailable,
-        DatabaseUnavailable, UploadInterrupted or WriteConflict; then nothing has changed, but
-        for a lost answer of the database (DatabaseUnavailable), where everything may have.
+        Bytes that the image has already are not stored again. Raises InvalidName, the refusals
+        of `Inspector.inspect`, PreconditionFailed, StorageUnavailable, DatabaseUnavailable,
+        UploadInterrupted or WriteConflict; then nothing has changed, but for a lost answer of
+        the database (DatabaseUnavailable), where everything may have.
         """
         name = normalise_name(name)
         inspected = self._inspector.inspect(file, extension)
+        with reading(self._session) as connection:
+            current = queries.find_image(connection, name)
+        precondition(current)
+        if current and _describes(current, inspected):
+            return Stored(current, Outcome.UNCHANGED, None)
         key = generate_s3_key(name, inspected.extension)
-        with writing(self._session) as connection:
-            queries.journal(connection, key, queries.UPLOADING, _now())
+        self._retry(lambda: self._journal_upload(key))
         # On failure touch nothing more: the object may be there, or land later. The journal owns
         # the key, and the sweeper takes it after its grace period.
         self._bucket.upload_image(file, key, inspected.content_type, inspected.sha256)
         try:
-            return self._retry(lambda: self._commit_upload(name, key, inspected))
-        except (DatabaseUnavailable, WriteConflict):
+            return self._retry(lambda: self._commit_upload(name, key, inspected, precondition))
+        except (DatabaseUnavailable, PreconditionFailed, WriteConflict):
             # Never just delete the object: where the connection broke during COMMIT it may be
             # the image by now. The journal knows.
             self._disown(key)
             raise
 
-    def delete(self, name: str) -> ImageRecord:
+    def delete(self, name: str, precondition: Precondition) -> ImageRecord:
         """Delete the image `name`; its object follows by `remove_object`.
 
-        Raises ImageNotFound, WriteConflict or DatabaseUnavailable.
+        Raises ImageNotFound, PreconditionFailed, WriteConflict or DatabaseUnavailable.
         """
         name = normalise_name(name)
-        return self._retry(lambda: self._commit_delete(name))
+        return self._retry(lambda: self._commit_delete(name, precondition))
 
     def remove_object(self, key: str) -> None:
-        """Delete an object that the journal says is to go, then its entry. Best effort: never raises
-        for a failing dependency, because the sweeper finishes what is left.
-        """
+        """Remove an object that no row names any more. Best effort: the sweeper finishes."""
         try:
-            self._bucket.delete_image(key)
-            with writing(self._session) as connection:
-                queries.forget_object(connection, key)
+            remove_object(self._session, self._bucket, key)
         except (StorageUnavailable, DatabaseUnavailable, TransactionAborted):
             logger.warning("Object %s is left to the sweeper", key, exc_info=True)
 
@@ -123,7 +132,13 @@ class ImageStore:
         if not self._keep_overwritten:
             self.remove_object(key)
 
-    def _commit_upload(self, name: str, key: str, inspected: Inspected) -> Stored:
+    def _journal_upload(self, key: str) -> None:
+        with writing(self._session) as connection:
+            queries.journal(connection, key, queries.UPLOADING, _now())
+
+    def _commit_upload(
+        self, name: str, key: str, inspected: Inspected, precondition: Precondition
+    ) -> Stored:
         """Let the row name the new object, in one transaction."""
         now = _now()
         values: dict[str, Any] = {
@@ -139,6 +154,7 @@ class ImageStore:
             if not queries.finish_upload(connection, key):
                 raise UploadInterrupted
             current = queries.find_image(connection, name, lock=True)
+            precondition(current)
             if current is None:
                 record = {"name": name, "created_at": now, "last_updated_at": now} | values
                 queries.insert_image(connection, record)
@@ -150,11 +166,12 @@ class ImageStore:
             queries.journal(connection, current.s3_key, queries.TO_DELETE, now)
             return Stored(current._replace(**values), Outcome.REPLACED, current.s3_key)
 
-    def _commit_delete(self, name: str) -> ImageRecord:
+    def _commit_delete(self, name: str, precondition: Precondition) -> ImageRecord:
         with writing(self._session) as connection:
             current = queries.find_image(connection, name, lock=True)
             if current is None:
                 raise ImageNotFound
+            precondition(current)
             if not queries.delete_image(connection, current):
                 raise TransactionAborted
             queries.journal(connection, current.s3_key, queries.TO_DELETE, _now())
@@ -172,7 +189,7 @@ class ImageStore:
             self.remove_object(key)
 
     def _retry(self, transaction: Callable[[], _Result]) -> _Result:
-        """Run a transaction until the database does not undo it; raises WriteConflict in the end."""
+        """Run a transaction until the database does not undo it. Raises WriteConflict."""
         for attempt in range(_WRITE_ATTEMPTS):
             try:
                 return transaction()
@@ -200,16 +217,24 @@ class ImageStore:
             raise ImageNotFound("There are no images.")
         return image
 
-    def open(self, name: str) -> tuple[ImageRecord, ObjectBody]:
-        """Return the image `name` and its bytes, both of one version.
+    def list(
+        self, order: Order, prefix: str, after: tuple[Any, int] | None, limit: int
+    ) -> list[ImageRecord]:
+        """Return a page of images. Raises DatabaseUnavailable."""
+        with reading(self._session) as connection:
+            return queries.list_images(connection, order, prefix=prefix, after=after, limit=limit)
+
+    def read(self, name: str, answer: Callable[[ImageRecord], _Result]) -> _Result:
+        """Return `answer(image)` for the image `name`, where `answer` may open its object.
 
         An object that went missing was overwritten or deleted after its row was read, so the row
-        is read again. Raises ImageNotFound, ImageLost, StorageUnavailable, DatabaseUnavailable.
+        is read again and answered anew: bytes and metadata are of one version. Raises
+        ImageNotFound, ImageLost, DatabaseUnavailable, and what `answer` raises.
         """
         image = self.describe(name)
         while True:
             try:
-                return image, self._bucket.download_image(image.s3_key)
+                return answer(image)
             except ObjectMissing as exc:
                 again = self.describe(name)
                 if again.s3_key == image.s3_key:
@@ -217,11 +242,35 @@ class ImageStore:
                     raise ImageLost from exc
                 image = again
 
+    def open_object(self, image: ImageRecord, first: int, last: int) -> ObjectBody:
+        """Open the bytes `first` to `last` inclusive of an image.
+
+        Raises ObjectMissing, StorageUnavailable, or ImageLost when the object is not as long as
+        its row says.
+        """
+        whole = (first, last) == (0, image.size_bytes - 1)
+        part = None if whole else (first, last)
+        body = self._bucket.download_image(image.s3_key, part)
+        if body.length != last - first + 1:
+            body.close()
+            logger.critical("Object %s has not the size of image row %d", image.s3_key, image.id)
+            raise ImageLost
+        return body
+
+    def presigned_url(self, image: ImageRecord, method: str, headers: dict[str, str]) -> str:
+        """Return a URL at which S3 itself answers `method` with the image and `headers`."""
+        return self._bucket.presigned_url(method, image.s3_key, headers)
+
 
 def ping(session: Session) -> None:
     """Ask the database for an answer. Raises DatabaseUnavailable."""
     with reading(session) as connection:
         queries.ping(connection)
+
+
+def _describes(image: ImageRecord, inspected: Inspected) -> bool:
+    """Whether storing what was inspected would change nothing."""
+    return (image.sha256, image.extension) == (inspected.sha256, inspected.extension)
 
 
 _TICK = timedelta(microseconds=1)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,8 +20,10 @@ from db import build_engine, build_sessions
 from errors import ConfigurationError, ServiceError
 from inspection import Inspector
 from routers import health, images, problems
+from routers.documentation import EXPOSED_HEADERS, add_problem_schema
 from routers.request_id import RequestIdFilter, RequestIdMiddleware
 from s3_client import Bucket
+from sweeper import Sweeper, sweep_until
 
 DESCRIPTION = """
 Upload, download, describe, pick at random and delete images.
@@ -45,10 +49,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.include_router(images.router)
     app.include_router(health.router)
+    generate = app.openapi
+    app.openapi = lambda: add_problem_schema(generate())  # type: ignore[method-assign]
     app.add_exception_handler(ServiceError, problems.answer_service_error)
     app.add_exception_handler(HTTPException, problems.answer_http_exception)
     app.add_exception_handler(RequestValidationError, problems.answer_validation_error)
     app.add_exception_handler(Exception, problems.answer_unexpected_error)
+    app.add_middleware(_CrossOrigin)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(_OneSentenceStartupError)
     if settings is not None:
@@ -74,7 +81,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         _configure(app, load_settings())
     limiter = anyio.to_thread.current_default_thread_limiter()
     limiter.total_tokens = app.state.settings.concurrency
+    stop = threading.Event()
+    if interval := app.state.settings.sweep_interval_seconds:
+        sweeper = Sweeper(app.state.sessions, app.state.bucket, app.state.settings)
+        threading.Thread(
+            target=sweep_until, args=(stop, sweeper, interval), name="sweeper", daemon=True
+        ).start()
     yield
+    stop.set()
     app.state.checkers.shutdown(wait=False)
     app.state.bucket.close()
     app.state.engine.dispose()
@@ -92,6 +106,37 @@ def _log_to_stderr() -> None:
     )
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+class _CrossOrigin:
+    """CORS for the origins of the settings; off without any.
+
+    The settings of the module's own `app` are read only when the server starts, which is after
+    middleware is added, so CORS is decided at the first request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._chosen: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if self._chosen is None:
+            self._chosen = self._choose(scope["app"].state.settings)
+        await self._chosen(scope, receive, send)
+
+    def _choose(self, settings: Settings) -> ASGIApp:
+        if not settings.cors_allow_origins:
+            return self.app
+        return CORSMiddleware(
+            self.app,
+            allow_origins=settings.cors_allow_origins,
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=sorted(EXPOSED_HEADERS),
+        )
 
 
 class _OneSentenceStartupError:

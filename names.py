@@ -28,11 +28,21 @@ def normalise_name(name: str) -> str:
         raise InvalidName(f"The image name is longer than {MAX_NAME_BYTES} bytes of UTF-8.")
     if "/" in normal or "\\" in normal:
         raise InvalidName("The image name contains a slash or a backslash.")
-    if any(unicodedata.category(char) == "Cc" for char in normal):
-        raise InvalidName("The image name contains control characters.")
+    _refuse_control_characters(normal)
     if normal in _RESERVED:
         raise InvalidName(f"The image name {normal!r} is reserved.")
     return normal
+
+
+def normalise_prefix(prefix: str) -> str:
+    """Return the beginning of names as they are stored. Raises InvalidName."""
+    _refuse_control_characters(prefix)
+    return unicodedata.normalize("NFC", prefix)
+
+
+def _refuse_control_characters(name: str) -> None:
+    if any(unicodedata.category(char) == "Cc" for char in name):
+        raise InvalidName("An image name contains no control characters.")
 
 
 def split_extension(filename: str) -> tuple[str, str]:

@@ -88,6 +88,53 @@ def delete_image(connection: Connection, current: ImageRecord) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
+class Order(NamedTuple):
+    """The order of a listing: by one column, ties broken by id."""
+
+    column: str
+    descending: bool
+
+
+def list_images(
+    connection: Connection,
+    order: Order,
+    *,
+    prefix: str = "",
+    after: tuple[Any, int] | None = None,
+    limit: int,
+) -> list[ImageRecord]:
+    """Return images whose names begin with `prefix`, from behind (order value, id) `after`.
+
+    Keyset pagination: every page is one range of an index, as cheap at row 1,000,000 as at 10.
+    """
+    column = _images.c[order.column]
+    statement = _select_image.limit(limit)
+    if prefix:
+        statement = statement.where(_images.c.name >= prefix)
+        if (end := _behind_prefix(prefix)) is not None:
+            statement = statement.where(_images.c.name < end)
+    if after:
+        value, id_ = after
+        # Not a row comparison, for which MySQL would not use the index.
+        beyond = column < value if order.descending else column > value
+        tie = _images.c.id < id_ if order.descending else _images.c.id > id_
+        at_or_beyond = column <= value if order.descending else column >= value
+        statement = statement.where(at_or_beyond, beyond | tie)
+    keys = (column,) if order.column == "name" else (column, _images.c.id)
+    ordered = [key.desc() if order.descending else key.asc() for key in keys]
+    return [ImageRecord(*row) for row in connection.execute(statement.order_by(*ordered))]
+
+
+def _behind_prefix(prefix: str) -> str | None:
+    """The smallest string behind all that begin with `prefix`; None when there is none."""
+    stem = prefix.rstrip(chr(0x10FFFF))
+    if not stem:
+        return None
+    successor = ord(stem[-1]) + 1
+    # Surrogates are no characters; UTF-8 orders by code point without them.
+    return stem[:-1] + chr(0xE000 if successor == 0xD800 else successor)
+
+
 def random_image(connection: Connection) -> ImageRecord | None:
     """Return an image, each with exactly the same probability; None when there are none.
 

@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from queries import ImageRecord
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "name": "sunset",
     "size_bytes": 48213,
     "extension": "jpg",
@@ -23,7 +24,7 @@ _EXAMPLE = {
 class ImageMetadata(BaseModel):
     """What is known of an image."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     name: Annotated[str, Field(description="Name, unique, NFC-normalised.")]
     size_bytes: Annotated[int, Field(description="Size of the file in bytes.")]
@@ -39,6 +40,16 @@ class ImageMetadata(BaseModel):
     def of(cls, image: ImageRecord) -> "ImageMetadata":
         """The public part of a row. The row was validated when it was written."""
         return cls.model_construct(**{field: getattr(image, field) for field in cls.model_fields})
+
+
+class ImageList(BaseModel):
+    """A page of images."""
+
+    images: list[ImageMetadata]
+    next_cursor: Annotated[
+        str | None,
+        Field(description="For the parameter `cursor` of the next page; null on the last."),
+    ]
 
 
 class Deleted(BaseModel):

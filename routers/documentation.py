@@ -1,4 +1,4 @@
-"""What OpenAPI says of the images API beyond the handlers' own types."""
+"""What OpenAPI says of the API beyond the handlers' own types: statuses, headers, bytes, forms."""
 
 from typing import Any
 
@@ -6,44 +6,140 @@ from schemas import ImageMetadata, Problem
 
 Responses = dict[int | str, dict[str, Any]]
 
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+_HEADERS = {
+    "Accept-Ranges": "`bytes`.",
+    "Cache-Control": "How long the answer may be reused without asking again.",
+    "Content-Disposition": "Under which file name to save the image (RFC 6266).",
+    "Content-Range": "Which bytes of how many (RFC 9110).",
+    "ETag": "Names this version, for If-None-Match, If-Match and If-Range.",
+    "Last-Modified": "When this version was stored.",
+    "Link": 'The next page, as rel="next" (RFC 8288).',
+    "Location": "The image's path, or where its bytes are.",
+    "Repr-Digest": "SHA-256 of the whole image (RFC 9530).",
+    "Retry-After": "Seconds to wait.",
+    "Upload-Result": "`created`, `replaced`, or `unchanged`: the image had these very bytes.",
+}
+
+# What scripts of other origins may read, where CORS is on.
+EXPOSED_HEADERS = frozenset(_HEADERS) | {"X-Request-ID"}
+
+_CONDITIONS = {
+    "If-Match": "Only if this is the current version.",
+    "If-None-Match": "Only if this is not the current version; `*`: only if there is none.",
+    "If-Modified-Since": "Only if it changed since; ignored beside If-None-Match.",
+    "If-Unmodified-Since": "Only if it did not change since; ignored beside If-Match.",
+}
+_RANGES = {
+    "Range": "One range of bytes, such as `bytes=0-499`; more than one are answered in whole.",
+    "If-Range": "Send the range only of this version, otherwise the whole.",
+}
+_DIGESTS = {
+    "Content-Digest": "SHA-256 of the body or of the file (RFC 9530); checked.",
+    "Repr-Digest": "The same as Content-Digest.",
+}
 
 
-def _problem(description: str) -> dict[str, Any]:
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in names}
+
+
+def _problem(description: str, *headers: str) -> dict[str, Any]:
     return {
         "description": description,
-        "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-        },
+        "headers": _headers(*headers),
+        "content": {"application/problem+json": {"schema": _PROBLEM_SCHEMA}},
     }
 
 
-_BAD_NAME = _problem("The name breaks a rule.")
-UNAVAILABLE: Responses = {503: _problem("Database or storage do not answer; try again later.")}
-NOT_FOUND: Responses = {400: _BAD_NAME, 404: _problem("There is no such image.")}
+def _parameters(fields: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": text,
+            "schema": {"type": "string"},
+        }
+        for name, text in fields.items()
+    ]
+
+
+_VALIDATORS = ("ETag", "Last-Modified", "Cache-Control")
+_NOT_MODIFIED = {"description": "The client has this version.", "headers": _headers(*_VALIDATORS)}
+_FAILED = _problem("A condition of the request is not met.")
+_IMAGE = {
+    media_type: _BINARY for media_type in ("image/jpeg", "image/png", "image/gif", "image/webp")
+}
+
+COMMON: Responses = {
+    422: _problem("A parameter does not fit."),
+    500: _problem("A fault of the service."),
+    503: _problem("Database or storage do not answer; try again later.", "Retry-After"),
+}
+READY: Responses = {503: _problem("Database or bucket does not answer; the detail says which.")}
+RANDOM: Responses = {
+    200: {"headers": _headers("Cache-Control")},
+    404: _problem("There are no images."),
+}
+LIST: Responses = {
+    200: {"headers": _headers("Link", "Cache-Control")},
+    400: _problem("The cursor or the prefix is not valid."),
+}
+_NAMED: Responses = {
+    400: _problem("The name breaks a rule."),
+    404: _problem("There is no such image."),
+    412: _FAILED,
+}
+DESCRIBE: Responses = _NAMED | {200: {"headers": _headers(*_VALIDATORS)}, 304: _NOT_MODIFIED}
+DELETE: Responses = _NAMED | {
+    409: _problem("Too many writers on this name at once; try again.", "Retry-After")
+}
+_BYTES = (*_VALIDATORS, "Content-Disposition", "Repr-Digest", "Accept-Ranges")
+DOWNLOAD: Responses = _NAMED | {
+    200: {"description": "The image.", "headers": _headers(*_BYTES), "content": _IMAGE},
+    206: {
+        "description": "A part of the image.",
+        "headers": _headers(*_BYTES, "Content-Range"),
+        "content": _IMAGE,
+    },
+    304: _NOT_MODIFIED,
+    307: {
+        "description": "The bytes are at a presigned URL, for a short time.",
+        "headers": _headers("Location", "Cache-Control"),
+    },
+    403: _problem("The deployment does not redirect to its storage."),
+    416: _problem("The range begins behind the end of the image.", "Content-Range"),
+}
 UPLOAD: Responses = {
-    200: {"description": "The image was overwritten.", "model": ImageMetadata},
+    200: {
+        "description": "The image was overwritten, or had these very bytes.",
+        "model": ImageMetadata,
+        "headers": _headers("ETag", "Last-Modified", "Upload-Result"),
+    },
     201: {
         "description": "The image is new.",
-        "headers": {"Location": {"description": "Its path.", "schema": {"type": "string"}}},
+        "headers": _headers("Location", "ETag", "Last-Modified", "Upload-Result"),
     },
-    400: _problem("Bad name, extension or multipart form."),
+    400: _problem("Bad name, extension, digest or multipart form."),
     408: _problem("The body came too slowly."),
-    409: _problem("Too many writers on this name at once; try again."),
+    409: _problem("Too many writers on this name at once; try again.", "Retry-After"),
+    412: _FAILED,
     413: _problem("The image is too large."),
     415: _problem("The content is no whole image of the kind that the extension says."),
 }
-DOWNLOAD: Responses = NOT_FOUND | {
-    200: {
-        "description": "The bytes of the image.",
-        "content": {
-            media_type: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in IMAGE_TYPES
-        },
-    },
-    422: _problem("A parameter does not fit."),
+
+CONDITIONAL: dict[str, Any] = {"parameters": _parameters(_CONDITIONS)}
+CONDITIONAL_RANGE: dict[str, Any] = {"parameters": _parameters(_CONDITIONS | _RANGES)}
+CONDITIONAL_WRITE: dict[str, Any] = {
+    "parameters": _parameters(
+        {name: _CONDITIONS[name] for name in ("If-Match", "If-None-Match", "If-Unmodified-Since")}
+    )
 }
 UPLOAD_FORM: dict[str, Any] = {
+    "parameters": CONDITIONAL_WRITE["parameters"] + _parameters(_DIGESTS),
     "requestBody": {
         "required": True,
         "content": {
@@ -68,6 +164,12 @@ UPLOAD_FORM: dict[str, Any] = {
                 }
             }
         },
-    }
+    },
 }
-PROBLEM_MODEL = Problem
+
+
+def add_problem_schema(openapi: dict[str, Any]) -> dict[str, Any]:
+    """Add the schema that all problem answers refer to."""
+    schemas = openapi.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    return openapi

@@ -5,6 +5,7 @@ boundary, reads a field that is not UTF-8 as Latin-1, and makes a thread hop for
 large file. The parser underneath, python-multipart, is the same.
 """
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
@@ -18,8 +19,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from config import Settings
-from errors import ImageTooLarge, InvalidMultipart, UploadTooSlow
+from errors import DigestMismatch, ImageTooLarge, InvalidMultipart, UploadTooSlow
 from names import split_extension
+from routers.digests import announced_digests
 
 # Up to here a file stays in memory; beyond, it goes to disk in pieces of this size.
 _SPOOL_BYTES = 1024 * 1024
@@ -30,10 +32,10 @@ _MAX_OVERHEAD_BYTES = 256 * 1024
 
 
 class UploadForm:
-    """A received form: the spooled `file`, its `filename`, and the `name` field if there was one."""
+    """A received form: the spooled `file`, its `filename`, and the `name` field, if any."""
 
     def __init__(self) -> None:
-        self.file: IO[bytes] = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # type: ignore[assignment]
+        self.file: IO[bytes] = SpooledTemporaryFile(max_size=_SPOOL_BYTES)
         self.filename: str | None = None
         self.name_field: str | None = None
 
@@ -54,11 +56,14 @@ class UploadForm:
 async def receive_form(request: Request, settings: Settings) -> AsyncIterator[UploadForm]:
     """Receive the form of an upload; its file is closed in the end.
 
-    Raises InvalidMultipart, ImageTooLarge or UploadTooSlow as early as they show.
+    Announced digests may be of the whole body, as RFC 9530 has it, or of the file alone, which a
+    client can compute without rendering the form. Raises InvalidMultipart, ImageTooLarge,
+    DigestMismatch or UploadTooSlow as early as they show.
     """
     form = UploadForm()
     with form.file:
-        parser = _FormParser(form, _boundary(request), settings)
+        digests = announced_digests(request.headers)
+        parser = _FormParser(form, _boundary(request), settings, hashing=bool(digests))
         _refuse_announced_length(request, settings)
         try:
             with anyio.fail_after(settings.upload_timeout):
@@ -70,6 +75,7 @@ async def receive_form(request: Request, settings: Settings) -> AsyncIterator[Up
         except ClientDisconnect:
             raise InvalidMultipart("The connection was closed in the middle of the form.") from None
         parser.require_complete()
+        parser.require_digests(digests)
         yield form
 
 
@@ -111,8 +117,13 @@ def _too_large(settings: Settings) -> ImageTooLarge:
 class _FormParser:
     """Takes the form apart as its bytes arrive."""
 
-    def __init__(self, form: UploadForm, boundary: bytes, settings: Settings) -> None:
+    def __init__(
+        self, form: UploadForm, boundary: bytes, settings: Settings, *, hashing: bool
+    ) -> None:
         self.form = form
+        self._hashing = hashing
+        self._body_hash = hashlib.sha256()
+        self._file_hash = hashlib.sha256()
         self.buffered = 0
         self.spooled = False
         self._settings = settings
@@ -143,12 +154,16 @@ class _FormParser:
         self._received += len(chunk)
         if self._received > self._settings.max_upload_bytes + _MAX_OVERHEAD_BYTES:
             raise _too_large(self._settings)
+        if self._hashing:
+            self._body_hash.update(chunk)
         self._parser.write(chunk)
 
     def flush(self) -> None:
         """Write the buffered bytes of the file to the spool."""
         self.spooled = self._file_bytes > _SPOOL_BYTES
         self.form.file.writelines(self._chunks)
+        if self._hashing:
+            self._file_hash.update(b"".join(self._chunks))
         self._chunks.clear()
         self.buffered = 0
 
@@ -160,6 +175,11 @@ class _FormParser:
             raise InvalidMultipart("The form has no file in its field 'file'.")
         if self._name is not None:
             self.form.name_field = _utf8(bytes(self._name), "field 'name'")
+
+    def require_digests(self, digests: list[bytes]) -> None:
+        """Raise DigestMismatch unless each digest is that of the body or of the file."""
+        if not set(digests) <= {self._body_hash.digest(), self._file_hash.digest()}:
+            raise DigestMismatch("What arrived does not have the announced SHA-256.")
 
     def _begin_part(self) -> None:
         self._parts += 1

@@ -10,8 +10,9 @@ from fastapi.responses import JSONResponse, Response
 
 from errors import Unavailable
 from image_store import ping
+from routers.documentation import READY
 from routers.problems import problem
-from schemas import Health, Problem
+from schemas import Health
 
 logger = logging.getLogger("image_api")
 router = APIRouter(prefix="/health", tags=["health"])
@@ -29,7 +30,7 @@ def live() -> Response:
     "/ready",
     operation_id="ready",
     response_model=Health,
-    responses={503: {"model": Problem, "description": "Database or bucket does not answer."}},
+    responses=READY,
 )
 def ready(request: Request) -> Response:
     """Ready: database and bucket answer within `READY_TIMEOUT` seconds."""

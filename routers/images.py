@@ -1,27 +1,34 @@
 """The images API: HTTP to use case and back."""
 
-from typing import Annotated, Any, Literal
+import hashlib
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from image_store import Outcome
-from names import content_disposition
+from names import normalise_prefix
 from queries import ImageRecord
+from routers import documentation as docs
+from routers.conditions import Validators, image_validators, is_not_modified, write_precondition
+from routers.delivery import Delivery
 from routers.dependencies import FormDep, ImageName, StoreDep
-from routers.documentation import DOWNLOAD, NOT_FOUND, UNAVAILABLE, UPLOAD, UPLOAD_FORM
-from routers.streaming import ObjectResponse
-from schemas import Deleted, ImageMetadata
+from routers.listing import OrderName, decode_cursor, encode_cursor, next_link, order_of
+from schemas import Deleted, ImageList, ImageMetadata
 
-router = APIRouter(prefix="/images", tags=["images"], responses=UNAVAILABLE)
+router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
 
 Disposition = Annotated[
     Literal["attachment", "inline"], Query(description="Save the image, or show it.")
 ]
-
-# Bodies up to this size are read whole and answered at once, without a streaming task.
-_WHOLE_BYTES = 1024 * 1024
+Redirect = Annotated[
+    bool | None, Query(description="Answer with a redirect to S3, or do not; default: a setting.")
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Most images on a page.")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Prefix = Annotated[str, Query(max_length=255, description="Beginning of the names.")]
+OrderBy = Annotated[OrderName, Query(description="A minus sign says descending.")]
 
 
 @router.post(
@@ -29,19 +36,45 @@ _WHOLE_BYTES = 1024 * 1024
     operation_id="upload_image",
     status_code=201,
     response_model=ImageMetadata,
-    responses=UPLOAD,
-    openapi_extra=UPLOAD_FORM,
+    responses=docs.UPLOAD,
+    openapi_extra=docs.UPLOAD_FORM,
 )
 def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTasks) -> Response:
     """Store an image under its name, replacing the one that was there."""
-    stored = store.upload(form.file, form.name, form.extension)
+    precondition = write_precondition(request.headers)
+    stored = store.upload(form.file, form.name, form.extension, precondition)
     if stored.old_key:
         after.add_task(store.remove_overwritten, stored.old_key)
-    response = _metadata(stored.image)
-    if stored.outcome is Outcome.CREATED:
-        response.status_code = 201
-        response.headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
-    return response
+    headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
+    if stored.outcome is not Outcome.CREATED:
+        return _json(stored.image, headers)
+    headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
+    return _json(stored.image, headers, status=201)
+
+
+@router.head("", include_in_schema=False)
+@router.get("", operation_id="list_images", response_model=ImageList, responses=docs.LIST)
+def list_images(
+    request: Request,
+    store: StoreDep,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    prefix: Prefix = "",
+    order: OrderBy = "name",
+) -> Response:
+    """List images page by page."""
+    prefix = normalise_prefix(prefix)
+    after = decode_cursor(order, prefix, cursor) if cursor else None
+    images = store.list(order_of(order), prefix, after, limit + 1)
+    page = images[:limit]
+    following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
+    headers = {"Cache-Control": request.app.state.settings.cache_control}
+    if following:
+        headers["Link"] = next_link(request, following)
+    document = ImageList.model_construct(
+        images=[ImageMetadata.of(image) for image in page], next_cursor=following
+    )
+    return Response(document.model_dump_json(), 200, headers, "application/json")
 
 
 @router.head("/random/metadata", include_in_schema=False)
@@ -49,11 +82,11 @@ def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTa
     "/random/metadata",
     operation_id="describe_random_image",
     response_model=ImageMetadata,
-    responses=NOT_FOUND,
+    responses=docs.RANDOM,
 )
 def describe_random(store: StoreDep) -> Response:
     """Describe an image picked at random, every image with the same probability."""
-    return _metadata(store.describe_random())
+    return _json(store.describe_random(), {"Cache-Control": "no-store"})
 
 
 @router.head("/{name}/metadata", include_in_schema=False)
@@ -61,52 +94,57 @@ def describe_random(store: StoreDep) -> Response:
     "/{name}/metadata",
     operation_id="describe_image",
     response_model=ImageMetadata,
-    responses=NOT_FOUND,
+    responses=docs.DESCRIBE,
+    openapi_extra=docs.CONDITIONAL,
 )
-def describe(name: ImageName, store: StoreDep) -> Response:
+def describe(request: Request, name: ImageName, store: StoreDep) -> Response:
     """Describe an image."""
-    return _metadata(store.describe(name))
-
-
-@router.get("/{name}", operation_id="download_image", response_class=Response, responses=DOWNLOAD)
-def download(
-    request: Request, name: ImageName, store: StoreDep, disposition: Disposition = "attachment"
-) -> Response:
-    """Download the bytes of an image."""
-    image, body = store.open(name)
-    headers = _headers(image, disposition)
-    if image.size_bytes <= _WHOLE_BYTES:
-        return Response(body.read_all(image.size_bytes), headers=headers)
-    idle_timeout = request.app.state.settings.download_idle_timeout
-    return ObjectResponse(body, image.size_bytes, headers, idle_timeout)
+    image = store.describe(name)
+    document = _document(image)
+    tag = hashlib.sha256(document).hexdigest()
+    validators = Validators(f'"{tag}"', image.last_updated_at)
+    headers = validators.headers() | {"Cache-Control": request.app.state.settings.cache_control}
+    if is_not_modified(request.headers, validators):
+        return Response(status_code=304, headers=headers)
+    return Response(document, 200, headers, "application/json")
 
 
 @router.head("/{name}", include_in_schema=False)
-def download_head(
-    name: ImageName, store: StoreDep, disposition: Disposition = "attachment"
+@router.get(
+    "/{name}",
+    operation_id="download_image",
+    response_class=Response,
+    responses=docs.DOWNLOAD,
+    openapi_extra=docs.CONDITIONAL_RANGE,
+)
+def download(
+    request: Request,
+    name: ImageName,
+    store: StoreDep,
+    disposition: Disposition = "attachment",
+    redirect: Redirect = None,
 ) -> Response:
-    """What a download would say, from the database alone."""
-    image = store.describe(name)
-    length = {"Content-Length": str(image.size_bytes)}
-    return Response(headers=_headers(image, disposition) | length)
+    """Download the bytes of an image."""
+    return store.read(name, Delivery(request, store, disposition, redirect).answer)
 
 
-@router.delete("/{name}", operation_id="delete_image", response_model=Deleted, responses=NOT_FOUND)
-def delete(name: ImageName, store: StoreDep, after: BackgroundTasks) -> Response:
+@router.delete(
+    "/{name}",
+    operation_id="delete_image",
+    response_model=Deleted,
+    responses=docs.DELETE,
+    openapi_extra=docs.CONDITIONAL_WRITE,
+)
+def delete(request: Request, name: ImageName, store: StoreDep, after: BackgroundTasks) -> Response:
     """Delete an image."""
-    image = store.delete(name)
+    image = store.delete(name, write_precondition(request.headers))
     after.add_task(store.remove_object, image.s3_key)
     return JSONResponse({"name": image.name, "deleted": True})
 
 
-def _metadata(image: ImageRecord) -> Response:
-    document = ImageMetadata.of(image).model_dump_json()
-    return Response(document, media_type="application/json")
+def _document(image: ImageRecord) -> bytes:
+    return ImageMetadata.of(image).model_dump_json().encode()
 
 
-def _headers(image: ImageRecord, disposition: str) -> dict[str, str]:
-    return {
-        "Content-Type": image.content_type,
-        "Content-Disposition": content_disposition(disposition, image.name, image.extension),
-        "X-Content-Type-Options": "nosniff",
-    }
+def _json(image: ImageRecord, headers: dict[str, str], status: int = 200) -> Response:
+    return Response(_document(image), status, headers, "application/json")

@@ -26,8 +26,7 @@ async def answer_service_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ServiceError)
     if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, request.url.path, exc.code, exc_info=exc)
-    headers = {} if exc.retry_after is None else {"Retry-After": str(exc.retry_after)}
-    return problem(request, exc.status, exc.code, exc.title, exc.detail, headers)
+    return problem(request, exc.status, exc.code, exc.title, exc.detail, exc.headers)
 
 
 async def answer_http_exception(request: Request, exc: Exception) -> Response:
@@ -75,6 +74,7 @@ def problem(
         "request_id": request_id.get(),
         **members,
     }
+    headers = {"Cache-Control": "no-store"} | (headers or {})
     return Response(json.dumps(document), status, headers, MEDIA_TYPE)
 
 

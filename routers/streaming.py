@@ -25,9 +25,14 @@ class ObjectResponse(Response):
     """
 
     def __init__(
-        self, body: ObjectBody, length: int, headers: dict[str, str], idle_timeout: float
+        self,
+        body: ObjectBody,
+        length: int,
+        status: int,
+        headers: dict[str, str],
+        idle_timeout: float,
     ) -> None:
-        super().__init__(headers=headers | {"Content-Length": str(length)})
+        super().__init__(None, status, headers | {"Content-Length": str(length)})
         self._object = body
         self._left = length
         self._idle_timeout = idle_timeout
