@@ -25,6 +25,7 @@ from typing import IO, Any, TypeVar
 from sqlalchemy.orm import Session
 
 import queries
+from config import Settings
 from db import reading, writing
 from errors import (
     DatabaseUnavailable,
@@ -73,12 +74,13 @@ class ImageStore:
     """All that can be done with images, on one database session and one bucket."""
 
     def __init__(
-        self, session: Session, bucket: Bucket, inspector: Inspector, keep_overwritten: float
+        self, session: Session, bucket: Bucket, inspector: Inspector, settings: Settings
     ) -> None:
         self._session = session
         self._bucket = bucket
         self._inspector = inspector
-        self._keep_overwritten = keep_overwritten
+        self._keep_overwritten = settings.keep_overwritten_seconds
+        self._put_timeout = settings.s3_put_timeout
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -100,10 +102,14 @@ class ImageStore:
         if current and _describes(current, inspected):
             return Stored(current, Outcome.UNCHANGED, None)
         key = generate_s3_key(name, inspected.extension)
+        # The sweeper's horizon must cover the PUT, so its time runs from before the journal entry.
+        deadline = time.monotonic() + self._put_timeout
         self._retry(lambda: self._journal_upload(key))
         # On failure touch nothing more: the object may be there, or land later. The journal owns
         # the key, and the sweeper takes it after its grace period.
-        self._bucket.upload_image(file, key, inspected.content_type, inspected.sha256)
+        self._bucket.upload_image(
+            file, key, inspected.content_type, sha256=inspected.sha256, deadline=deadline
+        )
         try:
             return self._retry(lambda: self._commit_upload(name, key, inspected, precondition))
         except (DatabaseUnavailable, PreconditionFailed, WriteConflict):

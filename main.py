@@ -9,15 +9,13 @@ from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings, load_settings
 from db import build_engine, build_sessions
-from errors import ConfigurationError, ServiceError
+from errors import ConfigurationError
 from inspection import Inspector
 from routers import health, images, problems
 from routers.documentation import EXPOSED_HEADERS, add_problem_schema
@@ -51,10 +49,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.router)
     generate = app.openapi
     app.openapi = lambda: add_problem_schema(generate())  # type: ignore[method-assign]
-    app.add_exception_handler(ServiceError, problems.answer_service_error)
-    app.add_exception_handler(HTTPException, problems.answer_http_exception)
-    app.add_exception_handler(RequestValidationError, problems.answer_validation_error)
-    app.add_exception_handler(Exception, problems.answer_unexpected_error)
+    for error, handler in problems.HANDLERS.items():
+        app.add_exception_handler(error, handler)
     app.add_middleware(_CrossOrigin)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(_OneSentenceStartupError)

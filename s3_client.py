@@ -66,18 +66,27 @@ class Bucket:
         self._pool = _http_pool(self._base_url, settings)
 
     def upload_image(
-        self, file_obj: IO[bytes], key: str, content_type: str, sha256: str | None = None
+        self,
+        file_obj: IO[bytes],
+        key: str,
+        content_type: str,
+        *,
+        sha256: str | None = None,
+        deadline: float | None = None,
     ) -> None:
         """Put the whole of `file_obj` under `key`, in one attempt.
 
-        `sha256` (hex) lets S3 verify what arrived. Raises StorageUnavailable; the object may
-        exist all the same, now or later.
+        `sha256` (hex) lets S3 verify what arrived. From `deadline` on (of `time.monotonic`)
+        nothing more is sent. Raises StorageUnavailable; the object may exist all the same, now
+        or later.
         """
+        if deadline is None:
+            deadline = time.monotonic() + self._settings.s3_put_timeout
         checksum = {}
         if sha256 and self._settings.s3_checksum:
             checksum["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
         file_obj.seek(0)
-        body = _DeadlineReader(file_obj, self._settings.s3_put_timeout)
+        body = _DeadlineReader(file_obj, deadline)
         try:
             self._put_client.put_object(
                 Bucket=self._name, Key=key, Body=body, ContentType=content_type, **checksum
@@ -199,11 +208,11 @@ class ObjectBody:
 
 
 class _DeadlineReader:
-    """A file that stops being readable after `seconds`: bounds how long a PUT may take to send."""
+    """A file that cannot be read any more from `deadline` on."""
 
-    def __init__(self, file_obj: IO[bytes], seconds: float) -> None:
+    def __init__(self, file_obj: IO[bytes], deadline: float) -> None:
         self._file = file_obj
-        self._deadline = time.monotonic() + seconds
+        self._deadline = deadline
         self.seek = file_obj.seek
         self.tell = file_obj.tell
 
@@ -261,7 +270,7 @@ def _http_pool(base_url: str, settings: Settings) -> urllib3.PoolManager:
         "timeout": urllib3.Timeout(
             connect=settings.s3_connect_timeout, read=settings.s3_read_timeout
         ),
-        "ca_certs": os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True),
+        "ca_certs": os.environ.get("AWS_CA_BUNDLE") or get_cert_path(verify=True),
     }
     url = urlsplit(base_url)
     proxy = urllib.request.getproxies().get(url.scheme)

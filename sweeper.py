@@ -26,8 +26,11 @@ _PAGE = 500
 
 @dataclass(slots=True)
 class SweepReport:
-    """What one sweep did: entries removed with their object, uploads given up, entries that are
-    not due yet, and entries whose object could not be deleted now."""
+    """What one sweep did.
+
+    `removed`: entries gone with their object; `taken`: uploads given up; `waiting`: entries not
+    due yet; `failed`: entries whose object could not be deleted now.
+    """
 
     removed: int = 0
     taken: int = 0
@@ -41,8 +44,9 @@ class SweepReport:
 
 
 def remove_object(session: Session, bucket: Bucket, key: str) -> None:
-    """Delete an object that the journal says is to go, then its entry; in this order, because an
-    object without an entry would be lost from sight.
+    """Delete an object that the journal says is to go, then its entry.
+
+    In this order, because an object without an entry would be lost from sight.
 
     Raises StorageUnavailable, DatabaseUnavailable or TransactionAborted; the entry remains then.
     """

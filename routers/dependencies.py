@@ -28,9 +28,7 @@ async def get_store(
 ) -> ImageStore:
     """The use cases, on this request's session."""
     state = request.app.state
-    return ImageStore(
-        session, state.bucket, state.inspector, state.settings.keep_overwritten_seconds
-    )
+    return ImageStore(session, state.bucket, state.inspector, state.settings)
 
 
 async def get_image_name(

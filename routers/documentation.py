@@ -70,9 +70,7 @@ def _parameters(fields: dict[str, str]) -> list[dict[str, Any]]:
 _VALIDATORS = ("ETag", "Last-Modified", "Cache-Control")
 _NOT_MODIFIED = {"description": "The client has this version.", "headers": _headers(*_VALIDATORS)}
 _FAILED = _problem("A condition of the request is not met.")
-_IMAGE = {
-    media_type: _BINARY for media_type in ("image/jpeg", "image/png", "image/gif", "image/webp")
-}
+_IMAGE = dict.fromkeys(("image/jpeg", "image/png", "image/gif", "image/webp"), _BINARY)
 
 COMMON: Responses = {
     422: _problem("A parameter does not fit."),

@@ -35,7 +35,7 @@ class UploadForm:
     """A received form: the spooled `file`, its `filename`, and the `name` field, if any."""
 
     def __init__(self) -> None:
-        self.file: IO[bytes] = SpooledTemporaryFile(max_size=_SPOOL_BYTES)
+        self.file: IO[bytes] = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
         self.filename: str | None = None
         self.name_field: str | None = None
 

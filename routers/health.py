@@ -1,4 +1,4 @@
-"""Is the process alive, and can it serve?"""
+"""Whether the process is alive, and whether it can serve."""
 
 import logging
 import time

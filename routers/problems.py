@@ -21,17 +21,15 @@ MEDIA_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-async def answer_service_error(request: Request, exc: Exception) -> Response:
+async def answer_service_error(request: Request, exc: ServiceError) -> Response:
     """Answer one of our own errors; log the cause of those that are not the client's fault."""
-    assert isinstance(exc, ServiceError)
     if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, request.url.path, exc.code, exc_info=exc)
     return problem(request, exc.status, exc.code, exc.title, exc.detail, exc.headers)
 
 
-async def answer_http_exception(request: Request, exc: Exception) -> Response:
+async def answer_http_exception(request: Request, exc: HTTPException) -> Response:
     """Answer the framework's own errors, such as an unknown path or method."""
-    assert isinstance(exc, HTTPException)
     status = HTTPStatus(exc.status_code)
     headers = dict(exc.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -40,9 +38,8 @@ async def answer_http_exception(request: Request, exc: Exception) -> Response:
     return problem(request, status, code, status.phrase, str(exc.detail), headers)
 
 
-async def answer_validation_error(request: Request, exc: Exception) -> Response:
+async def answer_validation_error(request: Request, exc: RequestValidationError) -> Response:
     """Answer parameters that do not fit, naming each."""
-    assert isinstance(exc, RequestValidationError)
     faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors()]
     return problem(request, 422, "invalid_parameter", "Invalid parameter", "; ".join(faults))
 
@@ -89,3 +86,12 @@ def _allowed_methods(request: Request) -> list[str]:
             for route in request.app.routes
         )
     ]
+
+
+# Starlette types handlers for any Exception, and calls each for its own.
+HANDLERS: dict[type[Exception], Any] = {
+    ServiceError: answer_service_error,
+    HTTPException: answer_http_exception,
+    RequestValidationError: answer_validation_error,
+    Exception: answer_unexpected_error,
+}

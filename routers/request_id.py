@@ -21,6 +21,7 @@ class RequestIdMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request under its id."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -40,5 +41,6 @@ class RequestIdFilter(logging.Filter):
     """Puts the id of the current request into log records as `request_id`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Add the id; keep the record."""
         record.request_id = request_id.get()
         return True
