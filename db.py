@@ -295,5 +295,7 @@ def _wait_with_timeout(connection: Any) -> None:
         poller.register(
             fd, sockets.POLLIN if state == psycopg2_extensions.POLL_READ else sockets.POLLOUT
         )
-        if not poller.poll(connection.longest_wait * 1000):
+        # The callback is the process's: connections that are not ours wait as long as they like.
+        longest_wait = getattr(connection, "longest_wait", None)
+        if not poller.poll(longest_wait and longest_wait * 1000):
             raise psycopg2.OperationalError("timeout: the server did not answer")

@@ -1,0 +1,235 @@
+"""Fixtures on real parts: SeaweedFS, SQLite, PostgreSQL, MariaDB and the service itself.
+
+After every test that uses `settings`, bucket and tables are compared: the invariants of the write
+protocol hold, or the test has failed. A test that plants damage on purpose says so by
+`@pytest.mark.planted_damage`.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import exc, text
+
+from config import Settings
+from invariants import violations
+from scripts.embedded import ObjectStore
+from scripts.embedded import object_store as run_object_store
+from servers import (
+    ServiceProcess,
+    connection,
+    disconnect_others,
+    engine_for,
+    fresh_database,
+    mariadb,
+    postgres,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+ENGINES = ["sqlite", "postgresql", "mariadb"]
+_LOCK_TIMEOUT = {
+    "sqlite": "PRAGMA busy_timeout = 2000",
+    "postgresql": "SET lock_timeout = '2s'",
+    "mysql": "SET lock_wait_timeout = 2, innodb_lock_wait_timeout = 2",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks of this file."""
+    config.addinivalue_line(
+        "markers", "planted_damage: bucket and tables disagree on purpose after this test"
+    )
+
+
+# Servers, once per session.
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """Run one SeaweedFS; its credentials are in the environment, where boto3 looks."""
+    with (
+        run_object_store(tmp_path_factory.mktemp("objects")) as store,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("AWS_ACCESS_KEY_ID", store.access_key)
+        environment.setenv("AWS_SECRET_ACCESS_KEY", store.secret_key)
+        yield store
+
+
+@pytest.fixture(scope="session")
+def s3(object_store: ObjectStore) -> Iterator["S3Client"]:
+    """Return a client for the test's own look at the buckets."""
+    client = object_store.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Return the URL of the PostgreSQL server."""
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> str:
+    """Return the URL of the MariaDB server; without one skip, or fail where it is required."""
+    if url := mariadb():
+        return url
+    reason = "TEST_MARIADB_URL names no MariaDB server, so nothing was tested on one"
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+# Databases: one per engine and session, emptied before each test.
+
+
+@contextmanager
+def _database_with_tables(server_url: str) -> Iterator[str]:
+    from scripts.create_tables import create_tables  # noqa: PLC0415 - only tests of images need it
+
+    with fresh_database(server_url) as url:
+        create_tables(Settings(db_url=url, aws_region="none", aws_s3_bucket="none"))
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_database() -> Iterator[str]:
+    """Return the URL of the session's SQLite database, with tables."""
+    with _database_with_tables("sqlite://") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_database(postgres_url: str) -> Iterator[str]:
+    """Return the URL of the session's PostgreSQL database, with tables."""
+    with _database_with_tables(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb_database(mariadb_url: str) -> Iterator[str]:
+    """Return the URL of the session's MariaDB database, with tables."""
+    with _database_with_tables(mariadb_url) as url:
+        yield url
+
+
+def _empty_tables(url: str) -> None:
+    with connection(url) as db:
+        db.execute(text(_LOCK_TIMEOUT[db.dialect.name]))
+        db.execute(text("DELETE FROM images"))
+        db.execute(text("DELETE FROM pending_objects"))
+
+
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a database with the two tables, empty; the test runs on every engine."""
+    url: str = request.getfixturevalue(f"{request.param}_database")
+    try:
+        _empty_tables(url)
+    except exc.DBAPIError:  # locks of a transaction that the last test left open
+        disconnect_others(url)
+        _empty_tables(url)
+    return url
+
+
+# Buckets.
+
+
+@pytest.fixture(scope="session")
+def new_bucket(s3: "S3Client") -> Callable[[], str]:
+    """Return a function that makes another bucket. Its first PUT takes 0.2 s: see `bucket`."""
+
+    def make() -> str:
+        name = f"images-{uuid4().hex[:12]}"
+        s3.create_bucket(Bucket=name)
+        return name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def _session_bucket(new_bucket: Callable[[], str]) -> str:
+    return new_bucket()
+
+
+@pytest.fixture
+def bucket(s3: "S3Client", _session_bucket: str) -> str:
+    """Return the name of an empty bucket."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=_session_bucket):
+        keys: list[ObjectIdentifierTypeDef] = [
+            {"Key": entry["Key"]} for entry in page.get("Contents", [])
+        ]
+        if keys:
+            s3.delete_objects(Bucket=_session_bucket, Delete={"Objects": keys, "Quiet": True})
+    return _session_bucket
+
+
+# The service.
+
+
+@pytest.fixture
+def settings(database_url: str, bucket: str, object_store: ObjectStore) -> Settings:
+    """Return the settings of a service on an empty database and an empty bucket."""
+    return Settings(
+        db_url=database_url,
+        aws_region=object_store.region,
+        aws_s3_bucket=bucket,
+        aws_endpoint_url_s3=object_store.endpoint_url,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _invariants_hold(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compare bucket and tables after every test that used `settings`."""
+    if "settings" not in request.fixturenames or request.node.get_closest_marker("planted_damage"):
+        yield
+        return
+    settings: Settings = request.getfixturevalue("settings")
+    s3: S3Client = request.getfixturevalue("s3")
+    yield
+    engine = engine_for(settings.db_url)
+    found = violations(engine, s3, settings.aws_s3_bucket)
+    engine.dispose()
+    assert not found, "\n".join(found)
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    """Return the application, not started."""
+    from main import create_app  # noqa: PLC0415 - only tests of the application need it
+
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    """Return a client of the running application, in this process."""
+    with TestClient(app) as client:
+        yield client
+
+
+@pytest.fixture
+def service_environment(settings: Settings, object_store: ObjectStore) -> dict[str, str]:
+    """Return the variables that a service process needs; add to them what the test wants."""
+    return {
+        **object_store.environment(),
+        "DB_URL": settings.db_url,
+        "AWS_S3_BUCKET": settings.aws_s3_bucket,
+    }
+
+
+@pytest.fixture
+def service(service_environment: dict[str, str]) -> Iterator[ServiceProcess]:
+    """Return the running service, a process of its own."""
+    with ServiceProcess(service_environment) as process:
+        yield process

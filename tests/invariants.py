@@ -1,0 +1,102 @@
+"""The invariants of the write protocol, checked by comparing a bucket with the tables.
+
+I1: every image row's object exists, whole. I3: the row describes exactly those bytes.
+I5: an object that no row names is in the journal. And: names and keys are unique, and no key is
+both an image's and the journal's.
+"""
+
+import hashlib
+import io
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image, UnidentifiedImageError
+from sqlalchemy import Engine, text
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# One statement, and so one snapshot on every engine and isolation level.
+_SNAPSHOT = text(
+    "SELECT s3_key, NULL AS state, name, size_bytes, sha256, width, height, extension, content_type"
+    " FROM images UNION ALL SELECT s3_key, state, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+    " FROM pending_objects"
+)
+
+
+class Row(NamedTuple):
+    """One row of either table; `state` is that of the journal and None for an image."""
+
+    s3_key: str
+    state: str | None
+    name: str
+    size_bytes: int
+    sha256: str
+    width: int
+    height: int
+    extension: str
+    content_type: str
+
+
+def violations(engine: Engine, s3: "S3Client", bucket: str, *, patience: float = 3) -> list[str]:
+    """Return what contradicts the invariants, in words; empty when all hold.
+
+    A service may still be deleting in the background: what is found counts only if something is
+    found at every look until `patience` seconds are over.
+    """
+    deadline = time.monotonic() + patience
+    while (found := _look(engine, s3, bucket)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def _look(engine: Engine, s3: "S3Client", bucket: str) -> list[str]:
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    stored = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
+    with engine.connect() as connection:  # after the listing: an object is journalled before it is
+        rows = [Row(*row) for row in connection.execute(_SNAPSHOT)]
+    images = [row for row in rows if row.state is None]
+    return [
+        *(f"I5: object {key} is named by nobody" for key in stored - {row.s3_key for row in rows}),
+        *(f"key {key} is used {n} times" for key, n in _repeated(row.s3_key for row in rows)),
+        *(f"name {name!r} has {n} rows" for name, n in _repeated(row.name for row in images)),
+        *(problem for row in images for problem in _problems(row, s3, bucket)),
+    ]
+
+
+def _repeated(values: Iterator[str]) -> list[tuple[str, int]]:
+    return [(value, n) for value, n in Counter(values).items() if n > 1]
+
+
+def _problems(row: Row, s3: "S3Client", bucket: str) -> Iterator[str]:
+    """Compare one image row with the bytes of its object."""
+    who = f"image {row.name!r} ({row.s3_key})"
+    try:
+        body = s3.get_object(Bucket=bucket, Key=row.s3_key)["Body"].read()
+    except s3.exceptions.NoSuchKey:
+        yield f"I1: {who} has no object"
+        return
+    if len(body) != row.size_bytes:
+        yield f"I1: {who} has {len(body)} bytes, its row says {row.size_bytes}"
+    if (digest := hashlib.sha256(body).hexdigest()) != row.sha256:
+        yield f"I1: {who} has SHA-256 {digest}, its row says {row.sha256}"
+    if (real := _described(body)) != (told := _told(row)):
+        yield f"I3: {who} is {real}, its row says {told}"
+
+
+def _described(body: bytes) -> tuple[int, int, str, str] | None:
+    """Return width, height, format and content type of a picture; None when it is none."""
+    try:
+        with Image.open(io.BytesIO(body)) as picture:
+            # A JPEG with a second picture inside is a JPEG all the same.
+            kind = "JPEG" if picture.format == "MPO" else str(picture.format)
+            return picture.width, picture.height, kind, Image.MIME[kind]
+    except UnidentifiedImageError:
+        return None
+
+
+def _told(row: Row) -> tuple[int, int, str | None, str]:
+    kind = Image.registered_extensions().get(f".{row.extension.lower()}")
+    return row.width, row.height, kind, row.content_type
