@@ -72,7 +72,7 @@ def problem(
         **members,
     }
     headers = {"Cache-Control": "no-store"} | (headers or {})
-    return Response(json.dumps(document), status, headers, MEDIA_TYPE)
+    return Response(json.dumps(document, separators=(",", ":")), status, headers, MEDIA_TYPE)
 
 
 def _allowed_methods(request: Request) -> list[str]:
