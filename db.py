@@ -6,8 +6,10 @@ end the transaction and give the connection back before they return, and both tr
 errors of SQLAlchemy and the drivers into ours.
 """
 
+import functools
 import select as sockets
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -23,18 +25,23 @@ from sqlalchemy import (
     Engine,
     Index,
     Integer,
+    Select,
     String,
     create_engine,
     event,
     make_url,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from config import Settings
 from errors import CommitUnknown, ConfigurationError, DatabaseUnavailable, TransactionAborted
+
+# A connection that was used within this time is taken to be alive.
+_PAUSE_SECONDS = 1.0
 
 
 class ExactText(TypeDecorator[str]):
@@ -166,10 +173,12 @@ def build_engine(settings: Settings) -> Engine:
         "pool_size": settings.concurrency,
         "max_overflow": 0,
         "pool_timeout": settings.db_connect_timeout,
-        "pool_pre_ping": True,
         "pool_recycle": 1800,
     }
-    if backend != "sqlite":
+    if backend == "postgresql":
+        # A lone SELECT needs no BEGIN and ROLLBACK around it; `writing` asks for a transaction.
+        options["isolation_level"] = "AUTOCOMMIT"
+    elif backend == "mysql":
         options["isolation_level"] = "READ COMMITTED"
     try:
         engine = create_engine(url, **options)
@@ -177,6 +186,8 @@ def build_engine(settings: Settings) -> Engine:
         raise ConfigurationError(
             f"Configuration: DB_URL names {url.drivername}, whose driver is not installed: {exc}."
         ) from exc
+    event.listen(engine, "checkin", _note_return)
+    event.listen(engine, "checkout", functools.partial(_ping_after_pause, engine.dialect))
     if backend == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -187,11 +198,12 @@ def build_engine(settings: Settings) -> Engine:
 
 def build_sessions(engine: Engine) -> sessionmaker[Session]:
     """Build the factory of sessions; a session connects only when a transaction begins."""
-    # A lone SELECT needs no BEGIN and ROLLBACK around it. On MySQL, switching to autocommit
-    # and back costs more round trips than it saves.
-    autocommit = engine.dialect.name == "postgresql"
-    read_options = {"isolation_level": "AUTOCOMMIT"} if autocommit else {"read_only": True}
-    return sessionmaker(engine, info={"read_options": read_options}, expire_on_commit=False)
+    # Only psycopg2 switches between the two without a round trip.
+    transactional = engine.dialect.name == "postgresql"
+    write_options = {"isolation_level": "READ COMMITTED"} if transactional else {}
+    # One list for all sessions: what `queries.random_image` remembers from one to the next.
+    info = {"engine": engine, "write_options": write_options, "id_bounds": [(1, 1)]}
+    return sessionmaker(engine, info=info, expire_on_commit=False)
 
 
 @contextmanager
@@ -199,9 +211,42 @@ def reading(session: Session) -> Iterator[Connection]:
     """Lend a connection for SELECTs. Raises DatabaseUnavailable."""
     try:
         with session:
-            yield session.connection(execution_options=session.info["read_options"])
+            yield session.connection(execution_options={"read_only": True})
     except SQLAlchemyError as exc:
         raise DatabaseUnavailable from exc
+
+
+def fetch(
+    session: Session, statement: Select[Any], parameters: Mapping[str, Any]
+) -> Sequence[Sequence[Any]]:
+    """Run one SELECT by itself and return its rows. Raises DatabaseUnavailable.
+
+    `statement` must be built once, its parameters bound by name. On PostgreSQL it is compiled
+    once and then goes straight to the driver: 64 us of CPU instead of the 190 us of `reading`.
+    """
+    engine: Engine = session.info["engine"]
+    if engine.dialect.name != "postgresql":
+        with reading(session) as connection:
+            return connection.execute(statement, parameters).all()
+    try:
+        lent = engine.raw_connection()
+        try:
+            cursor = lent.cursor()
+            cursor.execute(_compiled(statement, engine.dialect), parameters)
+            rows = cursor.fetchall()
+        except psycopg2.Error as exc:
+            lent.invalidate(exc)
+            raise
+        finally:
+            lent.close()
+        return rows
+    except (SQLAlchemyError, psycopg2.Error) as exc:
+        raise DatabaseUnavailable from exc
+
+
+@functools.cache
+def _compiled(statement: Select[Any], dialect: Dialect) -> str:
+    return str(statement.compile(dialect=dialect))
 
 
 @contextmanager
@@ -213,7 +258,7 @@ def writing(session: Session) -> Iterator[Connection]:
     """
     try:
         with session:
-            yield session.connection()
+            yield session.connection(execution_options=session.info["write_options"])
             _commit(session)
     except SQLAlchemyError as exc:
         raise (TransactionAborted if _is_undone(exc) else DatabaseUnavailable) from exc
@@ -244,6 +289,31 @@ def _is_undone(exc: SQLAlchemyError) -> bool:
         or getattr(error, "sqlite_errorname", None) in _UNDONE_SQLITE_ERRORS
         or (error is not None and error.args[:1] and error.args[0] in _UNDONE_MYSQL_ERRORS)
     )
+
+
+# --- connections that died in the pool ----------------------------------------------------------
+
+
+def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["returned"] = time.monotonic()
+
+
+def _ping_after_pause(
+    dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object
+) -> None:
+    """Make the pool replace a connection that died while it lay unused for a while.
+
+    SQLAlchemy's own pre-ping asks every time, which is a quarter of the CPU of a metadata request.
+    """
+    returned = record.info.get("returned")
+    if returned is None or time.monotonic() - returned < _PAUSE_SECONDS:
+        return
+    try:
+        alive = dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error:
+        alive = False
+    if not alive:
+        raise DisconnectionError
 
 
 # --- what differs between the engines -------------------------------------------------------------

@@ -96,8 +96,7 @@ class ImageStore:
         """
         name = normalise_name(name)
         inspected = self._inspector.inspect(file, extension)
-        with reading(self._session) as connection:
-            current = queries.find_image(connection, name)
+        current = queries.find_image(self._session, name)
         precondition(current)
         if current and _describes(current, inspected):
             return Stored(current, Outcome.UNCHANGED, None)
@@ -159,7 +158,7 @@ class ImageStore:
         with writing(self._session) as connection:
             if not queries.finish_upload(connection, key):
                 raise UploadInterrupted
-            current = queries.find_image(connection, name, lock=True)
+            current = queries.lock_image(connection, name)
             precondition(current)
             if current is None:
                 record = {"name": name, "created_at": now, "last_updated_at": now} | values
@@ -174,7 +173,7 @@ class ImageStore:
 
     def _commit_delete(self, name: str, precondition: Precondition) -> ImageRecord:
         with writing(self._session) as connection:
-            current = queries.find_image(connection, name, lock=True)
+            current = queries.lock_image(connection, name)
             if current is None:
                 raise ImageNotFound
             precondition(current)
@@ -208,17 +207,14 @@ class ImageStore:
 
     def describe(self, name: str) -> ImageRecord:
         """Return what is known of the image `name`. Raises ImageNotFound, DatabaseUnavailable."""
-        name = normalise_name(name)
-        with reading(self._session) as connection:
-            image = queries.find_image(connection, name)
+        image = queries.find_image(self._session, normalise_name(name))
         if image is None:
             raise ImageNotFound
         return image
 
     def describe_random(self) -> ImageRecord:
         """Return an image drawn uniformly. Raises ImageNotFound when there are none."""
-        with reading(self._session) as connection:
-            image = queries.random_image(connection)
+        image = queries.random_image(self._session)
         if image is None:
             raise ImageNotFound("There are no images.")
         return image
@@ -227,8 +223,7 @@ class ImageStore:
         self, order: Order, prefix: str, after: tuple[Any, int] | None, limit: int
     ) -> list[ImageRecord]:
         """Return a page of images. Raises DatabaseUnavailable."""
-        with reading(self._session) as connection:
-            return queries.list_images(connection, order, prefix=prefix, after=after, limit=limit)
+        return queries.list_images(self._session, order, prefix=prefix, after=after, limit=limit)
 
     def read(self, name: str, answer: Callable[[ImageRecord], _Result]) -> _Result:
         """Return `answer(image)` for the image `name`, where `answer` may open its object.

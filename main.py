@@ -19,6 +19,7 @@ from errors import ConfigurationError
 from inspection import Inspector
 from routers import health, images, problems
 from routers.documentation import EXPOSED_HEADERS, add_problem_schema
+from routers.exact_path import ExactPathMiddleware
 from routers.request_id import RequestIdFilter, RequestIdMiddleware
 from s3_client import Bucket
 from sweeper import Sweeper, sweep_until
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.openapi = lambda: add_problem_schema(generate())  # type: ignore[method-assign]
     for error, handler in problems.HANDLERS.items():
         app.add_exception_handler(error, handler)
+    app.add_middleware(ExactPathMiddleware)
     app.add_middleware(_CrossOrigin)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(_OneSentenceStartupError)

@@ -4,20 +4,37 @@ They run inside `db.reading` or `db.writing`. Those that change exactly one row 
 did: the write protocol of `image_store` depends on these answers.
 """
 
+import functools
+import heapq
 import random
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Table, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.orm import Session
 
-from db import Image, PendingObject
+from db import Image, PendingObject, fetch
 
 UPLOADING = "U"
 TO_DELETE = "D"
 
 _RANDOM_DRAWS = 16
 _RANDOM_ROUNDS = 4
+_KEYS_PAGE = 1000
 
 
 class ImageRecord(NamedTuple):
@@ -56,13 +73,27 @@ _select_pending = select(*(_pending.c[field] for field in PendingRecord._fields)
 # --- images -------------------------------------------------------------------------------------
 
 
-def find_image(connection: Connection, name: str, *, lock: bool = False) -> ImageRecord | None:
-    """Return the image called `name`, or None; with `lock`, no one else writes it meanwhile."""
-    statement = _select_image.where(_images.c.name == name)
-    if lock:
-        statement = statement.with_for_update()
-    row = connection.execute(statement).first()
-    return ImageRecord(*row) if row else None
+# Statements are built once: building one and its cache key costs as much as asking the database.
+_select_by_name = _select_image.where(_images.c.name == bindparam("name"))
+_select_by_name_locked = _select_by_name.with_for_update()
+
+
+def find_image(session: Session, name: str) -> ImageRecord | None:
+    """Return the image called `name`, or None."""
+    rows = fetch(session, _select_by_name, {"name": name})
+    return _record(rows[0]) if rows else None
+
+
+def lock_image(connection: Connection, name: str) -> ImageRecord | None:
+    """Return the image called `name`, or None; until the transaction ends no one else writes it."""
+    row = connection.execute(_select_by_name_locked, {"name": name}).first()
+    return _record(row) if row else None
+
+
+def _record(row: Sequence[Any]) -> ImageRecord:
+    """The record of a row; its times in UTC, whatever the time zone of the connection."""
+    times = row[-2].astimezone(UTC), row[-1].astimezone(UTC)
+    return ImageRecord._make((*row[:-2], *times))
 
 
 def insert_image(connection: Connection, values: dict[str, Any]) -> None:
@@ -96,7 +127,7 @@ class Order(NamedTuple):
 
 
 def list_images(
-    connection: Connection,
+    session: Session,
     order: Order,
     *,
     prefix: str = "",
@@ -107,22 +138,31 @@ def list_images(
 
     Keyset pagination: every page is one range of an index, as cheap at row 1,000,000 as at 10.
     """
-    column = _images.c[order.column]
-    statement = _select_image.limit(limit)
-    if prefix:
-        statement = statement.where(_images.c.name >= prefix)
-        if (end := _behind_prefix(prefix)) is not None:
-            statement = statement.where(_images.c.name < end)
+    end = _behind_prefix(prefix)
+    parameters: dict[str, Any] = {"prefix": prefix, "end": end, "limit": limit}
+    parameters["value"], parameters["id"] = after or (None, None)
+    bounds = bool(prefix), bool(prefix) and end is not None, after is not None
+    return [_record(row) for row in fetch(session, _page(order, *bounds), parameters)]
+
+
+@functools.cache
+def _page(order: Order, from_prefix: bool, to_end: bool, after: bool) -> Select[Any]:  # noqa: FBT001
+    """Build the statement of one kind of page."""
+    column, id_ = _images.c[order.column], _images.c.id
+    statement = _select_image.limit(bindparam("limit"))
+    if from_prefix:
+        statement = statement.where(_images.c.name >= bindparam("prefix"))
+    if to_end:
+        statement = statement.where(_images.c.name < bindparam("end"))
     if after:
-        value, id_ = after
+        value, tie = bindparam("value", type_=column.type), bindparam("id", type_=id_.type)
         # Not a row comparison, for which MySQL would not use the index.
-        beyond = column < value if order.descending else column > value
-        tie = _images.c.id < id_ if order.descending else _images.c.id > id_
-        at_or_beyond = column <= value if order.descending else column >= value
-        statement = statement.where(at_or_beyond, beyond | tie)
-    keys = (column,) if order.column == "name" else (column, _images.c.id)
-    ordered = [key.desc() if order.descending else key.asc() for key in keys]
-    return [ImageRecord(*row) for row in connection.execute(statement.order_by(*ordered))]
+        if order.descending:
+            statement = statement.where(column <= value, (column < value) | (id_ < tie))
+        else:
+            statement = statement.where(column >= value, (column > value) | (id_ > tie))
+    keys = (column,) if order.column == "name" else (column, id_)
+    return statement.order_by(*(key.desc() if order.descending else key.asc() for key in keys))
 
 
 def _behind_prefix(prefix: str) -> str | None:
@@ -135,46 +175,68 @@ def _behind_prefix(prefix: str) -> str | None:
     return stem[:-1] + chr(0xE000 if successor == 0xD800 else successor)
 
 
-def random_image(connection: Connection) -> ImageRecord | None:
+_draws = [bindparam(f"draw{number}", type_=BigInteger) for number in range(_RANDOM_DRAWS)]
+# Two subqueries, because SQLite scans the table for min and max in one SELECT.
+_bounds = select(
+    select(func.min(_images.c.id)).scalar_subquery().label("low"),
+    select(func.max(_images.c.id)).scalar_subquery().label("high"),
+).subquery()
+_select_draws = select(
+    _bounds.c.low, _bounds.c.high, *(_images.c[field] for field in ImageRecord._fields)
+).select_from(_bounds.outerjoin(_images, _images.c.id.in_(_draws)))
+_select_count = select(func.count()).select_from(_images)
+_select_nth = _select_image.order_by(_images.c.id).offset(bindparam("offset")).limit(1)
+
+
+def random_image(session: Session) -> ImageRecord | None:
     """Return an image, each with exactly the same probability; None when there are none.
 
     Rejection sampling: of ids drawn uniformly between the smallest and the largest, the first
-    that exists is uniform over the rows, however sparse the ids are. Rows so sparse that every
-    draw misses are counted instead (0.4 ms against 66 ms for COUNT and OFFSET at 1 M rows).
+    that exists is uniform over the rows, however sparse the ids are. The bounds of last time are
+    drawn from, and count only when the same statement says that they still hold. Rows so sparse
+    that every draw misses are counted instead (66 ms for COUNT and OFFSET at 1 M rows).
     """
-    # Two subqueries, because SQLite scans the table for min and max in one SELECT.
-    smallest = select(func.min(_images.c.id)).scalar_subquery()
-    largest = select(func.max(_images.c.id)).scalar_subquery()
-    low, high = connection.execute(select(smallest, largest)).one()
-    if low is None:
-        return None
+    low, high = session.info["id_bounds"][0]
     for _ in range(_RANDOM_ROUNDS):
-        draws = [random.randint(low, high) for _ in range(_RANDOM_DRAWS)]  # noqa: S311
-        rows = connection.execute(_select_image.where(_images.c.id.in_(draws))).all()
-        found = {row.id: row for row in rows}
-        if hit := next((found[draw] for draw in draws if draw in found), None):
-            return ImageRecord(*hit)
-    return _random_by_offset(connection)
+        draws = [random.randint(low, high) for _ in _draws]  # noqa: S311
+        parameters = {draw.key: value for draw, value in zip(_draws, draws, strict=True)}
+        rows = fetch(session, _select_draws, parameters)
+        drawn_from, (low, high, *_) = (low, high), rows[0]
+        if low is None:
+            return None
+        session.info["id_bounds"][0] = low, high
+        found = {row[2]: row[2:] for row in rows}
+        hit = next((found[draw] for draw in draws if draw in found), None)
+        if hit and drawn_from == (low, high):
+            return _record(hit)
+    return _random_by_offset(session)
 
 
-def _random_by_offset(connection: Connection) -> ImageRecord | None:
-    while count := connection.execute(select(func.count()).select_from(_images)).scalar_one():
+def _random_by_offset(session: Session) -> ImageRecord | None:
+    while count := fetch(session, _select_count, {})[0][0]:
         offset = random.randrange(count)  # noqa: S311
-        row = connection.execute(
-            _select_image.order_by(_images.c.id).offset(offset).limit(1)
-        ).first()
-        if row:
-            return ImageRecord(*row)
+        if rows := fetch(session, _select_nth, {"offset": offset}):
+            return _record(rows[0])
     return None
 
 
 # --- the journal --------------------------------------------------------------------------------
 
 
-def journal(connection: Connection, key: str, state: str, now: datetime) -> None:
-    """Write down that no image row names the object under `key`."""
+def journal(
+    connection: Connection,
+    key: str,
+    state: str,
+    now: datetime,
+    claimed_at: datetime | None = None,
+) -> None:
+    """Write down that no image row names the object under `key`.
+
+    An entry of that key aborts the transaction. `claimed_at` is None where no PUT that was given
+    up can land later.
+    """
     connection.execute(
-        insert(_pending).values(s3_key=key, state=state, created_at=now, claimed_at=None)
+        insert(_pending).values(s3_key=key, state=state, created_at=now, claimed_at=claimed_at)
     )
 
 
@@ -222,3 +284,50 @@ def pending_after(
 def ping(connection: Connection) -> None:
     """Ask the database for an answer and the journal's table for its existence."""
     connection.execute(select(literal(1)).select_from(_pending).limit(1))
+
+
+# --- both tables: who names which object --------------------------------------------------------
+
+
+class Reference(NamedTuple):
+    """One row that names an object; of a journal entry nothing but the key is told."""
+
+    s3_key: str
+    name: str | None
+    size_bytes: int | None
+    sha256: str | None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an image row rather than a journal entry."""
+        return self.name is not None
+
+
+_image_references = select(_images.c.s3_key, _images.c.name, _images.c.size_bytes, _images.c.sha256)
+_pending_references = select(_pending.c.s3_key, *[literal(None)] * 3)
+
+
+def references(connection: Connection) -> Iterator[Reference]:
+    """Yield what names an object, by key in byte order; any number takes the memory of a page.
+
+    The pages are of one moment only where the transaction is a snapshot.
+    """
+    tables = (_image_references, _pending_references)
+    return heapq.merge(*(_by_key(connection, t) for t in tables), key=attrgetter("s3_key"))
+
+
+def _by_key(connection: Connection, statement: Any) -> Iterator[Reference]:
+    """Yield in keyset pages: server-side cursors differ, and time out, on each engine."""
+    key = statement.selected_columns.s3_key
+    page = statement.order_by(key).limit(_KEYS_PAGE)
+    rows = connection.execute(page).all()
+    while rows:
+        yield from (Reference(*row) for row in rows)
+        rows = connection.execute(page.where(key > rows[-1].s3_key)).all()
+
+
+def references_to(connection: Connection, key: str) -> list[Reference]:
+    """Return what names the object under `key`, as one statement and so of one moment."""
+    images = _image_references.where(_images.c.s3_key == key)
+    statement = images.union_all(_pending_references.where(_pending.c.s3_key == key))
+    return [Reference(*row) for row in connection.execute(statement)]

@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 import urllib.request
+from collections.abc import Iterator
 from typing import IO, Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -124,6 +125,19 @@ class Bucket:
         except (BotoCoreError, ClientError) as exc:
             raise StorageUnavailable from exc
 
+    def list_objects(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Yield key and size in bytes of every object whose key begins with `prefix`.
+
+        S3 lists in the order of the keys' UTF-8 bytes; some stores do not. Raises
+        StorageUnavailable.
+        """
+        pages = self._client.get_paginator("list_objects_v2")
+        try:
+            for page in pages.paginate(Bucket=self._name, Prefix=prefix):
+                yield from ((entry["Key"], entry["Size"]) for entry in page.get("Contents", ()))
+        except (BotoCoreError, ClientError) as exc:
+            raise StorageUnavailable from exc
+
     def presigned_url(self, method: str, key: str, answer_headers: dict[str, str]) -> str:
         """Return a URL that lets anyone `method` (GET or HEAD) the object for a while.
 
@@ -183,6 +197,7 @@ class ObjectBody:
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
+        self.headers = response.headers
         self.length = int(response.headers.get("Content-Length", -1))
 
     def read(self, size: int | None = None) -> bytes:

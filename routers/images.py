@@ -31,50 +31,7 @@ Prefix = Annotated[str, Query(max_length=255, description="Beginning of the name
 OrderBy = Annotated[OrderName, Query(description="A minus sign says descending.")]
 
 
-@router.post(
-    "",
-    operation_id="upload_image",
-    status_code=201,
-    response_model=ImageMetadata,
-    responses=docs.UPLOAD,
-    openapi_extra=docs.UPLOAD_FORM,
-)
-def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTasks) -> Response:
-    """Store an image under its name, replacing the one that was there."""
-    precondition = write_precondition(request.headers)
-    stored = store.upload(form.file, form.name, form.extension, precondition)
-    if stored.old_key:
-        after.add_task(store.remove_overwritten, stored.old_key)
-    headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
-    if stored.outcome is not Outcome.CREATED:
-        return _json(stored.image, headers)
-    headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
-    return _json(stored.image, headers, status=201)
-
-
-@router.head("", include_in_schema=False)
-@router.get("", operation_id="list_images", response_model=ImageList, responses=docs.LIST)
-def list_images(
-    request: Request,
-    store: StoreDep,
-    limit: Limit = 100,
-    cursor: Cursor = None,
-    prefix: Prefix = "",
-    order: OrderBy = "name",
-) -> Response:
-    """List images page by page."""
-    prefix = normalise_prefix(prefix)
-    after = decode_cursor(order, prefix, cursor) if cursor else None
-    images = store.list(order_of(order), prefix, after, limit + 1)
-    page = images[:limit]
-    following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
-    headers = {"Cache-Control": request.app.state.settings.cache_control}
-    if following:
-        headers["Link"] = next_link(request, following)
-    document = ImageList.model_construct(
-        images=[ImageMetadata.of(image) for image in page], next_cursor=following
-    )
-    return Response(document.model_dump_json(), 200, headers, "application/json")
+# Routes are tried in this order: the most frequent first, GET before HEAD.
 
 
 @router.head("/random/metadata", include_in_schema=False)
@@ -126,6 +83,52 @@ def download(
 ) -> Response:
     """Download the bytes of an image."""
     return store.read(name, Delivery(request, store, disposition, redirect).answer)
+
+
+@router.head("", include_in_schema=False)
+@router.get("", operation_id="list_images", response_model=ImageList, responses=docs.LIST)
+def list_images(
+    request: Request,
+    store: StoreDep,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    prefix: Prefix = "",
+    order: OrderBy = "name",
+) -> Response:
+    """List images page by page."""
+    prefix = normalise_prefix(prefix)
+    after = decode_cursor(order, prefix, cursor) if cursor else None
+    images = store.list(order_of(order), prefix, after, limit + 1)
+    page = images[:limit]
+    following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
+    headers = {"Cache-Control": request.app.state.settings.cache_control}
+    if following:
+        headers["Link"] = next_link(request, following)
+    document = ImageList.model_construct(
+        images=[ImageMetadata.of(image) for image in page], next_cursor=following
+    )
+    return Response(document.model_dump_json(), 200, headers, "application/json")
+
+
+@router.post(
+    "",
+    operation_id="upload_image",
+    status_code=201,
+    response_model=ImageMetadata,
+    responses=docs.UPLOAD,
+    openapi_extra=docs.UPLOAD_FORM,
+)
+def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTasks) -> Response:
+    """Store an image under its name, replacing the one that was there."""
+    precondition = write_precondition(request.headers)
+    stored = store.upload(form.file, form.name, form.extension, precondition)
+    if stored.old_key:
+        after.add_task(store.remove_overwritten, stored.old_key)
+    headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
+    if stored.outcome is not Outcome.CREATED:
+        return _json(stored.image, headers)
+    headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
+    return _json(stored.image, headers, status=201)
 
 
 @router.delete(
