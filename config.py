@@ -169,7 +169,7 @@ def normalise_db_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The URL may hold a password, so it is not repeated.
         raise ValueError("is not a database URL such as postgresql://user@host/name") from None
     backend, _, driver = parsed.drivername.partition("+")

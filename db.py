@@ -192,6 +192,7 @@ def build_engine(settings: Settings) -> Engine:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     if backend == "postgresql":
+        event.listen(engine, "connect", _configure_postgresql)
         psycopg2_extensions.set_wait_callback(_wait_with_timeout)
     return engine
 
@@ -335,6 +336,14 @@ def _connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
 def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         dbapi_connection.execute(f"PRAGMA {pragma}")
+
+
+def _configure_postgresql(dbapi_connection: Any, _record: object) -> None:
+    """Get times in UTC, whatever the server's time zone."""
+    # Set in a transaction, it would be undone with it.
+    dbapi_connection.autocommit = True
+    with dbapi_connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -26,7 +26,8 @@ _FORMAT_OF_EXTENSION = {
     "gif": "GIF",
     "webp": "WEBP",
 }
-_TAIL_BYTES = 64 * 1024
+_BLOCK_BYTES = 1024 * 1024
+_FIRST_MARKER, _START_OF_SCAN, _END_OF_IMAGE = 0xFF01, 0xFFDA, b"\xff\xd9"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Inspector:
         self._settings = settings
         # A decoded frame is up to 4 bytes per pixel: more decoders than cores cost memory and
         # gain nothing.
+        # Pillow's own limit of the same kind; ours decides, also above it.
+        Image.MAX_IMAGE_PIXELS = None
         self._slots = threading.BoundedSemaphore(min(os.cpu_count() or 1, settings.concurrency))
 
     def require_allowed(self, extension: str) -> None:
@@ -90,8 +93,6 @@ class Inspector:
                 return size
         except TooManyPixels:
             raise
-        except Image.DecompressionBombError as exc:
-            raise self._too_many_pixels() from exc
         # Pillow's plugins raise whatever their parsing runs into: SyntaxError, struct.error,
         # zlib.error, IndexError, ... All of it means that the bytes are no such image.
         except Exception as exc:
@@ -99,10 +100,7 @@ class Inspector:
 
     def _require_bearable(self, image: Image.Image) -> None:
         if image.width * image.height > self._settings.max_pixels:
-            raise self._too_many_pixels()
-
-    def _too_many_pixels(self) -> TooManyPixels:
-        return TooManyPixels(f"An image may have {self._settings.max_pixels} pixels.")
+            raise TooManyPixels(f"An image may have {self._settings.max_pixels} pixels.")
 
     def _decode(self, image: Image.Image) -> None:
         """Decode every frame; raises when one cannot be decoded whole."""
@@ -112,6 +110,7 @@ class Inspector:
         bearable = self._settings.max_animation_pixels
         for index in range(getattr(image, "n_frames", 1)):
             image.seek(index)
+            self._require_bearable(image)
             bearable -= image.width * image.height
             if bearable < 0:
                 raise TooManyPixels(
@@ -136,11 +135,24 @@ def _check_png(file: IO[bytes]) -> None:
 
 
 def _check_jpeg(file: IO[bytes]) -> None:
-    """Require an End Of Image marker near the end (ITU T.81 B.1.1.3); trailers may follow it."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _TAIL_BYTES))
-    if b"\xff\xd9" not in file.read():
-        raise ValueError("no End Of Image marker")
+    """Walk the segments up to the first scan, and require an End Of Image marker behind it.
+
+    ITU T.81, annex B. A thumbnail in a segment has an End Of Image of its own, and phones append
+    films behind the image's.
+    """
+    file.seek(2)
+    marker = 0
+    while marker != _START_OF_SCAN:
+        marker, length = struct.unpack(">HH", _read_exactly(file, 4))
+        if marker < _FIRST_MARKER:
+            raise ValueError("no marker where one must be")
+        _read_exactly(file, length - 2)
+    last = b""
+    while block := file.read(_BLOCK_BYTES):
+        if _END_OF_IMAGE in last + block:
+            return
+        last = block[-1:]
+    raise ValueError("no End Of Image marker")
 
 
 def _check_webp(file: IO[bytes]) -> None:

@@ -4,18 +4,19 @@ import logging
 import sys
 import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings, load_settings
 from db import build_engine, build_sessions
 from errors import ConfigurationError
+from image_store import ping
 from inspection import Inspector
 from routers import health, images, problems
 from routers.documentation import EXPOSED_HEADERS, add_problem_schema
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
+    _add_head(app)
     app.include_router(images.router)
     app.include_router(health.router)
     generate = app.openapi
@@ -61,6 +63,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
+def _add_head(app: FastAPI) -> None:
+    """Let HEAD work wherever the documentation's routes let GET work."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")
+
+
 def _configure(app: FastAPI, settings: Settings) -> None:
     """Build what handlers share: lazily connecting, so that nothing fails here."""
     engine = build_engine(settings)
@@ -69,7 +78,8 @@ def _configure(app: FastAPI, settings: Settings) -> None:
     app.state.sessions = build_sessions(engine)
     app.state.bucket = Bucket(settings)
     app.state.inspector = Inspector(settings)
-    app.state.checkers = ThreadPoolExecutor(4, thread_name_prefix="readiness")
+    checks = {"database": lambda: ping(app.state.sessions()), "bucket": app.state.bucket.check}
+    app.state.readiness = health.Readiness(checks, settings.ready_timeout)
 
 
 @asynccontextmanager
@@ -87,7 +97,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         ).start()
     yield
     stop.set()
-    app.state.checkers.shutdown(wait=False)
+    app.state.readiness.close()
     app.state.bucket.close()
     app.state.engine.dispose()
 

@@ -8,7 +8,7 @@ import functools
 import heapq
 import random
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
@@ -81,19 +81,13 @@ _select_by_name_locked = _select_by_name.with_for_update()
 def find_image(session: Session, name: str) -> ImageRecord | None:
     """Return the image called `name`, or None."""
     rows = fetch(session, _select_by_name, {"name": name})
-    return _record(rows[0]) if rows else None
+    return ImageRecord._make(rows[0]) if rows else None
 
 
 def lock_image(connection: Connection, name: str) -> ImageRecord | None:
     """Return the image called `name`, or None; until the transaction ends no one else writes it."""
     row = connection.execute(_select_by_name_locked, {"name": name}).first()
-    return _record(row) if row else None
-
-
-def _record(row: Sequence[Any]) -> ImageRecord:
-    """The record of a row; its times in UTC, whatever the time zone of the connection."""
-    times = row[-2].astimezone(UTC), row[-1].astimezone(UTC)
-    return ImageRecord._make((*row[:-2], *times))
+    return ImageRecord._make(row) if row else None
 
 
 def insert_image(connection: Connection, values: dict[str, Any]) -> None:
@@ -142,7 +136,7 @@ def list_images(
     parameters: dict[str, Any] = {"prefix": prefix, "end": end, "limit": limit}
     parameters["value"], parameters["id"] = after or (None, None)
     bounds = bool(prefix), bool(prefix) and end is not None, after is not None
-    return [_record(row) for row in fetch(session, _page(order, *bounds), parameters)]
+    return [ImageRecord._make(row) for row in fetch(session, _page(order, *bounds), parameters)]
 
 
 @functools.cache
@@ -208,7 +202,7 @@ def random_image(session: Session) -> ImageRecord | None:
         found = {row[2]: row[2:] for row in rows}
         hit = next((found[draw] for draw in draws if draw in found), None)
         if hit and drawn_from == (low, high):
-            return _record(hit)
+            return ImageRecord._make(hit)
     return _random_by_offset(session)
 
 
@@ -216,7 +210,7 @@ def _random_by_offset(session: Session) -> ImageRecord | None:
     while count := fetch(session, _select_count, {})[0][0]:
         offset = random.randrange(count)  # noqa: S311
         if rows := fetch(session, _select_nth, {"offset": offset}):
-            return _record(rows[0])
+            return ImageRecord._make(rows[0])
     return None
 
 

@@ -12,18 +12,31 @@ from errors import PreconditionFailed, RangeNotSatisfiable
 from image_store import Precondition
 from queries import ImageRecord
 
-# entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3)
-_ENTITY_TAG = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
+# entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3), and a list of them (section 5.6.1);
+# white space in a tag is tolerated
+_ENTITY_TAG = re.compile(r'(W/)?("[\t\x20\x21\x23-\x7e\x80-\xff]*")')
+_ENTITY_TAGS = re.compile(rf"[\s,]*(?:{_ENTITY_TAG.pattern}\s*(?:,[\s,]*|$))*")
+# HTTP-date in its three notations (RFC 9110 section 5.6.7)
+_HTTP_DATE = re.compile(
+    r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
+    r"|[A-Z][a-z]+, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}"
+)
 _RANGES = re.compile(r"bytes=(.*)", re.IGNORECASE)
 _RANGE = re.compile(r"(\d{1,100})-(\d{0,100})|-(\d{1,100})")
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells one version of a representation from another. `etag` is strong and quoted."""
+    """What tells one version of a representation from another.
+
+    `etag` is strong and quoted. `date_is_strong` says that no other version has the same
+    Last-Modified, which counts whole seconds.
+    """
 
     etag: str
     last_modified: datetime
+    date_is_strong: bool = False
 
     def headers(self) -> dict[str, str]:
         """ETag and Last-Modified."""
@@ -35,7 +48,8 @@ class Validators:
 
 def image_validators(image: ImageRecord) -> Validators:
     """The validators of an image's bytes: the same on every store."""
-    return Validators(f'"{image.sha256}"', image.last_updated_at)
+    once_written = image.created_at == image.last_updated_at
+    return Validators(f'"{image.sha256}"', image.last_updated_at, date_is_strong=once_written)
 
 
 def write_precondition(headers: Headers) -> Precondition:
@@ -65,7 +79,7 @@ def is_not_modified(headers: Headers, current: Validators) -> bool:
     _require_unchanged(headers, current)
     if (tags := _field(headers, "if-none-match")) is not None:
         return _names(tags, current)
-    since = _date(headers.get("if-modified-since"))
+    since = _date(_field(headers, "if-modified-since"))
     return since is not None and _seconds(current) <= since
 
 
@@ -98,7 +112,7 @@ def _require_unchanged(headers: Headers, current: Validators | None) -> None:
         if not _names(tags, current, strong=True):
             raise PreconditionFailed
         return
-    since = _date(headers.get("if-unmodified-since"))
+    since = _date(_field(headers, "if-unmodified-since"))
     if since is not None and (current is None or _seconds(current) > since):
         raise PreconditionFailed
 
@@ -109,7 +123,7 @@ def _may_continue(if_range: str | None, current: Validators) -> bool:
         return True
     if '"' in if_range:
         return if_range.strip() == current.etag
-    return _date(if_range) == _seconds(current)
+    return current.date_is_strong and _date(if_range) == _seconds(current)
 
 
 def _names(tags: str, current: Validators | None, *, strong: bool = False) -> bool:
@@ -118,6 +132,8 @@ def _names(tags: str, current: Validators | None, *, strong: bool = False) -> bo
         return False
     if tags.strip() == "*":
         return True
+    if not _ENTITY_TAGS.fullmatch(tags):
+        return False
     return any(
         tag == current.etag and not (strong and weak) for weak, tag in _ENTITY_TAG.findall(tags)
     )
@@ -131,11 +147,12 @@ def _field(headers: Headers, name: str) -> str | None:
 
 def _date(value: str | None) -> datetime | None:
     """An HTTP-date, or None where there is none or it cannot be read: such fields are ignored."""
-    try:
-        moment = parsedate_to_datetime(value) if value else None
-    except (TypeError, ValueError, OverflowError):
+    if value is None or not _HTTP_DATE.fullmatch(value):
         return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None
+    try:
+        return parsedate_to_datetime(value).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _seconds(current: Validators) -> datetime:

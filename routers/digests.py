@@ -1,7 +1,6 @@
 """Integrity fields: `Content-Digest` and `Repr-Digest` (RFC 9530), SHA-256 only."""
 
 import base64
-import binascii
 import re
 
 from starlette.datastructures import Headers
@@ -24,7 +23,7 @@ def _decode(value: str) -> bytes:
     """Decode a Byte Sequence (RFC 8941 section 3.3.5)."""
     try:
         digest = base64.b64decode(value.removeprefix(":").removesuffix(":"), validate=True)
-    except binascii.Error:
+    except ValueError:
         digest = b""
     if len(digest) != 32 or not (value[0] == value[-1] == ":"):
         raise DigestMismatch("A sha-256 digest is 32 bytes in base64 between colons.")

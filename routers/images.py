@@ -15,7 +15,7 @@ from routers.conditions import Validators, image_validators, is_not_modified, wr
 from routers.delivery import Delivery
 from routers.dependencies import FormDep, ImageName, StoreDep
 from routers.listing import OrderName, decode_cursor, encode_cursor, next_link, order_of
-from schemas import Deleted, ImageList, ImageMetadata
+from schemas import Deleted, ImageList, ImageMetadata, image_json, list_json
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
 
@@ -57,7 +57,7 @@ def describe_random(store: StoreDep) -> Response:
 def describe(request: Request, name: ImageName, store: StoreDep) -> Response:
     """Describe an image."""
     image = store.describe(name)
-    document = _document(image)
+    document = image_json(image)
     tag = hashlib.sha256(document).hexdigest()
     validators = Validators(f'"{tag}"', image.last_updated_at)
     headers = validators.headers() | {"Cache-Control": request.app.state.settings.cache_control}
@@ -104,10 +104,7 @@ def list_images(
     headers = {"Cache-Control": request.app.state.settings.cache_control}
     if following:
         headers["Link"] = next_link(request, following)
-    document = ImageList.model_construct(
-        images=[ImageMetadata.of(image) for image in page], next_cursor=following
-    )
-    return Response(document.model_dump_json(), 200, headers, "application/json")
+    return Response(list_json(page, following), 200, headers, "application/json")
 
 
 @router.post(
@@ -145,9 +142,5 @@ def delete(request: Request, name: ImageName, store: StoreDep, after: Background
     return JSONResponse({"name": image.name, "deleted": True})
 
 
-def _document(image: ImageRecord) -> bytes:
-    return ImageMetadata.of(image).model_dump_json().encode()
-
-
 def _json(image: ImageRecord, headers: dict[str, str], status: int = 200) -> Response:
-    return Response(_document(image), status, headers, "application/json")
+    return Response(image_json(image), status, headers, "application/json")

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from errors import ServiceError
-from routers.request_id import request_id
+from routers.request_id import HEADER, request_id
 
 logger = logging.getLogger("image_api")
 
@@ -48,7 +48,9 @@ async def answer_unexpected_error(request: Request, exc: Exception) -> Response:
     """Answer a bug of ours without showing it; the log has it."""
     logger.error("%s %s: unexpected", request.method, request.url.path, exc_info=exc)
     title = ServiceError.title
-    return problem(request, 500, ServiceError.code, title, title)
+    # This answer passes by the middleware that adds the header to all others.
+    headers = {HEADER: request_id.get()}
+    return problem(request, 500, ServiceError.code, title, title, headers)
 
 
 def problem(

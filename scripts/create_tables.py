@@ -6,7 +6,7 @@ them: this is no migration tool.
 
 import sys
 
-from sqlalchemy import inspect
+from sqlalchemy import Engine, Table, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from config import Settings, load_settings
@@ -35,8 +35,7 @@ def create_tables(settings: Settings) -> list[str]:
                     raise TableError(f"Table {table.name} lacks columns: {', '.join(missing)}.")
                 lines.append(f"Table {table.name} exists.")
             else:
-                # Two of us may start at the same time.
-                table.create(engine, checkfirst=True)
+                _create(table, engine)
                 lines.append(f"Table {table.name} created.")
         return lines
     except SQLAlchemyError as exc:
@@ -44,6 +43,15 @@ def create_tables(settings: Settings) -> list[str]:
         raise TableError(f"The database does not do what is asked: {cause}") from exc
     finally:
         engine.dispose()
+
+
+def _create(table: Table, engine: Engine) -> None:
+    try:
+        table.create(engine)
+    except SQLAlchemyError:
+        # Another one of us may have been faster.
+        if not inspect(engine).has_table(table.name):
+            raise
 
 
 def main() -> int:
