@@ -7,15 +7,11 @@ errors of SQLAlchemy and the drivers into ours.
 """
 
 import functools
-import select as sockets
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg2
-from psycopg2 import extensions as psycopg2_extensions
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -28,20 +24,16 @@ from sqlalchemy import (
     Select,
     String,
     create_engine,
-    event,
     make_url,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from config import Settings
+from drivers import connect_arguments, is_undone, prepare
 from errors import CommitUnknown, ConfigurationError, DatabaseUnavailable, TransactionAborted
-
-# A connection that was used within this time is taken to be alive.
-_PAUSE_SECONDS = 1.0
 
 
 class ExactText(TypeDecorator[str]):
@@ -168,7 +160,7 @@ def build_engine(settings: Settings) -> Engine:
     url = make_url(settings.db_url)
     backend = url.get_backend_name()
     options: dict[str, Any] = {
-        "connect_args": _connect_arguments(backend, settings),
+        "connect_args": connect_arguments(backend, settings),
         # One connection per thread, so that no thread ever waits for the pool.
         "pool_size": settings.concurrency,
         "max_overflow": 0,
@@ -178,7 +170,7 @@ def build_engine(settings: Settings) -> Engine:
     if backend == "postgresql":
         # A lone SELECT needs no BEGIN and ROLLBACK around it; `writing` asks for a transaction.
         options["isolation_level"] = "AUTOCOMMIT"
-    elif backend == "mysql":
+    elif backend != "sqlite":
         options["isolation_level"] = "READ COMMITTED"
     try:
         engine = create_engine(url, **options)
@@ -186,14 +178,7 @@ def build_engine(settings: Settings) -> Engine:
         raise ConfigurationError(
             f"Configuration: DB_URL names {url.drivername}, whose driver is not installed: {exc}."
         ) from exc
-    event.listen(engine, "checkin", _note_return)
-    event.listen(engine, "checkout", functools.partial(_ping_after_pause, engine.dialect))
-    if backend == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    if backend == "postgresql":
-        event.listen(engine, "connect", _configure_postgresql)
-        psycopg2_extensions.set_wait_callback(_wait_with_timeout)
+    prepare(engine)
     return engine
 
 
@@ -235,13 +220,13 @@ def fetch(
             cursor = lent.cursor()
             cursor.execute(_compiled(statement, engine.dialect), parameters)
             rows = cursor.fetchall()
-        except psycopg2.Error as exc:
+        except engine.dialect.loaded_dbapi.Error as exc:
             lent.invalidate(exc)
             raise
         finally:
             lent.close()
         return rows
-    except (SQLAlchemyError, psycopg2.Error) as exc:
+    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as exc:
         raise DatabaseUnavailable from exc
 
 
@@ -262,119 +247,13 @@ def writing(session: Session) -> Iterator[Connection]:
             yield session.connection(execution_options=session.info["write_options"])
             _commit(session)
     except SQLAlchemyError as exc:
-        raise (TransactionAborted if _is_undone(exc) else DatabaseUnavailable) from exc
+        raise (TransactionAborted if is_undone(exc) else DatabaseUnavailable) from exc
 
 
 def _commit(session: Session) -> None:
     try:
         session.commit()
     except SQLAlchemyError as exc:
-        if _is_undone(exc):
+        if is_undone(exc):
             raise
         raise CommitUnknown from exc
-
-
-# Unique violation, serialisation failure, deadlock, lock wait timeout, snapshot changed.
-_UNDONE_SQLSTATES = {"23505", "40001", "40P01"}
-_UNDONE_MYSQL_ERRORS = {1062, 1213, 1205, 1020}
-_UNDONE_SQLITE_ERRORS = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
-
-
-def _is_undone(exc: SQLAlchemyError) -> bool:
-    """Whether the database itself says that the transaction did not happen and may be retried."""
-    if not isinstance(exc, DBAPIError) or exc.connection_invalidated:
-        return False
-    error = exc.orig
-    return bool(
-        getattr(error, "pgcode", None) in _UNDONE_SQLSTATES
-        or getattr(error, "sqlite_errorname", None) in _UNDONE_SQLITE_ERRORS
-        or (error is not None and error.args[:1] and error.args[0] in _UNDONE_MYSQL_ERRORS)
-    )
-
-
-# --- connections that died in the pool ----------------------------------------------------------
-
-
-def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
-    record.info["returned"] = time.monotonic()
-
-
-def _ping_after_pause(
-    dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object
-) -> None:
-    """Make the pool replace a connection that died while it lay unused for a while.
-
-    SQLAlchemy's own pre-ping asks every time, which is a quarter of the CPU of a metadata request.
-    """
-    returned = record.info.get("returned")
-    if returned is None or time.monotonic() - returned < _PAUSE_SECONDS:
-        return
-    try:
-        alive = dialect.do_ping(connection)
-    except dialect.loaded_dbapi.Error:
-        alive = False
-    if not alive:
-        raise DisconnectionError
-
-
-# --- what differs between the engines -------------------------------------------------------------
-
-
-def _connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
-    if backend == "postgresql":
-        return {"connection_factory": _bounded_connection(settings)}
-    if backend == "sqlite":
-        # Autocommit at the driver: `_begin_sqlite` says when a transaction begins.
-        return {"timeout": settings.db_statement_timeout, "isolation_level": None}
-    return {
-        "connect_timeout": settings.db_connect_timeout,
-        "read_timeout": settings.db_statement_timeout,
-        "write_timeout": settings.db_statement_timeout,
-    }
-
-
-def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        dbapi_connection.execute(f"PRAGMA {pragma}")
-
-
-def _configure_postgresql(dbapi_connection: Any, _record: object) -> None:
-    """Get times in UTC, whatever the server's time zone."""
-    # Set in a transaction, it would be undone with it.
-    dbapi_connection.autocommit = True
-    with dbapi_connection.cursor() as cursor:
-        cursor.execute("SET TIME ZONE 'UTC'")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Take SQLite's one write lock first: upgrading a read lock later fails without waiting."""
-    if not connection.get_execution_options().get("read_only"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _bounded_connection(settings: Settings) -> type[psycopg2_extensions.connection]:
-    """Make psycopg2's connection class with the longest wait for the server in it."""
-
-    class BoundedConnection(psycopg2_extensions.connection):
-        longest_wait = max(settings.db_connect_timeout, settings.db_statement_timeout)
-
-    return BoundedConnection
-
-
-def _wait_with_timeout(connection: Any) -> None:
-    """Wait for PostgreSQL, but not for ever.
-
-    libpq has no timeout for a statement whose server is silent (frozen host, lost network), so
-    psycopg2 lets us do the waiting (psycopg docs, "Support for coroutine libraries"). Costs no
-    measurable CPU. When it raises, psycopg2 closes the connection.
-    """
-    while (state := connection.poll()) != psycopg2_extensions.POLL_OK:
-        fd = connection.fileno()
-        poller = sockets.poll()
-        poller.register(
-            fd, sockets.POLLIN if state == psycopg2_extensions.POLL_READ else sockets.POLLOUT
-        )
-        # The callback is the process's: connections that are not ours wait as long as they like.
-        longest_wait = getattr(connection, "longest_wait", None)
-        if not poller.poll(longest_wait and longest_wait * 1000):
-            raise psycopg2.OperationalError("timeout: the server did not answer")

@@ -1,0 +1,129 @@
+"""What each database needs of its driver: bounded waits, UTC, the begin of transactions, pings."""
+
+import functools
+import select as sockets
+import time
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions as psycopg2_extensions
+from sqlalchemy import Connection, Dialect, Engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from config import Settings
+
+# A connection that was used within this time is taken to be alive.
+_PAUSE_SECONDS = 1.0
+
+# Unique violation, serialisation failure, deadlock, lock wait timeout, snapshot changed.
+_UNDONE_SQLSTATES = {"23505", "40001", "40P01"}
+_UNDONE_MYSQL_ERRORS = {1062, 1213, 1205, 1020}
+_UNDONE_SQLITE_ERRORS = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+
+
+def is_undone(exc: SQLAlchemyError) -> bool:
+    """Whether the database itself says that the transaction did not happen and may be retried."""
+    if not isinstance(exc, DBAPIError) or exc.connection_invalidated:
+        return False
+    error = exc.orig
+    return bool(
+        getattr(error, "pgcode", None) in _UNDONE_SQLSTATES
+        or getattr(error, "sqlite_errorname", None) in _UNDONE_SQLITE_ERRORS
+        or (error is not None and error.args[:1] and error.args[0] in _UNDONE_MYSQL_ERRORS)
+    )
+
+
+def prepare(engine: Engine) -> None:
+    """Make the engine's connections what `db` takes them for."""
+    event.listen(engine, "checkin", _note_return)
+    event.listen(engine, "checkout", functools.partial(_ping_after_pause, engine.dialect))
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _configure_postgresql)
+        psycopg2_extensions.set_wait_callback(_wait_with_timeout)
+
+
+def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
+    """Return the driver's arguments that bound every wait for the database."""
+    if backend == "postgresql":
+        return {"connection_factory": _bounded_connection(settings)}
+    if backend == "sqlite":
+        # Autocommit at the driver: `_begin_sqlite` says when a transaction begins.
+        return {"timeout": settings.db_statement_timeout, "isolation_level": None}
+    return {
+        "connect_timeout": settings.db_connect_timeout,
+        "read_timeout": settings.db_statement_timeout,
+        "write_timeout": settings.db_statement_timeout,
+    }
+
+
+def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        dbapi_connection.execute(f"PRAGMA {pragma}")
+
+
+def _configure_postgresql(dbapi_connection: Any, _record: object) -> None:
+    """Get times in UTC, whatever the server's time zone."""
+    # Set in a transaction, it would be undone with it.
+    dbapi_connection.autocommit = True
+    with dbapi_connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take SQLite's one write lock first: upgrading a read lock later fails without waiting."""
+    if not connection.get_execution_options().get("read_only"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _bounded_connection(settings: Settings) -> type[psycopg2_extensions.connection]:
+    """Make psycopg2's connection class with the longest wait for the server in it."""
+
+    class BoundedConnection(psycopg2_extensions.connection):
+        longest_wait = max(settings.db_connect_timeout, settings.db_statement_timeout)
+
+    return BoundedConnection
+
+
+def _wait_with_timeout(connection: Any) -> None:
+    """Wait for PostgreSQL, but not for ever.
+
+    libpq has no timeout for a statement whose server is silent (frozen host, lost network), so
+    psycopg2 lets us do the waiting (psycopg docs, "Support for coroutine libraries"). Costs no
+    measurable CPU. When it raises, psycopg2 closes the connection.
+    """
+    while (state := connection.poll()) != psycopg2_extensions.POLL_OK:
+        fd = connection.fileno()
+        poller = sockets.poll()
+        poller.register(
+            fd, sockets.POLLIN if state == psycopg2_extensions.POLL_READ else sockets.POLLOUT
+        )
+        # The callback is the process's: connections that are not ours wait as long as they like.
+        longest_wait = getattr(connection, "longest_wait", None)
+        if not poller.poll(longest_wait and longest_wait * 1000):
+            raise psycopg2.OperationalError("timeout: the server did not answer")
+
+
+def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["returned"] = time.monotonic()
+
+
+def _ping_after_pause(
+    dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object
+) -> None:
+    """Make the pool replace a connection that died while it lay unused for a while.
+
+    SQLAlchemy's own pre-ping asks every time, which is a quarter of the CPU of a metadata request.
+    """
+    returned = record.info.get("returned")
+    if returned is None or time.monotonic() - returned < _PAUSE_SECONDS:
+        return
+    try:
+        alive = dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error:
+        alive = False
+    if not alive:
+        raise DisconnectionError
