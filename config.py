@@ -76,6 +76,16 @@ class Settings(BaseSettings):
         description="Requests worked on at once by one process: its threads, database "
         "connections and pooled S3 sockets.",
     )
+    max_waiting: PositiveInt = Field(
+        default=512,
+        description="Requests that may wait for an answer in one process; more are answered 503.",
+    )
+    shutdown_delay: float = Field(
+        default=0,
+        ge=0,
+        description="How long /health/ready says 503 after SIGTERM before the process stops "
+        "accepting requests.",
+    )
     db_connect_timeout: PositiveFloat = Field(
         default=3, description="Time to connect to the database, or to wait for a free connection."
     )

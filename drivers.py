@@ -66,7 +66,8 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
 
 
 def _configure_postgresql(dbapi_connection: Any, _record: object) -> None:
-    """Get times in UTC, whatever the server's time zone."""
+    """Get times in UTC, whatever the server's time zone; from now on wait for statements."""
+    dbapi_connection.longest_wait = dbapi_connection.longest_statement
     # Set in a transaction, it would be undone with it.
     dbapi_connection.autocommit = True
     with dbapi_connection.cursor() as cursor:
@@ -83,9 +84,13 @@ def _bounded_connection(settings: Settings) -> type[psycopg2_extensions.connecti
     """Make psycopg2's connection class with the longest wait for the server in it."""
 
     class BoundedConnection(psycopg2_extensions.connection):
-        longest_wait = max(settings.db_connect_timeout, settings.db_statement_timeout)
+        longest_wait = settings.db_connect_timeout
+        longest_statement = settings.db_statement_timeout
 
     return BoundedConnection
+
+
+_CONNECTED = {psycopg2_extensions.STATUS_READY, psycopg2_extensions.STATUS_BEGIN}
 
 
 def _wait_with_timeout(connection: Any) -> None:
@@ -93,7 +98,7 @@ def _wait_with_timeout(connection: Any) -> None:
 
     libpq has no timeout for a statement whose server is silent (frozen host, lost network), so
     psycopg2 lets us do the waiting (psycopg docs, "Support for coroutine libraries"). Costs no
-    measurable CPU. When it raises, psycopg2 closes the connection.
+    measurable CPU.
     """
     while (state := connection.poll()) != psycopg2_extensions.POLL_OK:
         fd = connection.fileno()
@@ -104,6 +109,9 @@ def _wait_with_timeout(connection: Any) -> None:
         # The callback is the process's: connections that are not ours wait as long as they like.
         longest_wait = getattr(connection, "longest_wait", None)
         if not poller.poll(longest_wait and longest_wait * 1000):
+            # While connecting, nobody else closes it; later psycopg2 does, and is in its way here.
+            if connection.status not in _CONNECTED:
+                connection.close()
             raise psycopg2.OperationalError("timeout: the server did not answer")
 
 

@@ -22,7 +22,8 @@
         ├── DatabaseUnavailable     503 database_unavailable
         │   └── CommitUnknown       503 database_unavailable     (it may have happened)
         ├── StorageUnavailable      503 storage_unavailable
-        └── UploadInterrupted       503 upload_interrupted
+        ├── UploadInterrupted       503 upload_interrupted
+        └── Overloaded              503 overloaded
 
 Below the tree stand two that the layers use among themselves: `ObjectMissing` (S3 has no such
 object) and `TransactionAborted` (the database undid a transaction that may be tried again).
@@ -210,6 +211,14 @@ class UploadInterrupted(Unavailable):
 
     code = "upload_interrupted"
     title = "The upload was interrupted; try again"
+
+
+class Overloaded(Unavailable):
+    """More requests wait than the deployment lets wait."""
+
+    code = "overloaded"
+    title = "Too many requests at once; try again"
+    retry_after = 1
 
 
 class ObjectMissing(Exception):

@@ -1,10 +1,13 @@
 """The application: settings in, ASGI app out."""
 
+import asyncio
 import logging
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -19,6 +22,7 @@ from errors import ConfigurationError
 from image_store import ping
 from inspection import Inspector
 from routers import health, images, problems
+from routers.admission import AdmissionMiddleware
 from routers.documentation import EXPOSED_HEADERS, add_problem_schema
 from routers.exact_path import ExactPathMiddleware
 from routers.request_id import RequestIdFilter, RequestIdMiddleware
@@ -54,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.openapi = lambda: add_problem_schema(generate())  # type: ignore[method-assign]
     for error, handler in problems.HANDLERS.items():
         app.add_exception_handler(error, handler)
+    app.add_middleware(AdmissionMiddleware)
     app.add_middleware(ExactPathMiddleware)
     app.add_middleware(_CrossOrigin)
     app.add_middleware(RequestIdMiddleware)
@@ -79,6 +84,7 @@ def _configure(app: FastAPI, settings: Settings) -> None:
     app.state.bucket = Bucket(settings)
     app.state.inspector = Inspector(settings)
     checks = {"database": lambda: ping(app.state.sessions()), "bucket": app.state.bucket.check}
+    app.state.shutting_down = threading.Event()
     app.state.readiness = health.Readiness(checks, settings.ready_timeout)
 
 
@@ -89,6 +95,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         _configure(app, load_settings())
     limiter = anyio.to_thread.current_default_thread_limiter()
     limiter.total_tokens = app.state.settings.concurrency
+    _say_goodbye_first(app)
     stop = threading.Event()
     if interval := app.state.settings.sweep_interval_seconds:
         sweeper = Sweeper(app.state.sessions, app.state.bucket, app.state.settings)
@@ -100,6 +107,27 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.readiness.close()
     app.state.bucket.close()
     app.state.engine.dispose()
+
+
+def _say_goodbye_first(app: FastAPI) -> None:
+    """On SIGTERM let readiness fail, and the server stop accepting only `SHUTDOWN_DELAY` later.
+
+    So a load balancer looks elsewhere before connections are refused.
+    """
+    delay = app.state.settings.shutdown_delay
+    stop_server = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(stop_server):
+        return
+
+    def shut_down(signum: int, frame: FrameType | None) -> None:
+        app.state.shutting_down.set()
+        # Timers run in the event loop, between callbacks: it is safe to do there what the
+        # server's own handler does.
+        loop.call_soon_threadsafe(loop.call_later, delay, stop_server, signum, frame)
+
+    loop = asyncio.get_running_loop()
+    if delay:
+        signal.signal(signal.SIGTERM, shut_down)
 
 
 def _log_to_stderr() -> None:

@@ -19,8 +19,8 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 @router.head("/live", include_in_schema=False)
 @router.get("/live", operation_id="live", response_model=Health)
-def live() -> Response:
-    """Alive: the process answers."""
+async def live() -> Response:
+    """Alive: the process answers, also while all of its threads wait."""
     return JSONResponse({"status": "alive"})
 
 
@@ -28,6 +28,8 @@ def live() -> Response:
 @router.get("/ready", operation_id="ready", response_model=Health, responses=READY)
 def ready(request: Request) -> Response:
     """Ready: database and bucket answer within `READY_TIMEOUT` seconds."""
+    if request.app.state.shutting_down.is_set():
+        return problem(request, 503, "not_ready", "Not ready", "The service is shutting down.")
     answers = request.app.state.readiness.ask()
     failed = [name for name, answer in answers.items() if answer != "ok"]
     if not failed:
