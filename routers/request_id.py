@@ -16,7 +16,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 def _mint() -> str:
     """A new id. Needs no secrecy, and the system's randomness would cost a switch of threads."""
-    return f"{random.getrandbits(128):032x}"  # noqa: S311
+    return f"{random.getrandbits(128):032x}"
 
 
 class RequestIdMiddleware:

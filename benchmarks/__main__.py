@@ -1,0 +1,100 @@
+"""`python -m benchmarks`: measure everything, print one table, write docs/performance.json."""
+
+import argparse
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+
+from benchmarks import RESULTS, wrk
+from benchmarks.conditions import conditions
+from benchmarks.measure import Plan, measure_station
+from benchmarks.memory import Memory, measure_memory
+from benchmarks.results import Pass, Results
+from benchmarks.stack import Stack
+from benchmarks.stations import stations
+from benchmarks.table import HEADINGS, cells, markdown, number
+from benchmarks.targets import verdicts
+
+
+def main() -> int:
+    """Measure, print and write."""
+    options = _parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # in order, for servers are to be emptied
+    version = wrk.install()
+    plan = Plan(
+        wanted=lambda name: not options.rows or name.startswith(tuple(options.rows)),
+        quick=options.quick,
+        with_wrk=version is not None,
+    )
+    passes: list[Pass] = []
+    memory: list[Memory] = []
+    with ExitStack() as ends:
+        stack = Stack(ends)
+        known = conditions(stack, version, plan.passes, plan.seconds)
+        for _ in range(plan.passes):
+            passes.append(_run(plan, stack))
+            if plan.wanted("memory"):
+                memory += measure_memory(stack)
+    if not any(passes) and not memory:
+        print("No row begins so.", file=sys.stderr)
+        return 1
+    results = Results.of(known, passes, memory)
+    _show(results)
+    if file := options.json or (None if options.quick or options.rows else RESULTS):
+        results.write(file)
+        print(f"\nWritten to {file}; `python -m benchmarks.report` makes a page of it.")
+    return 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="one pass, 16 clients, short windows: under 2 minutes"
+    )
+    parser.add_argument(
+        "--rows",
+        type=lambda value: value.split(","),
+        metavar="ROW,…",
+        help="only rows whose names begin so; `memory` for memory; `bare` comes along always",
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="where to write (docs/performance.json; nowhere when not everything was measured)",
+    )
+    return parser.parse_args()
+
+
+def _run(plan: Plan, stack: Stack) -> Pass:
+    """Measure everything once; say on stderr how far it is."""
+    measured: Pass = {}
+    began = time.monotonic()
+    everything = chain.from_iterable(
+        measure_station(plan, stack, station)
+        for station in stations(stack.engines(), quick=plan.quick)
+    )
+    for case, figures in everything:
+        measured[case] = figures
+        place = f"{time.monotonic() - began:4.0f} s  {case.row}, {case.clients} clients"
+        print(f"{place}: {figures.cpu_ms:.2f} CPU-ms", file=sys.stderr, flush=True)
+    return measured
+
+
+def _show(results: Results) -> None:
+    print(f"\nLoad generator: {results.conditions['load_generator']}\n")
+    print(markdown(HEADINGS, [cells(result) for result in results.rows]))
+    for one in results.memory:
+        print(f"\n{one.row}: {number(one.at_rest)} MB at rest, {number(one.peak)} MB at most")
+    print()
+    for verdict in verdicts(results):
+        if verdict.figure is not None:
+            measured = f"{number(verdict.figure)} of {verdict.limit:g}"
+            print(f"{verdict.target}: {measured}, {verdict.sentence().replace('*', '')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The unit in which CPU is counted: an application that does nothing."""

@@ -1,0 +1,141 @@
+"""One measurement, and all measurements of one station."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import urllib3
+
+from benchmarks import python_load, wrk
+from benchmarks.load import Load, Summary
+from benchmarks.photos import MB
+from benchmarks.rows import ROWS, Place, Row, Station
+from benchmarks.stack import Setting, Stack, bare, cpu_seconds, settle
+from servers import ServiceProcess
+
+_AT_ONCE = 16  # requests are worked on by one process, by default; others wait
+_WARM_UP_SECONDS = 0.2
+_SEED_SECONDS = 3
+_SEED_CLIENTS = 16
+_LARGE = 5 * MB  # so few of these fit into a window that it is longer
+_LARGE_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one line of the table is about."""
+
+    row: str
+    clients: int
+    setting: Setting
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured. `cpu_ms` is the service's own, per request; 0 where it has no part."""
+
+    requests_per_second: float
+    mb_per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+    errors: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows are measured, for how long, and by which load generator."""
+
+    wanted: Callable[[str], bool]
+    quick: bool
+    with_wrk: bool
+
+    @property
+    def passes(self) -> int:
+        """How often everything is measured."""
+        return 1 if self.quick else 3
+
+    @property
+    def seconds(self) -> int:
+        """How long a load is sent."""
+        return 1 if self.quick else 2
+
+    def numbers_of_clients(self, numbers: Iterable[int]) -> list[int]:
+        """Which of these numbers of clients there is time for."""
+        return [number for number in numbers if number == 16 or not self.quick]
+
+    def send(self, load: Load, clients: int, seconds: int) -> Summary:
+        """Send a load."""
+        run = wrk.run if self.with_wrk else python_load.run
+        return run(load.anew(), clients, seconds)
+
+
+def measure_station(plan: Plan, stack: Stack, station: Station) -> Iterator[tuple[Case, Figures]]:
+    """Set up a station and measure those of its rows that are wanted; `bare` just before."""
+    rows = {
+        name: plan.numbers_of_clients(numbers)
+        for name, numbers in station.rows.items()
+        if plan.wanted(name)
+    }
+    if not rows:
+        return
+    setting = station.setting
+    yield from _measure_bare(plan, setting, set(chain.from_iterable(rows.values())))
+    url = stack.database(setting.engine, setting.images)
+    with stack.bucket() as bucket, stack.service(url, bucket, setting) as process:
+        place = Place(stack, setting, process.base_url, bucket, url)
+        for name, numbers in rows.items():
+            row, load = ROWS[name], ROWS[name].load(place)
+            for clients in numbers:
+                if row.seed:
+                    seed = row.seed(place)
+                    _probe(seed)
+                    plan.send(seed, _SEED_CLIENTS, _SEED_SECONDS)
+                yield Case(name, clients, setting), _measure(plan, row, load, process, clients)
+
+
+def _measure_bare(
+    plan: Plan, setting: Setting, numbers_of_clients: set[int]
+) -> Iterator[tuple[Case, Figures]]:
+    """Measure the application that does nothing; more clients than 16 find it no busier."""
+    with bare(setting.workers) as process:
+        load = Load(process.base_url, ((b"/health/live",),))
+        row = Row(lambda _: load)
+        for clients in sorted(numbers_of_clients & {1, 16}):
+            yield Case("bare", clients, setting), _measure(plan, row, load, process, clients)
+
+
+def _measure(plan: Plan, row: Row, load: Load, process: ServiceProcess, clients: int) -> Figures:
+    """Warm the service up, let it rest, and measure."""
+    status = _probe(load.anew())
+    if status != row.status:
+        raise RuntimeError(f"{load.method} {load.request(0)[0]} answered {status}")
+    seconds = _LARGE_SECONDS if row.size >= _LARGE else plan.seconds
+    if row.seed:
+        seconds = 1  # longer, and the seeds would not suffice
+    else:
+        python_load.run(load.anew(), clients, _WARM_UP_SECONDS)
+    settle(process)
+    before = cpu_seconds(process)
+    summary = plan.send(load, clients, seconds)
+    cpu = cpu_seconds(process) - before
+    ours = load.base_url == process.base_url
+    rate = summary.requests / summary.seconds
+    return Figures(
+        requests_per_second=rate,
+        mb_per_second=rate * row.size / 1e6,
+        p50_ms=summary.p50_ms,
+        p99_ms=summary.p99_ms,
+        # What was being worked on at the end is, on average, half done.
+        cpu_ms=1000 * cpu / (summary.requests + min(clients, _AT_ONCE) / 2) if ours else 0,
+        errors=summary.errors,
+    )
+
+
+def _probe(load: Load) -> int:
+    """Send one request of a load and return the status of the answer."""
+    path, body = load.request(0)
+    url, headers = load.base_url + path, load.headers
+    return urllib3.request(
+        load.method, url, body=body, headers=headers, redirect=False, retries=False, timeout=30
+    ).status

@@ -1,0 +1,58 @@
+"""Load by threads of Python: warms up, and stands in where wrk is missing.
+
+It takes many times wrk's CPU, so on few cores it slows down what it measures.
+"""
+
+import http.client
+import threading
+import time
+from dataclasses import dataclass, field
+from itertools import count
+from urllib.parse import urlsplit
+
+from benchmarks.load import Load, Summary
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What all threads saw together."""
+
+    latencies_ms: list[float] = field(default_factory=list)
+    errors: int = 0
+
+
+def run(load: Load, clients: int, seconds: float) -> Summary:
+    """Send `load` for `seconds` from as many threads as there are clients."""
+    tally, numbers = _Tally(), count()
+    began = time.monotonic()
+    threads = [
+        threading.Thread(target=_send, args=(load, numbers, tally, began + seconds), daemon=True)
+        for _ in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds + 60)
+    elapsed = time.monotonic() - began
+    ordered = sorted(tally.latencies_ms) or [0.0]
+    p50, p99 = (ordered[int(part * (len(ordered) - 1))] for part in (0.5, 0.99))
+    return Summary(len(tally.latencies_ms), elapsed, tally.errors, p50, p99)
+
+
+def _send(load: Load, numbers: "count[int]", tally: _Tally, deadline: float) -> None:
+    """Be one client until the deadline."""
+    connection = http.client.HTTPConnection(urlsplit(load.base_url).netloc, timeout=20)
+    while time.monotonic() < deadline:
+        path, body = load.request(next(numbers))
+        began = time.perf_counter()
+        try:
+            connection.request(load.method, path, body or None, load.headers)
+            response = connection.getresponse()
+            response.read()
+            failed = response.status >= http.HTTPStatus.BAD_REQUEST
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            failed = True
+        tally.errors += failed
+        tally.latencies_ms.append((time.perf_counter() - began) * 1000)
+    connection.close()

@@ -1,0 +1,163 @@
+"""`python -m benchmarks.report`: docs/performance.md and its picture, from the measured results."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import RESULTS
+from benchmarks.chart import svg
+from benchmarks.results import Result, Results
+from benchmarks.table import HEADINGS, cells, describe, markdown, number
+from benchmarks.targets import verdicts
+
+_PAGE = """\
+# Performance
+
+Measured by `make bench`, written by `python -m benchmarks.report`; do not edit.
+
+![CPU per request of this service and of Supabase Storage]({picture})
+
+Supabase Storage 1.11 (Node 24) was measured on the same kind of machine with the same PostgreSQL
+and SeaweedFS, but not in this run; it neither inspects images nor journals its writes. Uploads in
+the picture are inspected by header; against our redirect stands its signing of a URL.
+
+## How
+
+{conditions}
+
+*CPU ms/req* is the user and system time of the service's own processes per request. *x bare* is
+the same in units of an empty sync FastAPI endpoint under the same uvicorn. *x S3 req/s* is the
+part of the requests per second that the store itself serves by presigned URL. Both ratios are
+taken within one pass, and `bare` is measured anew before each set-up of the service. Load
+generator, service, database and store share the cores, so requests per second are a lower bound;
+CPU per request is what to plan with.
+
+Again: `make bench`, then `.venv/bin/python -m benchmarks.report`. Needs Linux; uses wrk, which is
+installed where that is possible. `TEST_DB_URL` and `TEST_MARIADB_URL` name servers to use;
+without the first, PostgreSQL is embedded (and does not fsync, which shortens writes but costs or
+saves the service no CPU), without the second, MariaDB is left out.
+
+## Targets
+
+16 clients, one worker.
+
+{targets}
+
+## Memory
+
+{memory}
+
+## Growth
+
+CPU-ms per request / p50 in ms, 16 clients, by the number of rows in the table.
+
+{growth}
+
+## Concurrency
+
+Requests per second / p99 in ms, one worker, by the number of clients.
+
+{concurrency}
+
+## All figures
+
+{table}
+"""
+
+
+def page(results: Results, picture: str) -> str:
+    """Render docs/performance.md."""
+    return _PAGE.format(
+        picture=picture,
+        conditions=_conditions(results.conditions),
+        targets=_targets(results),
+        memory=markdown(
+            ("", "RSS at rest, MB", "peak, MB"),
+            [(one.row, number(one.at_rest), number(one.peak)) for one in results.memory],
+        ),
+        growth=_growth(results.rows),
+        concurrency=_concurrency(results.rows),
+        table=markdown(HEADINGS, [cells(result) for result in results.rows]),
+    )
+
+
+def _conditions(known: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
+    return (
+        f"- {known['date']}; {known['cpu']}, {known['cores']} cores,"
+        f" {known['memory_gb']} GB; load average before: {known['load_average_before']}\n"
+        f"- {versions}\n"
+        f"- {known['load_generator']}; medians of {known['passes']} pass(es), each with fresh"
+        f" processes and windows of {known['window_seconds']} s"
+    )
+
+
+def _targets(results: Results) -> str:
+    return markdown(
+        ("target", "limit", "measured", "peer", "verdict"),
+        [
+            (
+                one.target,
+                f"{'≥' if one.at_least else '≤'} {one.limit:g}",
+                number(one.figure),
+                one.peer,
+                one.sentence(),
+            )
+            for one in verdicts(results)
+        ],
+    )
+
+
+def _growth(rows: list[Result]) -> str:
+    """Rows that were measured with more than one number of images."""
+    chosen = [one for one in rows if one.workers == 1 and one.clients == 16 and one.images]
+    numbers = sorted({one.images for one in chosen})
+    lines: dict[str, dict[int, str]] = {}
+    for one in chosen:
+        lines.setdefault(describe(one), {})[one.images] = (
+            f"{number(one.cpu_ms)} / {number(one.p50_ms)}"
+        )
+    return _pivot([f"{value:,}" for value in numbers], numbers, lines)
+
+
+def _concurrency(rows: list[Result]) -> str:
+    """Rows that were measured with more than two numbers of clients."""
+    chosen = [one for one in rows if one.workers == 1 and one.images == 1000]
+    numbers = sorted({one.clients for one in chosen})
+    lines: dict[str, dict[int, str]] = {}
+    for one in chosen:
+        lines.setdefault(describe(one), {})[one.clients] = (
+            f"{number(one.requests_per_second)} / {number(one.p99_ms)}"
+        )
+    return _pivot([str(value) for value in numbers], numbers, lines, least=3)
+
+
+def _pivot(
+    headings: list[str], numbers: list[int], lines: dict[str, dict[int, str]], *, least: int = 2
+) -> str:
+    """Render lines that have at least so many columns."""
+    return markdown(
+        ("", *headings),
+        [
+            (name, *(line.get(value, "") for value in numbers))
+            for name, line in lines.items()
+            if len(line) >= least
+        ],
+    )
+
+
+def main() -> int:
+    """Write the page and the picture beside the results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE", help="the results")
+    file: Path = parser.parse_args().json
+    results = Results.read(file)
+    picture = file.with_suffix(".svg")
+    picture.write_text(svg(results))
+    file.with_suffix(".md").write_text(page(results, picture.name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

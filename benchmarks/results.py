@@ -1,0 +1,121 @@
+"""Medians over all passes, and the ratios that do not depend on the machine."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.measure import Case, Figures
+from benchmarks.memory import Memory
+
+Pass = dict[Case, Figures]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table. Ratios are of figures of the same pass; None where there is none."""
+
+    row: str
+    engine: str
+    images: int
+    workers: int
+    inspection: str
+    clients: int
+    requests_per_second: float
+    mb_per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+    errors: int
+    to_bare: float | None  # CPU per request, in units of `bare` at the same station
+    to_s3: float | None  # requests per second, as part of what S3 itself serves
+
+    @classmethod
+    def of(cls, case: Case, passes: list[Pass]) -> "Result":
+        """Take the medians of one case."""
+        figures = [one[case] for one in passes if case in one]
+        medians = {
+            name: round(median(getattr(one, name) for one in figures), 3)
+            for name in ("requests_per_second", "mb_per_second", "p50_ms", "p99_ms", "cpu_ms")
+        }
+        return cls(
+            case.row,
+            **asdict(case.setting),
+            clients=case.clients,
+            **medians,
+            errors=sum(one.errors for one in figures),
+            to_bare=_median(_to_bare(case, one) for one in passes),
+            to_s3=_median(_to_s3(case, one) for one in passes),
+        )
+
+
+def _to_bare(case: Case, one: Pass) -> float | None:
+    unit = one.get(Case("bare", case.clients, case.setting))
+    return one[case].cpu_ms / unit.cpu_ms if unit and case in one and one[case].cpu_ms else None
+
+
+def _to_s3(case: Case, one: Pass) -> float | None:
+    verb, _, size = case.row.partition(" ")
+    row = {"GET": f"S3 GET {size}", "upload": f"S3 PUT {size}"}.get(verb)
+    for other, figures in one.items():
+        if (other.row, other.clients) == (row, case.clients) and case in one:
+            unit = figures.requests_per_second
+            return one[case].requests_per_second / unit if unit else None
+    return None
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(median(known), 3) if known else None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that `python -m benchmarks` finds out."""
+
+    conditions: dict[str, Any]  # date, machine, versions, how it was measured
+    rows: list[Result]
+    memory: list[Memory]
+
+    @classmethod
+    def of(cls, conditions: dict[str, Any], passes: list[Pass], memory: list[Memory]) -> "Results":
+        """Take the medians of all passes."""
+        cases = {case: None for one in passes for case in one}  # in order, each once
+        names = {one.row: None for one in memory}
+        return cls(
+            conditions,
+            [Result.of(case, passes) for case in cases],
+            [
+                Memory(
+                    name,
+                    round(median(one.at_rest for one in memory if one.row == name), 1),
+                    round(median(one.peak for one in memory if one.row == name), 1),
+                )
+                for name in names
+            ],
+        )
+
+    @classmethod
+    def read(cls, file: Path) -> "Results":
+        """Read what `write` wrote."""
+        document = json.loads(file.read_text())
+        return cls(
+            document["conditions"],
+            [Result(**row) for row in document["rows"]],
+            [Memory(**row) for row in document["memory"]],
+        )
+
+    def write(self, file: Path) -> None:
+        """Write JSON."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    def find(self, row: str, **wanted: Any) -> Result | None:
+        """Return the line of that row; 16 clients, one worker, 1000 images unless wanted."""
+        wanted = {"row": row, "clients": 16, "workers": 1, "engine": "postgresql"} | wanted
+        return next(
+            (one for one in self.rows if wanted.items() <= asdict(one).items()),
+            None,
+        )

@@ -1,0 +1,157 @@
+"""The real parts under load: databases of any size, a store, the service, and `bare`."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from benchmarks import ROOT
+from config import Settings
+from scripts.create_tables import create_tables
+from scripts.embedded import ObjectStore, object_store
+from servers import ServiceProcess, connection, fresh_database, mariadb, postgres
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_UVICORN = ["--no-access-log"]
+
+_FILL = """
+INSERT INTO images (id, name, size_bytes, extension, content_type, sha256, width, height, s3_key,
+                    created_at, last_updated_at)
+SELECT i, CONCAT('img-', LPAD({text}, 7, '0')), 1000, 'jpg', 'image/jpeg', REPEAT('0123abcd', 8),
+       40, 30, CONCAT('absent-', i), {moment}, {moment}
+FROM {numbers}
+"""
+# Numbers from 0, but ids from 1: 0 would mean the next free one to MariaDB.
+_DIALECTS = {
+    "postgresql": {
+        "text": "CAST(i - 1 AS varchar)",
+        "moment": "timestamptz '2026-01-01 00:00:00Z' + i * interval '1 second'",
+        "numbers": "generate_series(1, {images}) AS numbers (i)",
+    },
+    "mariadb": {
+        "text": "i - 1",
+        "moment": "TIMESTAMP '2026-01-01 00:00:00' + INTERVAL i SECOND",
+        "numbers": "(SELECT seq AS i FROM seq_1_to_{images}) AS numbers",
+    },
+}
+_FINISH = {
+    "postgresql": [
+        "SELECT setval(pg_get_serial_sequence('images', 'id'), {images})",
+        "VACUUM ANALYZE images",
+        "CHECKPOINT",
+    ],
+    "mariadb": ["ANALYZE TABLE images"],
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the service is set up."""
+
+    engine: str = "postgresql"
+    images: int = 1000  # in the table, at first
+    workers: int = 1
+    inspection: str = "header"
+
+
+class Stack:
+    """Starts what is asked for and keeps it until `ends` ends; a service ends with its block."""
+
+    def __init__(self, ends: ExitStack) -> None:
+        self._ends = ends
+        folder = ends.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-"))
+        self.store: ObjectStore = ends.enter_context(object_store(Path(folder)))
+        self.s3 = self.store.client()
+        self._servers = {"postgresql": ends.enter_context(postgres())}
+        if url := mariadb():
+            self._servers["mariadb"] = url
+        self._databases: dict[tuple[str, int], str] = {}
+
+    def engines(self) -> list[str]:
+        """The kinds of database at hand."""
+        return list(self._servers)
+
+    def database(self, engine: str, images: int) -> str:
+        """Return the URL of the database that had so many images at first."""
+        wanted = engine, images
+        if wanted not in self._databases:
+            url = self._ends.enter_context(fresh_database(self._servers[engine]))
+            create_tables(Settings(db_url=url, aws_region="none", aws_s3_bucket="none"))
+            if images:
+                _fill(url, engine, images)
+            self._databases[wanted] = url
+        return self._databases[wanted]
+
+    def server_version(self, engine: str) -> str:
+        """Return the version of a database server."""
+        with connection(self._servers[engine]) as db:
+            return ".".join(map(str, db.dialect.server_version_info or ()))
+
+    @contextmanager
+    def bucket(self) -> Iterator[str]:
+        """Yield the name of a new bucket; empty and delete it afterwards."""
+        name = f"bench-{uuid4().hex[:12]}"
+        self.s3.create_bucket(Bucket=name)
+        yield name
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=name)
+        for keys in [[entry["Key"] for entry in page.get("Contents", [])] for page in pages]:
+            if keys:
+                self.s3.delete_objects(
+                    Bucket=name, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+                )
+        self.s3.delete_bucket(Bucket=name)
+
+    @contextmanager
+    def service(self, url: str, bucket: str, setting: Setting) -> Iterator[ServiceProcess]:
+        """Run the service."""
+        environment = {"DB_URL": url, "AWS_S3_BUCKET": bucket, "INSPECTION": setting.inspection}
+        environment |= self.store.environment()
+        with ServiceProcess(environment, args=_UVICORN, workers=setting.workers) as process:
+            try:
+                yield process
+            except Exception as error:
+                error.add_note(process.log()[-4000:])
+                raise
+
+
+@contextmanager
+def bare(workers: int = 1) -> Iterator[ServiceProcess]:
+    """Run the application that does nothing, by the service's own command line."""
+    args = [*_UVICORN, "--app-dir", str(ROOT / "benchmarks" / "bare")]
+    with ServiceProcess({}, args=args, workers=workers) as process:
+        yield process
+
+
+def _fill(url: str, engine: str, images: int) -> None:
+    """Insert rows `img-0000000` and so on; their objects do not exist."""
+    parts = {key: part.format(images=images) for key, part in _DIALECTS[engine].items()}
+    with connection(url) as db:
+        for statement in [_FILL.format(**parts), *_FINISH[engine]]:
+            db.execute(text(statement.format(images=images)))
+
+
+def cpu_seconds(process: ServiceProcess) -> float:
+    """CPU time, user and system, that all processes and threads of the service have had."""
+    ticks = 0
+    for pid in process.pids():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # proc_pid_stat(5): utime, stime
+    return ticks / _TICKS_PER_SECOND
+
+
+def settle(process: ServiceProcess, *, timeout: float = 5) -> None:
+    """Wait until the service rests: until what the last load left behind is done."""
+    deadline = time.monotonic() + timeout
+    before = cpu_seconds(process)
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        after = cpu_seconds(process)
+        if after - before <= 1 / _TICKS_PER_SECOND:
+            return
+        before = after

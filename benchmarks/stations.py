@@ -1,0 +1,47 @@
+"""Which rows are measured at which station, and with how many clients."""
+
+from benchmarks.rows import Station
+from benchmarks.stack import Setting
+
+_BOTH = (1, 16)
+_RISING = (1, 4, 16, 64, 256)
+_BUSY = (16,)
+
+_READS = {
+    "metadata": _RISING,
+    "random": _BOTH,
+    "list 100": _BOTH,
+    "304": _BOTH,
+    "redirect": _BOTH,
+    "S3 GET 10 KB": _BOTH,
+    "GET 10 KB": _BOTH,
+    "S3 GET 100 KB": _BOTH,
+    "GET 100 KB": _RISING,
+    "S3 GET 1 MB": _BOTH,
+    "GET 1 MB": _BOTH,
+    "S3 GET 20 MB": _BOTH,
+    "GET 20 MB": _BOTH,
+    "overwrite 100 KB": (1, 16, 256),
+}
+_UPLOADS = {"upload 10 KB": _BOTH, "upload 100 KB": _BOTH, "upload 5 MB": _BOTH}
+_S3_PUTS = {f"S3 PUT {size}": _BOTH for size in ("10 KB", "100 KB", "5 MB")}
+_TWO_WORKERS = {"metadata": _BUSY, "GET 100 KB": _BUSY, "overwrite 100 KB": _BUSY}
+_GROWTH = {"metadata": _BUSY, "random": _BUSY, "list 100": _BUSY, "overwrite 100 KB": _BUSY}
+
+
+def stations(engines: list[str], *, quick: bool) -> list[Station]:
+    """Return all stations; those of MariaDB only where there is one and time enough."""
+    chosen = [
+        Station(Setting(), _READS),
+        Station(Setting(images=0), _UPLOADS | _S3_PUTS | {"delete": _BOTH}),
+        Station(Setting(images=0, inspection="full"), _UPLOADS),
+        Station(Setting(workers=2), _TWO_WORKERS),
+        Station(Setting(images=1_000_000), _GROWTH),
+    ]
+    if quick:
+        return chosen
+    chosen.append(Station(Setting(images=100_000), _GROWTH))
+    if "mariadb" in engines:
+        sizes = (1_000, 100_000, 1_000_000)
+        chosen += [Station(Setting("mariadb", images), _GROWTH) for images in sizes]
+    return chosen

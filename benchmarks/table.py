@@ -1,0 +1,61 @@
+"""The table, for a terminal and for Markdown alike."""
+
+from collections.abc import Sequence
+
+from benchmarks.results import Result
+
+HEADINGS = (
+    "row", "rows in table", "workers", "clients", "req/s", "MB/s", "p50 ms", "p99 ms",
+    "CPU ms/req", "x bare", "x S3 req/s", "errors",
+)  # fmt: skip
+
+
+def cells(result: Result) -> tuple[str, ...]:
+    """Render one line."""
+    return (
+        describe(result),
+        f"{result.images:,}" if result.images else "",
+        str(result.workers),
+        str(result.clients),
+        number(result.requests_per_second),
+        number(result.mb_per_second),
+        number(result.p50_ms),
+        number(result.p99_ms),
+        number(result.cpu_ms),
+        number(result.to_bare),
+        number(result.to_s3),
+        str(result.errors or ""),
+    )
+
+
+def describe(result: Result) -> str:
+    """Name a row, and what is special about how it was measured."""
+    special = [
+        "inspection full" if result.inspection == "full" else "",
+        "MariaDB" if result.engine == "mariadb" else "",
+    ]
+    return ", ".join([result.row, *filter(None, special)])
+
+
+def number(value: float | None) -> str:
+    """Render with three digits that count; nothing for what is not there."""
+    if not value:
+        return ""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Render a table whose source is aligned too; the first column left, the others right."""
+    widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(
+        "| "
+        + " | ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |"
+        for line in [headings, rule, *lines]
+    )

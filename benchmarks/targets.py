@@ -1,0 +1,82 @@
+"""What the figures should be, and what they are elsewhere."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.results import Results
+
+_UPLOADS: dict[str, Any] = {"images": 0, "inspection": "header"}
+_STORED: dict[str, Any] = {"images": 1000}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target and what became of it; `figure` is None where nothing was measured."""
+
+    target: str
+    limit: float
+    figure: float | None
+    peer: str
+    at_least: bool = False
+
+    def sentence(self) -> str:
+        """Say whether the target is met, and by how much it is not."""
+        if self.figure is None:
+            return "not measured"
+        share = self.figure / self.limit - 1
+        met = share >= 0 if self.at_least else share <= 0
+        return "met" if met else f"**missed by {abs(share):.0%}**"
+
+
+# CPU per request in units of `bare`: ours at most, Supabase Storage 1.11 for comparison.
+_UNITS_OF_BARE = [
+    ("metadata", _STORED, 1.6, "2.0"),
+    ("list 100", _STORED, 4, "6"),
+    ("304", _STORED, 1.7, ""),
+    ("redirect", _STORED, 2.2, ""),
+    ("GET 100 KB", _STORED, 4.5, "7"),
+    ("GET 1 MB", _STORED, 7, "23"),
+    ("GET 20 MB", _STORED, 50, "330"),
+    ("upload 100 KB", _UPLOADS, 9, "15"),
+    ("upload 5 MB", _UPLOADS, 60, "180"),
+]
+
+# CPU-ms per request of Supabase Storage 1.11 (Node 24), 16 clients, on the same kind of machine
+# with the same PostgreSQL and SeaweedFS; where it was a range, its lower end.
+PEER_CPU_MS = [
+    ("metadata", _STORED, 0.60),
+    ("list 100", _STORED, 1.8),
+    ("redirect", _STORED, 0.39),
+    ("GET 10 KB", _STORED, 2.1),
+    ("GET 100 KB", _STORED, 2.1),
+    ("GET 1 MB", _STORED, 6.9),
+    ("GET 20 MB", _STORED, 94),
+    ("upload 10 KB", _UPLOADS, 3.8),
+    ("upload 100 KB", _UPLOADS, 4.4),
+    ("upload 5 MB", _UPLOADS, 54),
+]
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Judge every target."""
+    judged = []
+    for row, setting, limit, peer in _UNITS_OF_BARE:
+        found = results.find(row, **setting)
+        target = f"{row}: CPU in units of bare"
+        judged.append(Verdict(target, limit, found.to_bare if found else None, peer))
+    judged.insert(1, _random(results))
+    peak = next((one.peak for one in results.memory if "uploads" in one.row), None)
+    judged.append(Verdict("16 uploads of 25 MB: peak RSS in MB", 200, peak, "949"))
+    return [*judged, *(_scaling(results, row) for row in ("metadata", "GET 100 KB"))]
+
+
+def _random(results: Results) -> Verdict:
+    random, metadata = (results.find(row, images=10**6) for row in ("random", "metadata"))
+    share = random.cpu_ms / metadata.cpu_ms if random and metadata else None
+    return Verdict("random of 1,000,000: CPU in units of metadata", 1.3, share, "")
+
+
+def _scaling(results: Results, row: str) -> Verdict:
+    one, two = (results.find(row, images=1000, workers=number) for number in (1, 2))
+    gain = two.requests_per_second / one.requests_per_second if one and two else None
+    return Verdict(f"{row}: req/s of two workers over one", 1.6, gain, "", at_least=True)
