@@ -218,7 +218,8 @@ def fetch(
         lent = engine.raw_connection()
         try:
             cursor = lent.cursor()
-            cursor.execute(_compiled(statement, engine.dialect), parameters)
+            sql, constants = _compiled(statement, engine.dialect)
+            cursor.execute(sql, {**constants, **parameters})
             rows = cursor.fetchall()
         except engine.dialect.loaded_dbapi.Error as exc:
             lent.invalidate(exc)
@@ -231,8 +232,10 @@ def fetch(
 
 
 @functools.cache
-def _compiled(statement: Select[Any], dialect: Dialect) -> str:
-    return str(statement.compile(dialect=dialect))
+def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
+    """Return a statement in SQL, and the values that it has in itself."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), compiled.params
 
 
 @contextmanager

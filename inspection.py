@@ -8,9 +8,9 @@ and, unless the deployment trusts its uploaders, every pixel must decode.
 import hashlib
 import os
 import struct
-import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO
 
@@ -47,11 +47,16 @@ class Inspector:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # A decoded frame is up to 4 bytes per pixel: more decoders than cores cost memory and
-        # gain nothing.
         # Pillow's own limit of the same kind; ours decides, also above it.
         Image.MAX_IMAGE_PIXELS = None
-        self._slots = threading.BoundedSemaphore(min(os.cpu_count() or 1, settings.concurrency))
+        # glibc keeps for each thread what it freed: 16 threads that decode held 590 MB after 16
+        # uploads of 25 MB. More decoders than cores gain nothing anyway.
+        cores = min(os.cpu_count() or 1, settings.concurrency)
+        self._decoders = ThreadPoolExecutor(cores, thread_name_prefix="decoder")
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._decoders.shutdown(wait=False)
 
     def require_allowed(self, extension: str) -> None:
         """Raise ExtensionNotAllowed unless the deployment accepts `extension`."""
@@ -73,8 +78,7 @@ class Inspector:
         if size > self._settings.max_upload_bytes:
             raise ImageTooLarge(f"An image may have {self._settings.max_upload_bytes} bytes.")
         format_ = _FORMAT_OF_EXTENSION[extension]
-        with self._slots:
-            width, height = self._dimensions(file, format_, extension)
+        width, height = self._decoders.submit(self._dimensions, file, format_, extension).result()
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         return Inspected(size, digest, extension, Image.MIME[format_], width, height)

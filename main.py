@@ -105,6 +105,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     stop.set()
     app.state.readiness.close()
+    app.state.inspector.close()
     app.state.bucket.close()
     app.state.engine.dispose()
 

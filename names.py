@@ -1,11 +1,15 @@
 """What an image may be called, and how its name becomes a file name again."""
 
+import re
 import unicodedata
 from urllib.parse import quote
 
 from errors import InvalidName
 
 MAX_NAME_BYTES = 255
+
+# Unicode's category Cc.
+_CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 # `random` is a path of the API; the others mean something else in a path or a file name.
 _RESERVED = frozenset({"random", ".", ".."})
@@ -41,7 +45,7 @@ def normalise_prefix(prefix: str) -> str:
 
 
 def _refuse_control_characters(name: str) -> None:
-    if any(unicodedata.category(char) == "Cc" for char in name):
+    if _CONTROL_CHARACTER.search(name):
         raise InvalidName("An image name contains no control characters.")
 
 

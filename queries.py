@@ -76,6 +76,13 @@ _select_pending = select(*(_pending.c[field] for field in PendingRecord._fields)
 # Statements are built once: building one and its cache key costs as much as asking the database.
 _select_by_name = _select_image.where(_images.c.name == bindparam("name"))
 _select_by_name_locked = _select_by_name.with_for_update()
+_is_current = (
+    _images.c.name == bindparam("its_name"),
+    _images.c.s3_key == bindparam("its_key"),
+)
+_insert_image = insert(_images)
+_replace_image = update(_images).where(*_is_current)
+_delete_image = delete(_images).where(*_is_current)
 
 
 def find_image(session: Session, name: str) -> ImageRecord | None:
@@ -92,25 +99,19 @@ def lock_image(connection: Connection, name: str) -> ImageRecord | None:
 
 def insert_image(connection: Connection, values: dict[str, Any]) -> None:
     """Insert a new image row. An existing name aborts the transaction."""
-    connection.execute(insert(_images).values(values))
+    connection.execute(_insert_image, values)
 
 
 def replace_image(connection: Connection, current: ImageRecord, values: dict[str, Any]) -> bool:
     """Let the row of `current` describe another object; False when it changed meanwhile."""
-    statement = (
-        update(_images)
-        .where(_images.c.name == current.name, _images.c.s3_key == current.s3_key)
-        .values(values)
-    )
-    return connection.execute(statement).rowcount == 1
+    its = {"its_name": current.name, "its_key": current.s3_key}
+    return connection.execute(_replace_image, values | its).rowcount == 1
 
 
 def delete_image(connection: Connection, current: ImageRecord) -> bool:
     """Delete the row of `current`; False when it changed meanwhile."""
-    statement = delete(_images).where(
-        _images.c.name == current.name, _images.c.s3_key == current.s3_key
-    )
-    return connection.execute(statement).rowcount == 1
+    its = {"its_name": current.name, "its_key": current.s3_key}
+    return connection.execute(_delete_image, its).rowcount == 1
 
 
 class Order(NamedTuple):
@@ -192,7 +193,9 @@ def random_image(session: Session) -> ImageRecord | None:
     """
     low, high = session.info["id_bounds"][0]
     for _ in range(_RANDOM_ROUNDS):
-        draws = [random.randint(low, high) for _ in _draws]  # noqa: S311
+        ids = range(low, high + 1)
+        draws = random.sample(ids, min(_RANDOM_DRAWS, len(ids)))
+        draws += draws[:1] * (_RANDOM_DRAWS - len(draws))
         parameters = {draw.key: value for draw, value in zip(_draws, draws, strict=True)}
         rows = fetch(session, _select_draws, parameters)
         drawn_from, (low, high, *_) = (low, high), rows[0]
@@ -217,6 +220,12 @@ def _random_by_offset(session: Session) -> ImageRecord | None:
 # --- the journal --------------------------------------------------------------------------------
 
 
+_insert_pending = insert(_pending)
+_delete_pending = delete(_pending).where(
+    _pending.c.s3_key == bindparam("key"), _pending.c.state == bindparam("in_state")
+)
+
+
 def journal(
     connection: Connection,
     key: str,
@@ -229,15 +238,13 @@ def journal(
     An entry of that key aborts the transaction. `claimed_at` is None where no PUT that was given
     up can land later.
     """
-    connection.execute(
-        insert(_pending).values(s3_key=key, state=state, created_at=now, claimed_at=claimed_at)
-    )
+    entry = {"s3_key": key, "state": state, "created_at": now, "claimed_at": claimed_at}
+    connection.execute(_insert_pending, entry)
 
 
 def finish_upload(connection: Connection, key: str) -> bool:
     """Remove an upload's entry as its row is written; False when a sweeper took the key."""
-    statement = delete(_pending).where(_pending.c.s3_key == key, _pending.c.state == UPLOADING)
-    return connection.execute(statement).rowcount == 1
+    return connection.execute(_delete_pending, {"key": key, "in_state": UPLOADING}).rowcount == 1
 
 
 def take_upload(connection: Connection, key: str, claimed_at: datetime | None) -> bool:
@@ -256,9 +263,7 @@ def take_upload(connection: Connection, key: str, claimed_at: datetime | None) -
 
 def forget_object(connection: Connection, key: str) -> None:
     """Remove the entry of an object that was deleted."""
-    connection.execute(
-        delete(_pending).where(_pending.c.s3_key == key, _pending.c.state == TO_DELETE)
-    )
+    connection.execute(_delete_pending, {"key": key, "in_state": TO_DELETE})
 
 
 def pending_after(

@@ -39,11 +39,9 @@ class Validators:
     date_is_strong: bool = False
 
     def headers(self) -> dict[str, str]:
-        """ETag and Last-Modified."""
-        return {
-            "ETag": self.etag,
-            "Last-Modified": format_datetime(self.last_modified, usegmt=True),
-        }
+        """ETag and Last-Modified, which is never in the future (RFC 9110 section 8.8.2.1)."""
+        moment = min(self.last_modified, datetime.now(UTC))
+        return {"ETag": self.etag, "Last-Modified": format_datetime(moment, usegmt=True)}
 
 
 def image_validators(image: ImageRecord) -> Validators:

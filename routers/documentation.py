@@ -20,11 +20,13 @@ _HEADERS = {
     "Location": "The image's path, or where its bytes are.",
     "Repr-Digest": "SHA-256 of the whole image (RFC 9530).",
     "Retry-After": "Seconds to wait.",
+    "X-Content-Type-Options": "`nosniff`.",
+    "X-Request-ID": "Names the request in the log; a proxy's own id is kept.",
     "Upload-Result": "`created`, `replaced`, or `unchanged`: the image had these very bytes.",
 }
 
 # What scripts of other origins may read, where CORS is on.
-EXPOSED_HEADERS = frozenset(_HEADERS) | {"X-Request-ID"}
+EXPOSED_HEADERS = frozenset(_HEADERS)
 
 _CONDITIONS = {
     "If-Match": "Only if this is the current version.",
@@ -43,13 +45,14 @@ _DIGESTS = {
 
 
 def _headers(*names: str) -> dict[str, Any]:
-    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in names}
+    every = (*names, "X-Request-ID")
+    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in every}
 
 
 def _problem(description: str, *headers: str) -> dict[str, Any]:
     return {
         "description": description,
-        "headers": _headers(*headers),
+        "headers": _headers("Cache-Control", *headers),
         "content": {"application/problem+json": {"schema": _PROBLEM_SCHEMA}},
     }
 
@@ -70,14 +73,20 @@ def _parameters(fields: dict[str, str]) -> list[dict[str, Any]]:
 _VALIDATORS = ("ETag", "Last-Modified", "Cache-Control")
 _NOT_MODIFIED = {"description": "The client has this version.", "headers": _headers(*_VALIDATORS)}
 _FAILED = _problem("A condition of the request is not met.")
-_IMAGE = dict.fromkeys(("image/jpeg", "image/png", "image/gif", "image/webp"), _BINARY)
+# The last is for generators of clients, which know no image types.
+_IMAGE = dict.fromkeys(
+    ("image/jpeg", "image/png", "image/gif", "image/webp", "application/octet-stream"), _BINARY
+)
 
 COMMON: Responses = {
     422: _problem("A parameter does not fit."),
     500: _problem("A fault of the service."),
     503: _problem("Database or storage do not answer; try again later.", "Retry-After"),
 }
-READY: Responses = {503: _problem("Database or bucket does not answer; the detail says which.")}
+LIVE: Responses = {200: {"headers": _headers()}}
+READY: Responses = LIVE | {
+    503: _problem("Database or bucket does not answer; the detail says which.")
+}
 RANDOM: Responses = {
     200: {"headers": _headers("Cache-Control")},
     404: _problem("There are no images."),
@@ -93,9 +102,16 @@ _NAMED: Responses = {
 }
 DESCRIBE: Responses = _NAMED | {200: {"headers": _headers(*_VALIDATORS)}, 304: _NOT_MODIFIED}
 DELETE: Responses = _NAMED | {
-    409: _problem("Too many writers on this name at once; try again.", "Retry-After")
+    200: {"headers": _headers()},
+    409: _problem("Too many writers on this name at once; try again.", "Retry-After"),
 }
-_BYTES = (*_VALIDATORS, "Content-Disposition", "Repr-Digest", "Accept-Ranges")
+_BYTES = (
+    *_VALIDATORS,
+    "Content-Disposition",
+    "Repr-Digest",
+    "Accept-Ranges",
+    "X-Content-Type-Options",
+)
 DOWNLOAD: Responses = _NAMED | {
     200: {"description": "The image.", "headers": _headers(*_BYTES), "content": _IMAGE},
     206: {

@@ -24,7 +24,7 @@ from names import split_extension
 from routers.digests import announced_digests
 
 # Up to here a file stays in memory; beyond, it goes to disk in pieces of this size.
-_SPOOL_BYTES = 1024 * 1024
+_SPOOL_BYTES = 512 * 1024
 _MAX_NAME_FIELD_BYTES = 4096
 _MAX_PARTS = 20
 # Boundaries, headers and small fields around the file.

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from errors import Unavailable
-from routers.documentation import READY
+from routers.documentation import LIVE, READY
 from routers.problems import problem
 from schemas import Health
 
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 
 @router.head("/live", include_in_schema=False)
-@router.get("/live", operation_id="live", response_model=Health)
+@router.get("/live", operation_id="live", response_model=Health, responses=LIVE)
 async def live() -> Response:
     """Alive: the process answers, also while all of its threads wait."""
     return JSONResponse({"status": "alive"})
