@@ -10,20 +10,17 @@ import random
 import re
 import secrets
 import time
-import urllib.request
 from collections.abc import Iterator
-from typing import IO, Any, Literal
-from urllib.parse import quote, urlencode, urlsplit
+from typing import IO, Any
+from urllib.parse import quote, urlencode
 
 import boto3
 import urllib3
-from botocore import UNSIGNED
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-from botocore.httpsession import get_cert_path
 
+import s3_connections
 from config import Settings
 from errors import ConfigurationError, ObjectMissing, StorageUnavailable
 
@@ -57,9 +54,9 @@ class Bucket:
         """Build clients and pool. Nothing is sent."""
         settings = self._settings
         self._credentials = session.get_credentials()
-        self._client = _client(session, settings, settings.s3_max_attempts)
+        self._client = s3_connections.client(session, settings, settings.s3_max_attempts)
         # A PUT that is sent twice may land twice: the write protocol allows one attempt per key.
-        self._put_client = _client(
+        self._put_client = s3_connections.client(
             session,
             settings,
             1,
@@ -67,12 +64,14 @@ class Bucket:
             connect_timeout=max(settings.s3_connect_timeout, settings.s3_read_timeout),
             read_timeout=settings.s3_put_timeout,
         )
-        self._ready_client = _client(session, settings, 1, read_timeout=settings.ready_timeout)
-        self._base_url = _base_url(session, settings, settings.aws_endpoint_url_s3)
-        self._public_url = _base_url(
+        self._ready_client = s3_connections.client(
+            session, settings, 1, read_timeout=settings.ready_timeout
+        )
+        self._base_url = s3_connections.base_url(session, settings, settings.aws_endpoint_url_s3)
+        self._public_url = s3_connections.base_url(
             session, settings, settings.s3_public_endpoint_url or settings.aws_endpoint_url_s3
         )
-        self._pool = _http_pool(self._base_url, settings)
+        self._pool = s3_connections.http_pool(self._base_url, settings)
 
     def upload_image(
         self,
@@ -248,66 +247,6 @@ class _DeadlineReader:
         if time.monotonic() > self._deadline:
             raise TimeoutError("sending the object took too long")
         return self._file.read(size)
-
-
-def _client(
-    session: boto3.session.Session,
-    settings: Settings,
-    attempts: int,
-    connect_timeout: float | None = None,
-    read_timeout: float | None = None,
-) -> Any:
-    config = Config(
-        signature_version="s3v4",
-        connect_timeout=connect_timeout or settings.s3_connect_timeout,
-        read_timeout=read_timeout or settings.s3_read_timeout,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        # Rendering botocore's own for every request is a tenth of a small PUT.
-        user_agent="image-api",
-        max_pool_connections=settings.concurrency,
-        # boto3's default, a CRC32 trailer in an aws-chunked body, corrupts objects on some
-        # compatible stores; we send a plain SHA-256 header instead, which also makes signing
-        # the payload over TLS superfluous.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={
-            "addressing_style": _addressing_style(settings.aws_endpoint_url_s3),
-            "payload_signing_enabled": not settings.s3_checksum,
-        },
-    )
-    return session.client("s3", endpoint_url=settings.aws_endpoint_url_s3, config=config)
-
-
-def _addressing_style(endpoint: str | None) -> Literal["path", "auto"]:
-    """Compatible stores rarely have a host name for each bucket."""
-    return "path" if endpoint else "auto"
-
-
-def _base_url(session: boto3.session.Session, settings: Settings, endpoint: str | None) -> str:
-    """Where the objects lie: boto3 knows the forms for regions, endpoints and path style."""
-    config = Config(
-        signature_version=UNSIGNED, s3={"addressing_style": _addressing_style(endpoint)}
-    )
-    client = session.client("s3", endpoint_url=endpoint, config=config)
-    operation = {"Bucket": settings.aws_s3_bucket, "Key": "KEY"}
-    url: str = client.generate_presigned_url("get_object", Params=operation)
-    client.close()
-    return url.removesuffix("KEY")
-
-
-def _http_pool(base_url: str, settings: Settings) -> urllib3.PoolManager:
-    options: dict[str, Any] = {
-        "maxsize": settings.concurrency,
-        "timeout": urllib3.Timeout(
-            connect=settings.s3_connect_timeout, read=settings.s3_read_timeout
-        ),
-        "ca_certs": os.environ.get("AWS_CA_BUNDLE") or get_cert_path(verify=True),
-    }
-    url = urlsplit(base_url)
-    proxy = urllib.request.getproxies().get(url.scheme)
-    if proxy and not urllib.request.proxy_bypass(url.netloc):
-        return urllib3.ProxyManager(proxy, **options)
-    return urllib3.PoolManager(**options)
 
 
 def _error_of(response: urllib3.BaseHTTPResponse) -> Exception:
