@@ -26,11 +26,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+import inventory
 import queries
 from config import Settings
 from db import reading, writing
 from errors import DatabaseUnavailable, ObjectMissing, StorageUnavailable, TransactionAborted
-from queries import Reference
 from s3_client import Bucket, ObjectBody
 
 _CHUNK = 256 * 1024  # bytes of an object in memory at a time, per thread
@@ -68,7 +68,7 @@ class Finding:
     damage: Damage
     key: str
     stored: Stored | None
-    image: Reference | None
+    image: inventory.Reference | None
     journaled: bool = False  # repaired: the sweeper will remove it
 
 
@@ -90,7 +90,7 @@ class VerifyReport:
         """Whether all is well now."""
         return self.found.total() == self.journaled
 
-    def see(self, stored: Stored | None, references: list[Reference]) -> None:
+    def see(self, stored: Stored | None, references: list[inventory.Reference]) -> None:
         """Count what there is of one key."""
         images = sum(reference.is_image for reference in references)
         self.objects += stored is not None
@@ -136,7 +136,7 @@ class Verifier:
         """Yield the keys that need a closer look: what does not fit, and all that is to be read."""
         with _snapshot(self.sessions()) as connection:
             entries = (Stored(*entry) for entry in stored)
-            for key, entry, references in _by_key(entries, queries.references(connection)):
+            for key, entry, references in _by_key(entries, inventory.references(connection)):
                 report.see(entry, references)
                 if _damage(entry, references) or (self.deep and _image(references)):
                     yield key
@@ -184,17 +184,17 @@ class Verifier:
         try:
             with writing(self.sessions()) as connection:
                 queries.journal(connection, orphan.key, queries.TO_DELETE, now, claimed_at=now)
-                if _image(queries.references_to(connection, orphan.key)):
+                if _image(inventory.references_to(connection, orphan.key)):
                     raise TransactionAborted
         except TransactionAborted:
             return self.judge(orphan.key)
         return replace(orphan, journaled=True)
 
-    def _references(self, key: str) -> list[Reference]:
+    def _references(self, key: str) -> list[inventory.Reference]:
         if not _fits_tables(key):
             return []
         with reading(self.sessions()) as connection:
-            return queries.references_to(connection, key)
+            return inventory.references_to(connection, key)
 
     def _stored(self, key: str, *, readable: bool) -> Stored | None:
         """Look at one object: the way downloads go when it is an image's, else in the list.
@@ -223,7 +223,7 @@ class Verifier:
             return Stored(key, size, digest.hexdigest())
 
 
-def _damage(stored: Stored | None, references: list[Reference]) -> Damage | None:
+def _damage(stored: Stored | None, references: list[inventory.Reference]) -> Damage | None:
     """Judge what the store and the tables say of one key."""
     image = _image(references)
     if image is None:
@@ -243,13 +243,13 @@ def _fits_tables(key: str) -> bool:
     return len(key) <= _LONGEST_KEY and "\0" not in key
 
 
-def _image(references: list[Reference]) -> Reference | None:
+def _image(references: list[inventory.Reference]) -> inventory.Reference | None:
     return next((reference for reference in references if reference.is_image), None)
 
 
 def _by_key(
-    listed: Iterable[Stored], references: Iterable[Reference]
-) -> Iterator[tuple[str, Stored | None, list[Reference]]]:
+    listed: Iterable[Stored], references: Iterable[inventory.Reference]
+) -> Iterator[tuple[str, Stored | None, list[inventory.Reference]]]:
     """Bring together what both say of each key, both being sorted by it.
 
     Python compares by code point, which is the order of UTF-8 bytes. Where a side is sorted
@@ -260,7 +260,7 @@ def _by_key(
     for key, entries in groupby(heapq.merge(listed, references, key=by_key), key=by_key):
         said = list(entries)
         stored = next((entry for entry in said if isinstance(entry, Stored)), None)
-        yield key, stored, [entry for entry in said if isinstance(entry, Reference)]
+        yield key, stored, [entry for entry in said if isinstance(entry, inventory.Reference)]
 
 
 @contextmanager

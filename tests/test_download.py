@@ -32,6 +32,7 @@ SPOKEN = {
 }
 
 
+@on_sqlite
 def test_headers(client: TestClient) -> None:
     """A download says type, length, that it is to be saved, and that its type is to be believed."""
     for extension, make in pictures.PICTURES.items():

@@ -232,6 +232,7 @@ def test_unexpected_error(app: FastAPI, caplog: pytest.LogCaptureFixture) -> Non
     assert "SELECT secret" in caplog.text
 
 
+@on_sqlite
 def test_request_id(client: TestClient) -> None:
     """A request's id is the client's own if it is harmless, and otherwise a new one."""
     for path in ("/health/live", "/images/none", "/none"):
