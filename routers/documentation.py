@@ -172,7 +172,6 @@ UPLOAD_FORM: dict[str, Any] = {
                             "minLength": 1,
                             "maxLength": 255,
                             "description": "Default: the file name without its extension.",
-                            "example": "sunset",
                         },
                     },
                 }

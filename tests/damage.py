@@ -1,5 +1,7 @@
 """A bucket and a database, brought into any order or disorder, for the tests of `verification`."""
 
+import atexit
+import functools
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +31,10 @@ LONG_KEY = f"folder/{'k' * 250}/x"  # the tables could not hold it
 class World:
     """A bucket and a database, to be brought in order and out of it."""
 
-    def __init__(self, settings: Settings, s3: "S3Client") -> None:
-        self.settings, self.s3 = settings, s3
+    def __init__(self, settings: Settings, s3: "S3Client", bucket: Bucket) -> None:
+        self.settings, self.s3, self.bucket = settings, s3, bucket
         self.engine = build_engine(settings)
         self.sessions = build_sessions(self.engine)
-        self.bucket = Bucket(settings)
 
     def image(self, name: str, seed: int = 0) -> str:
         """Upload an image as the service does; return its key."""
@@ -127,10 +128,19 @@ def damaged(world: World) -> set[tuple[Damage, str]]:
     }
 
 
+@functools.cache
+def _bucket(endpoint: str, name: str, region: str) -> Bucket:
+    """Return a bucket's client: building one takes longer than most of these tests."""
+    place = {"aws_endpoint_url_s3": endpoint, "aws_s3_bucket": name, "aws_region": region}
+    bucket = Bucket(Settings.model_validate({"db_url": "sqlite://", **place}))
+    atexit.register(bucket.close)
+    return bucket
+
+
 @contextmanager
 def worlds(settings: Settings, s3: "S3Client") -> Iterator[World]:
     """Yield the world of these settings."""
-    world = World(settings, s3)
+    place = (str(settings.aws_endpoint_url_s3), settings.aws_s3_bucket, settings.aws_region)
+    world = World(settings, s3, _bucket(*place))
     yield world
-    world.bucket.close()
     world.engine.dispose()

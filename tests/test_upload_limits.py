@@ -94,12 +94,20 @@ def test_more_pixels_than_pillow_likes(settings: Settings) -> None:
 
 @pytest.mark.parametrize("extension", ["gif", "png", "webp"])
 def test_animation(settings: Settings, extension: str) -> None:
-    """The pixels of all frames together have a limit of their own."""
-    for limit, status in ((6 * 1200, 201), (6 * 1200 - 1, 413)):
+    """The pixels of all frames together have a limit; a tiny frame counts as 50,000."""
+    for limit, status in ((6 * 50_000, 201), (6 * 50_000 - 1, 413)):
         with serving(settings, max_animation_pixels=limit) as client:
             answer = upload(client, moving(extension), f"a.{extension}")
             assert answer.status_code == status, answer.text
     problem(answer, 413, "too_many_pixels")
+
+
+def test_many_tiny_frames(settings: Settings) -> None:
+    """Thousands of frames of one pixel are refused before they take the decoders' time."""
+    frame = b",\0\0\0\0\1\0\1\0\0\x02\x02\x44\x01\x00"
+    content = pictures.gif(1, 1).removesuffix(b";") + frame * 6000 + b";"
+    with serving(settings) as client:
+        problem(upload(client, content, "a.gif"), 413, "too_many_pixels")
 
 
 def test_a_later_frame(settings: Settings) -> None:

@@ -73,6 +73,7 @@ def test_json(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(summary["found"].values()) == len(found) == 3
 
 
+@on_sqlite
 @pytest.mark.usefixtures("environment")
 def test_exit_status(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """The status is 0 when all is well, 1 when not, and 0 again when all that was is journaled."""
