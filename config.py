@@ -185,6 +185,8 @@ def normalise_db_url(url: str) -> URL:
     backend, _, driver = parsed.drivername.partition("+")
     if backend not in _SHIPPED_DRIVERS:
         raise ValueError(f"names {backend}; use postgresql, mysql, mariadb or sqlite")
+    if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise ValueError("names a database in memory; use a file, such as sqlite:///images.db")
     return parsed if driver else parsed.set(drivername=_SHIPPED_DRIVERS[backend])
 
 

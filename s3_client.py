@@ -5,6 +5,7 @@ is never "missing".
 """
 
 import base64
+import io
 import os
 import random
 import re
@@ -64,6 +65,7 @@ class Bucket:
             connect_timeout=max(settings.s3_connect_timeout, settings.s3_read_timeout),
             read_timeout=settings.s3_put_timeout,
         )
+        self._put_client.meta.events.register_last("before-call.s3", _expect_nothing)
         self._ready_client = s3_connections.client(
             session, settings, 1, read_timeout=settings.ready_timeout
         )
@@ -97,8 +99,7 @@ class Bucket:
         size = file_obj.seek(0, os.SEEK_END)
         file_obj.seek(0)
         try:
-            # boto3 sends bytes at once, but a file in pieces of 16 KB after asking the store
-            # whether it may (Expect: 100-continue).
+            # boto3 sends bytes at once, but a file in pieces of 16 KB.
             if size <= _SMALL_BYTES:
                 body = body.read()
             self._put_client.put_object(
@@ -247,6 +248,16 @@ class _DeadlineReader:
         if time.monotonic() > self._deadline:
             raise TimeoutError("sending the object took too long")
         return self._file.read(size)
+
+
+def _expect_nothing(params: dict[str, Any], **_: object) -> None:
+    """Send small bodies without asking the store first whether it takes them.
+
+    botocore asks before every body (Expect: 100-continue), which costs a small PUT a round trip
+    and, since it reads the answer byte by byte, a tenth of its CPU.
+    """
+    if isinstance(params["body"], io.BytesIO):
+        params["headers"].pop("Expect", None)
 
 
 def _error_of(response: urllib3.BaseHTTPResponse) -> Exception:

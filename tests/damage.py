@@ -132,7 +132,7 @@ def damaged(world: World) -> set[tuple[Damage, str]]:
 def _bucket(endpoint: str, name: str, region: str) -> Bucket:
     """Return a bucket's client: building one takes longer than most of these tests."""
     place = {"aws_endpoint_url_s3": endpoint, "aws_s3_bucket": name, "aws_region": region}
-    bucket = Bucket(Settings.model_validate({"db_url": "sqlite://", **place}))
+    bucket = Bucket(Settings.model_validate({"db_url": "sqlite:///unused.db", **place}))
     atexit.register(bucket.close)
     return bucket
 

@@ -79,8 +79,8 @@ MUTATIONS = {
         "s3_client.py",
         [
             (
-                "self._put_client = _client(session, settings, 1,",
-                "self._put_client = _client(session, settings, 3,",
+                "session,\n            settings,\n            1,\n            # While",
+                "session,\n            settings,\n            3,\n            # While",
             )
         ],
         MATRIX,

@@ -26,8 +26,8 @@ MAY_IMPORT = {
     "schemas": "queries",
     "verification": "config db errors inventory queries s3_client",
     # Beside the use cases: the records and errors that these give, and settings.
-    "routers": "image_store schemas routers errors config names queries",
-    "main": "config db errors image_store inspection routers s3_client sweeper",
+    "routers": "image_store schemas sweeper routers errors config names queries",
+    "main": "config db image_store inspection routers s3_client",
 }
 FILES = {
     **{name: [ROOT / f"{name}.py"] for name in MAY_IMPORT if name != "routers"},

@@ -161,7 +161,7 @@ def forks(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Forks
 
 BEFORE = {"first": None, "overwrite": OLD, "delete": OLD, "sweep": OLD}
 AFTER = {"first": NEW, "overwrite": NEW, "delete": None, "sweep": OLD}
-KILLS = {"first": 18, "overwrite": 28, "delete": 14, "sweep": 12}  # at least so many
+KILLS = {"first": 18, "overwrite": 26, "delete": 14, "sweep": 12}  # at least so many
 
 
 @on_postgresql
