@@ -73,7 +73,7 @@ def crowd(
     """Return a crowded bucket."""
     crowd = Crowd(new_bucket(), request.param)
     settings = Settings(
-        db_url="sqlite://",
+        db_url="sqlite:///unused.db",
         aws_region=object_store.region,
         aws_s3_bucket=crowd.bucket,
         aws_endpoint_url_s3=object_store.endpoint_url,
