@@ -80,6 +80,9 @@ class Settings(BaseSettings):
         default=512,
         description="Requests that may wait for an answer in one process; more are answered 503.",
     )
+    cpu_affinity: bool = Field(
+        default=True, description="Keep the threads of each process on one CPU (Linux)."
+    )
     shutdown_delay: float = Field(
         default=0,
         ge=0,

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
+from affinity import share_one_cpu
 from config import Settings, load_settings
 from db import build_engine, build_sessions
 from image_store import ping
@@ -22,6 +23,7 @@ from routers.lifecycle import (
     OneSentenceStartupError,
     log_to_stderr,
     say_goodbye_first,
+    spare_the_collector,
     sweep_in_background,
 )
 from routers.request_id import RequestIdMiddleware
@@ -95,6 +97,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     limiter.total_tokens = app.state.settings.concurrency
     say_goodbye_first(app)
     stop = sweep_in_background(app)
+    if app.state.settings.cpu_affinity:
+        share_one_cpu(stop)
+    spare_the_collector()
     yield
     stop.set()
     app.state.readiness.close()

@@ -43,7 +43,8 @@ _LOCK_TIMEOUT = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marks of this file."""
+    """Name the marks of this file; leave CPUs to `test_affinity`."""
+    os.environ["CPU_AFFINITY"] = "false"
     config.addinivalue_line(
         "markers", "planted_damage: bucket and tables disagree on purpose after this test"
     )

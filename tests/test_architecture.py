@@ -12,6 +12,7 @@ from servers import ROOT
 # What each module may import of ours, and nothing else of ours.
 MAY_IMPORT = {
     "errors": "",
+    "affinity": "",
     "config": "errors",  # a wrong setting is one of our errors
     "db": "config drivers errors",
     "drivers": "config",
@@ -20,14 +21,14 @@ MAY_IMPORT = {
     "names": "errors",
     "s3_client": "config errors s3_connections",
     "s3_connections": "config",
-    "inspection": "config errors",
+    "inspection": "affinity config errors",
     "sweeper": "config db queries s3_client errors",
     "image_store": "config db queries s3_client inspection names sweeper errors",
     "schemas": "queries",
     "verification": "config db errors inventory queries s3_client",
     # Beside the use cases: the records and errors that these give, and settings.
     "routers": "image_store schemas sweeper routers errors config names queries",
-    "main": "config db image_store inspection routers s3_client",
+    "main": "affinity config db image_store inspection routers s3_client",
 }
 FILES = {
     **{name: [ROOT / f"{name}.py"] for name in MAY_IMPORT if name != "routers"},
