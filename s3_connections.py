@@ -60,8 +60,11 @@ def base_url(session: boto3.session.Session, settings: Settings, endpoint: str |
     return url.removesuffix("KEY")
 
 
-def http_pool(base_url: str, settings: Settings) -> urllib3.PoolManager:
-    """Build the pool of connections for downloads; through the environment's proxy, if any."""
+def http_pool(base_url: str, settings: Settings) -> tuple[urllib3.HTTPConnectionPool, str]:
+    """Build the pool of connections to where the objects lie; through the proxy, if there is one.
+
+    Returns also what comes before the key in the target of a request (RFC 9112 section 3.2).
+    """
     options: dict[str, Any] = {
         "maxsize": settings.concurrency,
         "timeout": urllib3.Timeout(
@@ -72,5 +75,6 @@ def http_pool(base_url: str, settings: Settings) -> urllib3.PoolManager:
     url = urlsplit(base_url)
     proxy = urllib.request.getproxies().get(url.scheme)
     if proxy and not urllib.request.proxy_bypass(url.netloc):
-        return urllib3.ProxyManager(proxy, **options)
-    return urllib3.PoolManager(**options)
+        proxied = urllib3.ProxyManager(proxy, **options).connection_from_url(base_url)
+        return proxied, base_url if url.scheme == "http" else url.path
+    return urllib3.PoolManager(**options).connection_from_url(base_url), url.path

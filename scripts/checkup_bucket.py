@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from errors import ObjectMissing, StorageUnavailable
-from s3_client import generate_s3_key
+from s3_client import Refusal, generate_s3_key
 from scripts.checkup import PROBE, Caution, Check, Failure, Patient, compare_clock
 
 _WRONG_REGION = "set AWS_REGION to the region of the bucket"
@@ -39,10 +39,10 @@ _DENIED = {"AccessDenied", "403"}
 def code_of(error: BaseException) -> str:
     """Return S3's code for what went wrong, or the name of the exception that caused `error`."""
     cause = error.__cause__ or error
+    if isinstance(cause, Refusal):
+        return cause.code or str(cause.status)
     answer = getattr(cause, "response", {})
-    # `s3_client` puts the code of a failed GET at the end of its sentence.
-    said = str(cause).split()[-1:] if type(cause) is RuntimeError else [type(cause).__name__]
-    return str(answer.get("Error", {}).get("Code") or said[0])
+    return str(answer.get("Error", {}).get("Code") or type(cause).__name__)
 
 
 def _answers(patient: Patient) -> str:
@@ -112,8 +112,7 @@ def _checksum(patient: Patient) -> str:
     try:
         patient.put(key, "0" * 64)
     except StorageUnavailable as exc:
-        answer = getattr(exc.__cause__, "response", {}).get("ResponseMetadata", {})
-        if answer.get("HTTPStatusCode") != 400:  # some other trouble
+        if not isinstance(exc.__cause__, Refusal) or exc.__cause__.status != 400:  # other trouble
             raise
         return f"a wrong one is refused ({code_of(exc)})"
     raise Caution("the store takes bytes that do not have the SHA-256 announced")

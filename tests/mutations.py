@@ -40,11 +40,14 @@ class Mutation(NamedTuple):
 
 
 _REMOVE = "    bucket.delete_image(key)\n"
-_FORGET = """    with writing(session) as connection:
+_FORGET = """    with writing(session, once=True) as connection:
         queries.forget_object(connection, key)
 """
-_JOURNAL = "        self._retry(lambda: self._journal_upload(key))\n"
-_COMMIT = "        try:\n            return self._retry(lambda: self._commit_upload("
+_JOURNAL = "        self._retry(lambda _: self._journal_upload(key))\n"
+_COMMIT = "        try:\n            return self._retry(\n                lambda attempt:"
+_PUT = (
+    '            response = self._send("PUT", key, headers, sha256, body=body, timeout=timeout)\n'
+)
 _DELETE = "            if not queries.delete_image("
 _OLD = "            queries.journal(connection, current.s3_key, queries.TO_DELETE, now)\n"
 _DELETED = "            queries.journal(connection, current.s3_key, queries.TO_DELETE, _now())\n"
@@ -79,8 +82,10 @@ MUTATIONS = {
         "s3_client.py",
         [
             (
-                "session,\n            settings,\n            1,\n            # While",
-                "session,\n            settings,\n            3,\n            # While",
+                _PUT,
+                "            for _ in range(3):\n                file_obj.seek(0)\n    "
+                + _PUT
+                + "                if response.status < 500:\n                    break\n",
             )
         ],
         MATRIX,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -159,7 +160,7 @@ def test_checksum_ignored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -
     upload = Bucket.upload_image
 
     def careless(self: Bucket, file: IO[bytes], key: str, kind: str, **_: Any) -> None:
-        upload(self, file, key, kind)
+        upload(self, file, key, kind, sha256=sha256(file.read()).hexdigest())
 
     monkeypatch.setattr(Bucket, "upload_image", careless)
     assert [(title, result.status) for title, result in troubles(settings).items()] == [

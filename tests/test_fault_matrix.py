@@ -13,6 +13,7 @@ from config import Settings
 from errors import DatabaseUnavailable
 from fault_cells import ANSWERS, OPERATIONS, Cell
 from fault_rig import AT_ONCE, NEW, OLD, Rig, Undoing, arm, build_rig
+from s3_client import Bucket
 from servers import ROOT, wait_until
 from sweeper import Sweeper
 
@@ -25,7 +26,7 @@ LIMITS: dict[str, dict[str, float]] = {
     "db_down": HASTY,
     "db_pool": HASTY,
     "s3_down": HASTY,
-    "put_late": {"s3_put_timeout": 2},  # more than the second for which boto3 awaits 100 Continue
+    "put_late": {"s3_put_timeout": 1},
     "s3_500_once": {"s3_max_attempts": 2},
 }
 Builder = Callable[[Settings, dict[str, float]], Rig]
@@ -152,6 +153,7 @@ def converge(rig: Rig, cell: Cell) -> None:
     if cell.fault == "put_late":
         rig.sweep(put_horizon_seconds=3600)
         rig.state.bucket.close()
+        rig.state.bucket = Bucket(rig.state.settings)
         rig.storage.release()
     rig.sweep()
 

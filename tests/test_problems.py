@@ -260,6 +260,6 @@ def test_log(service_environment: dict[str, str]) -> None:
         log = service.log()
     lines = [line for line in log.splitlines() if "[traced-1]" in line]
     assert ["ERROR" in line and "storage_unavailable" in line for line in lines] == [True]
-    assert "EndpointConnectionError" in log
+    assert "NewConnectionError" in log
     for secret in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         assert service_environment[secret] not in log

@@ -109,7 +109,7 @@ class OpenUpload:
         self.key = "live-image.png"
         about = Inspector(world.settings).inspect(content, "png")
         world.entry(self.key, "U")
-        world.bucket.upload_image(content, self.key, about.content_type)
+        world.bucket.upload_image(content, self.key, about.content_type, sha256=about.sha256)
         self.engine = engine_for(world.settings.db_url)
         self.connection = self.engine.connect()
         assert queries.finish_upload(self.connection, self.key)
