@@ -6,8 +6,9 @@ large file. The parser underneath, python-multipart, is the same.
 """
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
@@ -23,8 +24,11 @@ from errors import DigestMismatch, ImageTooLarge, InvalidMultipart, UploadTooSlo
 from names import split_extension
 from routers.digests import announced_digests
 
-# Up to here a file stays in memory; beyond, it goes to disk in pieces of this size.
-_SPOOL_BYTES = 512 * 1024
+# Up to here a file stays in memory, as long as all files together take no more than that; others
+# go to disk, in pieces.
+_MEMORY_BYTES = 8 * 1024 * 1024
+_ALL_MEMORY_BYTES = 96 * 1024 * 1024
+_PIECE_BYTES = 512 * 1024
 _MAX_NAME_FIELD_BYTES = 4096
 _MAX_PARTS = 20
 # Boundaries, headers and small fields around the file.
@@ -34,8 +38,8 @@ _MAX_OVERHEAD_BYTES = 256 * 1024
 class UploadForm:
     """A received form: the spooled `file`, its `filename`, and the `name` field, if any."""
 
-    def __init__(self) -> None:
-        self.file: IO[bytes] = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
         self.filename: str | None = None
         self.name_field: str | None = None
 
@@ -60,14 +64,13 @@ async def receive_form(request: Request, settings: Settings) -> AsyncIterator[Up
     client can compute without rendering the form. Raises InvalidMultipart, ImageTooLarge,
     DigestMismatch or UploadTooSlow as early as they show.
     """
-    form = UploadForm()
-    with form.file:
-        digests = announced_digests(request.headers)
-        parser = _FormParser(form, _boundary(request), settings, hashing=bool(digests))
-        _refuse_announced_length(request, settings)
+    digests = announced_digests(request.headers)
+    boundary = _boundary(request)
+    with _file_for(_announced_length(request, settings)) as (file, in_memory):
+        form = UploadForm(file)
+        parser = _FormParser(form, boundary, settings, in_memory, hashing=bool(digests))
         try:
-            with anyio.fail_after(settings.upload_timeout):
-                await _receive(request, parser, settings)
+            await _receive(request, parser, settings)
         except TimeoutError:
             raise UploadTooSlow from None
         except FormParserError:
@@ -80,16 +83,19 @@ async def receive_form(request: Request, settings: Settings) -> AsyncIterator[Up
 
 
 async def _receive(request: Request, parser: "_FormParser", settings: Settings) -> None:
-    chunks = aiter(request.stream())
-    while True:
-        with anyio.fail_after(settings.upload_idle_timeout):
-            chunk = await anext(chunks, b"")
-        if not chunk:
-            break
-        parser.write(chunk)
-        if parser.buffered > _SPOOL_BYTES:
-            await run_in_threadpool(parser.flush)
-    await run_in_threadpool(parser.flush) if parser.spooled else parser.flush()
+    latest = anyio.current_time() + settings.upload_timeout
+    # One scope whose end moves: one for each chunk would cost as much as taking the chunk apart.
+    with anyio.fail_after(min(settings.upload_timeout, settings.upload_idle_timeout)) as scope:
+        async for chunk in request.stream():
+            parser.write(chunk)
+            if parser.buffered > _PIECE_BYTES:
+                await _flush(parser)
+            scope.deadline = min(latest, anyio.current_time() + settings.upload_idle_timeout)
+    await _flush(parser)
+
+
+async def _flush(parser: "_FormParser") -> None:
+    await run_in_threadpool(parser.flush) if parser.to_disk else parser.flush()
 
 
 def _boundary(request: Request) -> bytes:
@@ -102,12 +108,33 @@ def _boundary(request: Request) -> bytes:
     return boundary
 
 
-def _refuse_announced_length(request: Request, settings: Settings) -> None:
+def _announced_length(request: Request, settings: Settings) -> int:
+    """Return Content-Length, 0 where there is none; refuse what is too large before it comes."""
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal():
         raise InvalidMultipart("Content-Length is not a number.")
     if int(announced) > settings.max_upload_bytes + _MAX_OVERHEAD_BYTES:
         raise _too_large(settings)
+    return int(announced)
+
+
+_reserved_bytes = 0  # of memory, for all files of this process; only the event loop counts
+
+
+@contextmanager
+def _file_for(length: int) -> Iterator[tuple[IO[bytes], int]]:
+    """Open the file for a body of that length, and say how much of it is kept in memory."""
+    global _reserved_bytes  # noqa: PLW0603
+    if not 0 < length <= min(_MEMORY_BYTES, _ALL_MEMORY_BYTES - _reserved_bytes):
+        with SpooledTemporaryFile(max_size=_PIECE_BYTES) as file:
+            yield file, _PIECE_BYTES
+        return
+    _reserved_bytes += length
+    try:
+        with BytesIO() as file:
+            yield file, length
+    finally:
+        _reserved_bytes -= length
 
 
 def _too_large(settings: Settings) -> ImageTooLarge:
@@ -118,14 +145,20 @@ class _FormParser:
     """Takes the form apart as its bytes arrive."""
 
     def __init__(
-        self, form: UploadForm, boundary: bytes, settings: Settings, *, hashing: bool
+        self,
+        form: UploadForm,
+        boundary: bytes,
+        settings: Settings,
+        in_memory: int,
+        *,
+        hashing: bool,
     ) -> None:
         self.form = form
         self._hashing = hashing
         self._body_hash = hashlib.sha256()
         self._file_hash = hashlib.sha256()
         self.buffered = 0
-        self.spooled = False
+        self._in_memory = in_memory
         self._settings = settings
         self._received = 0
         self._file_bytes = 0
@@ -135,7 +168,7 @@ class _FormParser:
         self._field = b""
         self._disposition = b""
         self._name: bytearray | None = None
-        self._chunks: list[bytes] = []
+        self._chunks: list[memoryview] = []
         self._parser = MultipartParser(
             boundary,
             {
@@ -158,9 +191,13 @@ class _FormParser:
             self._body_hash.update(chunk)
         self._parser.write(chunk)
 
+    @property
+    def to_disk(self) -> bool:
+        """Whether the file is too large for its memory."""
+        return self._file_bytes > self._in_memory
+
     def flush(self) -> None:
-        """Write the buffered bytes of the file to the spool."""
-        self.spooled = self._file_bytes > _SPOOL_BYTES
+        """Write the buffered bytes of the file where they are kept."""
         self.form.file.writelines(self._chunks)
         if self._hashing:
             self._file_hash.update(b"".join(self._chunks))
@@ -221,7 +258,7 @@ class _FormParser:
             self._file_bytes += end - start
             if self._file_bytes > self._settings.max_upload_bytes:
                 raise _too_large(self._settings)
-            self._chunks.append(block[start:end])
+            self._chunks.append(memoryview(block)[start:end])
             self.buffered += end - start
         elif self._field == b"name" and self._name is not None:
             self._name += block[start:end]

@@ -149,7 +149,7 @@ def test_slow_client(impatient: ServiceProcess, settings: Settings) -> None:
 
 def test_disconnect(service: ServiceProcess, settings: Settings) -> None:
     """A client that goes away in the middle of its body leaves nothing behind, not even a file."""
-    body = form(('name="file"; filename="a.png"', pictures.noise_png(3_000_000)))
+    body = form(('name="file"; filename="a.png"', pictures.noise_png(20_000_000)))
     for length in (0, 60, len(body) // 2, len(body) - 1):
         with begin(service, len(body)) as raw:
             raw.sendall(body[:length])
