@@ -17,7 +17,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import IO, Any, TypeVar
@@ -103,14 +103,18 @@ class ImageStore:
         key = generate_s3_key(name, inspected.extension)
         # The sweeper's horizon must cover the PUT, so its time runs from before the journal entry.
         deadline = time.monotonic() + self._put_timeout
-        self._retry(lambda: self._journal_upload(key))
+        self._retry(lambda _: self._journal_upload(key))
         # On failure touch nothing more: the object may be there, or land later. The journal owns
         # the key, and the sweeper takes it after its grace period.
         self._bucket.upload_image(
             file, key, inspected.content_type, sha256=inspected.sha256, deadline=deadline
         )
         try:
-            return self._retry(lambda: self._commit_upload(name, key, inspected, precondition))
+            return self._retry(
+                lambda attempt: self._commit_upload(
+                    name, key, inspected, precondition, current, again=attempt > 0
+                )
+            )
         except (DatabaseUnavailable, PreconditionFailed, WriteConflict):
             # Never just delete the object: where the connection broke during COMMIT it may be
             # the image by now. The journal knows.
@@ -123,7 +127,7 @@ class ImageStore:
         Raises ImageNotFound, PreconditionFailed, WriteConflict or DatabaseUnavailable.
         """
         name = normalise_name(name)
-        return self._retry(lambda: self._commit_delete(name, precondition))
+        return self._retry(lambda _: self._commit_delete(name, precondition))
 
     def remove_object(self, key: str) -> None:
         """Remove an object that no row names any more. Best effort: the sweeper finishes."""
@@ -138,28 +142,32 @@ class ImageStore:
             self.remove_object(key)
 
     def _journal_upload(self, key: str) -> None:
-        with writing(self._session) as connection:
+        with writing(self._session, once=True) as connection:
             queries.journal(connection, key, queries.UPLOADING, _now())
 
     def _commit_upload(
-        self, name: str, key: str, inspected: Inspected, precondition: Precondition
+        self,
+        name: str,
+        key: str,
+        inspected: Inspected,
+        precondition: Precondition,
+        current: ImageRecord | None,
+        *,
+        again: bool,
     ) -> Stored:
-        """Let the row name the new object, in one transaction."""
+        """Let the row name the new object, in one transaction.
+
+        At first `current` is what was seen before the PUT: whether it still holds, the database
+        says by a number of rows or a violated uniqueness.
+        """
         now = _now()
-        values: dict[str, Any] = {
-            "size_bytes": inspected.size_bytes,
-            "extension": inspected.extension,
-            "content_type": inspected.content_type,
-            "sha256": inspected.sha256,
-            "width": inspected.width,
-            "height": inspected.height,
-            "s3_key": key,
-        }
+        values = asdict(inspected) | {"s3_key": key}
         with writing(self._session) as connection:
             if not queries.finish_upload(connection, key):
                 raise UploadInterrupted
-            current = queries.lock_image(connection, name)
-            precondition(current)
+            if again:
+                current = queries.lock_image(connection, name)
+                precondition(current)
             if current is None:
                 record = {"name": name, "created_at": now, "last_updated_at": now} | values
                 queries.insert_image(connection, record)
@@ -193,11 +201,11 @@ class ImageStore:
         if never_committed:
             self.remove_object(key)
 
-    def _retry(self, transaction: Callable[[], _Result]) -> _Result:
+    def _retry(self, transaction: Callable[[int], _Result]) -> _Result:
         """Run a transaction until the database does not undo it. Raises WriteConflict."""
         for attempt in range(_WRITE_ATTEMPTS):
             try:
-                return transaction()
+                return transaction(attempt)
             except TransactionAborted as exc:
                 cause = exc
                 time.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))  # noqa: S311

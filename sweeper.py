@@ -51,7 +51,7 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
     Raises StorageUnavailable, DatabaseUnavailable or TransactionAborted; the entry remains then.
     """
     bucket.delete_image(key)
-    with writing(session) as connection:
+    with writing(session, once=True) as connection:
         queries.forget_object(connection, key)
 
 

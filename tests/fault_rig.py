@@ -25,7 +25,15 @@ from sweeper import Sweeper
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-COMMIT = re.compile(rb"(?<!AUTO)COMMIT(?!TED)")  # not AUTOCOMMIT, not READ COMMITTED
+# What commits: COMMIT (not AUTOCOMMIT, not READ COMMITTED), and on PostgreSQL the journal's own
+# statements, which commit by themselves.
+COMMITS = {
+    "mysql": re.compile(rb"(?<!AUTO)COMMIT(?!TED)"),
+    "postgresql": re.compile(
+        rb"COMMIT(?!TED)|"
+        rb"INSERT INTO pending_objects[^\0]*'U'|DELETE FROM pending_objects[^\0]*'D'"
+    ),
+}
 OLD, NEW = jpeg(400, 300, seed=1), jpeg(400, 300, seed=2)
 AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_overwritten_seconds": 0}
 S3_ERRORS = {
@@ -102,6 +110,11 @@ class Rig:
             named = list(db.scalars(text("SELECT s3_key FROM images")))
         return sorted(entry["Key"] for entry in listed), sorted(named)
 
+    @property
+    def commit(self) -> re.Pattern[bytes]:
+        """What the database is sent to commit."""
+        return COMMITS[self.direct.dialect.name]
+
     def heal(self) -> None:
         """End all faults."""
         while self.undoings:
@@ -142,7 +155,7 @@ def arm(rig: Rig, operation: str, fault: str) -> Fault | None:
         times = 1 if kind.endswith("once") else None
         return proxy.answer_with(s3_error(*S3_ERRORS[fault]), times=times)
     elif "commit" in fault:
-        return arm_commit(proxy, operation, fault)
+        return arm_commit(rig, operation, fault)
     elif kind == "lost_after_put":
         return proxy.cut_before(b"DELETE FROM pending_objects", times=None)
     elif kind == "cut":
@@ -152,12 +165,12 @@ def arm(rig: Rig, operation: str, fault: str) -> Fault | None:
     return None
 
 
-def arm_commit(proxy: FaultProxy, operation: str, fault: str) -> Fault:
+def arm_commit(rig: Rig, operation: str, fault: str) -> Fault:
     """Cut the connection in one of the operation's COMMITs."""
     deciding = int(operation in {"first", "overwrite"})  # after the journal's
     which = 1 - deciding if "other" in fault else deciding
-    cut = proxy.cut_before if "not" in fault else proxy.cut_after
-    return cut(COMMIT, skip=which)
+    cut = rig.database.cut_before if "not" in fault else rig.database.cut_after
+    return cut(rig.commit, skip=which)
 
 
 class Undoing:

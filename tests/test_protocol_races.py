@@ -132,7 +132,7 @@ def test_overwritten_before_the_overwrite(parties: Parties) -> None:
     """An overwrite sees that another one came first, and overwrites that (replace_image)."""
     party, rival = parties
     party.upload(FIRST)
-    without_lock(party, lambda: rival.upload(SECOND))
+    after_put(party, lambda: rival.upload(SECOND))
     party.upload(THIRD)
     assert party.bytes() == THIRD
 
@@ -141,7 +141,7 @@ def test_deleted_before_the_overwrite(parties: Parties) -> None:
     """An overwrite sees that the image was deleted, and creates it (replace_image)."""
     party, rival = parties
     party.upload(FIRST)
-    without_lock(party, rival.delete)
+    after_put(party, rival.delete)
     assert party.upload(THIRD).old_key is None
     assert party.bytes() == THIRD
 
@@ -167,7 +167,7 @@ def test_deleted_before_the_delete(parties: Parties) -> None:
 def test_created_before_the_first_upload(parties: Parties) -> None:
     """Of two first uploads the later one overwrites the earlier (unique name)."""
     party, rival = parties
-    without_lock(party, lambda: rival.upload(FIRST))
+    after_put(party, lambda: rival.upload(FIRST))
     assert party.upload(SECOND).old_key
     assert party.bytes() == SECOND
 

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, event
 from config import Settings
 from errors import DatabaseUnavailable
 from fault_proxy import Fault, s3_error
-from fault_rig import AT_ONCE, COMMIT, Rig, build_rig
+from fault_rig import AT_ONCE, Rig, build_rig
 from invariants import violations
 from pictures import jpeg
 from sweeper import Sweeper
@@ -42,8 +42,8 @@ Strike = Callable[[Rig], Fault]
 def in_commit(number: int, *, done: bool) -> Strike:
     """Lose the connection in that COMMIT of the operation."""
     if done:
-        return lambda rig: rig.database.cut_after(COMMIT, skip=number)
-    return lambda rig: rig.database.cut_before(COMMIT, skip=number)
+        return lambda rig: rig.database.cut_after(rig.commit, skip=number)
+    return lambda rig: rig.database.cut_before(rig.commit, skip=number)
 
 
 COMMITS = {
