@@ -1,8 +1,9 @@
 """CPU affinity: the threads of a process take turns on one CPU.
 
 The GIL lets one Python thread run at a time. Handing it to a thread on another CPU means waking
-that CPU, and a request hands it over about twenty times. On one CPU a metadata request costs
-0.55 ms of CPU instead of 0.96 ms, and one worker answers 1,750 of them a second instead of 1,050
+that CPU, and a request hands it over about twenty times. On one CPU, and with a scheduler that
+does not interrupt one thread for another, that becomes three times: a metadata request costs
+0.45 ms of CPU instead of 0.96 ms, and one worker answers 2,200 of them a second instead of 1,050
 (two virtual CPUs, 16 clients). Threads that mostly run without the GIL stay on all CPUs.
 """
 
@@ -95,10 +96,13 @@ def _claim(cpu: int) -> _Claim | None:
 
 
 def _bind(cpus: set[int], all_cpus: set[int]) -> None:
+    policy = os.SCHED_OTHER if cpus == all_cpus else os.SCHED_BATCH
     for thread in threading.enumerate():
         with suppress(OSError):  # it ended meanwhile
             wanted = all_cpus if thread in _unbound else cpus
             os.sched_setaffinity(thread.native_id or 0, wanted)
+            # sched(7): with SCHED_BATCH who is woken does not interrupt the one who wakes it.
+            os.sched_setscheduler(thread.native_id or 0, policy, os.sched_param(0))
 
 
 def _usage() -> _Usage:

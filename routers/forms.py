@@ -36,10 +36,10 @@ _MAX_OVERHEAD_BYTES = 256 * 1024
 
 
 class UploadForm:
-    """A received form: the spooled `file`, its `filename`, and the `name` field, if any."""
+    """A received form: the `file`, its `filename`, and the `name` field, if any."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
+    def __init__(self) -> None:
+        self.file: IO[bytes] = BytesIO()
         self.filename: str | None = None
         self.name_field: str | None = None
 
@@ -66,9 +66,9 @@ async def receive_form(request: Request, settings: Settings) -> AsyncIterator[Up
     """
     digests = announced_digests(request.headers)
     boundary = _boundary(request)
-    with _file_for(_announced_length(request, settings)) as (file, in_memory):
-        form = UploadForm(file)
-        parser = _FormParser(form, boundary, settings, in_memory, hashing=bool(digests))
+    with _spool_for(_announced_length(request, settings)) as spool:
+        form = UploadForm()
+        parser = _FormParser(form, boundary, settings, spool, hashing=bool(digests))
         try:
             await _receive(request, parser, settings)
         except TimeoutError:
@@ -88,14 +88,14 @@ async def _receive(request: Request, parser: "_FormParser", settings: Settings) 
     with anyio.fail_after(min(settings.upload_timeout, settings.upload_idle_timeout)) as scope:
         async for chunk in request.stream():
             parser.write(chunk)
-            if parser.buffered > _PIECE_BYTES:
+            if parser.must_flush:
                 await _flush(parser)
             scope.deadline = min(latest, anyio.current_time() + settings.upload_idle_timeout)
     await _flush(parser)
 
 
 async def _flush(parser: "_FormParser") -> None:
-    await run_in_threadpool(parser.flush) if parser.to_disk else parser.flush()
+    await run_in_threadpool(parser.flush) if parser.uses_disk else parser.flush()
 
 
 def _boundary(request: Request) -> bytes:
@@ -122,17 +122,16 @@ _reserved_bytes = 0  # of memory, for all files of this process; only the event 
 
 
 @contextmanager
-def _file_for(length: int) -> Iterator[tuple[IO[bytes], int]]:
-    """Open the file for a body of that length, and say how much of it is kept in memory."""
+def _spool_for(length: int) -> Iterator[IO[bytes] | None]:
+    """Open a file for a body of that length, or reserve memory for it and yield None."""
     global _reserved_bytes  # noqa: PLW0603
     if not 0 < length <= min(_MEMORY_BYTES, _ALL_MEMORY_BYTES - _reserved_bytes):
         with SpooledTemporaryFile(max_size=_PIECE_BYTES) as file:
-            yield file, _PIECE_BYTES
+            yield file
         return
     _reserved_bytes += length
     try:
-        with BytesIO() as file:
-            yield file, length
+        yield None
     finally:
         _reserved_bytes -= length
 
@@ -149,7 +148,7 @@ class _FormParser:
         form: UploadForm,
         boundary: bytes,
         settings: Settings,
-        in_memory: int,
+        spool: IO[bytes] | None,
         *,
         hashing: bool,
     ) -> None:
@@ -157,8 +156,8 @@ class _FormParser:
         self._hashing = hashing
         self._body_hash = hashlib.sha256()
         self._file_hash = hashlib.sha256()
-        self.buffered = 0
-        self._in_memory = in_memory
+        self._spool = spool
+        self._buffered = 0
         self._settings = settings
         self._received = 0
         self._file_bytes = 0
@@ -192,17 +191,27 @@ class _FormParser:
         self._parser.write(chunk)
 
     @property
-    def to_disk(self) -> bool:
-        """Whether the file is too large for its memory."""
-        return self._file_bytes > self._in_memory
+    def must_flush(self) -> bool:
+        """Whether a piece of the file is to be spooled."""
+        return self._spool is not None and self._buffered > _PIECE_BYTES
+
+    @property
+    def uses_disk(self) -> bool:
+        """Whether the file is, or will be, too large for its spool's memory."""
+        return self._spool is not None and self._file_bytes > _PIECE_BYTES
 
     def flush(self) -> None:
-        """Write the buffered bytes of the file where they are kept."""
-        self.form.file.writelines(self._chunks)
+        """Put the bytes of the file that came since last time where they are kept."""
+        content = b"".join(self._chunks)
+        if self._spool is None:
+            self.form.file = BytesIO(content)  # shares it, where `write` would copy it
+        else:
+            self._spool.write(content)
+            self.form.file = self._spool
         if self._hashing:
-            self._file_hash.update(b"".join(self._chunks))
+            self._file_hash.update(content)
         self._chunks.clear()
-        self.buffered = 0
+        self._buffered = 0
 
     def require_complete(self) -> None:
         """Raise InvalidMultipart unless the closing boundary and a file have come."""
@@ -259,7 +268,7 @@ class _FormParser:
             if self._file_bytes > self._settings.max_upload_bytes:
                 raise _too_large(self._settings)
             self._chunks.append(memoryview(block)[start:end])
-            self.buffered += end - start
+            self._buffered += end - start
         elif self._field == b"name" and self._name is not None:
             self._name += block[start:end]
             if len(self._name) > _MAX_NAME_FIELD_BYTES:
