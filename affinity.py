@@ -107,12 +107,13 @@ def _bind(cpus: set[int], all_cpus: set[int]) -> None:
 
 def _usage() -> _Usage:
     busy = {}
-    for line in Path("/proc/stat").read_text().splitlines():
-        name, *ticks = line.split()
-        if name.startswith("cpu") and name != "cpu":
-            # proc_stat(5): user nice system idle iowait irq softirq steal
-            spent = [int(field) for field in ticks[:8]]
-            busy[int(name[3:])] = (sum(spent) - spent[3] - spent[4]) / _TICKS_PER_SECOND
+    with suppress(OSError):  # not readable in some sandboxes: then no CPU seems crowded
+        for line in Path("/proc/stat").read_text().splitlines():
+            name, *ticks = line.split()
+            if name.startswith("cpu") and name != "cpu":
+                # proc_stat(5): user nice system idle iowait irq softirq steal
+                spent = [int(field) for field in ticks[:8]]
+                busy[int(name[3:])] = (sum(spent) - spent[3] - spent[4]) / _TICKS_PER_SECOND
     return _Usage(time.monotonic(), busy, time.process_time())
 
 

@@ -4,6 +4,7 @@ Change a step there, change it here, and let protocol_model.py show what it brea
 a variant that is to fail (the table is below); with "" this is the protocol.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ from protocol_world import (
 
 def upload(key: Key, wrong: str) -> Steps:
     """Journal, PUT, publish; on an unknown COMMIT ask the journal; tidy up after the answer."""
+    seen = yield Select()
     landed = wrong == "journal-after-put" and (yield Put(key))
     journaled = yield Commit(insert(pending(key), UPLOADING))
     if journaled != 1 and wrong != "put-on-unknown-journal":
@@ -45,7 +47,7 @@ def upload(key: Key, wrong: str) -> Steps:
         if wrong == "tidy-after-failed-put":
             yield from discard(key, wrong, UPLOADING)
         return
-    outcome, old = yield from publish(key, wrong)
+    outcome, old = yield from publish(key, wrong, seen)
     if outcome == UNKNOWN:
         outcome = yield from resolve(key, wrong)
     if outcome == 1:
@@ -54,13 +56,17 @@ def upload(key: Key, wrong: str) -> Steps:
             yield from discard(old, wrong)
 
 
-def publish(key: Key, wrong: str) -> Steps:
-    """Step 3: one transaction takes the key out of the journal and names it. (COMMIT, old key)."""
-    while True:
+def publish(key: Key, wrong: str, old: Key | None) -> Steps:
+    """Step 3: one transaction takes the key out of the journal and names it. (COMMIT, old key).
+
+    At first `old` is what was seen before the PUT.
+    """
+    for attempt in itertools.count():
         taken_out = yield delete_row(pending(key), UPLOADING)
         if not taken_out and wrong != "unchecked-journal-delete":
             return 0, None
-        old = yield Select()
+        if attempt:
+            old = yield Select()
         if wrong == "blind-upsert":
             named = yield Write("UPSERT", IMAGE, None, key)
         elif old is None:
