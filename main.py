@@ -99,8 +99,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     stop = sweep_in_background(app)
     if app.state.settings.cpu_affinity:
         share_one_cpu(stop)
-    with spare_the_collector():
-        yield
+    spare_the_collector()
+    yield
     stop.set()
     app.state.readiness.close()
     app.state.inspector.close()

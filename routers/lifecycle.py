@@ -6,8 +6,6 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 from fastapi import FastAPI
@@ -66,19 +64,14 @@ def sweep_in_background(app: FastAPI) -> threading.Event:
     return stop
 
 
-@contextmanager
-def spare_the_collector() -> Iterator[None]:
+def spare_the_collector() -> None:
     """Keep what was loaded at the start out of garbage collection, and collect less often.
 
     A collection of everything stops all threads for 80 ms, and most of what it looks at is code.
     """
-    usual = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION, *usual[1:])
-    yield
-    gc.set_threshold(*usual)
-    gc.unfreeze()
+    gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
 
 
 def say_goodbye_first(app: FastAPI) -> None:
