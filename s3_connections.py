@@ -70,6 +70,8 @@ def http_pool(base_url: str, settings: Settings) -> tuple[urllib3.HTTPConnection
         "timeout": urllib3.Timeout(
             connect=settings.s3_connect_timeout, read=settings.s3_read_timeout
         ),
+        # urllib3 reads a file to be sent in pieces of 16 KB otherwise, each with a turn of the GIL.
+        "blocksize": 256 * 1024,
         "ca_certs": os.environ.get("AWS_CA_BUNDLE") or get_cert_path(verify=True),
     }
     url = urlsplit(base_url)
