@@ -36,7 +36,7 @@ $(VENV)/requirements.lock: requirements.lock
 
 # `exec` and --parent let signals and the death of make reach the service.
 run: install ## Serve on PORT (8000), with an embedded database and object store
-	@exec $(python) -m scripts.dev --port $(PORT) --parent $$PPID
+	@exec $(python) -m devstack --port $(PORT) --parent $$PPID
 
 test: install lint ## Run lint, types and all tests but the soak tests
 	@$(python) -m pytest

@@ -31,9 +31,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from adapters.database_drivers import connect_arguments, is_undone, prepare
 from config import Settings
-from drivers import connect_arguments, is_undone, prepare
-from errors import CommitUnknown, ConfigurationError, DatabaseUnavailable, TransactionAborted
+from errors import (
+    CommitUnknownError,
+    ConfigurationError,
+    DatabaseUnavailableError,
+    TransactionAbortedError,
+)
 
 
 class ExactText(TypeDecorator[str]):
@@ -189,25 +194,25 @@ def build_sessions(engine: Engine) -> sessionmaker[Session]:
     # Only psycopg2 switches between the two without a round trip.
     transactional = engine.dialect.name == "postgresql"
     write_options = {"isolation_level": "READ COMMITTED"} if transactional else {}
-    # One list for all sessions: what `queries.random_image` remembers from one to the next.
+    # One list for all sessions: what `images.random_image` remembers from one to the next.
     info = {"engine": engine, "write_options": write_options, "id_bounds": [(1, 1)]}
     return sessionmaker(engine, info=info, expire_on_commit=False)
 
 
 @contextmanager
 def reading(session: Session) -> Iterator[Connection]:
-    """Lend a connection for SELECTs. Raises DatabaseUnavailable."""
+    """Lend a connection for SELECTs. Raises DatabaseUnavailableError."""
     try:
         with session:
             yield session.connection(execution_options={"read_only": True})
     except SQLAlchemyError as exc:
-        raise DatabaseUnavailable from exc
+        raise DatabaseUnavailableError from exc
 
 
 def fetch(
     session: Session, statement: Select[Any], parameters: Mapping[str, Any]
 ) -> Sequence[Sequence[Any]]:
-    """Run one SELECT by itself and return its rows. Raises DatabaseUnavailable.
+    """Run one SELECT by itself and return its rows. Raises DatabaseUnavailableError.
 
     `statement` must be built once, its parameters bound by name. On PostgreSQL it is compiled
     once and then goes straight to the driver: 64 us of CPU instead of the 190 us of `reading`.
@@ -230,7 +235,7 @@ def fetch(
             lent.close()
         return rows
     except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as exc:
-        raise DatabaseUnavailable from exc
+        raise DatabaseUnavailableError from exc
 
 
 @functools.cache
@@ -247,8 +252,9 @@ def writing(session: Session, *, once: bool = False) -> Iterator[Connection]:
     `once` promises that the block executes one statement. Where connections commit by themselves
     (PostgreSQL) this spares BEGIN and COMMIT, two round trips.
 
-    Raises TransactionAborted when the database undid it and it may be tried again, CommitUnknown
-    when the connection broke during COMMIT, DatabaseUnavailable for everything else.
+    Raises TransactionAbortedError when the database undid it and it may be tried again,
+    CommitUnknownError when the connection broke during COMMIT, DatabaseUnavailableError for
+    everything else.
     """
     try:
         with session:
@@ -256,7 +262,7 @@ def writing(session: Session, *, once: bool = False) -> Iterator[Connection]:
             yield session.connection(execution_options=options)
             _commit(session)
     except SQLAlchemyError as exc:
-        raise (TransactionAborted if is_undone(exc) else DatabaseUnavailable) from exc
+        raise (TransactionAbortedError if is_undone(exc) else DatabaseUnavailableError) from exc
 
 
 def _commit(session: Session) -> None:
@@ -265,4 +271,4 @@ def _commit(session: Session) -> None:
     except SQLAlchemyError as exc:
         if is_undone(exc):
             raise
-        raise CommitUnknown from exc
+        raise CommitUnknownError from exc

@@ -2,31 +2,31 @@
 
     ServiceError
     ├── ConfigurationError          (never reaches a client: the service does not start)
-    ├── InvalidRequest              400 invalid_request
-    │   ├── InvalidName             400 invalid_name
-    │   ├── ExtensionNotAllowed     400 extension_not_allowed
-    │   ├── InvalidMultipart        400 invalid_multipart
-    │   ├── InvalidCursor           400 invalid_cursor
-    │   └── DigestMismatch          400 digest_mismatch
-    ├── ImageNotFound               404 image_not_found
-    ├── UploadTooSlow               408 upload_too_slow
-    ├── RedirectNotAllowed          403 redirect_not_allowed
-    ├── WriteConflict               409 write_conflict           + Retry-After
-    ├── PreconditionFailed          412 precondition_failed
-    ├── ImageTooLarge               413 image_too_large
-    │   └── TooManyPixels           413 too_many_pixels
-    ├── NotAnImage                  415 not_an_image
-    ├── RangeNotSatisfiable         416 range_not_satisfiable    + Content-Range
-    ├── ImageLost                   500 image_lost               (an alarm: must never happen)
-    └── Unavailable                 503 unavailable              + Retry-After
-        ├── DatabaseUnavailable     503 database_unavailable
-        │   └── CommitUnknown       503 database_unavailable     (it may have happened)
-        ├── StorageUnavailable      503 storage_unavailable
-        ├── UploadInterrupted       503 upload_interrupted
-        └── Overloaded              503 overloaded
+    ├── InvalidRequestError              400 invalid_request
+    │   ├── InvalidNameError             400 invalid_name
+    │   ├── ExtensionNotAllowedError     400 extension_not_allowed
+    │   ├── InvalidMultipartError        400 invalid_multipart
+    │   ├── InvalidCursorError           400 invalid_cursor
+    │   └── DigestMismatchError          400 digest_mismatch
+    ├── ImageNotFoundError               404 image_not_found
+    ├── UploadTooSlowError               408 upload_too_slow
+    ├── RedirectNotAllowedError          403 redirect_not_allowed
+    ├── WriteConflictError               409 write_conflict           + Retry-After
+    ├── PreconditionFailedError          412 precondition_failed
+    ├── ImageTooLargeError               413 image_too_large
+    │   └── TooManyPixelsError           413 too_many_pixels
+    ├── NotAnImageError                  415 not_an_image
+    ├── RangeNotSatisfiableError         416 range_not_satisfiable    + Content-Range
+    ├── ImageLostError                   500 image_lost               (an alarm: must never happen)
+    └── UnavailableError                 503 unavailable              + Retry-After
+        ├── DatabaseUnavailableError     503 database_unavailable
+        │   └── CommitUnknownError       503 database_unavailable     (it may have happened)
+        ├── StorageUnavailableError      503 storage_unavailable
+        ├── UploadInterruptedError       503 upload_interrupted
+        └── OverloadedError              503 overloaded
 
-Below the tree stand two that the layers use among themselves: `ObjectMissing` (S3 has no such
-object) and `TransactionAborted` (the database undid a transaction that may be tried again).
+Below the tree stand two that the layers use among themselves: `ObjectMissingError` (S3 has no such
+object) and `TransactionAbortedError` (the database undid a transaction that may be tried again).
 """
 
 
@@ -53,7 +53,7 @@ class ConfigurationError(ServiceError):
     title = "The service is not configured"
 
 
-class InvalidRequest(ServiceError):
+class InvalidRequestError(ServiceError):
     """The request cannot be understood."""
 
     status = 400
@@ -61,42 +61,42 @@ class InvalidRequest(ServiceError):
     title = "Invalid request"
 
 
-class InvalidName(InvalidRequest):
+class InvalidNameError(InvalidRequestError):
     """The image name breaks a rule of `names.normalise_name`."""
 
     code = "invalid_name"
     title = "Invalid image name"
 
 
-class ExtensionNotAllowed(InvalidRequest):
+class ExtensionNotAllowedError(InvalidRequestError):
     """The file name has no extension, or one that the deployment does not accept."""
 
     code = "extension_not_allowed"
     title = "File extension not allowed"
 
 
-class InvalidMultipart(InvalidRequest):
+class InvalidMultipartError(InvalidRequestError):
     """The body is not one whole multipart/form-data form with one file."""
 
     code = "invalid_multipart"
     title = "Invalid multipart form"
 
 
-class InvalidCursor(InvalidRequest):
+class InvalidCursorError(InvalidRequestError):
     """The cursor is not one of ours, or belongs to another listing."""
 
     code = "invalid_cursor"
     title = "Invalid cursor"
 
 
-class DigestMismatch(InvalidRequest):
+class DigestMismatchError(InvalidRequestError):
     """What arrived does not have the digest that the client announced."""
 
     code = "digest_mismatch"
     title = "The digest does not match"
 
 
-class RedirectNotAllowed(ServiceError):
+class RedirectNotAllowedError(ServiceError):
     """The deployment does not hand out URLs of its storage."""
 
     status = 403
@@ -104,7 +104,7 @@ class RedirectNotAllowed(ServiceError):
     title = "Redirects are switched off"
 
 
-class ImageNotFound(ServiceError):
+class ImageNotFoundError(ServiceError):
     """No image has this name."""
 
     status = 404
@@ -112,7 +112,7 @@ class ImageNotFound(ServiceError):
     title = "Image not found"
 
 
-class UploadTooSlow(ServiceError):
+class UploadTooSlowError(ServiceError):
     """The client stopped sending, or sent too slowly."""
 
     status = 408
@@ -120,7 +120,7 @@ class UploadTooSlow(ServiceError):
     title = "The upload took too long"
 
 
-class WriteConflict(ServiceError):
+class WriteConflictError(ServiceError):
     """Too many writers on this name at once; nothing was changed."""
 
     status = 409
@@ -129,7 +129,7 @@ class WriteConflict(ServiceError):
     retry_after = 1
 
 
-class PreconditionFailed(ServiceError):
+class PreconditionFailedError(ServiceError):
     """A condition of the request (If-Match, If-None-Match, ...) is not met; nothing was changed."""
 
     status = 412
@@ -137,7 +137,7 @@ class PreconditionFailed(ServiceError):
     title = "A precondition is not met"
 
 
-class ImageTooLarge(ServiceError):
+class ImageTooLargeError(ServiceError):
     """The body is larger than the deployment accepts."""
 
     status = 413
@@ -145,14 +145,14 @@ class ImageTooLarge(ServiceError):
     title = "The image is too large"
 
 
-class TooManyPixels(ImageTooLarge):
+class TooManyPixelsError(ImageTooLargeError):
     """The picture has more pixels than the deployment accepts."""
 
     code = "too_many_pixels"
     title = "The image has too many pixels"
 
 
-class NotAnImage(ServiceError):
+class NotAnImageError(ServiceError):
     """The bytes are no whole image of the kind that the extension says."""
 
     status = 415
@@ -160,7 +160,7 @@ class NotAnImage(ServiceError):
     title = "Not an acceptable image"
 
 
-class RangeNotSatisfiable(ServiceError):
+class RangeNotSatisfiableError(ServiceError):
     """The requested range begins behind the end of the image."""
 
     status = 416
@@ -172,14 +172,14 @@ class RangeNotSatisfiable(ServiceError):
         self.headers["Content-Range"] = f"bytes */{size}"
 
 
-class ImageLost(ServiceError):
+class ImageLostError(ServiceError):
     """A row names an object that does not exist: invariant I1 is broken."""
 
     code = "image_lost"
     title = "The image cannot be read"
 
 
-class Unavailable(ServiceError):
+class UnavailableError(ServiceError):
     """A dependency does not answer as it should; trying again later may help."""
 
     status = 503
@@ -188,32 +188,32 @@ class Unavailable(ServiceError):
     retry_after = 2
 
 
-class DatabaseUnavailable(Unavailable):
+class DatabaseUnavailableError(UnavailableError):
     """The database failed, timed out or has no free connection."""
 
     code = "database_unavailable"
     title = "The database is temporarily unavailable"
 
 
-class CommitUnknown(DatabaseUnavailable):
+class CommitUnknownError(DatabaseUnavailableError):
     """The connection broke during COMMIT: the transaction may or may not have happened."""
 
 
-class StorageUnavailable(Unavailable):
+class StorageUnavailableError(UnavailableError):
     """S3 failed, refused or timed out."""
 
     code = "storage_unavailable"
     title = "The image storage is temporarily unavailable"
 
 
-class UploadInterrupted(Unavailable):
+class UploadInterruptedError(UnavailableError):
     """The sweeper took the upload's object before it was committed; nothing was changed."""
 
     code = "upload_interrupted"
     title = "The upload was interrupted; try again"
 
 
-class Overloaded(Unavailable):
+class OverloadedError(UnavailableError):
     """More requests wait than the deployment lets wait."""
 
     code = "overloaded"
@@ -221,9 +221,9 @@ class Overloaded(Unavailable):
     retry_after = 1
 
 
-class ObjectMissing(Exception):
+class ObjectMissingError(Exception):
     """S3 has no object under this key."""
 
 
-class TransactionAborted(Exception):
+class TransactionAbortedError(Exception):
     """The database undid the transaction (unique violation, deadlock, serialisation failure)."""

@@ -9,25 +9,26 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
-from affinity import share_one_cpu
 from config import Settings, load_settings
 from db import build_engine, build_sessions
-from image_store import ping
-from inspection import Inspector
-from routers import health, images, problems
-from routers.admission import AdmissionMiddleware
-from routers.cross_origin import CrossOriginMiddleware
-from routers.documentation import add_problem_schema
-from routers.exact_path import ExactPathMiddleware
-from routers.lifecycle import (
+from routers import health, images
+from runtime.cpu_affinity import share_one_cpu
+from runtime.lifespan import (
     OneSentenceStartupError,
+    delay_shutdown,
     log_to_stderr,
-    say_goodbye_first,
-    spare_the_collector,
     sweep_in_background,
+    tune_gc,
 )
-from routers.request_id import RequestIdMiddleware
 from s3_client import Bucket
+from services.image_store import ping
+from services.inspection import Inspector
+from web import problem_details
+from web.middleware.cors import CorsMiddleware
+from web.middleware.load_shedding import LoadSheddingMiddleware
+from web.middleware.path_guard import PathGuardMiddleware
+from web.middleware.request_id import RequestIdMiddleware
+from web.openapi import add_problem_schema
 
 DESCRIPTION = """
 Upload, download, describe, pick at random and delete images.
@@ -56,11 +57,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.router)
     generate = app.openapi
     app.openapi = lambda: add_problem_schema(generate())  # type: ignore[method-assign]
-    for error, handler in problems.HANDLERS.items():
+    for error, handler in problem_details.HANDLERS.items():
         app.add_exception_handler(error, handler)
-    app.add_middleware(AdmissionMiddleware)
-    app.add_middleware(ExactPathMiddleware)
-    app.add_middleware(CrossOriginMiddleware)
+    app.add_middleware(LoadSheddingMiddleware)
+    app.add_middleware(PathGuardMiddleware)
+    app.add_middleware(CorsMiddleware)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(OneSentenceStartupError)
     if settings is not None:
@@ -95,11 +96,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         _configure(app, load_settings())
     limiter = anyio.to_thread.current_default_thread_limiter()
     limiter.total_tokens = app.state.settings.concurrency
-    say_goodbye_first(app)
+    delay_shutdown(app)
     stop = sweep_in_background(app)
     if app.state.settings.cpu_affinity:
         share_one_cpu(stop)
-    spare_the_collector()
+    tune_gc()
     yield
     stop.set()
     app.state.readiness.close()

@@ -1,7 +1,7 @@
 """S3: put, get and delete of one object; with `s3_connections` the only one that knows boto3.
 
-Every error of boto3 and urllib3 becomes `ObjectMissing` or `StorageUnavailable`; access denied
-is never "missing".
+Every error of boto3 and urllib3 becomes `ObjectMissingError` or `StorageUnavailableError`; access
+denied is never "missing".
 """
 
 import base64
@@ -22,9 +22,9 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-import s3_connections
+from adapters import s3_connections
 from config import Settings
-from errors import ConfigurationError, ObjectMissing, StorageUnavailable
+from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
 
 _UNSAFE_IN_KEY = re.compile(r"[^A-Za-z0-9._-]+")
 _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
@@ -79,7 +79,7 @@ class Bucket:
 
         One, because a PUT that is sent twice may land twice, and the write protocol allows one
         for each key. By `sha256` (hex) S3 verifies what arrived. From `deadline` on (of
-        `time.monotonic`) nothing more is sent. Raises StorageUnavailable; the object may exist
+        `time.monotonic`) nothing more is sent. Raises StorageUnavailableError; the object may exist
         all the same, now or later.
         """
         settings = self._settings
@@ -99,42 +99,42 @@ class Bucket:
         try:
             response = self._send("PUT", key, headers, sha256, body=body, timeout=timeout)
         except urllib3.exceptions.HTTPError as exc:
-            raise StorageUnavailable from exc
+            raise StorageUnavailableError from exc
         if response.status != 200:
-            raise StorageUnavailable from _refusal("PUT", response)
+            raise StorageUnavailableError from _response_error("PUT", response)
         ObjectBody(response).read_all()
 
     def download_image(self, key: str, part: tuple[int, int] | None = None) -> "ObjectBody":
         """Open the object under `key`, or its bytes from first to last inclusive.
 
-        Raises ObjectMissing or StorageUnavailable.
+        Raises ObjectMissingError or StorageUnavailableError.
         """
         return self._ask("GET", key, {"Range": f"bytes={part[0]}-{part[1]}"} if part else {})
 
     def delete_image(self, key: str) -> None:
-        """Delete the object under `key`; it need not exist. Raises StorageUnavailable."""
-        with suppress(ObjectMissing):
+        """Delete the object under `key`; it need not exist. Raises StorageUnavailableError."""
+        with suppress(ObjectMissingError):
             self._ask("DELETE", key, {}).read_all()
 
     def list_objects(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield key and size in bytes of every object whose key begins with `prefix`.
 
         S3 lists in the order of the keys' UTF-8 bytes; some stores do not. Raises
-        StorageUnavailable.
+        StorageUnavailableError.
         """
         pages = self._client.get_paginator("list_objects_v2")
         try:
             for page in pages.paginate(Bucket=self._name, Prefix=prefix):
                 yield from ((entry["Key"], entry["Size"]) for entry in page.get("Contents", ()))
         except (BotoCoreError, ClientError) as exc:
-            raise StorageUnavailable from exc
+            raise StorageUnavailableError from exc
 
     def presigned_url(self, method: str, key: str, answer_headers: dict[str, str]) -> str:
         """Return a URL that lets anyone `method` (GET or HEAD) the object for a while.
 
         `answer_headers` are the headers with which S3 is to answer (AWS, GetObject:
         "Overriding response header values"). Signed here, at a third of the CPU of boto3's
-        `generate_presigned_url`. Raises StorageUnavailable without credentials.
+        `generate_presigned_url`. Raises StorageUnavailableError without credentials.
         """
         overrides = {f"response-{name.lower()}": value for name, value in answer_headers.items()}
         url = f"{self._public_url}{key}?{urlencode(overrides, quote_via=quote)}"
@@ -146,11 +146,11 @@ class Bucket:
         return str(request.url)
 
     def check(self) -> None:
-        """Ask for the bucket, once and briefly. Raises StorageUnavailable."""
+        """Ask for the bucket, once and briefly. Raises StorageUnavailableError."""
         try:
             self._ready_client.head_bucket(Bucket=self._name)
         except (BotoCoreError, ClientError) as exc:
-            raise StorageUnavailable from exc
+            raise StorageUnavailableError from exc
 
     def close(self) -> None:
         """Close all pooled connections."""
@@ -161,7 +161,7 @@ class Bucket:
     def _ask(self, method: str, key: str, headers: dict[str, str]) -> "ObjectBody":
         """Send a request without a body, again if need be, and return the answer's body.
 
-        Raises ObjectMissing or StorageUnavailable.
+        Raises ObjectMissingError or StorageUnavailableError.
         """
         for attempt in range(1, self._settings.s3_max_attempts + 1):
             final = attempt == self._settings.s3_max_attempts
@@ -169,15 +169,15 @@ class Bucket:
                 response = self._send(method, key, headers, _SHA256_OF_NOTHING)
             except urllib3.exceptions.HTTPError as exc:
                 if final:
-                    raise StorageUnavailable from exc
+                    raise StorageUnavailableError from exc
             else:
                 if response.status in {200, 204, 206}:
                     return ObjectBody(response)
-                refusal = _refusal(method, response)
+                refusal = _response_error(method, response)
                 if refusal.status == 404 and refusal.code in {"NoSuchKey", ""}:
-                    raise ObjectMissing from refusal
+                    raise ObjectMissingError from refusal
                 if final or refusal.status not in _RETRYABLE_STATUS:
-                    raise StorageUnavailable from refusal
+                    raise StorageUnavailableError from refusal
             time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311
         raise AssertionError("unreachable")
 
@@ -212,10 +212,10 @@ class Bucket:
                 raise NoCredentialsError
             return self._credentials.get_frozen_credentials()
         except BotoCoreError as exc:
-            raise StorageUnavailable from exc
+            raise StorageUnavailableError from exc
 
 
-class Refusal(Exception):
+class S3ResponseError(Exception):
     """What S3 answered instead of doing what it was asked; `code` is "" where it gave none."""
 
     def __init__(self, method: str, status: int, code: str) -> None:
@@ -225,7 +225,7 @@ class Refusal(Exception):
 
 
 class ObjectBody:
-    """The bytes of an object on their way; every read raises StorageUnavailable when cut short."""
+    """The bytes of an object on their way. A read of a cut body raises StorageUnavailableError."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
@@ -237,16 +237,16 @@ class ObjectBody:
         try:
             return self._response.read(size)
         except urllib3.exceptions.HTTPError as exc:
-            raise StorageUnavailable from exc
+            raise StorageUnavailableError from exc
 
     def read_all(self, size: int | None = None) -> bytes:
-        """Return the whole, closed then. Raises StorageUnavailable unless it has `size` bytes."""
+        """Return the whole and close. Raises StorageUnavailableError unless it has `size` bytes."""
         try:
             content = self.read()
         finally:
             self.close()
         if size is not None and len(content) != size:
-            raise StorageUnavailable(f"The object has {len(content)} bytes instead of {size}.")
+            raise StorageUnavailableError(f"The object has {len(content)} bytes instead of {size}.")
         return content
 
     def close(self) -> None:
@@ -279,7 +279,7 @@ class _DeadlineReader:
         return self._file.read(size)
 
 
-def _refusal(method: str, response: urllib3.BaseHTTPResponse) -> Refusal:
+def _response_error(method: str, response: urllib3.BaseHTTPResponse) -> S3ResponseError:
     """Read an S3 error document (AWS: "Error responses")."""
     try:
         document = response.read(4096).decode("utf-8", "replace")
@@ -287,4 +287,4 @@ def _refusal(method: str, response: urllib3.BaseHTTPResponse) -> Refusal:
         document = ""
     response.close()
     found = re.search("<Code>([A-Za-z0-9]+)</Code>", document)
-    return Refusal(method, response.status, found[1] if found else "")
+    return S3ResponseError(method, response.status, found[1] if found else "")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic_core import to_json
 
-from queries import ImageRecord
+from repositories.images import ImageRecord
 
 _EXAMPLE: JsonDict = {
     "name": "sunset",

@@ -11,7 +11,7 @@ from benchmarks.load import Load, Summary
 from benchmarks.photos import MB
 from benchmarks.rows import ROWS, Place, Row, Station
 from benchmarks.stack import Setting, Stack, bare, cpu_seconds, settle
-from servers import ServiceProcess
+from devstack.service_process import ServiceProcess
 
 _AT_ONCE = 16  # requests are worked on by one process, by default; others wait
 _WARM_UP_SECONDS = 0.2

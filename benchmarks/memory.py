@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from benchmarks.load import Slot
 from benchmarks.photos import FORM_HEADERS, MB, upload_form
 from benchmarks.stack import Setting, Stack
-from servers import ServiceProcess
+from devstack.service_process import ServiceProcess
 
 _UPLOADS = 16
 _UPLOAD_BYTES = 25 * MB

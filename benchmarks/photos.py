@@ -3,11 +3,14 @@
 No two uploads have the same bytes: the service would not store them again.
 """
 
+import io
 import math
+import random
 from functools import cache
 
+from PIL import Image
+
 from benchmarks.load import Slot, Template
-from pictures import jpeg
 
 KB = 1024
 MB = 1024 * KB
@@ -29,10 +32,19 @@ def photo(size: int) -> Template:
     comments fill it up.
     """
     height = math.isqrt(int(min(2.4 * size, _MOST_PIXELS) * 3 / 4))
-    picture = jpeg(height * 4 // 3, height, quality=92 if size < _DENSER else 96)
+    picture = _jpeg(height * 4 // 3, height, quality=92 if size < _DENSER else 96)
     missing = size - len(picture) - len(_SERIAL_COMMENT) - 16
     start = picture[:2] + _comments(missing) + _SERIAL_COMMENT
     return start, Slot.SERIAL, picture[2:]
+
+
+def _jpeg(width: int, height: int, quality: int) -> bytes:
+    """Return coloured noise, coarse enough to compress as a photograph does."""
+    small = (math.ceil(width / 8), math.ceil(height / 8))
+    noise = random.Random(0).randbytes(3 * small[0] * small[1])  # noqa: S311
+    file = io.BytesIO()
+    Image.frombytes("RGB", small, noise).resize((width, height)).save(file, "JPEG", quality=quality)
+    return file.getvalue()
 
 
 def _comments(size: int) -> bytes:

@@ -13,9 +13,11 @@ from sqlalchemy import text
 
 from benchmarks import ROOT
 from config import Settings
+from devstack.databases import connection, fresh_database, mariadb
+from devstack.object_store import ObjectStore, object_store
+from devstack.postgresql import postgres
+from devstack.service_process import ServiceProcess
 from scripts.create_tables import create_tables
-from scripts.embedded import ObjectStore, object_store
-from servers import ServiceProcess, connection, fresh_database, mariadb, postgres
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _UVICORN = ["--no-access-log"]

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.load import STRIDE, Load, Slot, Summary, Template
-from scripts.processes import die_with_parent
+from devstack.processes import die_with_parent
 
 _READ = """
 local function read(path)

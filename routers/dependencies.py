@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from sqlalchemy.orm import Session
 
-from image_store import ImageStore
-from routers.forms import UploadForm, receive_form
+from services.image_store import ImageStore
+from web.multipart import UploadForm, receive_form
 
 
 def get_session(request: Request) -> Session:

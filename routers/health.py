@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from errors import Unavailable
-from routers.documentation import LIVE, READY
-from routers.problems import problem
+from errors import UnavailableError
 from schemas import Health
+from web.openapi import LIVE, READY
+from web.problem_details import problem
 
 logger = logging.getLogger("image_api")
 router = APIRouter(prefix="/health", tags=["health"])
@@ -67,7 +67,7 @@ def _answer(check: Future[None], deadline: float) -> str:
         check.result(timeout=max(0, deadline - time.monotonic()))
     except TimeoutError:
         return "timeout"
-    except Unavailable:
+    except UnavailableError:
         logger.warning("A readiness check failed", exc_info=True)
         return "failed"
     return "ok"

@@ -7,15 +7,20 @@ from urllib.parse import quote
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from image_store import Outcome
-from names import normalise_prefix
-from queries import ImageRecord
-from routers import documentation as docs
-from routers.conditions import Validators, image_validators, is_not_modified, write_precondition
-from routers.delivery import Delivery
+from repositories.images import ImageRecord
 from routers.dependencies import FormDep, ImageName, StoreDep
-from routers.listing import OrderName, decode_cursor, encode_cursor, next_link, order_of
 from schemas import Deleted, ImageList, ImageMetadata, image_json, list_json
+from services.image_store import Outcome
+from services.names import normalise_prefix
+from web import openapi as docs
+from web.conditional_requests import (
+    Validators,
+    image_validators,
+    is_not_modified,
+    write_precondition,
+)
+from web.image_response import Delivery
+from web.pagination import OrderName, decode_cursor, encode_cursor, next_link, order_of
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
 

@@ -11,9 +11,9 @@ from dataclasses import asdict
 
 from config import load_settings
 from db import build_engine, build_sessions
-from errors import ConfigurationError, Unavailable
+from errors import ConfigurationError, UnavailableError
 from s3_client import Bucket
-from sweeper import Sweeper, SweepReport
+from services.sweeper import Sweeper, SweepReport
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _sweep(sweeper: Sweeper) -> int:
     try:
         report = sweeper.sweep(_show_progress if sys.stderr.isatty() else None)
-    except Unavailable as exc:
+    except UnavailableError as exc:
         print(f"{exc.detail}: {exc.__cause__}", file=sys.stderr)
         return 1
     print(", ".join(f"{count} {what}" for what, count in asdict(report).items()), flush=True)

@@ -25,9 +25,9 @@ from typing import Any
 
 from config import Settings, load_settings
 from db import build_engine, build_sessions
-from errors import ConfigurationError, Unavailable
+from errors import ConfigurationError, UnavailableError
 from s3_client import Bucket
-from verification import Damage, Finding, Progress, Verifier, VerifyReport
+from services.verification import Damage, Finding, Progress, Verifier, VerifyReport
 
 CLEAN, DAMAGED, UNCHECKED = 0, 1, 2
 
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         report = _verify(load_settings(), options)
-    except (ConfigurationError, Unavailable, OSError) as exc:
+    except (ConfigurationError, UnavailableError, OSError) as exc:
         _clear_bar()
         reason = str(exc)
         if exc.__cause__:  # of SQLAlchemy's the first line will do, the others repeat the SQL

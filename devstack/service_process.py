@@ -1,0 +1,129 @@
+"""The real service as a process of its own: `uvicorn main:app` on a free port."""
+
+import http
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Self
+
+import urllib3
+
+from devstack.processes import dies_with_parent
+from devstack.waiting import free_port, wait_until
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ServiceProcess:
+    """The real service, or another `application`, as a process of its own, on a free port.
+
+    It sees `environment` and, of ours, nothing named AWS_* or DB_*; it runs in an empty folder,
+    so that no `.env` file is read; `args` go to uvicorn. Entering the context starts it, in a
+    thread that must outlive it; leaving it kills what still runs.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        args: Sequence[str] = (),
+        workers: int = 1,
+        application: str = "main:app",
+    ) -> None:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DB_"))}
+        self._environment = {**kept, **environment}
+        self._application = application
+        self._args = [*args, *(["--workers", str(workers)] if workers > 1 else [])]
+        # A supervisor must live long enough to end its workers.
+        self._death = signal.SIGTERM if workers > 1 else signal.SIGKILL
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        with ExitStack() as ends:
+            self._folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="service-")))
+            self.start()
+            ends.callback(self.kill)
+            self._ends = ends.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def start(self, *, timeout: float = 30) -> None:
+        """Start the process (again, on the same port) and wait until it is live."""
+        place = ["--app-dir", str(ROOT), "--host", "127.0.0.1", "--port", str(self.port)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", self._application, *place, *self._args],
+                cwd=self._folder,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=dies_with_parent(self._death),
+            )
+        try:
+            wait_until(lambda: self.ended or self._live(), timeout=timeout, what="the service")
+            if self.ended:
+                raise RuntimeError("the service stopped at once")
+        except Exception as error:
+            self.kill()
+            error.add_note(self.log()[-4000:])
+            raise
+
+    def _live(self) -> bool:
+        with suppress(urllib3.exceptions.HTTPError):
+            url = f"{self.base_url}/health/live"
+            answer = urllib3.request("GET", url, timeout=2, retries=False)
+            return answer.status == http.HTTPStatus.OK
+        return False
+
+    @property
+    def pid(self) -> int:
+        """The process id; also the id of the group that holds its workers."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    def log(self) -> str:
+        """Return all that it printed so far."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    def terminate(self, *, timeout: float = 30) -> int:
+        """Send SIGTERM, wait for the end and return the exit status."""
+        self._process.terminate()
+        return self._process.wait(timeout=timeout)
+
+    def kill(self) -> None:
+        """Kill the whole process group with SIGKILL and wait for the end."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait(timeout=30)
+
+    def pids(self) -> list[int]:
+        """Return the ids of the process and all its descendants that still run."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it ended while we looked
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[2]) == self.pid:
+                    found.append(int(stat.parent.name))
+        return found
+
+    def rss(self, *, peak: bool = False) -> int:
+        """Return the resident bytes of the process tree: now, or the sum of each one's peak."""
+        field, total = "VmHWM:" if peak else "VmRSS:", 0
+        for pid in self.pids():
+            with suppress(OSError):
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                total += sum(int(line.split()[1]) for line in lines if line.startswith(field))
+        return total * 1024

@@ -1,0 +1,1 @@
+"""Every SQL statement, a module for each table."""

@@ -1,0 +1,195 @@
+"""Every SQL statement on `images`, as functions on a connection.
+
+Those that change exactly one row say whether they did: the write protocol depends on these answers
+(docs/write-protocol.md).
+"""
+
+import functools
+import random
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.orm import Session
+
+from db import Image, fetch
+
+_RANDOM_DRAWS = 16
+_RANDOM_ROUNDS = 4
+
+
+class ImageRecord(NamedTuple):
+    """The columns of one image row, detached from session and connection."""
+
+    id: int
+    name: str
+    size_bytes: int
+    extension: str
+    content_type: str
+    sha256: str
+    width: int
+    height: int
+    s3_key: str
+    created_at: datetime
+    last_updated_at: datetime
+
+
+# Statements are written against the tables, not the mapped classes: columns instead of entities
+# cost a third of the CPU per read.
+_images = cast(Table, Image.__table__)
+_select_image = select(*(_images.c[field] for field in ImageRecord._fields))
+
+
+# Statements are built once: building one and its cache key costs as much as asking the database.
+_select_by_name = _select_image.where(_images.c.name == bindparam("name"))
+_select_by_name_locked = _select_by_name.with_for_update()
+_is_current = (
+    _images.c.name == bindparam("its_name"),
+    _images.c.s3_key == bindparam("its_key"),
+)
+_insert_image = insert(_images)
+_replace_image = update(_images).where(*_is_current)
+_delete_image = delete(_images).where(*_is_current)
+
+
+def find_image(session: Session, name: str) -> ImageRecord | None:
+    """Return the image called `name`, or None."""
+    rows = fetch(session, _select_by_name, {"name": name})
+    return ImageRecord._make(rows[0]) if rows else None
+
+
+def lock_image(connection: Connection, name: str) -> ImageRecord | None:
+    """Return the image called `name`, or None; until the transaction ends no one else writes it."""
+    row = connection.execute(_select_by_name_locked, {"name": name}).first()
+    return ImageRecord._make(row) if row else None
+
+
+def insert_image(connection: Connection, values: dict[str, Any]) -> None:
+    """Insert a new image row. An existing name aborts the transaction."""
+    connection.execute(_insert_image, values)
+
+
+def replace_image(connection: Connection, current: ImageRecord, values: dict[str, Any]) -> bool:
+    """Let the row of `current` describe another object; False when it changed meanwhile."""
+    its = {"its_name": current.name, "its_key": current.s3_key}
+    return connection.execute(_replace_image, values | its).rowcount == 1
+
+
+def delete_image(connection: Connection, current: ImageRecord) -> bool:
+    """Delete the row of `current`; False when it changed meanwhile."""
+    its = {"its_name": current.name, "its_key": current.s3_key}
+    return connection.execute(_delete_image, its).rowcount == 1
+
+
+class Order(NamedTuple):
+    """The order of a listing: by one column, ties broken by id."""
+
+    column: str
+    descending: bool
+
+
+def list_images(
+    session: Session,
+    order: Order,
+    *,
+    prefix: str = "",
+    after: tuple[Any, int] | None = None,
+    limit: int,
+) -> list[ImageRecord]:
+    """Return images whose names begin with `prefix`, from behind (order value, id) `after`.
+
+    Keyset pagination: every page is one range of an index, as cheap at row 1,000,000 as at 10.
+    """
+    end = _after_prefix(prefix)
+    parameters: dict[str, Any] = {"prefix": prefix, "end": end, "limit": limit}
+    parameters["value"], parameters["id"] = after or (None, None)
+    bounds = bool(prefix), bool(prefix) and end is not None, after is not None
+    return [ImageRecord._make(row) for row in fetch(session, _page(order, *bounds), parameters)]
+
+
+@functools.cache
+def _page(order: Order, from_prefix: bool, to_end: bool, after: bool) -> Select[Any]:  # noqa: FBT001
+    """Build the statement of one kind of page."""
+    column, id_ = _images.c[order.column], _images.c.id
+    statement = _select_image.limit(bindparam("limit"))
+    if from_prefix:
+        statement = statement.where(_images.c.name >= bindparam("prefix"))
+    if to_end:
+        statement = statement.where(_images.c.name < bindparam("end"))
+    if after:
+        value, tie = bindparam("value", type_=column.type), bindparam("id", type_=id_.type)
+        # Not a row comparison, for which MySQL would not use the index.
+        if order.descending:
+            statement = statement.where(column <= value, (column < value) | (id_ < tie))
+        else:
+            statement = statement.where(column >= value, (column > value) | (id_ > tie))
+    keys = (column,) if order.column == "name" else (column, id_)
+    return statement.order_by(*(key.desc() if order.descending else key.asc() for key in keys))
+
+
+def _after_prefix(prefix: str) -> str | None:
+    """The smallest string behind all that begin with `prefix`; None when there is none."""
+    stem = prefix.rstrip(chr(0x10FFFF))
+    if not stem:
+        return None
+    successor = ord(stem[-1]) + 1
+    # Surrogates are no characters; UTF-8 orders by code point without them.
+    return stem[:-1] + chr(0xE000 if successor == 0xD800 else successor)
+
+
+_draws = [bindparam(f"draw{number}", type_=BigInteger) for number in range(_RANDOM_DRAWS)]
+# Two subqueries, because SQLite scans the table for min and max in one SELECT.
+_bounds = select(
+    select(func.min(_images.c.id)).scalar_subquery().label("low"),
+    select(func.max(_images.c.id)).scalar_subquery().label("high"),
+).subquery()
+_select_draws = select(
+    _bounds.c.low, _bounds.c.high, *(_images.c[field] for field in ImageRecord._fields)
+).select_from(_bounds.outerjoin(_images, _images.c.id.in_(_draws)))
+_select_count = select(func.count()).select_from(_images)
+_select_nth = _select_image.order_by(_images.c.id).offset(bindparam("offset")).limit(1)
+
+
+def random_image(session: Session) -> ImageRecord | None:
+    """Return an image, each with exactly the same probability; None when there are none.
+
+    Rejection sampling: of ids drawn uniformly between the smallest and the largest, the first
+    that exists is uniform over the rows, however sparse the ids are. The bounds of last time are
+    drawn from, and count only when the same statement says that they still hold. Rows so sparse
+    that every draw misses are counted instead (66 ms for COUNT and OFFSET at 1 M rows).
+    """
+    low, high = session.info["id_bounds"][0]
+    for _ in range(_RANDOM_ROUNDS):
+        ids = range(low, high + 1)
+        draws = random.sample(ids, min(_RANDOM_DRAWS, len(ids)))
+        draws += draws[:1] * (_RANDOM_DRAWS - len(draws))
+        parameters = {draw.key: value for draw, value in zip(_draws, draws, strict=True)}
+        rows = fetch(session, _select_draws, parameters)
+        drawn_from, (low, high, *_) = (low, high), rows[0]
+        if low is None:
+            return None
+        session.info["id_bounds"][0] = low, high
+        found = {row[2]: row[2:] for row in rows}
+        hit = next((found[draw] for draw in draws if draw in found), None)
+        if hit and drawn_from == (low, high):
+            return ImageRecord._make(hit)
+    return _random_by_offset(session)
+
+
+def _random_by_offset(session: Session) -> ImageRecord | None:
+    while count := fetch(session, _select_count, {})[0][0]:
+        offset = random.randrange(count)  # noqa: S311
+        if rows := fetch(session, _select_nth, {"offset": offset}):
+            return ImageRecord._make(rows[0])
+    return None

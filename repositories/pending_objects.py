@@ -1,0 +1,96 @@
+"""Every SQL statement on the journal, `pending_objects`, as functions on a connection.
+
+Those that change exactly one row say whether they did: the write protocol depends on these answers
+(docs/write-protocol.md).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, cast
+
+from sqlalchemy import Connection, Table, bindparam, delete, insert, literal, select, update
+
+from db import PendingObject
+
+UPLOADING = "U"
+TO_DELETE = "D"
+
+
+class JournalEntry(NamedTuple):
+    """The columns of one journal entry."""
+
+    s3_key: str
+    state: str
+    created_at: datetime
+    claimed_at: datetime | None
+
+
+_pending = cast(Table, PendingObject.__table__)
+_select_entry = select(*(_pending.c[field] for field in JournalEntry._fields))
+_insert_entry = insert(_pending)
+_delete_entry = delete(_pending).where(
+    _pending.c.s3_key == bindparam("key"), _pending.c.state == bindparam("in_state")
+)
+
+
+def journal_upload(connection: Connection, key: str, now: datetime) -> None:
+    """Journal a key before its object is put. An entry of that key aborts the transaction."""
+    _insert(connection, JournalEntry(key, UPLOADING, now, None))
+
+
+def journal_deletion(
+    connection: Connection, key: str, now: datetime, claimed_at: datetime | None = None
+) -> None:
+    """Journal that the object under `key` is to be deleted, because no image row names it.
+
+    An entry of that key aborts the transaction. `claimed_at` is None where no PUT that was given
+    up can land later.
+    """
+    _insert(connection, JournalEntry(key, TO_DELETE, now, claimed_at))
+
+
+def _insert(connection: Connection, entry: JournalEntry) -> None:
+    connection.execute(_insert_entry, entry._asdict())
+
+
+def finish_upload(connection: Connection, key: str) -> bool:
+    """Remove an upload's entry as its row is written; False when a sweeper took the key."""
+    return connection.execute(_delete_entry, {"key": key, "in_state": UPLOADING}).rowcount == 1
+
+
+def claim_upload(connection: Connection, key: str, claimed_at: datetime | None) -> bool:
+    """Turn an upload's entry into one to delete; False when it committed or is gone.
+
+    Afterwards that upload cannot commit any more. `claimed_at` is None where the PUT is known to
+    have ended, so that nothing can land later.
+    """
+    statement = (
+        update(_pending)
+        .where(_pending.c.s3_key == key, _pending.c.state == UPLOADING)
+        .values(state=TO_DELETE, claimed_at=claimed_at)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def remove_entry(connection: Connection, key: str) -> None:
+    """Remove the entry of an object that was deleted."""
+    connection.execute(_delete_entry, {"key": key, "in_state": TO_DELETE})
+
+
+def entries_after(
+    connection: Connection, after: tuple[datetime, str] | None, limit: int
+) -> Sequence[JournalEntry]:
+    """Return journal entries, oldest first, from behind (`created_at`, `s3_key`) `after`."""
+    statement = _select_entry.order_by(_pending.c.created_at, _pending.c.s3_key).limit(limit)
+    if after:
+        moment, key = after
+        statement = statement.where(
+            (_pending.c.created_at > moment)
+            | ((_pending.c.created_at == moment) & (_pending.c.s3_key > key))
+        )
+    return [JournalEntry(*row) for row in connection.execute(statement)]
+
+
+def ping(connection: Connection) -> None:
+    """Ask the database for an answer and the journal's table for its existence."""
+    connection.execute(select(literal(1)).select_from(_pending).limit(1))

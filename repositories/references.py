@@ -1,0 +1,59 @@
+"""Who names which object: the rows of both tables, in the order of their keys."""
+
+import heapq
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import Connection, Table, literal, select
+
+from db import Image, PendingObject
+
+_KEYS_PAGE = 1000
+
+_images = cast("Table", Image.__table__)
+_pending = cast("Table", PendingObject.__table__)
+
+
+class Reference(NamedTuple):
+    """One row that names an object; of a journal entry nothing but the key is told."""
+
+    s3_key: str
+    name: str | None
+    size_bytes: int | None
+    sha256: str | None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an image row rather than a journal entry."""
+        return self.name is not None
+
+
+_image_references = select(_images.c.s3_key, _images.c.name, _images.c.size_bytes, _images.c.sha256)
+_pending_references = select(_pending.c.s3_key, *[literal(None)] * 3)
+
+
+def read_all(connection: Connection) -> Iterator[Reference]:
+    """Yield what names an object, by key in byte order; any number takes the memory of a page.
+
+    The pages are of one moment only where the transaction is a snapshot.
+    """
+    tables = (_image_references, _pending_references)
+    return heapq.merge(*(_by_key(connection, t) for t in tables), key=attrgetter("s3_key"))
+
+
+def _by_key(connection: Connection, statement: Any) -> Iterator[Reference]:
+    """Yield in keyset pages: server-side cursors differ, and time out, on each engine."""
+    key = statement.selected_columns.s3_key
+    page = statement.order_by(key).limit(_KEYS_PAGE)
+    rows = connection.execute(page).all()
+    while rows:
+        yield from (Reference(*row) for row in rows)
+        rows = connection.execute(page.where(key > rows[-1].s3_key)).all()
+
+
+def read_of_key(connection: Connection, key: str) -> list[Reference]:
+    """Return what names the object under `key`, as one statement and so of one moment."""
+    images = _image_references.where(_images.c.s3_key == key)
+    statement = images.union_all(_pending_references.where(_pending.c.s3_key == key))
+    return [Reference(*row) for row in connection.execute(statement)]

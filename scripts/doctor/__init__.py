@@ -1,0 +1,1 @@
+"""`python -m scripts.doctor`: tests what the service needs of its database and bucket."""

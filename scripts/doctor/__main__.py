@@ -1,0 +1,98 @@
+"""Test what the service needs of its database and bucket: `python -m scripts.doctor`.
+
+One line for each permission and each assumption: `ok`, `warning` or `FAILED`, what was seen, and
+the fix. Exit status 1 when anything failed. Safe beside the running service: what it writes into
+the tables is rolled back, and the small object that it puts into the bucket is deleted again.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+from config import Settings, load_settings
+from errors import ConfigurationError, ObjectMissingError, TransactionAbortedError, UnavailableError
+from scripts.doctor.bucket_checks import BUCKET_CHECKS, FIXES, code_of
+from scripts.doctor.checks import Check, CheckFailed, CheckWarning, Status, Subject
+from scripts.doctor.database_checks import DATABASE_CHECKS
+
+
+class Result(NamedTuple):
+    """How one check ended: what it saw and, unless it is ok, the fix."""
+
+    title: str
+    status: Status
+    seen: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        fix = f". Fix: {self.fix}" if self.fix else ""
+        return f"{self.status:<8} {self.title}: {self.seen}{fix}"
+
+
+def main() -> int:
+    """Examine what the environment names; print a line for each check, return the exit status."""
+    failed = False
+    try:
+        for result in examine(load_settings()):
+            print(result, flush=True)
+            failed |= result.status is Status.FAILED
+    except ConfigurationError as exc:
+        seen = exc.detail.removeprefix("Configuration: ").rstrip(".")
+        print(Result("settings", Status.FAILED, seen, "see .env.example"))
+        return 1
+    return int(failed)
+
+
+def examine(settings: Settings) -> Iterator[Result]:
+    """Yield the result of each check. Raises ConfigurationError before the first."""
+    missed: set[str] = set()  # the checks that failed or were not tried
+    with closing(Subject(settings)) as subject:
+        for check in (_TIMES, *DATABASE_CHECKS, *BUCKET_CHECKS):
+            tried = check.needs not in missed
+            result = _run(check, subject) if tried else _untried(check)
+            if not tried or result.status is Status.FAILED:
+                missed.add(check.title)
+            yield result
+
+
+def _untried(check: Check) -> Result:
+    return Result(check.title, Status.WARNING, f"not tested, for want of: {check.needs}")
+
+
+def _run(check: Check, subject: Subject) -> Result:
+    try:
+        return Result(check.title, Status.OK, check.run(subject))
+    except CheckFailed as exc:
+        return Result(check.title, exc.status, str(exc), exc.fix or check.fix)
+    except (UnavailableError, TransactionAbortedError, ObjectMissingError) as exc:
+        fix = FIXES.get(code_of(exc), check.fix)
+        return Result(check.title, Status.FAILED, _cause(exc), fix)
+
+
+def _cause(exc: Exception) -> str:
+    """Say what happened; of SQLAlchemy's errors the first line: the others repeat the SQL."""
+    sentence = str(exc.__cause__ or exc).partition("\n")[0]
+    return sentence.rstrip(".") or type(exc).__name__
+
+
+def _times(subject: Subject) -> str:
+    """Compare settings that only together make sense."""
+    settings = subject.settings
+    longest_put = settings.s3_connect_timeout + settings.s3_put_timeout
+    if settings.put_horizon_seconds <= longest_put:
+        raise CheckFailed("a PUT may land after the sweeper's horizon, and stay for ever")
+    if settings.upload_grace_seconds <= longest_put:
+        raise CheckWarning("the sweeper may give up an upload that is still under way")
+    return f"a PUT takes {longest_put:g} s at most"
+
+
+_TIMES = Check(
+    "times",
+    _times,
+    "set PUT_HORIZON_SECONDS and UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT",
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

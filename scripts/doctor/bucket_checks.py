@@ -1,0 +1,175 @@
+"""What `scripts.doctor` tests of S3: each permission on a small object that it deletes again.
+
+The object, `doctor-*`, is not journaled, because the bucket is to be tested without the database,
+too: after a crash of the doctor it is an orphan, for which there is `scripts.verify`.
+"""
+
+from contextlib import closing
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+import urllib3
+
+from errors import ObjectMissingError, StorageUnavailableError
+from s3_client import S3ResponseError, generate_s3_key
+from scripts.doctor.checks import PROBE, Check, CheckFailed, CheckWarning, Subject, compare_clock
+
+_WRONG_REGION = "set AWS_REGION to the region of the bucket"
+_UNREACHABLE = "set AWS_ENDPOINT_URL_S3 to where the store listens, and let this host reach it"
+
+# What to do about an error, by S3's code (AWS: "Error responses") or the class of botocore's.
+FIXES = {
+    "AuthorizationHeaderMalformed": _WRONG_REGION,
+    "AuthorizationQueryParametersError": _WRONG_REGION,
+    "PermanentRedirect": _WRONG_REGION,
+    "NoSuchBucket": "create the bucket, or name another in AWS_S3_BUCKET",
+    "InvalidAccessKeyId": "set AWS_ACCESS_KEY_ID to a key that the store knows",
+    "SignatureDoesNotMatch": "set AWS_SECRET_ACCESS_KEY to the one that belongs to the key",
+    "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give a role",
+    "ExpiredToken": "renew the credentials",
+    "RequestTimeTooSkewed": "set the clock of this host (NTP)",
+    "NotImplemented": "set S3_CHECKSUM=false, for the store does not know checksums",
+    "EndpointConnectionError": _UNREACHABLE,
+    "ConnectTimeoutError": _UNREACHABLE,
+}
+_DENIED = {"AccessDenied", "403"}
+
+
+def code_of(error: BaseException) -> str:
+    """Return S3's code for what went wrong, or the name of the exception that caused `error`."""
+    cause = error.__cause__ or error
+    if isinstance(cause, S3ResponseError):
+        return cause.code or str(cause.status)
+    answer = getattr(cause, "response", {})
+    return str(answer.get("Error", {}).get("Code") or type(cause).__name__)
+
+
+def _answers(subject: Subject) -> str:
+    try:
+        _list(subject)
+    except StorageUnavailableError as exc:
+        if code_of(exc) not in _DENIED:
+            raise
+    return subject.settings.aws_endpoint_url_s3 or "Amazon S3"
+
+
+def _addressing(subject: Subject) -> str:
+    url = urlsplit(subject.bucket.presigned_url("GET", subject.key, {}))
+    name = subject.settings.aws_s3_bucket
+    if url.path.startswith(f"/{name}/"):
+        return f"path style, {url.scheme}://{url.netloc}"
+    if url.scheme == "https" and "." in name:
+        raise CheckFailed("the certificate of the store does not cover a bucket name with dots")
+    return f"virtual hosts, {url.scheme}://{url.netloc}"
+
+
+def _list(subject: Subject) -> str:
+    list(subject.bucket.list_objects(subject.key))
+    return "allowed"
+
+
+def _put(subject: Subject) -> str:
+    subject.put(subject.key, sha256(PROBE).hexdigest())
+    return f"allowed, {'with' if subject.settings.s3_checksum else 'without'} checksum"
+
+
+def _get(subject: Subject) -> str:
+    body = subject.bucket.download_image(subject.key)
+    subject.headers = body.headers
+    if body.read_all(len(PROBE)) != PROBE:
+        raise CheckFailed("the object comes back changed", "the store is broken: use another")
+    return f"allowed, signed for {subject.settings.aws_region}"
+
+
+def _get_range(subject: Subject) -> str:
+    with closing(subject.bucket.download_image(subject.key, (2, 6))) as body:
+        if (part := body.read()) != PROBE[2:7]:
+            raise CheckFailed(f"{len(part)} bytes instead of the 5 wanted")
+    return "exact"
+
+
+def _presigned(subject: Subject) -> str:
+    problem = CheckWarning if subject.settings.redirects == "off" else CheckFailed
+    url = subject.bucket.presigned_url("GET", subject.key, {"Content-Type": "image/x-probe"})
+    try:
+        answer = urllib3.request(
+            "GET", url, timeout=subject.settings.s3_read_timeout, retries=False
+        )
+    except urllib3.exceptions.HTTPError as exc:
+        raise problem(f"{urlsplit(url).netloc} does not answer: {exc}") from exc
+    if answer.status != 200 or answer.data != PROBE:
+        raise problem(f"answered {answer.status}")
+    if answer.headers.get("Content-Type") != "image/x-probe":
+        raise problem("the store ignores the headers that were asked for")
+    return f"answers at {urlsplit(url).netloc}"
+
+
+def _checksum(subject: Subject) -> str:
+    if not subject.settings.s3_checksum:
+        raise CheckWarning("not sent", "set S3_CHECKSUM=true if the store knows checksums")
+    key = generate_s3_key("doctor", "txt")
+    try:
+        subject.put(key, "0" * 64)
+    except StorageUnavailableError as exc:
+        if (
+            not isinstance(exc.__cause__, S3ResponseError) or exc.__cause__.status != 400
+        ):  # other trouble
+            raise
+        return f"a wrong one is refused ({code_of(exc)})"
+    raise CheckWarning("the store takes bytes that do not have the SHA-256 announced")
+
+
+def _clock(subject: Subject) -> str:
+    if not (date := subject.headers.get("Date")):
+        raise CheckWarning("the store does not tell")
+    return compare_clock(parsedate_to_datetime(date))
+
+
+def _versioning(subject: Subject) -> str:
+    # "null" where it was suspended.
+    if subject.headers.get("x-amz-version-id", "null") != "null":
+        raise CheckWarning("on: what is deleted stays as an old version, and costs")
+    return "off"
+
+
+def _delete(subject: Subject) -> str:
+    subject.delete(subject.key)
+    return "allowed"
+
+
+def _missing(subject: Subject) -> str:
+    key = generate_s3_key("doctor", "txt")
+    try:
+        with closing(subject.bucket.download_image(key)):
+            raise CheckFailed("an object that nobody stored is there", "the store is broken")
+    except ObjectMissingError:
+        return "told from what is forbidden"
+
+
+_S3, _PUT, _GET, _DELETE = "S3 answers", "put an object", "get an object", "delete an object"
+
+BUCKET_CHECKS = (
+    Check(_S3, _answers, "see what the store says"),
+    Check("addressing", _addressing, "use a bucket without dots in its name", _S3),
+    Check("list objects", _list, "allow s3:ListBucket on the bucket", _S3),
+    Check(_PUT, _put, "allow s3:PutObject on all objects of the bucket", _S3),
+    Check(_GET, _get, "allow s3:GetObject on all objects of the bucket", _PUT),
+    Check("get a range", _get_range, "use a store that knows ranges", _GET),
+    Check(
+        "presigned URL",
+        _presigned,
+        "set S3_PUBLIC_ENDPOINT_URL to where clients reach the store, or REDIRECTS=off",
+        _GET,
+    ),
+    Check("checksum", _checksum, "use https: nothing else guards the bytes on their way", _PUT),
+    Check("clock of S3", _clock, "set the clocks of both hosts (NTP)", _GET),
+    Check("versioning", _versioning, "let a lifecycle rule delete noncurrent versions", _GET),
+    Check(_DELETE, _delete, "allow s3:DeleteObject on all objects of the bucket", _PUT),
+    Check(
+        "missing object",
+        _missing,
+        "allow s3:ListBucket, without which S3 calls what is missing forbidden",
+        _GET,
+    ),
+)

@@ -1,0 +1,101 @@
+"""The words of `scripts.doctor`: what a check is, how it ends, and whom it examines."""
+
+import io
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from config import Settings
+from db import build_engine, build_sessions
+from errors import StorageUnavailableError
+from s3_client import Bucket, generate_s3_key
+
+PROBE = b"A probe of scripts.doctor; it can be deleted."
+
+_TOLERATED_SKEW = timedelta(seconds=5)  # S3 refuses requests at 15 minutes
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "FAILED"
+
+
+class CheckFailed(Exception):
+    """An assumption does not hold; `fix` is what to do, None for the one of the check."""
+
+    status = Status.FAILED
+
+    def __init__(self, seen: str, fix: str | None = None) -> None:
+        super().__init__(seen)
+        self.fix = fix
+
+
+class CheckWarning(CheckFailed):
+    """The service works, but not as well as it could."""
+
+    status = Status.WARNING
+
+
+class Subject:
+    """What is examined: settings, database and bucket. Raises ConfigurationError.
+
+    `key`: of the probe; `headers`: those of S3's answer to the GET of the probe, until then none.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.engine = build_engine(settings)
+        self.sessions = build_sessions(self.engine)
+        self.bucket = Bucket(settings)
+        self.key = generate_s3_key("doctor", "txt")
+        self.headers: Mapping[str, str] = {}
+        self._put: set[str] = set()
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether the database is a file of this host."""
+        return self.engine.dialect.name == "sqlite"
+
+    def put(self, key: str, digest: str) -> None:
+        """Put the probe under `key`, claiming that `digest` (hex) is its SHA-256."""
+        self._put.add(key)
+        self.bucket.upload_image(io.BytesIO(PROBE), key, "text/plain", sha256=digest)
+
+    def delete(self, key: str) -> None:
+        """Delete what was put under `key`."""
+        self.bucket.delete_image(key)
+        self._put.discard(key)
+
+    def close(self) -> None:
+        """Delete what is left of the probes, if that is allowed, and close all connections."""
+        with suppress(StorageUnavailableError):
+            for key in set(self._put):
+                self.delete(key)
+        self.bucket.close()
+        self.engine.dispose()
+
+
+class Check(NamedTuple):
+    """One line of the report: what is tested, by what, and the fix if it fails.
+
+    `run` returns what it saw, or raises. It is not tried where the check that it `needs` failed.
+    """
+
+    title: str
+    run: Callable[[Subject], str]
+    fix: str
+    needs: str = ""
+
+
+def compare_clock(theirs: datetime) -> str:
+    """Say how far a clock is from ours. Raises CheckWarning where that is too far."""
+    skew = theirs - datetime.now(UTC)
+    seen = f"{skew.total_seconds():+.1f} s from ours"
+    if abs(skew) > _TOLERATED_SKEW:
+        raise CheckWarning(seen)
+    return seen

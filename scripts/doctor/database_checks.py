@@ -1,0 +1,187 @@
+"""What `scripts.doctor` tests of the database; all that it writes there is rolled back."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, inspect, select
+
+from db import Base, Image, reading, writing
+from errors import TransactionAbortedError
+from repositories import images, pending_objects, references
+from scripts.doctor.checks import Check, CheckFailed, Subject, compare_clock
+
+# All different byte for byte; to one or another collation some are the same.
+_HOSTILE = ("a", "A", "\u00e4", "a\u0308", "a ", "ss", "\u00df", "\U0001f600", "\U0001f601")
+
+_SERVER_TIME = {
+    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+    "mariadb": "SELECT UTC_TIMESTAMP(6)",
+}
+
+
+class _RollBackError(Exception):
+    pass
+
+
+@contextmanager
+def _rolled_back(subject: Subject) -> Iterator[Connection]:
+    """Lend a connection for writing, and undo what it wrote."""
+    with suppress(_RollBackError), writing(subject.sessions()) as connection:
+        yield connection
+        raise _RollBackError
+
+
+def _probe_row(text: str) -> dict[str, Any]:
+    """Return an image row with this name and key."""
+    moment = datetime.now(UTC).replace(microsecond=123456)
+    about = {"extension": "png", "content_type": "image/png", "sha256": "0" * 64}
+    sizes = {"size_bytes": 1, "width": 1, "height": 1}
+    # A minute apart: a column that rounds must not break the rule that they are in order.
+    times = {"created_at": moment - timedelta(minutes=1), "last_updated_at": moment}
+    return {"name": text, "s3_key": text, **about, **sizes, **times}
+
+
+def _random_text() -> str:
+    return f"doctor-{secrets.token_hex(16)}"
+
+
+def _database_answers(subject: Subject) -> str:
+    with reading(subject.sessions()) as connection:
+        connection.exec_driver_sql("SELECT 1")
+        version = connection.dialect.server_version_info or ()
+    return f"{subject.engine.dialect.name} {'.'.join(map(str, version))}"
+
+
+def _tables(subject: Subject) -> str:
+    # Asked on a connection of `reading`, which translates the errors.
+    with reading(subject.sessions()) as connection:
+        existing = inspect(connection)
+        present = set(existing.get_table_names())
+        for table in Base.metadata.sorted_tables:
+            if table.name not in present:
+                raise CheckFailed(f"there is no table {table.name}")
+            columns = {column["name"] for column in existing.get_columns(table.name)}
+            if missing := sorted(set(table.columns.keys()) - columns):
+                raise CheckFailed(
+                    f"table {table.name} lacks columns: {', '.join(missing)}",
+                    "add them as `db.py` describes them",
+                )
+    return "both, with all columns"
+
+
+def _isolation(subject: Subject) -> str:
+    with _rolled_back(subject) as connection:
+        level = connection.get_isolation_level()
+    if level not in {"READ COMMITTED", "SERIALIZABLE" if subject.on_sqlite else ""}:
+        raise CheckFailed(f"{level} is in effect")
+    return level
+
+
+def _permissions(subject: Subject) -> str:
+    text = _random_text()
+    now = datetime.now(UTC)
+    with _rolled_back(subject) as connection:
+        images.insert_image(connection, _probe_row(text))
+        image = images.lock_image(connection, text)
+        if not (
+            image
+            and images.replace_image(connection, image, {"width": 2})
+            and images.delete_image(connection, image)
+        ):
+            raise CheckFailed("a row just written is not there")
+        pending_objects.journal_upload(connection, text, now)
+        pending_objects.claim_upload(connection, text, now)
+        pending_objects.remove_entry(connection, text)
+    return "SELECT, INSERT, UPDATE and DELETE"
+
+
+def _rollback(subject: Subject) -> str:
+    text = _random_text()
+    with _rolled_back(subject) as connection:
+        images.insert_image(connection, _probe_row(text))
+        pending_objects.journal_upload(connection, text, datetime.now(UTC))
+    with reading(subject.sessions()) as connection:
+        if left := references.read_of_key(connection, text):
+            raise CheckFailed(f"{len(left)} rows named {text} stayed: delete them")
+    return "leaves nothing"
+
+
+def _collation(subject: Subject) -> str:
+    stem = _random_text()
+    texts = [stem + ending for ending in _HOSTILE]
+    try:
+        with _rolled_back(subject) as connection:
+            for text in texts:
+                images.insert_image(connection, _probe_row(text))
+                pending_objects.journal_upload(connection, text, datetime.now(UTC))
+            by_name = select(Image.name).where(Image.name.in_(texts)).order_by(Image.name)
+            listed = connection.scalars(by_name).all()
+    except TransactionAbortedError as exc:
+        raise CheckFailed("different names or keys count as the same") from exc
+    if listed != sorted(texts):
+        raise CheckFailed("names are not in the order of their bytes")
+    return "case, accents, spaces and emoji count"
+
+
+def _unique(subject: Subject) -> str:
+    for column in ("name", "s3_key"):
+        text = _random_text()
+        with suppress(TransactionAbortedError), _rolled_back(subject) as connection:
+            images.insert_image(connection, _probe_row(text))
+            images.insert_image(connection, _probe_row(_random_text()) | {column: text})
+            raise CheckFailed(f"images.{column} is not unique")
+    return "one row per name and per key"
+
+
+def _microseconds(subject: Subject) -> str:
+    values = _probe_row(_random_text())
+    with _rolled_back(subject) as connection:
+        images.insert_image(connection, values)
+        image = images.lock_image(connection, values["name"])
+    if image is None or image.last_updated_at != values["last_updated_at"]:
+        raise CheckFailed("a moment comes back changed")
+    return "kept"
+
+
+def _database_clock(subject: Subject) -> str:
+    if subject.on_sqlite:
+        return "is this host's"
+    with reading(subject.sessions()) as connection:
+        now = connection.exec_driver_sql(_SERVER_TIME[connection.dialect.name]).scalar_one()
+    return compare_clock(now.replace(tzinfo=UTC))
+
+
+_CREATE_ANEW = "run `python -m scripts.create_tables` on a new database and copy the rows there"
+
+_ANSWERS = "database answers"
+_TABLES = "tables"
+
+DATABASE_CHECKS = (
+    Check(
+        _ANSWERS,
+        _database_answers,
+        "check DB_URL, and that the server runs and lets this host in",
+    ),
+    Check(_TABLES, _tables, "run `python -m scripts.create_tables`", _ANSWERS),
+    Check(
+        "isolation level",
+        _isolation,
+        "let nothing between service and server (a pooler, a proxy) change it",
+        _ANSWERS,
+    ),
+    Check(
+        "permissions in the database",
+        _permissions,
+        "grant SELECT, INSERT, UPDATE and DELETE on both tables",
+        _TABLES,
+    ),
+    Check("rollback", _rollback, "use a transactional storage engine: InnoDB", _TABLES),
+    Check("names compare byte for byte", _collation, f"wrong collation: {_CREATE_ANEW}", _TABLES),
+    Check("uniqueness", _unique, f"a unique index is missing: {_CREATE_ANEW}", _TABLES),
+    Check("microseconds", _microseconds, f"wrong type of column: {_CREATE_ANEW}", _TABLES),
+    Check("clock of the database", _database_clock, "set the clocks of both hosts", _ANSWERS),
+)

@@ -1,0 +1,299 @@
+"""The use cases: what happens, in what order, in which transaction.
+
+Invariants, true at every instant, whatever crashes:
+
+I1  Every committed image row's object exists, whole.
+I2  A key is written once and never reused.
+I3  Size, type, dimensions and SHA-256 in the row describe exactly those bytes.
+I4  One row per name; the last acknowledged write wins; a reader gets one whole version, never a
+    mix, and metadata of one version never comes with bytes of another.
+I5  An object that no row names is in the journal (`pending_objects`), and goes.
+
+Every statement below, and the order, is needed for them: `tests/protocol_model.py` shows what
+each wrong variant loses.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import IO, Any, TypeVar
+
+from sqlalchemy.orm import Session
+
+from config import Settings
+from db import reading, writing
+from errors import (
+    DatabaseUnavailableError,
+    ImageLostError,
+    ImageNotFoundError,
+    ObjectMissingError,
+    PreconditionFailedError,
+    StorageUnavailableError,
+    TransactionAbortedError,
+    UploadInterruptedError,
+    WriteConflictError,
+)
+from repositories import images, pending_objects
+from repositories.images import ImageRecord, Order
+from s3_client import Bucket, ObjectBody, generate_s3_key
+from services.inspection import ImageInfo, Inspector
+from services.names import normalise_name
+from services.sweeper import remove_object
+
+logger = logging.getLogger("image_api")
+
+_WRITE_ATTEMPTS = 20
+_Result = TypeVar("_Result")
+
+# Raises PreconditionFailedError unless the current row, None where there is none, may be replaced.
+Precondition = Callable[[ImageRecord | None], None]
+
+
+class Outcome(Enum):
+    """What an upload did to its name."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An upload that was committed."""
+
+    image: ImageRecord
+    outcome: Outcome
+    old_key: str | None
+
+
+class ImageStore:
+    """All that can be done with images, on one database session and one bucket."""
+
+    def __init__(
+        self, session: Session, bucket: Bucket, inspector: Inspector, settings: Settings
+    ) -> None:
+        self._session = session
+        self._bucket = bucket
+        self._inspector = inspector
+        self._keep_overwritten = settings.keep_overwritten_seconds
+        self._put_timeout = settings.s3_put_timeout
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def upload(
+        self, file: IO[bytes], name: str, extension: str, precondition: Precondition
+    ) -> Stored:
+        """Inspect and store `file` as the image `name`, replacing what it was.
+
+        Bytes that the image has already are not stored again. Raises InvalidNameError,
+        the refusals of `Inspector.inspect`, PreconditionFailedError, StorageUnavailableError,
+        DatabaseUnavailableError, UploadInterruptedError or WriteConflictError; then nothing has
+        changed, except where the database's answer was lost (DatabaseUnavailableError): then
+        everything may have.
+        """
+        name = normalise_name(name)
+        inspected = self._inspector.inspect(file, extension)
+        current = images.find_image(self._session, name)
+        precondition(current)
+        if current and _describes(current, inspected):
+            return Stored(current, Outcome.UNCHANGED, None)
+        key = generate_s3_key(name, inspected.extension)
+        # The sweeper's horizon must cover the PUT, so its time runs from before the journal entry.
+        deadline = time.monotonic() + self._put_timeout
+        self._retry(lambda _: self._journal_upload(key))
+        # On failure touch nothing more: the object may be there, or land later. The journal owns
+        # the key, and the sweeper takes it after its grace period.
+        self._bucket.upload_image(
+            file, key, inspected.content_type, sha256=inspected.sha256, deadline=deadline
+        )
+        try:
+            return self._retry(
+                lambda attempt: self._commit_upload(
+                    name, key, inspected, precondition, current, again=attempt > 0
+                )
+            )
+        except (DatabaseUnavailableError, PreconditionFailedError, WriteConflictError):
+            # Never just delete the object: where the connection broke during COMMIT it may be
+            # the image by now. The journal knows.
+            self._abandon_upload(key)
+            raise
+
+    def delete(self, name: str, precondition: Precondition) -> ImageRecord:
+        """Delete the image `name`; its object follows by `remove_object`.
+
+        Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
+        DatabaseUnavailableError.
+        """
+        name = normalise_name(name)
+        return self._retry(lambda _: self._commit_delete(name, precondition))
+
+    def remove_object(self, key: str) -> None:
+        """Remove an object that no row names any more. Best effort: the sweeper finishes."""
+        try:
+            remove_object(self._session, self._bucket, key)
+        except (StorageUnavailableError, DatabaseUnavailableError, TransactionAbortedError):
+            logger.warning("Object %s is left to the sweeper", key, exc_info=True)
+
+    def remove_overwritten(self, key: str) -> None:
+        """Remove the object of an overwritten image, unless the sweeper is to do it later."""
+        if not self._keep_overwritten:
+            self.remove_object(key)
+
+    def _journal_upload(self, key: str) -> None:
+        with writing(self._session, once=True) as connection:
+            pending_objects.journal_upload(connection, key, _now())
+
+    def _commit_upload(
+        self,
+        name: str,
+        key: str,
+        inspected: ImageInfo,
+        precondition: Precondition,
+        current: ImageRecord | None,
+        *,
+        again: bool,
+    ) -> Stored:
+        """Let the row name the new object, in one transaction.
+
+        At first `current` is what was seen before the PUT: whether it still holds, the database
+        says by a number of rows or a violated uniqueness.
+        """
+        now = _now()
+        values = asdict(inspected) | {"s3_key": key}
+        with writing(self._session) as connection:
+            if not pending_objects.finish_upload(connection, key):
+                raise UploadInterruptedError
+            if again:
+                current = images.lock_image(connection, name)
+                precondition(current)
+            if current is None:
+                record = {"name": name, "created_at": now, "last_updated_at": now} | values
+                images.insert_image(connection, record)
+                return Stored(_record(record), Outcome.CREATED, None)
+            # Clocks differ between hosts; a name's versions must not go back in time.
+            values["last_updated_at"] = max(now, current.last_updated_at + _TICK)
+            if not images.replace_image(connection, current, values):
+                raise TransactionAbortedError
+            pending_objects.journal_deletion(connection, current.s3_key, now)
+            return Stored(current._replace(**values), Outcome.REPLACED, current.s3_key)
+
+    def _commit_delete(self, name: str, precondition: Precondition) -> ImageRecord:
+        with writing(self._session) as connection:
+            current = images.lock_image(connection, name)
+            if current is None:
+                raise ImageNotFoundError
+            precondition(current)
+            if not images.delete_image(connection, current):
+                raise TransactionAbortedError
+            pending_objects.journal_deletion(connection, current.s3_key, _now())
+            return current
+
+    def _abandon_upload(self, key: str) -> None:
+        """Make sure that an upload whose COMMIT failed is either done or never will be."""
+        try:
+            with writing(self._session) as connection:
+                never_committed = pending_objects.claim_upload(connection, key, claimed_at=None)
+        except (DatabaseUnavailableError, TransactionAbortedError):
+            logger.warning("The fate of object %s is left to the sweeper", key, exc_info=True)
+            return
+        if never_committed:
+            self.remove_object(key)
+
+    def _retry(self, transaction: Callable[[int], _Result]) -> _Result:
+        """Run a transaction until the database does not undo it. Raises WriteConflictError."""
+        for attempt in range(_WRITE_ATTEMPTS):
+            try:
+                return transaction(attempt)
+            except TransactionAbortedError as exc:
+                cause = exc
+                time.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))  # noqa: S311
+        raise WriteConflictError from cause
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def describe(self, name: str) -> ImageRecord:
+        """Return what is known of the image `name`.
+
+        Raises ImageNotFoundError or DatabaseUnavailableError.
+        """
+        image = images.find_image(self._session, normalise_name(name))
+        if image is None:
+            raise ImageNotFoundError
+        return image
+
+    def describe_random(self) -> ImageRecord:
+        """Return an image drawn uniformly. Raises ImageNotFoundError when there are none."""
+        image = images.random_image(self._session)
+        if image is None:
+            raise ImageNotFoundError("There are no images.")
+        return image
+
+    def list(
+        self, order: Order, prefix: str, after: tuple[Any, int] | None, limit: int
+    ) -> list[ImageRecord]:
+        """Return a page of images. Raises DatabaseUnavailableError."""
+        return images.list_images(self._session, order, prefix=prefix, after=after, limit=limit)
+
+    def read(self, name: str, answer: Callable[[ImageRecord], _Result]) -> _Result:
+        """Return `answer(image)` for the image `name`, where `answer` may open its object.
+
+        An object that went missing was overwritten or deleted after its row was read, so the row
+        is read again and answered anew: bytes and metadata are of one version. Raises
+        ImageNotFoundError, ImageLostError, DatabaseUnavailableError, and what `answer` raises.
+        """
+        image = self.describe(name)
+        while True:
+            try:
+                return answer(image)
+            except ObjectMissingError as exc:
+                again = self.describe(name)
+                if again.s3_key == image.s3_key:
+                    logger.critical("Image row %d has no object %s", image.id, image.s3_key)
+                    raise ImageLostError from exc
+                image = again
+
+    def open_object(self, image: ImageRecord, first: int, last: int) -> ObjectBody:
+        """Open the bytes `first` to `last` inclusive of an image.
+
+        Raises ObjectMissingError, StorageUnavailableError, or ImageLostError when the object is
+        not as long as its row says.
+        """
+        whole = (first, last) == (0, image.size_bytes - 1)
+        part = None if whole else (first, last)
+        body = self._bucket.download_image(image.s3_key, part)
+        if body.length != last - first + 1:
+            body.close()
+            logger.critical("Object %s has not the size of image row %d", image.s3_key, image.id)
+            raise ImageLostError
+        return body
+
+    def presigned_url(self, image: ImageRecord, method: str, headers: dict[str, str]) -> str:
+        """Return a URL at which S3 itself answers `method` with the image and `headers`."""
+        return self._bucket.presigned_url(method, image.s3_key, headers)
+
+
+def ping(session: Session) -> None:
+    """Ask the database for an answer. Raises DatabaseUnavailableError."""
+    with reading(session) as connection:
+        pending_objects.ping(connection)
+
+
+def _describes(image: ImageRecord, inspected: ImageInfo) -> bool:
+    """Whether storing what was inspected would change nothing."""
+    return (image.sha256, image.extension) == (inspected.sha256, inspected.extension)
+
+
+_TICK = timedelta(microseconds=1)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _record(values: dict[str, Any]) -> ImageRecord:
+    """The record of a row just inserted; nobody outside the database needs its id."""
+    return ImageRecord(id=0, **values)

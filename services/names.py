@@ -1,0 +1,72 @@
+"""What an image may be called, and how its name becomes a file name again."""
+
+import re
+import unicodedata
+from urllib.parse import quote
+
+from errors import InvalidNameError
+
+MAX_NAME_BYTES = 255
+
+# Unicode's category Cc.
+_CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+# `random` is a path of the API; the others mean something else in a path or a file name.
+_RESERVED = frozenset({"random", ".", ".."})
+
+
+def normalise_name(name: str) -> str:
+    """Return the one form under which a name is stored: NFC, outer white space trimmed.
+
+    Everything else is accepted as it is or refused, so that two names that a client tells apart
+    never become one. Raises InvalidNameError.
+    """
+    normal = unicodedata.normalize("NFC", name).strip()
+    if not normal:
+        raise InvalidNameError("The image name is empty.")
+    try:
+        size = len(normal.encode())
+    except UnicodeEncodeError:
+        raise InvalidNameError("The image name is not valid UTF-8.") from None
+    if size > MAX_NAME_BYTES:
+        raise InvalidNameError(f"The image name is longer than {MAX_NAME_BYTES} bytes of UTF-8.")
+    if "/" in normal or "\\" in normal:
+        raise InvalidNameError("The image name contains a slash or a backslash.")
+    _refuse_control_characters(normal)
+    if normal in _RESERVED:
+        raise InvalidNameError(f"The image name {normal!r} is reserved.")
+    return normal
+
+
+def normalise_prefix(prefix: str) -> str:
+    """Return the beginning of names as they are stored. Raises InvalidNameError."""
+    _refuse_control_characters(prefix)
+    return unicodedata.normalize("NFC", prefix)
+
+
+def _refuse_control_characters(name: str) -> None:
+    if _CONTROL_CHARACTER.search(name):
+        raise InvalidNameError("An image name contains no control characters.")
+
+
+def split_extension(filename: str) -> tuple[str, str]:
+    """Split a client's file name into stem and lower-case extension without its dot.
+
+    Only the last extension counts: `photo.png.php` is `("photo.png", "php")`. A name without a
+    dot has the extension `""`.
+    """
+    stem, dot, extension = filename.rpartition(".")
+    return (stem, extension.lower()) if dot else (filename, "")
+
+
+def content_disposition(kind: str, name: str, extension: str) -> str:
+    """Render Content-Disposition with `filename` for old clients and `filename*` for the rest.
+
+    RFC 6266 section 4.3 and appendix D: `filename` holds ASCII only and neither quotes,
+    backslashes nor percent signs, which user agents read differently; RFC 8187 encodes the
+    real name.
+    """
+    filename = name if split_extension(name)[1] == extension else f"{name}.{extension}"
+    plain = "".join(char if " " <= char <= "~" and char not in '"\\%' else "_" for char in filename)
+    encoded = quote(filename, safe="!#$&+-.^_`|~")
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"

@@ -1,0 +1,298 @@
+"""RFC 9110 section 13, as a table, against the real server process over a socket.
+
+Every precondition and pair of them, on GET, HEAD, POST and DELETE, of an image that exists or
+does not and of its metadata. All is answered from the database alone, but for the bytes.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from devstack.object_store import ObjectStore
+from tests.support.metered_service import Fields, MeteredService, S3Request, metered_service
+from tests.support.pictures import png
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+OLD, NEW = png(seed=1), png(seed=2)
+READS = [(method, suffix) for suffix in ("", "/metadata") for method in ("GET", "HEAD")]
+
+
+class Case(NamedTuple):
+    """Conditions; what GET and HEAD answer; whether POST or DELETE may write; POST may create.
+
+    Words in braces stand for the current validators.
+    """
+
+    conditions: str
+    read: int
+    write: bool
+    create: bool
+
+
+# Where nothing exists, nothing is decided but for POST (13.2.1): there If-Unmodified-Since is
+# false, as for an image that was deleted.
+TABLE = """
+                                                                    read write create
+If-Match: {etag}                                                    200  yes   no
+If-Match: *                                                         200  yes   no
+If-Match: "other"                                                   412  no    no
+If-Match: W/{etag}                                                  412  no    no
+If-Match: "a, b", {etag}                                            200  yes   no
+If-Match: "other" , ,{etag},                                        200  yes   no
+If-Match: "other", W/{etag}                                         412  no    no
+If-Match: "other" & If-Match: {etag}                                200  yes   no
+If-Match: "other" & If-Match: "third"                               412  no    no
+If-Match: {bare}                                                    412  no    no
+If-Match: '{bare}'                                                  412  no    no
+If-Match: "{bare}                                                   412  no    no
+If-Match:                                                           412  no    no
+If-None-Match: {etag}                                               304  no    yes
+If-None-Match: W/{etag}                                             304  no    yes
+If-None-Match: *                                                    304  no    yes
+If-None-Match: "other"                                              200  yes   yes
+If-None-Match: "a, b", W/"other", W/{etag}                          304  no    yes
+If-None-Match: "other", W/"third"                                   200  yes   yes
+If-None-Match: "other" & If-None-Match: {etag}                      304  no    yes
+If-None-Match: "other" & If-None-Match: "third"                     200  yes   yes
+If-None-Match: {bare}                                               200  yes   yes
+If-None-Match: "{bare}                                              200  yes   yes
+If-None-Match:                                                      200  yes   yes
+If-Modified-Since: {last}                                           304  yes   yes
+If-Modified-Since: {last850}                                        304  yes   yes
+If-Modified-Since: {lastc}                                          304  yes   yes
+If-Modified-Since: {later}                                          304  yes   yes
+If-Modified-Since: {earlier}                                        200  yes   yes
+If-Modified-Since: {earlier850}                                     200  yes   yes
+If-Modified-Since: {earlierc}                                       200  yes   yes
+If-Modified-Since: yesterday                                        200  yes   yes
+If-Modified-Since: 4102444800                                       200  yes   yes
+If-Modified-Since:                                                  200  yes   yes
+If-Unmodified-Since: {last}                                         200  yes   no
+If-Unmodified-Since: {last850}                                      200  yes   no
+If-Unmodified-Since: {lastc}                                        200  yes   no
+If-Unmodified-Since: {later}                                        200  yes   no
+If-Unmodified-Since: {earlier}                                      412  no    no
+If-Unmodified-Since: {earlier850}                                   412  no    no
+If-Unmodified-Since: {earlierc}                                     412  no    no
+If-Unmodified-Since: yesterday                                      200  yes   yes
+If-Match: {etag} & If-Unmodified-Since: {earlier}                   200  yes   no
+If-Match: "other" & If-Unmodified-Since: {later}                    412  no    no
+If-Match: {etag} & If-None-Match: {etag}                            304  no    no
+If-Match: {etag} & If-None-Match: "other"                           200  yes   no
+If-Match: "other" & If-None-Match: {etag}                           412  no    no
+If-Match: "other" & If-None-Match: "other"                          412  no    no
+If-Match: {etag} & If-Modified-Since: {later}                       304  yes   no
+If-Match: "other" & If-Modified-Since: {later}                      412  no    no
+If-None-Match: {etag} & If-Modified-Since: {earlier}                304  no    yes
+If-None-Match: "other" & If-Modified-Since: {later}                 200  yes   yes
+If-Unmodified-Since: {later} & If-None-Match: {etag}                304  no    no
+If-Unmodified-Since: {earlier} & If-None-Match: "other"             412  no    no
+If-Unmodified-Since: {earlier} & If-None-Match: {etag}              412  no    no
+If-Unmodified-Since: {later} & If-Modified-Since: {later}           304  yes   no
+If-Unmodified-Since: {earlier} & If-Modified-Since: {earlier}       412  no    no
+"""
+
+
+def _cases() -> Iterator[Case]:
+    for line in TABLE.strip().splitlines()[1:]:
+        *conditions, read, write, create = line.split()
+        yield Case(" ".join(conditions), int(read), write == "yes", create == "yes")
+
+
+CASES = list(_cases())
+each_case = pytest.mark.parametrize("case", CASES, ids=[case.conditions for case in CASES])
+
+
+@pytest.fixture(scope="module")
+def service(
+    object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
+) -> Iterator[MeteredService]:
+    """Return a running service whose S3 requests are counted."""
+    with metered_service(object_store, s3, new_bucket()) as service:
+        yield service
+
+
+@pytest.fixture(autouse=True)
+def _quiet(service: MeteredService) -> None:
+    """Let no request of the test before be counted."""
+    service.settle()
+
+
+@pytest.fixture(scope="module")
+def path(service: MeteredService) -> str:
+    """Return the path of an image that nobody changes."""
+    return service.image(OLD)
+
+
+def words(answer: httpx.Response) -> dict[str, str]:
+    """Return what the words in braces stand for, given an answer with the current validators."""
+    last = parsedate_to_datetime(answer.headers["last-modified"])
+    found = {"etag": answer.headers["etag"], "bare": answer.headers["etag"].strip('"')}
+    for name, days in (("earlier", -1), ("last", 0), ("later", 1)):
+        moment = last + timedelta(days=days)
+        found[name] = format_datetime(moment, usegmt=True)
+        found[f"{name}850"] = moment.strftime("%A, %d-%b-%y %H:%M:%S GMT")
+        found[f"{name}c"] = f"{moment:%a %b} {moment.day:2} {moment:%H:%M:%S %Y}"
+    return found
+
+
+def fields(conditions: str, current: httpx.Response) -> Fields:
+    """Return the header lines of `conditions` for a resource whose HEAD was answered so."""
+    lines = conditions.format_map(words(current)).split(" & ")
+    return [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+
+
+@each_case
+@pytest.mark.parametrize(("method", "suffix"), READS)
+def test_read(service: MeteredService, path: str, case: Case, method: str, suffix: str) -> None:
+    """GET and HEAD answer 200, 304 or 412 as the conditions say, and only bytes cost S3 a GET."""
+    plain = service.send(method, path + suffix)
+    service.meter.taken()
+    answer = service.send(method, path + suffix, fields(case.conditions, plain))
+    assert answer.status_code == case.read
+    asked = service.meter.taken()
+    if case.read == 200:
+        assert (answer.content, words(answer)) == (plain.content, words(plain))
+        assert asked == ([S3Request("GET", None)] if (method, suffix) == ("GET", "") else [])
+        return
+    assert asked == []
+    if case.read == 304:
+        assert answer.content == b""
+        assert words(answer) == words(plain)
+        assert answer.headers["cache-control"] == plain.headers["cache-control"]
+        assert not {"content-type", "content-range"} & answer.headers.keys()
+    elif method == "GET":
+        assert answer.json()["code"] == "precondition_failed"
+
+
+@each_case
+def test_nothing_there(service: MeteredService, path: str, case: Case) -> None:
+    """Where there is nothing to read or delete the answer is 404 under any conditions."""
+    current = service.send("HEAD", path)
+    for method, suffix in (*READS, ("DELETE", "")):
+        answer = service.send(method, "/images/nothing" + suffix, fields(case.conditions, current))
+        assert answer.status_code == 404
+    assert service.meter.taken() == []
+
+
+@each_case
+def test_overwrite(service: MeteredService, case: Case) -> None:
+    """POST replaces an image if the conditions hold, and is refused without asking S3 if not."""
+    path = service.image(OLD)
+    before = service.send("HEAD", path)
+    answer = service.upload(path.rpartition("/")[2], NEW, fields(case.conditions, before))
+    assert answer.status_code == (200 if case.write else 412)
+    asked = [request.method for request in service.meter.taken() if request.method != "DELETE"]
+    assert asked == (["PUT"] if case.write else [])
+    service.settle()
+    assert service.send("GET", path).content == (NEW if case.write else OLD)
+    after = service.send("HEAD", path)
+    same = (after.headers["etag"], after.headers["last-modified"]) == (
+        before.headers["etag"],
+        before.headers["last-modified"],
+    )
+    assert same or case.write
+
+
+@each_case
+def test_create(service: MeteredService, path: str, case: Case) -> None:
+    """POST makes an image if the conditions can hold without one, otherwise nothing."""
+    name = service.new_name()
+    answer = service.upload(name, NEW, fields(case.conditions, service.send("HEAD", path)))
+    assert answer.status_code == (201 if case.create else 412)
+    asked = [request.method for request in service.meter.taken()]
+    assert asked == (["PUT"] if case.create else [])
+    assert service.send("HEAD", f"/images/{name}").status_code == (200 if case.create else 404)
+
+
+@each_case
+def test_delete(service: MeteredService, case: Case) -> None:
+    """DELETE deletes if the conditions hold; otherwise nothing happens in S3 or anywhere."""
+    path = service.image(OLD)
+    answer = service.send("DELETE", path, fields(case.conditions, service.send("HEAD", path)))
+    assert answer.status_code == (200 if case.write else 412)
+    service.settle() if case.write else None
+    assert service.meter.taken() == []
+    left = service.send("GET", path)
+    assert left.status_code == 404 if case.write else left.content == OLD
+
+
+NOT_A_DATE = [
+    "If-Modified-Since: 2099-11-23T15:04:02Z",
+    "If-Unmodified-Since: 2001-11-23T15:04:02Z",
+    "If-Modified-Since: {later} & If-Modified-Since: {later}",
+    "If-Modified-Since: {later}, {later}",
+    "If-Modified-Since: Mon, 23 Nov 2099 15:04:02 +0100",
+    "If-Modified-Since: Mon, 23 Nov 2099 15:04:02",
+    "If-Unmodified-Since: {earlier} & If-Unmodified-Since: {earlier}",
+    "If-Unmodified-Since: {earlier}, {earlier}",
+    "If-Unmodified-Since: Fri, 23 Nov 2001 15:04:02 +0100",
+    "If-Unmodified-Since: Fri, 23 Nov 2001 15:04:02",
+]
+
+
+@pytest.mark.parametrize("conditions", NOT_A_DATE)
+def test_no_http_date(service: MeteredService, path: str, conditions: str) -> None:
+    """What is not one HTTP-date is ignored, be it another notation or a list (13.1.3, 13.1.4)."""
+    given = fields(conditions, service.send("HEAD", path))
+    assert service.send("HEAD", path, given).status_code == 200
+
+
+@pytest.mark.parametrize("prefix", ["w/", "x", "W /", "W/ "])
+def test_no_entity_tag(service: MeteredService, path: str, prefix: str) -> None:
+    """What only contains the current entity tag does not let a write go ahead."""
+    tag = service.send("HEAD", path).headers["etag"]
+    assert service.send("HEAD", path, [("If-Match", prefix + tag)]).status_code == 412
+
+
+def test_validators_of_versions(service: MeteredService) -> None:
+    """Image and metadata have strong tags of their own, and each version of both has another."""
+    path = service.image(OLD)
+    name = path.rpartition("/")[2]
+    seen = set()
+    for content in (OLD, NEW, OLD):
+        service.upload(name, content)
+        heads = [service.send("HEAD", path + suffix) for suffix in ("", "/metadata")]
+        seen |= {head.headers["etag"] for head in heads}
+    assert len(seen) == 5  # the first and the last image are the same bytes
+    assert all(tag.startswith('"') for tag in seen)
+
+
+def test_last_modified(service: MeteredService, path: str) -> None:
+    """Last-Modified is when the bytes were stored, in whole seconds, on both representations."""
+    metadata = service.send("GET", f"{path}/metadata").json()
+    stored = datetime.fromisoformat(metadata["last_updated_at"])
+    for suffix in ("", "/metadata"):
+        told = parsedate_to_datetime(service.send("HEAD", path + suffix).headers["last-modified"])
+        assert told == stored.replace(microsecond=0)
+
+
+def test_not_in_the_future(service: MeteredService) -> None:
+    """Last-Modified is never later than Date (8.8.2.1), even if another host's clock is fast."""
+    path = service.image(OLD)
+    future = datetime.now(UTC).replace(tzinfo=None) + timedelta(minutes=1)
+    values = {"at": f"{future:%Y-%m-%d %H:%M:%S.%f}", "name": path.rpartition("/")[2]}
+    with service.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE images SET last_updated_at = :at WHERE name = :name"), values
+        )
+    headers = service.send("HEAD", path).headers
+    assert parsedate_to_datetime(headers["last-modified"]) <= parsedate_to_datetime(headers["date"])
+
+
+def test_head_is_get_without_bytes(service: MeteredService, path: str) -> None:
+    """HEAD has the header fields of GET, Content-Length too, and asks nothing of S3."""
+    for suffix, asked in (("", [S3Request("GET", None)]), ("/metadata", [])):
+        answers = [service.send(method, path + suffix) for method in ("GET", "HEAD")]
+        for answer in answers:
+            del answer.headers["date"], answer.headers["x-request-id"]
+        assert sorted(answers[0].headers.items()) == sorted(answers[1].headers.items())
+        assert answers[1].content == b""
+        assert service.meter.taken() == asked

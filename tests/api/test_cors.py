@@ -1,0 +1,129 @@
+"""CORS: off unless CORS_ALLOW_ORIGINS names origins; then scripts may read every header of ours."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from config import Settings
+from tests.support.pictures import png
+
+OURS = "https://gallery.example"
+THEIRS = "https://elsewhere.example"
+PICTURE = png()
+START = "access-control-"
+SAFELISTED = {"cache-control", "content-language", "content-length", "content-type"}
+SAFELISTED |= {"expires", "last-modified", "pragma"}  # Fetch: scripts may always read these
+Start = Callable[[str], TestClient]
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def start(settings: Settings) -> Iterator[Start]:
+    """Return a function that runs the application with such a CORS_ALLOW_ORIGINS and an image."""
+    from main import create_app  # noqa: PLC0415 - only tests of the application need it
+
+    with ExitStack() as ends:
+
+        def run(origins: str) -> TestClient:
+            values = settings.model_dump() | {"cors_allow_origins": origins}
+            client = ends.enter_context(TestClient(create_app(Settings(**values))))
+            client.post("/images", files={"file": ("a.png", PICTURE)}).raise_for_status()
+            return client
+
+        yield run
+
+
+def cors(answer: httpx.Response) -> dict[str, str]:
+    """Return the CORS header fields of an answer, without their common beginning."""
+    fields = answer.headers.items()
+    return {name.removeprefix(START): value for name, value in fields if name.startswith(START)}
+
+
+def preflight(client: TestClient, path: str, origin: str, method: str) -> httpx.Response:
+    """Ask as a browser does before a request that is not simple."""
+    wish = {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "content-digest, if-match, if-none-match, range",
+    }
+    answer: httpx.Response = client.options(path, headers=wish)
+    return answer
+
+
+def answers(client: TestClient, **headers: str) -> list[httpx.Response]:
+    """Return one answer of every kind."""
+    last = client.head("/images/a").headers["last-modified"]
+    return [
+        client.get("/images/a", headers=headers),
+        client.head("/images/a", headers=headers),
+        client.get("/images/a", headers=headers | {"Range": "bytes=0-9"}),
+        client.get("/images/a", headers=headers | {"Range": "bytes=99999-"}),
+        client.get("/images/a", headers=headers | {"If-Modified-Since": last}),
+        client.get("/images/a", headers=headers | {"If-Match": '"other"'}),
+        client.get("/images/a/metadata", headers=headers),
+        client.get("/images", headers=headers),
+        client.get("/images?limit=0", headers=headers),
+        client.get("/images/none", headers=headers),
+        client.get("/images/random/metadata", headers=headers),
+        client.post("/images", files={"file": ("a.png", PICTURE)}, headers=headers),
+        client.post("/images", headers=headers),
+    ]
+
+
+def test_off_by_default(start: Start) -> None:
+    """Without the setting no answer has a CORS header, and a preflight is no method of ours."""
+    client = start("")
+    for answer in answers(client, Origin=OURS):
+        assert cors(answer) == {}
+    refused = preflight(client, "/images/a", OURS, "DELETE")
+    assert (refused.status_code, cors(refused)) == (405, {})
+
+
+@pytest.mark.parametrize("origins", [OURS, f"https://one.example, {OURS}"])
+def test_allowed_origin(start: Start, origins: str) -> None:
+    """Every answer, errors too, can be read by an allowed origin, with all header fields."""
+    for answer in answers(start(origins), Origin=OURS):
+        assert cors(answer)["allow-origin"] == OURS
+        assert "Origin" in answer.headers["vary"]
+        exposed = {name.strip().lower() for name in cors(answer)["expose-headers"].split(",")}
+        ours = {name for name in answer.headers if not name.startswith((START, "vary"))}
+        assert ours - SAFELISTED - {"x-content-type-options", "allow"} <= exposed
+
+
+def test_other_origin(start: Start) -> None:
+    """An origin that is not named may read nothing and is told so by a preflight."""
+    client = start(OURS)
+    for answer in answers(client, Origin=THEIRS):
+        assert "allow-origin" not in cors(answer)
+    refused = preflight(client, "/images/a", THEIRS, "DELETE")
+    assert refused.status_code == 400
+    assert "allow-origin" not in cors(refused)
+
+
+def test_all_origins(start: Start) -> None:
+    """A star lets every origin read, and no credentials go with it."""
+    for answer in answers(start("*"), Origin=THEIRS):
+        assert cors(answer)["allow-origin"] == "*"
+        assert "allow-credentials" not in cors(answer)
+
+
+@pytest.mark.parametrize(("path", "method"), [("/images", "POST"), ("/images/a", "DELETE")])
+def test_preflight(start: Start, path: str, method: str) -> None:
+    """A preflight allows the methods and the conditional, range and digest header fields."""
+    answer = preflight(start(OURS), path, OURS, method)
+    assert answer.status_code == 200
+    allowed = cors(answer)
+    assert allowed["allow-origin"] == OURS
+    assert set(allowed["allow-methods"].split(", ")) == {"GET", "HEAD", "POST", "DELETE"}
+    headers = {name.strip() for name in allowed["allow-headers"].lower().split(",")}
+    assert {"content-digest", "if-match", "if-none-match", "range"} <= headers
+
+
+def test_vary_without_origin(start: Start) -> None:
+    """Answers to a plain <img> vary by Origin too, or a cache gives them to scripts, unreadable."""
+    for answer in answers(start(OURS)):
+        assert "Origin" in answer.headers.get("vary", "")

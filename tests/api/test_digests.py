@@ -1,0 +1,149 @@
+"""RFC 9530: announced digests are checked before anything is stored; stored ones are told."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from devstack.object_store import ObjectStore
+from tests.support.metered_service import Fields, MeteredService, metered_service
+from tests.support.pictures import png
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PICTURE, OTHER = png(seed=1), png(seed=2)
+FIELDS = ("Content-Digest", "Repr-Digest")
+
+
+def digest(content: bytes, algorithm: str = "sha-256") -> str:
+    """Render the digest of `content` as the value of a digest field."""
+    raw = hashlib.new(algorithm.replace("-", ""), content).digest()
+    return f"{algorithm}=:{base64.b64encode(raw).decode()}:"
+
+
+@pytest.fixture(scope="module")
+def service(
+    object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
+) -> Iterator[MeteredService]:
+    """Return a running service whose S3 requests are counted."""
+    with metered_service(object_store, s3, new_bucket()) as service:
+        yield service
+
+
+@pytest.fixture(autouse=True)
+def _quiet(service: MeteredService) -> None:
+    """Let no request of the test before be counted."""
+    service.settle()
+
+
+def assert_refused(service: MeteredService, name: str, answer: httpx.Response) -> None:
+    """Check that the upload of `name` was refused and left no trace."""
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "digest_mismatch"
+    assert service.meter.taken() == []
+    assert service.journal() == 0
+    assert service.send("GET", f"/images/{name}").status_code == 404
+
+
+RIGHT = [
+    digest(PICTURE),
+    f"{digest(PICTURE, 'sha-512')}, {digest(PICTURE)}",
+    f"{digest(PICTURE)},{digest(PICTURE, 'sha-512')}",
+    f"md5=:AAAA:, {digest(PICTURE)};q=1",
+    # Other algorithms are not checked, as the documentation says.
+    digest(OTHER, "sha-512"),
+    "md5=:AAAA:",
+    "",
+]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("value", RIGHT)
+def test_right_digest(service: MeteredService, field: str, value: str) -> None:
+    """An upload whose SHA-256 is as announced is stored, whatever other algorithms say."""
+    name = service.new_name()
+    assert service.upload(name, PICTURE, [(field, value)]).status_code == 201
+    assert service.send("GET", f"/images/{name}").content == PICTURE
+
+
+WRONG = [
+    digest(OTHER),
+    digest(b""),
+    f"{digest(PICTURE, 'sha-512')}, {digest(OTHER)}",
+    f"{digest(PICTURE)}, {digest(OTHER)}",
+    digest(PICTURE).replace(":", ""),
+    digest(PICTURE).rstrip(":"),
+    digest(PICTURE).replace("=:", "=::"),
+    f"sha-256=:{hashlib.sha256(PICTURE).hexdigest()}:",
+    f"sha-256={hashlib.sha256(PICTURE).hexdigest()}",
+    f'sha-256="{digest(PICTURE)[9:-1]}"',
+    digest(PICTURE)[:-9] + ":",
+    "sha-256=::",
+    "sha-256=:",
+    "sha-256=",
+]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("value", WRONG)
+def test_wrong_digest(service: MeteredService, field: str, value: str) -> None:
+    """A SHA-256 that differs, or is none, is refused with 400, and nothing is stored."""
+    name = service.new_name()
+    assert_refused(service, name, service.upload(name, PICTURE, [(field, value)]))
+
+
+def test_digest_beyond_ascii(service: MeteredService) -> None:
+    """A digest that is not even ASCII is refused like every other that is none."""
+    name = service.new_name()
+    assert_refused(service, name, service.upload(name, PICTURE, [(FIELDS[0], "sha-256=:\xe9:")]))
+
+
+BOTH: list[Fields] = [
+    [("Content-Digest", digest(PICTURE)), ("Repr-Digest", digest(OTHER))],
+    [("Content-Digest", digest(OTHER)), ("Repr-Digest", digest(PICTURE))],
+    [("Content-Digest", digest(PICTURE)), ("Content-Digest", digest(OTHER))],
+]
+
+
+@pytest.mark.parametrize("fields", BOTH)
+def test_one_of_two_is_wrong(service: MeteredService, fields: Fields) -> None:
+    """Every announced digest has to be right, in whichever field and line it comes."""
+    name = service.new_name()
+    assert_refused(service, name, service.upload(name, PICTURE, fields))
+
+
+def test_digest_of_the_body(service: MeteredService) -> None:
+    """Content-Digest may be of the whole body, as RFC 9530 has it: the form with its boundaries."""
+    name = service.new_name()
+    form = {"files": {"file": ("f.png", PICTURE)}, "data": {"name": name}}
+    request = service.client.build_request("POST", "/images", **form)  # type: ignore[arg-type]
+    body = request.read()
+    for content, status in ((body + b" ", 400), (body, 201)):
+        request.headers["Content-Digest"] = digest(content)
+        assert service.client.send(request).status_code == status
+
+
+def test_overwriting_with_a_wrong_digest(service: MeteredService) -> None:
+    """An image stays as it is when an upload that would replace it is not what was announced."""
+    path = service.image(PICTURE)
+    refused = service.upload(path.rpartition("/")[2], OTHER, [("Content-Digest", digest(PICTURE))])
+    assert refused.status_code == 400
+    assert service.meter.taken() == []
+    assert service.send("GET", path).content == PICTURE
+
+
+def test_repr_digest(service: MeteredService) -> None:
+    """Downloads tell the SHA-256 of the whole image: 200, HEAD and a part alike."""
+    path = service.image(PICTURE)
+    answers = [
+        service.send("GET", path),
+        service.send("HEAD", path),
+        service.send("GET", path, [("Range", "bytes=3-9")]),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 206]
+    assert {answer.headers["repr-digest"] for answer in answers} == {digest(PICTURE)}
+    assert not [answer for answer in answers if "content-digest" in answer.headers]

@@ -1,0 +1,111 @@
+"""`/docs` in a real browser without internet: a picture goes up through its form and comes back."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
+
+from config import Settings
+from devstack.service_process import ServiceProcess
+from tests.support import pictures
+from tests.support.uploads import count, on_sqlite
+
+pytestmark = on_sqlite
+QUIET = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+NAME = "My sunset \u2764"
+PATIENCE = 30_000.0  # ms
+
+
+def without_browser() -> NoReturn:
+    """Skip the test, or fail it where all parts are required."""
+    reason = "NO CHROMIUM on the PATH: nobody looked at /docs; apt-get install chromium"
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class Visit:
+    """An open page, and the addresses elsewhere that the browser asked for meanwhile."""
+
+    def __init__(self, page: Page, service: ServiceProcess) -> None:
+        self.page, self.service = page, service
+        self.elsewhere: list[str] = []
+        self.errors: list[str] = []
+        page.set_default_timeout(PATIENCE)
+        page.context.route("**/*", self._pass_own)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("requestfailed", lambda request: self.errors.append(request.url))
+
+    def _pass_own(self, route: Route) -> None:
+        if route.request.url.startswith((self.service.base_url, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.elsewhere.append(route.request.url)
+            route.abort()
+
+    def try_out(self, operation: str) -> Locator:
+        """Open an operation's form and return its block."""
+        block = self.page.locator(f"[id$='-{operation}']")
+        block.locator(".opblock-summary-control").click()
+        block.get_by_role("button", name="Try it out").click()
+        return block
+
+    def execute(self, block: Locator, status: int) -> Locator:
+        """Send the form; return the answer as the page shows it, which must have that status."""
+        block.get_by_role("button", name="Execute").click()
+        answer = block.locator(".live-responses-table")
+        expect(answer.locator("tbody .response-col_status")).to_have_text(
+            str(status), timeout=PATIENCE
+        )
+        return answer
+
+
+@pytest.fixture
+def visit(service: ServiceProcess) -> Iterator[Visit]:
+    """Open /docs of the running service in a browser that reaches nothing else."""
+    chromium = shutil.which("chromium") or without_browser()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        visit = Visit(browser.new_page(), service)
+        visit.page.goto(f"{service.base_url}/docs")
+        yield visit
+        browser.close()
+
+
+def test_upload_and_back(visit: Visit, settings: Settings, tmp_path: Path) -> None:
+    """The page's forms upload a picture, save it, show it and delete it, with no help from afar."""
+    picture, fake = tmp_path / "dawn.jpg", tmp_path / "fake.jpg"
+    picture.write_bytes(pictures.jpeg(320, 240))
+    fake.write_bytes(b"no picture")
+    form = visit.try_out("upload_image")
+    form.locator("input[type=file]").set_input_files(fake)
+    expect(visit.execute(form, 415)).to_contain_text("not_an_image")
+    form.locator("input[type=file]").set_input_files(picture)
+    form.get_by_placeholder("name").fill(NAME)
+    expect(visit.execute(form, 201)).to_contain_text(NAME)
+    assert httpx.get(f"{visit.service.base_url}/images/{NAME}").content == picture.read_bytes()
+
+    form = visit.try_out("download_image")
+    form.get_by_placeholder("name").fill(NAME)
+    answer = visit.execute(form, 200)
+    with visit.page.expect_download(timeout=PATIENCE) as saved:
+        answer.get_by_role("link", name="Download file").click()
+    assert saved.value.path().read_bytes() == picture.read_bytes()
+    form.locator("tr[data-param-name=disposition] select").select_option("inline")
+    shown = visit.execute(form, 200).locator("img")
+    expect(shown).to_have_js_property("naturalWidth", 320, timeout=PATIENCE)
+
+    form = visit.try_out("delete_image")
+    form.get_by_placeholder("name").fill(NAME)
+    visit.execute(form, 200)
+    assert count(settings, "images") == 0
+    assert visit.elsewhere == []
+    assert visit.errors == []

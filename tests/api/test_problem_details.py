@@ -1,0 +1,266 @@
+"""Errors have one shape (RFC 9457), the right status, and never a word of what lies behind."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import make_url
+
+from config import Settings
+from devstack.databases import through
+from devstack.service_process import ServiceProcess
+from tests.support import pictures
+from tests.support.fault_proxy import FaultProxy, s3_error
+from tests.support.uploads import FORM, on_sqlite, problem, serving, upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+on_servers = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+REQUESTS = [
+    ("GET", "/images/a"),
+    ("DELETE", "/images/a"),
+    ("GET", "/images/a/metadata"),
+    ("GET", "/images/random/metadata"),
+    ("GET", "/images"),
+]
+INTERNALS = [
+    *("traceback", "select", "insert", "update ", "pending", "psycopg", "pymysql", "sqlalchemy"),
+    *("sqlite", "boto", "urllib3", "s3", "bucket", "127.0.0.1", "localhost", "errno", ".py"),
+    *("accesskey", "signature", "secret", "postgres", "mysql", "mariadb", "password"),
+]
+
+
+def test_client_errors(client: TestClient) -> None:
+    """Every error of a client, the framework's own included, is a problem with its code."""
+    upload(client, pictures.png()).raise_for_status()
+    expected = {
+        ("GET", "/"): (404, "not_found"),
+        ("GET", "/images/"): (404, "not_found"),
+        ("GET", "/images/a/b/c"): (404, "not_found"),
+        ("GET", "/images/none"): (404, "image_not_found"),
+        ("DELETE", "/images/none"): (404, "image_not_found"),
+        ("GET", "/images/none/metadata"): (404, "image_not_found"),
+        ("GET", "/images/%FF"): (400, "invalid_name"),
+        ("GET", "/images?limit=0"): (422, "invalid_parameter"),
+        ("GET", "/images?limit=none"): (422, "invalid_parameter"),
+        ("GET", "/images/a?disposition=x"): (422, "invalid_parameter"),
+        ("GET", "/images?cursor=x"): (400, "invalid_cursor"),
+        ("POST", "/images"): (400, "invalid_multipart"),
+        ("PUT", "/images/a"): (405, "method_not_allowed"),
+    }
+    for (method, path), (status, code) in expected.items():
+        document = problem(client.request(method, path), status, code)
+        assert document["instance"] == path.partition("?")[0].replace("%FF", "%EF%BF%BD")
+    problem(client.post("/images", content=b"", headers=FORM), 400, "invalid_multipart")
+    problem(upload(client, b"", "a.svg"), 400, "extension_not_allowed")
+    problem(upload(client, b"", "a.png"), 415, "not_an_image")
+
+
+@on_sqlite
+def test_parameters_are_named(client: TestClient) -> None:
+    """A wrong parameter is named with what is wrong with it."""
+    detail = problem(client.get("/images?limit=0&order=x"), 422, "invalid_parameter")["detail"]
+    assert "limit" in detail
+    assert "order" in detail
+
+
+@on_sqlite
+def test_allow(client: TestClient) -> None:
+    """A 405 lists every method that the path has, and exactly those."""
+    expected = {
+        "/images": "GET, HEAD, POST",
+        "/images/a": "GET, HEAD, DELETE",
+        "/images/a/metadata": "GET, HEAD",
+        "/images/random/metadata": "GET, HEAD",
+        "/health/live": "GET, HEAD",
+        "/health/ready": "GET, HEAD",
+    }
+    for path, allowed in expected.items():
+        for method in {"PUT", "PATCH", "POST", "DELETE"} - set(allowed.split(", ")):
+            answer = client.request(method, path)
+            problem(answer, 405, "method_not_allowed")
+            assert answer.headers["Allow"] == allowed
+        for method in allowed.split(", "):
+            assert client.request(method, path).status_code != 405
+
+
+def silent(answer: httpx.Response) -> None:
+    """Fail if an answer tells anything of database, storage or code."""
+    told = answer.text.lower() + str(answer.headers.multi_items()).lower()
+    assert not [word for word in INTERNALS if word in told], told
+
+
+@contextmanager
+def before_database(settings: Settings) -> Iterator[tuple[FaultProxy, TestClient]]:
+    """Run the application with a fault proxy before its database."""
+    url = make_url(settings.db_url)
+    assert url.host
+    assert url.port
+    with FaultProxy((url.host, url.port)) as proxy:
+        changed = through(settings.db_url, proxy.address)
+        timeouts = {"db_connect_timeout": 1.0, "db_statement_timeout": 1.0}
+        with serving(settings, db_url=changed, **timeouts) as client:
+            yield proxy, client
+
+
+@contextmanager
+def before_storage(settings: Settings) -> Iterator[tuple[FaultProxy, TestClient]]:
+    """Run the application with a fault proxy before its object store."""
+    port = int(str(settings.aws_endpoint_url_s3).rpartition(":")[2])
+    with FaultProxy(("127.0.0.1", port)) as proxy:
+        endpoint = f"http://127.0.0.1:{proxy.address[1]}"
+        timeouts = {"s3_read_timeout": 0.5, "s3_put_timeout": 0.5, "s3_max_attempts": 1}
+        with serving(settings, aws_endpoint_url_s3=endpoint, **timeouts) as client:
+            yield proxy, client
+
+
+def unavailable(answer: httpx.Response, code: str) -> None:
+    """Fail unless the answer is a 503 that says to try again and nothing more."""
+    problem(answer, 503, code)
+    assert int(answer.headers["Retry-After"]) > 0
+    silent(answer)
+
+
+@on_servers
+def test_database_down(settings: Settings) -> None:
+    """Without its database every request answers 503; afterwards the service works again."""
+    with before_database(settings) as (proxy, client):
+        upload(client, pictures.png()).raise_for_status()
+        proxy.refuse()
+        proxy.close_connections()
+        for method, path in REQUESTS:
+            unavailable(client.request(method, path), "database_unavailable")
+        unavailable(upload(client, pictures.png(seed=1)), "database_unavailable")
+        proxy.heal()
+        assert client.get("/images/a").content == pictures.png()
+
+
+@on_servers
+def test_database_silent(settings: Settings) -> None:
+    """A database that accepts and says nothing is given up: 503."""
+    with before_database(settings) as (proxy, client):
+        proxy.hang()
+        unavailable(client.get("/images/a"), "database_unavailable")
+        unavailable(upload(client, pictures.png()), "database_unavailable")
+        proxy.heal()
+
+
+@on_servers
+def test_tables_missing(settings: Settings) -> None:
+    """A database error that quotes SQL is not repeated to the client."""
+    url = make_url(settings.db_url)
+    elsewhere = url.set(database="postgres" if "postgres" in url.drivername else "mysql")
+    with serving(settings, db_url=elsewhere.render_as_string(hide_password=False)) as client:
+        for method, path in REQUESTS:
+            unavailable(client.request(method, path), "database_unavailable")
+        unavailable(upload(client, pictures.png()), "database_unavailable")
+
+
+@on_sqlite
+def test_storage_fails(settings: Settings) -> None:
+    """Storage that is down, silent, or refuses us is a 503 and never "not found"."""
+    with before_storage(settings) as (proxy, client):
+        upload(client, pictures.png()).raise_for_status()
+        for error in (s3_error(503, "SlowDown"), s3_error(403, "AccessDenied"), b"nonsense"):
+            proxy.answer_with(error, when=b"HTTP/1.1", times=None)
+            unavailable(client.get("/images/a"), "storage_unavailable")
+            unavailable(upload(client, pictures.png(seed=1)), "storage_unavailable")
+            proxy.heal()
+        for fail in (proxy.refuse, proxy.hang):
+            fail()
+            proxy.close_connections()
+            unavailable(client.get("/images/a"), "storage_unavailable")
+            unavailable(upload(client, pictures.png(seed=1)), "storage_unavailable")
+            proxy.heal()
+        assert client.get("/images/a").content == pictures.png()
+
+
+@on_sqlite
+def test_storage_stalls(settings: Settings) -> None:
+    """While its bytes go to S3, a PUT may pause for longer than connecting may take."""
+    content = pictures.noise_png(12_000_000)  # more than fits into the sockets' buffers
+    with before_storage(settings) as (proxy, _):
+        endpoint = f"http://127.0.0.1:{proxy.address[1]}"
+        proxy.delay(3, "request")
+        with serving(settings, aws_endpoint_url_s3=endpoint, s3_connect_timeout=0.5) as client:
+            assert upload(client, content).status_code == 201
+
+
+@on_sqlite
+def test_bucket_missing(settings: Settings) -> None:
+    """A bucket that does not exist is a fault of the service, never "image not found"."""
+    with serving(settings) as client:
+        upload(client, pictures.png()).raise_for_status()
+    with serving(settings, aws_s3_bucket="no-such-bucket") as client:
+        unavailable(client.get("/images/a"), "storage_unavailable")
+        unavailable(upload(client, pictures.png(), "b.png"), "storage_unavailable")
+
+
+@on_sqlite
+@pytest.mark.planted_damage
+def test_lost_object(
+    client: TestClient, settings: Settings, s3: "S3Client", caplog: pytest.LogCaptureFixture
+) -> None:
+    """An image whose object is gone is a 500 for the client and an alarm in the log."""
+    upload(client, pictures.png()).raise_for_status()
+    (stored,) = s3.list_objects_v2(Bucket=settings.aws_s3_bucket)["Contents"]
+    s3.delete_object(Bucket=settings.aws_s3_bucket, Key=stored["Key"])
+    answer = client.get("/images/a")
+    problem(answer, 500, "image_lost")
+    silent(answer)
+    alarms = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert stored["Key"] in alarms[0].getMessage()
+
+
+@on_sqlite
+def test_unexpected_error(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug of ours is a 500 that shows nothing; the log has it."""
+
+    @app.get("/bug")
+    def bug() -> None:
+        raise RuntimeError("SELECT secret")
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        answer = client.get("/bug", headers={"X-Request-ID": "mine"})
+    assert problem(answer, 500, "internal_error")["request_id"] == "mine"
+    silent(answer)
+    assert "SELECT secret" in caplog.text
+
+
+@on_sqlite
+def test_request_id(client: TestClient) -> None:
+    """A request's id is the client's own if it is harmless, and otherwise a new one."""
+    for path in ("/health/live", "/images/none", "/none"):
+        for identity in ("abc", "A-1_.z", "x" * 128):
+            answer = client.get(path, headers={"X-Request-ID": identity})
+            assert answer.headers.get_list("X-Request-ID") == [identity]
+        minted = set()
+        for identity in ("", "x" * 129, "a b", "a\tb", "<b>", "\xe9", '"'):
+            answer = client.get(path, headers=[(b"X-Request-ID", identity.encode("latin-1"))])
+            assert answer.headers["X-Request-ID"] != identity
+            minted.add(answer.headers["X-Request-ID"])
+        assert len(minted) == 7
+
+
+@on_sqlite
+def test_log(service_environment: dict[str, str]) -> None:
+    """The cause of a 503 is in the log, in a line with the request's id, and no credentials."""
+    nowhere = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "S3_MAX_ATTEMPTS": "1"}
+    with (
+        ServiceProcess({**service_environment, **nowhere}) as service,
+        httpx.Client(base_url=service.base_url, headers={"X-Request-ID": "traced-1"}) as client,
+    ):
+        unavailable(upload(client, pictures.png()), "storage_unavailable")
+        client.get("/images/none")
+        log = service.log()
+    lines = [line for line in log.splitlines() if "[traced-1]" in line]
+    assert ["ERROR" in line and "storage_unavailable" in line for line in lines] == [True]
+    assert "NewConnectionError" in log
+    for secret in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert service_environment[secret] not in log

@@ -1,0 +1,164 @@
+"""`python -m scripts.create_tables` on every engine."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from config import Settings
+from db import Base, Image, build_engine
+from devstack.databases import connection, engine_for, fresh_database
+from devstack.service_process import ROOT
+from devstack.waiting import wait_until
+from scripts.create_tables import TableError, create_tables, main
+from tests.conftest import ENGINES
+
+Command = Callable[[str], tuple[int, str, str]]
+SERVERS = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}
+CREATED = ["Table images created.", "Table pending_objects created."]
+EXIST = ["Table images exists.", "Table pending_objects exists."]
+
+
+@pytest.fixture(params=ENGINES)
+def empty(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the URL of an empty database, on every engine."""
+    server = SERVERS.get(request.param)
+    with fresh_database(request.getfixturevalue(server) if server else "sqlite://") as url:
+        yield url
+
+
+def settings_for(url: str) -> Settings:
+    """Return settings that name this database."""
+    return Settings(db_url=url, aws_region="none", aws_s3_bucket="none")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Return what runs the command on a database, and returns its status, output and errors."""
+
+    def run(url: str) -> tuple[int, str, str]:
+        for name, value in variables(url).items():
+            monkeypatch.setenv(name, value)
+        return main(), *capsys.readouterr()
+
+    return run
+
+
+def variables(url: str) -> dict[str, str]:
+    """Return the variables without which nothing starts."""
+    return {"DB_URL": url, "AWS_REGION": "none", "AWS_S3_BUCKET": "none"}
+
+
+def test_command(empty: str, command: Command) -> None:
+    """The first run creates both tables, the second changes nothing, and each says so."""
+    for said in (CREATED, EXIST):
+        assert command(empty) == (0, "\n".join([*said, ""]), "")
+
+
+def test_rows_stay(empty: str) -> None:
+    """What the tables hold survives another run."""
+    create_tables(settings_for(empty))
+    with connection(empty) as db:
+        db.execute(
+            text("INSERT INTO pending_objects VALUES ('key', 'U', '2026-01-01 00:00:00', NULL)")
+        )
+        assert create_tables(settings_for(empty)) == EXIST
+        assert db.scalar(text("SELECT count(*) FROM pending_objects")) == 1
+
+
+def test_missing_columns(empty: str, command: Command) -> None:
+    """A table that lacks columns is an error that names them, and is left as it is."""
+    create_tables(settings_for(empty))
+    with connection(empty) as db:
+        db.execute(text("DROP TABLE images"))
+        db.execute(text("CREATE TABLE images (id integer, name varchar(255), size_bytes bigint)"))
+    with pytest.raises(TableError) as refused:
+        create_tables(settings_for(empty))
+    sentence = str(refused.value)
+    assert sentence.startswith("Table images lacks columns: ")
+    named = sentence.removesuffix(".").partition(": ")[2].split(", ")
+    rest = ["content_type", "created_at", "extension", "height", "last_updated_at", "s3_key"]
+    assert named == [*rest, "sha256", "width"]
+    engine = engine_for(empty)
+    assert len(inspect(engine).get_columns("images")) == 3
+    assert command(empty) == (1, "", f"{sentence}\n")
+
+
+def test_at_the_same_time(postgres_url: str) -> None:
+    """Who comes while another one creates the tables waits for it, and succeeds."""
+    with (
+        fresh_database(postgres_url) as url,
+        ThreadPoolExecutor(1) as thread,
+        connection(url) as db,
+    ):
+        with engine_for(url).begin() as first:
+            Base.metadata.create_all(first)
+            second = thread.submit(create_tables, settings_for(url))
+            waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            wait_until(lambda: bool(db.scalar(waits)), timeout=20, what="the second one to wait")
+        assert len(second.result(timeout=20)) == 2
+
+
+GOOD = {
+    "name": "a",
+    "size_bytes": 1,
+    "extension": "png",
+    "content_type": "image/png",
+    "sha256": "0" * 64,
+    "width": 1,
+    "height": 1,
+    "s3_key": "k",
+    **dict.fromkeys(("created_at", "last_updated_at"), datetime(2026, 1, 1, tzinfo=UTC)),
+}
+UNTRUE: list[dict[str, Any]] = [
+    {"size_bytes": 0},
+    {"size_bytes": None},
+    {"width": 0},
+    {"height": -1},
+    {"sha256": "0"},
+    {"sha256": None},
+    {"content_type": None},
+    {"last_updated_at": datetime(2025, 1, 1, tzinfo=UTC)},
+]
+
+
+def test_constraints(empty: str) -> None:
+    """The database itself refuses a second row of a name or key, and a row that cannot be true."""
+    create_tables(settings_for(empty))
+    engine = build_engine(settings_for(empty))
+    with engine.begin() as db:
+        db.execute(insert(Image).values(GOOD))
+        db.execute(insert(Image).values({**GOOD, "name": "A", "s3_key": "K"}))
+    for change in [
+        {"name": "b"},
+        {"s3_key": "l"},
+        *({"name": "b", "s3_key": "l"} | u for u in UNTRUE),
+    ]:
+        with pytest.raises(DBAPIError), engine.begin() as db:
+            db.execute(insert(Image).values({**GOOD, **change}))
+    engine.dispose()
+
+
+def test_unreachable() -> None:
+    """A database that cannot be reached is one sentence, not a stack trace, and no password."""
+    url = "postgresql://user:hunter2@127.0.0.1:1/none"
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.create_tables"],
+        cwd=ROOT,
+        env={**os.environ, **variables(url)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("The database does not do what is asked: ")
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr

@@ -1,0 +1,144 @@
+"""`make run` keeps what it stored and leaves no process behind, however it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from devstack.waiting import free_port, wait_until
+from tests.support.pictures import png
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE = 20.0
+
+# As make does: a parent that starts the service, waits, and gives its own process id.
+PARENT = 'trap : INT; "$0" -m devstack --port "$1" --data "$2" --parent $$ & wait'
+
+
+@pytest.fixture
+def port() -> int:
+    """Return a port to serve on."""
+    return free_port()
+
+
+@pytest.mark.parametrize(
+    ("victim", "signum"),
+    [
+        ("parent", signal.SIGKILL),
+        ("service", signal.SIGTERM),
+        ("service", signal.SIGKILL),
+        ("store", signal.SIGKILL),
+    ],
+)
+def test_death(tmp_path: Path, port: int, victim: str, signum: signal.Signals) -> None:
+    """Whichever process is killed, none is left, the port is free and the images are kept."""
+    with running(tmp_path, port):
+        upload(port, "kept")
+        for pid in processes(tmp_path, victim):
+            os.kill(pid, signum)
+        if victim == "store":  # the service lives on, and says so
+            wait_until(lambda: not answers(port), timeout=DEADLINE, what="the service to notice")
+            assert get(port, "/health/live").is_success
+            for pid in processes(tmp_path, "service"):
+                os.kill(pid, signal.SIGINT)
+        await_end(tmp_path)
+        socket.create_server(("127.0.0.1", port)).close()
+    with running(tmp_path, port):
+        assert get(port, "/images/kept").content == png()
+
+
+def test_second_run(tmp_path: Path, port: int) -> None:
+    """A second run on the same data is refused in one sentence and disturbs nothing."""
+    with running(tmp_path, port):
+        second = run(tmp_path, 0)
+        assert (second.returncode, second.stdout) == (1, "")
+        assert second.stderr == f"`make run` already runs on {tmp_path}; stop that one first.\n"
+        assert get(port, "/health/ready").is_success
+
+
+def test_port_in_use(tmp_path: Path, port: int) -> None:
+    """A port in use is told in one sentence, before anything is started or written."""
+    with socket.create_server(("127.0.0.1", port)):
+        refused = run(tmp_path / "data", port)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"Port {port} is in use; choose another: make run PORT={port + 1}\n"
+    assert not (tmp_path / "data").exists()
+
+
+@contextmanager
+def running(data_dir: Path, port: int) -> Iterator[None]:
+    """Run the service on `data_dir` and `port` until the block ends."""
+    command = ["sh", "-c", PARENT, sys.executable, str(port), str(data_dir)]
+    parent = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: answers(port), timeout=DEADLINE, what="the service to answer")
+        yield
+    finally:
+        parent.kill()
+        parent.wait()
+        await_end(data_dir)
+
+
+def run(data_dir: Path, port: int) -> subprocess.CompletedProcess[str]:
+    """Run the service where it is to be refused, and return how it ended."""
+    command = [sys.executable, "-m", "devstack", "--port", str(port), "--data", str(data_dir)]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return our environment, in which nothing is named that the service would use instead."""
+    return {**os.environ, "DB_URL": "", "AWS_S3_BUCKET": "", "HOST": ""}
+
+
+def processes(data_dir: Path, kind: str | None = None) -> list[int]:
+    """Return the processes that work on `data_dir`: parent, service and store, or one `kind`."""
+    marks = {"parent": PARENT.encode(), "store": b"mini", "service": b"devstack"}
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has just ended
+            continue
+        ours = any(os.fsencode(data_dir) in argument for argument in arguments)
+        if ours and (kind is None or marks[kind] in arguments):
+            found.append(int(entry.name))
+    return found
+
+
+def await_end(data_dir: Path) -> None:
+    """Return once no process works on `data_dir`; fail when one stays."""
+    wait_until(lambda: not processes(data_dir), timeout=DEADLINE, what="every process to end")
+
+
+def answers(port: int) -> bool:
+    """Tell whether the service on `port` is ready."""
+    try:
+        return get(port, "/health/ready").is_success
+    except httpx.TransportError:
+        return False
+
+
+def get(port: int, path: str) -> httpx.Response:
+    """Return what the service on `port` answers."""
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=DEADLINE)
+
+
+def upload(port: int, name: str) -> None:
+    """Store a picture under `name`."""
+    files = {"file": (f"{name}.png", png())}
+    httpx.post(f"http://127.0.0.1:{port}/images", files=files).raise_for_status()

@@ -1,0 +1,147 @@
+"""`python -m scripts.doctor` names what is wrong with a database, on databases where it is so."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+import db
+from config import Settings, normalise_db_url
+from devstack.databases import connection, fresh_database
+from scripts.create_tables import create_tables
+from scripts.doctor import __main__ as doctor
+from scripts.doctor import checks
+from scripts.doctor.checks import Status
+from tests.support.diagnoses import failures, troubles
+
+
+def on_database(settings: Settings, url: str) -> Settings:
+    """Return the settings with this database."""
+    return settings.model_copy(
+        update={"db_url": normalise_db_url(url).render_as_string(hide_password=False)}
+    )
+
+
+def spoiled(settings: Settings, server_url: str, *statements: str) -> dict[str, str]:
+    """Return what fails, and its fix, on a new database after these statements."""
+    with fresh_database(server_url) as url:
+        ill = on_database(settings, url)
+        create_tables(ill)
+        with connection(url) as opened:
+            for statement in statements:
+                opened.execute(text(statement))
+        return failures(ill)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def server_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a server; the test runs on every engine."""
+    fixture = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}.get(request.param)
+    return request.getfixturevalue(fixture) if fixture else "sqlite://"
+
+
+@pytest.fixture
+def elsewhere() -> Settings:
+    """Return settings whose database each test names."""
+    return Settings(db_url="sqlite:////nowhere/a.db", aws_region="none", aws_s3_bucket="none")
+
+
+@pytest.fixture(autouse=True)
+def _no_bucket_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what this file is not about."""
+    monkeypatch.setattr(doctor, "BUCKET_CHECKS", ())
+
+
+def test_missing_table(elsewhere: Settings, server_url: str) -> None:
+    """A missing table is the one failure."""
+    found = spoiled(elsewhere, server_url, "DROP TABLE pending_objects")
+    assert found == {"tables": "run `python -m scripts.create_tables`"}
+
+
+def test_missing_columns(elsewhere: Settings, server_url: str) -> None:
+    """Missing columns are named."""
+    with fresh_database(server_url) as url:
+        ill = on_database(elsewhere, url)
+        create_tables(ill)
+        with connection(url) as opened:
+            opened.execute(text("ALTER TABLE pending_objects DROP COLUMN claimed_at"))
+        found = troubles(ill)["tables"]
+    assert found.status is Status.FAILED
+    assert found.seen == "table pending_objects lacks columns: claimed_at"
+
+
+def test_database_away(elsewhere: Settings) -> None:
+    """A database that does not answer is one failure."""
+    for url in (elsewhere.db_url, "postgresql://postgres@127.0.0.1:1/images"):
+        found = failures(on_database(elsewhere, url))
+        assert list(found) == ["database answers"]
+        assert "DB_URL" in found["database answers"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "title"),
+    [
+        ("ALTER TABLE images MODIFY name VARCHAR(255) NOT NULL", "names compare byte for byte"),
+        (
+            "ALTER TABLE images MODIFY name VARCHAR(255) COLLATE utf8mb4_bin NOT NULL",
+            "names compare byte for byte",
+        ),
+        (
+            "ALTER TABLE pending_objects MODIFY s3_key VARCHAR(255) NOT NULL",
+            "names compare byte for byte",
+        ),
+        ("ALTER TABLE images MODIFY last_updated_at DATETIME NOT NULL", "microseconds"),
+        ("ALTER TABLE pending_objects ENGINE = Aria TRANSACTIONAL = 0", "rollback"),
+        ("ALTER TABLE images DROP INDEX name", "uniqueness"),
+    ],
+)
+def test_spoiled_mariadb(elsewhere: Settings, mariadb_url: str, statement: str, title: str) -> None:
+    """What MariaDB does by default, or by one wrong statement, is found."""
+    assert title in spoiled(elsewhere, mariadb_url, statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "title"),
+    [
+        ("CREATE UNIQUE INDEX ON images (lower(name))", "names compare byte for byte"),
+        ("ALTER TABLE images ALTER COLUMN last_updated_at TYPE timestamptz(0)", "microseconds"),
+        ("ALTER TABLE images DROP CONSTRAINT images_s3_key_key", "uniqueness"),
+    ],
+)
+def test_spoiled_postgresql(
+    elsewhere: Settings, postgres_url: str, statement: str, title: str
+) -> None:
+    """A table of PostgreSQL that merges names, rounds times or lacks its index is found."""
+    assert list(spoiled(elsewhere, postgres_url, statement)) == [title]
+
+
+def test_wrong_order(elsewhere: Settings, postgres_url: str) -> None:
+    """A collation that keeps names apart, but in another order than their bytes, is found."""
+    with connection(postgres_url) as opened:
+        if not opened.scalar(text("SELECT 1 FROM pg_collation WHERE collname = 'en-x-icu'")):
+            pytest.skip("this PostgreSQL was built without ICU: all its collations are binary")
+    change = 'ALTER TABLE images ALTER COLUMN name TYPE varchar(255) COLLATE "en-x-icu"'
+    assert list(spoiled(elsewhere, postgres_url, change)) == ["names compare byte for byte"]
+
+
+def test_isolation(elsewhere: Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another level of isolation than READ COMMITTED is found."""
+    build_sessions = db.build_sessions
+
+    def spoil(engine: Engine) -> sessionmaker[Session]:
+        sessions = build_sessions(engine)
+        sessions.configure(info={"write_options": {"isolation_level": "REPEATABLE READ"}})
+        return sessions
+
+    monkeypatch.setattr(checks, "build_sessions", spoil)
+    assert list(spoiled(elsewhere, postgres_url)) == ["isolation level"]
+
+
+def test_read_only(elsewhere: Settings, tmp_path: Path) -> None:
+    """Tables that may only be read are found."""
+    url = f"sqlite:///{tmp_path}/images.db"
+    create_tables(on_database(elsewhere, url))
+    read_only = f"sqlite:///file:{tmp_path}/images.db?mode=ro&uri=true"
+    found = failures(on_database(elsewhere, read_only))
+    assert "grant SELECT, INSERT, UPDATE and DELETE" in found["permissions in the database"]

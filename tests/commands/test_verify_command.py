@@ -1,0 +1,147 @@
+"""`python -m scripts.verify` tells people and machines what was found, and by its status."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from config import Settings
+from devstack.object_store import ObjectStore
+from scripts import verify
+from services.verification import Damage, VerifyReport
+from tests.support.damage import STRANGE_KEY, World, healthy, worlds
+from tests.support.pictures import png
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+planted_damage = pytest.mark.planted_damage
+
+
+@pytest.fixture
+def world(settings: Settings, s3: "S3Client") -> Iterator[World]:
+    """Return an empty world."""
+    with worlds(settings, s3) as world:
+        yield world
+
+
+@pytest.fixture
+def environment(world: World, monkeypatch: pytest.MonkeyPatch, object_store: ObjectStore) -> None:
+    """Name the world in the environment, where the command looks."""
+    for name, value in object_store.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DB_URL", world.settings.db_url)
+    monkeypatch.setenv("AWS_S3_BUCKET", world.settings.aws_s3_bucket)
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return the JSON Lines that were printed."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@on_sqlite
+@planted_damage
+@pytest.mark.usefixtures("environment")
+def test_json(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json prints each finding on a line of its own and at last the summary."""
+    body = png(seed=9)
+    lost, altered = world.remove(world.image("lost")), world.image("Ünï", 8)
+    world.put(altered, body)
+    world.put(STRANGE_KEY)
+    assert verify.main(["--json", "--deep", "--repair"]) == verify.DAMAGED
+    *found, last = lines_of(capsys)
+    row, digest = {"size_bytes": len(png()), "sha256": None}, hashlib.sha256
+    by_key = {line["key"]: line for line in found}
+    assert by_key[lost] == {
+        "damage": "lost",
+        "key": lost,
+        "name": "lost",
+        "row": row | {"sha256": digest(png()).hexdigest()},
+        "object": None,
+        "journaled": False,
+    }
+    assert by_key[altered]["damage"] in {"altered", "wrong_size"}
+    assert by_key[altered]["object"]["sha256"] == digest(body).hexdigest()
+    assert (by_key[STRANGE_KEY]["damage"], by_key[STRANGE_KEY]["journaled"]) == ("orphan", True)
+    assert by_key[STRANGE_KEY]["row"] is None
+    summary = last["summary"]
+    assert (summary["clean"], summary["journaled"], summary["images"]) == (False, 1, 2)
+    assert sum(summary["found"].values()) == len(found) == 3
+
+
+@on_sqlite
+@pytest.mark.usefixtures("environment")
+def test_exit_status(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """The status is 0 when all is well, 1 when not, and 0 again when all that was is journaled."""
+    healthy(world)
+    assert verify.main([]) == verify.CLEAN == 0
+    world.put("orphan.png")
+    assert verify.main([]) == verify.DAMAGED == 1
+    assert verify.main(["--repair"]) == 0
+    assert verify.main(["--deep"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.splitlines() == [
+        "5 objects, 3 images, 4 journal entries: clean",
+        "orphan     'orphan.png'",
+        "6 objects, 3 images, 4 journal entries: 1 orphan",
+        "orphan     'orphan.png': journaled",
+        "6 objects, 3 images, 4 journal entries: 1 orphan (1 journaled)",
+        "6 objects, 3 images, 5 journal entries: clean",
+    ]
+
+
+@on_sqlite
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("AWS_S3_BUCKET", "no-such-bucket", "NoSuchBucket"),
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1", "Could not connect"),
+        ("DB_URL", "sqlite:////nowhere/images.db", "unable to open"),
+        ("DB_URL", "oracle://host/images", "names oracle"),
+    ],
+)
+def test_unchecked(
+    variable: str,
+    value: str,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What could not be checked is status 2 and a reason, never clean."""
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("S3_MAX_ATTEMPTS", "1")
+    assert verify.main([]) == verify.UNCHECKED == 2
+    printed = capsys.readouterr()
+    assert (printed.out, reason in printed.err) == ("", True)
+    assert verify.main(["--json"]) == 2
+    (line,) = lines_of(capsys)
+    assert reason in line["error"]
+
+
+def test_unreadable_status() -> None:
+    """When all that is wrong is that objects could not be read, the status says unchecked."""
+    report = VerifyReport(journaled=1)
+    report.found.update([Damage.UNREADABLE, Damage.ORPHAN])
+    assert verify._exit_status(report) == verify.UNCHECKED
+    report.journaled = 0
+    assert verify._exit_status(report) == verify.DAMAGED
+
+
+@on_sqlite
+@pytest.mark.usefixtures("environment")
+def test_bar(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal a bar is drawn, on stderr and only there."""
+    healthy(world)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert verify.main(["--deep"]) == 0
+    printed = capsys.readouterr()
+    assert f"checking [{'#' * 30}] 3 of 3" in printed.err
+    assert printed.out == "5 objects, 3 images, 4 journal entries: clean\n"

@@ -1,0 +1,293 @@
+"""Degraded, not dead: what goes on when a dependency, or a client, does not."""
+
+import gc
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import urllib3
+from sqlalchemy import make_url
+
+from config import Settings
+from db import build_engine, build_sessions
+from devstack.databases import through
+from devstack.service_process import ServiceProcess
+from devstack.waiting import wait_until
+from errors import DatabaseUnavailableError
+from services.image_store import ping
+from tests.support.fault_proxy import FaultProxy
+from tests.support.fault_rig import OLD, Rig, build_rig
+from tests.support.pictures import noise_png
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+on_both = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+HASTY = {"db_connect_timeout": 0.5, "db_statement_timeout": 0.5, "ready_timeout": 0.5}
+READS = ["/images", "/images/cell", "/images/cell/metadata", "/images/random/metadata"]
+
+
+@pytest.fixture
+def rig(settings: Settings, s3: "S3Client") -> Iterator[Rig]:
+    """Return the application behind two proxies, in this process, with one image."""
+    with ExitStack() as stack:
+        rig = build_rig(stack, settings, HASTY, s3)
+        rig.put(OLD)
+        yield rig
+
+
+class Behind:
+    """The service as a process of its own behind two proxies, impatient with clients."""
+
+    def __init__(self, stack: ExitStack, environment: dict[str, str]) -> None:
+        """Start all. The arguments for uvicorn are those that the README recommends."""
+        storage_port = int(environment["AWS_ENDPOINT_URL_S3"].rpartition(":")[2])
+        database_port = make_url(environment["DB_URL"]).port or 0
+        self.storage = stack.enter_context(FaultProxy(("127.0.0.1", storage_port)))
+        self.database = stack.enter_context(FaultProxy(("127.0.0.1", database_port)))
+        proxied = {
+            "DB_URL": through(environment["DB_URL"], self.database.address),
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.storage.address[1]}",
+            "DOWNLOAD_IDLE_TIMEOUT": "1",
+            "UPLOAD_IDLE_TIMEOUT": "1",
+            "DB_CONNECT_TIMEOUT": "1",
+            "DB_STATEMENT_TIMEOUT": "1",
+            "READY_TIMEOUT": "1",
+        }
+        self.process = stack.enter_context(
+            ServiceProcess(
+                proxied | environment_of(environment), args=["--timeout-graceful-shutdown", "5"]
+            )
+        )
+        self.url = self.process.base_url
+
+    def get(self, path: str, timeout: float = 60) -> urllib3.BaseHTTPResponse:
+        """Ask once, on a connection of its own."""
+        with urllib3.PoolManager(retries=False, timeout=timeout) as pool:
+            return pool.request("GET", self.url + path)
+
+    def ask_many(self, threads: ThreadPoolExecutor, n: int) -> list[Future[int]]:
+        """Ask for metadata, n times at once."""
+        return [threads.submit(lambda: self.get("/images/none/metadata").status) for _ in range(n)]
+
+    def upload(self, picture: bytes) -> None:
+        """Store an image."""
+        fields = {"file": ("big.png", picture)}
+        answer = urllib3.request("POST", f"{self.url}/images", fields=fields, retries=False)
+        assert answer.status == 201
+
+    def open_files(self) -> list[str]:
+        """Return what the process has open for clients: sockets to them, and spooled files."""
+        found = []
+        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(OSError):  # closed while we looked
+                found.append(str(link.readlink()))
+        inodes = client_sockets(self.process.port)
+        return [name for name in found if "deleted" in name or name in inodes]
+
+    def connect(self, request: bytes) -> socket.socket:
+        """Open a connection, send that and read nothing; the kernel keeps little for us."""
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", self.process.port))
+        client.sendall(request)
+        return client
+
+
+def environment_of(environment: dict[str, str]) -> dict[str, str]:
+    """Return what the proxies do not change."""
+    return {k: v for k, v in environment.items() if k not in {"DB_URL", "AWS_ENDPOINT_URL_S3"}}
+
+
+def client_sockets(port: int) -> set[str]:
+    """Return the sockets of connections to that local port, as /proc/PID/fd names them."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    connected = [line for line in lines if line[1].endswith(f":{port:04X}") and line[3] != "0A"]
+    return {f"socket:[{line[9]}]" for line in connected}
+
+
+@pytest.fixture
+def behind(service_environment: dict[str, str]) -> Iterator[Behind]:
+    """Return the running service behind proxies."""
+    with ExitStack() as stack:
+        yield Behind(stack, service_environment)
+
+
+@on_postgresql
+@pytest.mark.parametrize("how", ["refuse", "hang"])
+def test_storage_down(rig: Rig, how: str) -> None:
+    """Without S3 all that needs no bytes is answered: metadata, random, list, HEAD and 304."""
+    tag = rig.client.get("/images/cell").headers["ETag"]
+    getattr(rig.storage, how)()
+    rig.storage.close_connections()
+    for path in set(READS) - {"/images/cell"}:
+        assert rig.client.get(path).status_code == 200, path
+    for path in READS:
+        assert rig.client.head(path).status_code == 200, path
+    assert rig.client.get("/images/cell", headers={"If-None-Match": tag}).status_code == 304
+    assert rig.client.get("/health/ready").json()["checks"] == {
+        "database": "ok",
+        "bucket": "timeout" if how == "hang" else "failed",
+    }
+    rig.heal()
+    assert rig.client.get("/images/cell").content == OLD
+
+
+@on_both
+@pytest.mark.parametrize("how", ["refuse", "hang"])
+def test_database_down(rig: Rig, how: str) -> None:
+    """Without the database everything is answered by 503; when it returns all is well again."""
+    assert rig.client.get("/images/cell").status_code == 200
+    getattr(rig.database, how)()
+    if how == "refuse":
+        rig.database.close_connections()
+    file = {"file": ("cell.jpg", OLD, "image/jpeg")}
+    answers = [rig.client.get(path) for path in [*READS, "/health/ready"]]
+    answers += [rig.client.post("/images", files=file), rig.client.delete("/images/cell")]
+    assert [answer.status_code for answer in answers] == [503] * len(answers)
+    assert rig.client.get("/health/live").status_code == 200
+    rig.heal()
+    for path in [*READS, "/health/ready"]:
+        wait_until(lambda: rig.client.get(path).status_code == 200, timeout=10, what=path)  # noqa: B023
+
+
+@on_both
+def test_database_hung(behind: Behind) -> None:
+    """64 requests to a database that is silent are all answered by 503, then it recovers."""
+    assert behind.get("/images/none/metadata").status == 404
+    behind.database.hang()
+    with ThreadPoolExecutor(64) as threads:
+        asked = behind.ask_many(threads, 64)
+        assert [answer.result(timeout=60) for answer in asked] == [503] * 64
+    behind.database.heal()
+    answered = lambda: behind.get("/images/none/metadata").status == 404  # noqa: E731
+    wait_until(answered, timeout=10, what="recovery")
+
+
+@on_postgresql
+def test_timed_out_connections_are_closed(settings: Settings) -> None:
+    """Each attempt to connect that was given up is closed at once, not some time later."""
+    with FaultProxy(("127.0.0.1", 1)) as proxy:
+        proxy.hang()
+        url = through(settings.db_url, proxy.address)
+        engine = build_engine(settings.model_copy(update=HASTY | {"db_url": url}))
+        gc.disable()
+        try:
+            before = len(list(Path("/proc/self/fd").iterdir()))
+            for _ in range(4):
+                with pytest.raises(DatabaseUnavailableError):
+                    ping(build_sessions(engine)())
+            proxy.close_connections()  # its own ends, in this process too
+            assert len(list(Path("/proc/self/fd").iterdir())) <= before
+        finally:
+            gc.enable()
+            gc.collect()
+
+
+@on_postgresql
+def test_alive_while_the_database_hangs(service_environment: dict[str, str]) -> None:
+    """Liveness does not wait for threads that wait for the database."""
+    patient = {"DB_CONNECT_TIMEOUT": "15", "DB_STATEMENT_TIMEOUT": "15", "CONCURRENCY": "4"}
+    with ExitStack() as stack, ThreadPoolExecutor(8) as threads:
+        behind = Behind(stack, service_environment | patient)
+        behind.database.hang()
+        asked = behind.ask_many(threads, 8)
+        try:
+            wait_until(lambda: behind.database.connections >= 4, timeout=10, what="a full house")
+            assert behind.get("/health/live", timeout=5).status == 200
+        finally:
+            behind.database.heal()
+        assert {answer.result(timeout=60) for answer in asked} <= {404, 503}
+
+
+@on_postgresql
+def test_readiness_does_not_pile_up(service_environment: dict[str, str]) -> None:
+    """However often readiness is asked for while the database hangs, the bucket is still seen."""
+    patient = {"DB_CONNECT_TIMEOUT": "15", "DB_STATEMENT_TIMEOUT": "15", "READY_TIMEOUT": "0.3"}
+    with ExitStack() as stack:
+        behind = Behind(stack, service_environment | patient)
+        wait_until(lambda: behind.get("/health/ready").status == 200, timeout=10, what="readiness")
+        behind.database.hang()
+        checks = [behind.get("/health/ready").json()["checks"] for _ in range(6)]
+        behind.database.heal()
+        assert {check["database"] for check in checks} == {"timeout"}
+        assert {check["bucket"] for check in checks} == {"ok"}
+
+
+@on_postgresql
+def test_termination_finishes_what_is_in_flight(behind: Behind) -> None:
+    """After SIGTERM a download that has begun is completed; then the process ends."""
+    picture = noise_png(3_000_000)
+    behind.upload(picture)
+    behind.storage.throttle(2_000_000, "answer")
+    with urllib3.PoolManager(retries=False, timeout=30) as pool:
+        begun = pool.request("GET", f"{behind.url}/images/big", preload_content=False)
+        behind.process._process.terminate()
+        assert begun.read() == picture
+    assert behind.process.terminate() in {0, -15}
+
+
+@on_postgresql
+def test_termination_is_bounded(behind: Behind) -> None:
+    """After SIGTERM a client that stalls cannot keep the process alive."""
+    behind.upload(noise_png(20_000_000))
+    download = behind.connect(b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n")
+    upload = behind.connect(UPLOAD + b"half")
+    with download, upload:
+        wait_until(lambda: len(behind.open_files()) >= 2, timeout=10, what="both clients")
+        assert behind.process.terminate(timeout=20) in {0, -15}
+
+
+@on_postgresql
+def test_readiness_goes_first(service_environment: dict[str, str]) -> None:
+    """From SIGTERM on readiness says no, while the service answers on for SHUTDOWN_DELAY."""
+    with ExitStack() as stack:
+        behind = Behind(stack, service_environment | {"SHUTDOWN_DELAY": "5"})
+        behind.process._process.terminate()
+        wait_until(lambda: behind.get("/health/ready").status == 503, timeout=4, what="no")
+        assert "shutting down" in str(behind.get("/health/ready").json())
+        assert behind.get("/images/none/metadata").status == 404
+
+
+UPLOAD = (
+    b"POST /images HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+    b'Content-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+)
+
+
+LEAK = pytest.mark.xfail(
+    reason="a response given up is closed, not aborted: uvicorn waits for ever for the client",
+    strict=True,
+)
+
+
+@on_postgresql
+@pytest.mark.parametrize("size", [pytest.param(20_000_000, marks=LEAK), 1_000_000])
+def test_client_stops_reading(behind: Behind, size: int) -> None:
+    """Clients that take no byte hold no thread, connection, socket or file for long."""
+    behind.upload(noise_png(size))
+    request = b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as stack:
+        clients = [stack.enter_context(behind.connect(request)) for _ in range(20)]
+        assert all(client.recv(1) for client in clients)
+        assert behind.get("/images/big/metadata", timeout=20).status == 200
+        wait_until(lambda: not behind.open_files(), timeout=15, what="the clients to be dropped")
+
+
+@on_postgresql
+def test_client_stops_sending(behind: Behind) -> None:
+    """Clients that stop in mid-upload are told so, and nothing of theirs stays open."""
+    with ExitStack() as stack:
+        some = UPLOAD + b"x" * 2_000_000
+        clients = [stack.enter_context(behind.connect(some)) for _ in range(20)]
+        assert behind.get("/images/none/metadata", timeout=20).status == 404
+        for client in clients:
+            client.settimeout(20)
+            assert client.recv(12) == b"HTTP/1.1 408"
+        wait_until(lambda: not behind.open_files(), timeout=15, what="the clients to be dropped")

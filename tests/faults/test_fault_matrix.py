@@ -1,0 +1,200 @@
+"""Each cell of fault_cells.py, on real servers behind fault proxies."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from config import Settings
+from devstack.service_process import ROOT
+from devstack.waiting import wait_until
+from errors import DatabaseUnavailableError
+from s3_client import Bucket
+from services.sweeper import Sweeper
+from tests.support.fault_rig import AT_ONCE, NEW, OLD, Rig, Undoing, arm, build_rig
+from tests.tools import fault_cells
+from tests.tools.fault_cells import ANSWERS, OPERATIONS, Cell
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+HASTY = {"db_connect_timeout": 0.6, "db_statement_timeout": 0.6, "s3_put_timeout": 0.6}
+HASTY |= {"s3_connect_timeout": 0.6, "s3_read_timeout": 0.6}
+LIMITS: dict[str, dict[str, float]] = {
+    "db_down": HASTY,
+    "db_pool": HASTY,
+    "s3_down": HASTY,
+    "put_late": {"s3_put_timeout": 1},
+    "s3_500_once": {"s3_max_attempts": 2},
+}
+Builder = Callable[[Settings, dict[str, float]], Rig]
+
+
+@pytest.fixture(scope="module")
+def builder(s3: "S3Client") -> Iterator[Builder]:
+    """Return what builds a rig, or gives the one that was built for the same settings."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def build(settings: Settings, limits: tuple[tuple[str, float], ...]) -> Rig:
+            return build_rig(stack, settings, dict(limits), s3)
+
+        yield lambda settings, limits: build(settings, tuple(limits.items()))
+
+
+@pytest.fixture
+def limits() -> dict[str, float]:
+    """Return the settings that differ from the usual; a test fills it by parametrizing."""
+    return {}
+
+
+@pytest.fixture
+def rig(settings: Settings, limits: dict[str, float], builder: Builder) -> Iterator[Rig]:
+    """Return the application behind two proxies, as if newly started."""
+    rig = builder(settings, limits)
+    yield rig
+    rig.heal()
+    rig.state.engine.dispose()
+    rig.direct.dispose()
+
+
+# The state in which an operation starts.
+
+
+def prepare(rig: Rig, operation: str) -> None:
+    """Make what the operation needs, around the proxies; and let the service connect."""
+    assert rig.client.get("/images/cell/metadata").status_code == 404
+    if operation == "first":
+        return
+    rig.put(OLD)
+    if operation != "sweep":
+        return
+    for key, state in {"cell-given-up.jpg": "U", "cell-removed.jpg": "D"}.items():
+        rig.s3.put_object(Bucket=rig.settings.aws_s3_bucket, Key=key, Body=NEW)
+        with rig.direct.begin() as db:
+            moment = "2020-01-01 00:00:00" if state == "U" else "2021-01-01 00:00:00"
+            db.execute(
+                text("INSERT INTO pending_objects VALUES (:key, :state, :moment, NULL)"),
+                {"key": key, "state": state, "moment": moment},
+            )
+
+
+# The operations, and what they came to.
+
+
+def perform(rig: Rig, operation: str) -> tuple[int, str]:
+    """Do it; return status and what else tells how it went, as in `ANSWERS`."""
+    if operation == "sweep":
+        return 0, sweep_once(rig)
+    if operation in {"first", "overwrite", "identical"}:
+        picture = OLD if operation == "identical" else NEW
+        answer = rig.client.post("/images", files={"file": ("cell.jpg", picture, "image/jpeg")})
+    elif operation == "delete":
+        answer = rig.client.delete("/images/cell")
+    else:
+        answer = rig.client.get("/images/cell" if operation == "read" else "/images")
+    if answer.is_success:
+        if operation == "read":
+            assert answer.content == OLD
+        return answer.status_code, answer.headers.get("Upload-Result", "")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.status_code < 503 or answer.headers["Retry-After"]
+    return answer.status_code, answer.json()["code"]
+
+
+def sweep_once(rig: Rig) -> str:
+    """Sweep through the proxies; return how it ended."""
+    patience = rig.settings.model_copy(update=AT_ONCE)
+    try:
+        report = Sweeper(rig.state.sessions, rig.state.bucket, patience).sweep()
+    except DatabaseUnavailableError:
+        return ANSWERS["interrupted"].detail
+    assert report.seen == 2
+    return ANSWERS["failed" if report.failed else "swept"].detail
+
+
+def strike(rig: Rig, cell: Cell) -> tuple[int, str]:
+    """Perform the operation under its fault, then end the fault."""
+    if cell.fault == "db_pool":
+        held = [rig.state.engine.connect() for _ in range(2)]
+        try:
+            return perform(rig, cell.operation)
+        finally:
+            for lent in held:
+                lent.close()
+    if cell.fault == "s3_missing":
+        return perform_without_object(rig, cell.operation)
+    played = any(word in cell.fault for word in ("deadlock", "serialisation"))
+    fault = (
+        Undoing(rig, cell.operation, cell.fault) if played else arm(rig, cell.operation, cell.fault)
+    )
+    result = perform(rig, cell.operation)
+    asked = cell.operation not in {"identical", "list"} or not cell.fault.startswith("s3")
+    assert fault is None or bool(fault.fired) == asked, "the fault struck when it should"
+    rig.heal()
+    return result
+
+
+def perform_without_object(rig: Rig, operation: str) -> tuple[int, str]:
+    """Take the object away while the operation runs; give it back where an image names it."""
+    bucket = rig.settings.aws_s3_bucket
+    key = rig.keys()[1][0] if operation != "sweep" else "cell-removed.jpg"
+    rig.s3.delete_object(Bucket=bucket, Key=key)
+    result = perform(rig, operation)
+    if key in rig.keys()[1]:
+        rig.s3.put_object(Bucket=bucket, Key=key, Body=OLD)
+    return result
+
+
+def converge(rig: Rig, cell: Cell) -> None:
+    """What is held lands, after a sweep that must expect it; then sweep for good."""
+    if cell.fault == "put_late":
+        rig.sweep(put_horizon_seconds=3600)
+        rig.state.bucket.close()
+        rig.state.bucket = Bucket(rig.state.settings)
+        rig.storage.release()
+    rig.sweep()
+
+
+def _parameters() -> Iterator[Any]:
+    """All cells on PostgreSQL, a third of them on MariaDB; `make soak` runs the rest."""
+    for number, cell in enumerate(cell for cell in fault_cells.cells() if not cell.reason):
+        for engine in ("postgresql", "mariadb"):
+            rest = engine == "mariadb" and number % 3
+            yield pytest.param(
+                engine,
+                LIMITS.get(cell.fault, {}),
+                cell,
+                id=f"{cell.fault}-{cell.operation}-{engine}",
+                marks=[pytest.mark.soak] if rest else [],
+            )
+
+
+@pytest.mark.parametrize(
+    ("database_url", "limits", "cell"), list(_parameters()), indirect=["database_url"]
+)
+def test_cell(rig: Rig, cell: Cell) -> None:
+    """The operation is answered and leaves what the table says; then all heals."""
+    prepare(rig, cell.operation)
+    answer = ANSWERS[cell.answer]
+    assert strike(rig, cell) == (answer.status, answer.detail)
+    assert (rig.image(), rig.journal()) == (cell.image, cell.journal)
+    expected = 404 if cell.image == "none" else 200
+    recovered = lambda: rig.client.get("/images/cell").status_code == expected  # noqa: E731
+    wait_until(recovered, timeout=10, what="recovery")
+    converge(rig, cell)
+    stored, named = rig.keys()
+    assert stored == named
+    assert (rig.image(), rig.journal()) == (cell.image, "")
+
+
+def test_documented() -> None:
+    """docs/faults.md is what the table says, and the table has a word for every cell."""
+    committed = (ROOT / "docs" / "faults.md").read_text()
+    assert committed == fault_cells.page() + "\n", (
+        "python -m tests.tools.fault_cells > docs/faults.md"
+    )
+    assert all(len(row.cells) == len(OPERATIONS) for row in fault_cells.ROWS.values())

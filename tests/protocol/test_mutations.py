@@ -1,0 +1,23 @@
+"""No step of the write protocol can be broken without a test turning red."""
+
+from pathlib import Path
+
+import pytest
+
+from devstack.service_process import ROOT
+from tests.tools.mutations import MUTATIONS, failures
+
+
+@pytest.mark.parametrize("name", list(MUTATIONS))
+def test_applicable(tmp_path: Path, name: str) -> None:
+    """The text that the mutation replaces is there, once."""
+    mutation = MUTATIONS[name]
+    (tmp_path / mutation.file).write_text((ROOT / mutation.file).read_text())
+    mutation.apply(tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", list(MUTATIONS))
+def test_noticed(name: str) -> None:
+    """At least one of the fitting tests turns red."""
+    assert failures(MUTATIONS[name])

@@ -1,0 +1,63 @@
+"""The write protocol holds in every order of events, and every wrong variant of it does not."""
+
+import time
+
+import pytest
+
+from tests.tools.protocol_model import (
+    INVARIANTS,
+    LONG,
+    SHORT,
+    Scenario,
+    broken,
+    check,
+    check_variant,
+    report,
+)
+from tests.tools.protocol_steps import VARIANTS
+
+
+def holds(title: str, scenario: Scenario) -> None:
+    """Fail if the protocol breaks an invariant, or if an ending cannot be reached at all."""
+    began = time.process_time()
+    verdict = check(*scenario)
+    report(title, verdict, began)
+    assert not verdict.breaches, (
+        f"python -m tests.tools.protocol_model shows how: {verdict.breaches}"
+    )
+    uploaded = {word[7:] for word in scenario.cast.split(", ") if word.startswith("upload ")}
+    gone = {None} if "delete" in scenario.cast else set()
+    assert verdict.images == {scenario.image, *uploaded, *gone}
+
+
+@pytest.mark.parametrize("title", SHORT)
+def test_the_protocol_holds(title: str) -> None:
+    """No order of events breaks an invariant, and each write can be the last to take effect."""
+    holds(title, SHORT[title])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("title", LONG)
+def test_the_protocol_holds_among_more_actors(title: str) -> None:
+    """The same with more of them at once."""
+    holds(title, LONG[title])
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_wrong_variant_is_caught(name: str) -> None:
+    """The model finds the invariants that the table says, no more and no fewer."""
+    assert set(check_variant(name).breaches) == set(VARIANTS[name].breaks.split())
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_counterexample_ends_at_the_breach(name: str) -> None:
+    """The last step of a trace breaks its invariant, and no step before it does."""
+    for rule, steps in check_variant(name).breaches.items():
+        *before, last = [rule in broken(world) for _, world in steps]
+        assert rule == "END" or (last and not any(before))
+
+
+def test_every_invariant_is_broken_by_some_variant() -> None:
+    """No invariant is there that the model could not find broken."""
+    found = {rule for variant in VARIANTS.values() for rule in variant.breaks.split()}
+    assert found == set(INVARIANTS)

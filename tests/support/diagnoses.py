@@ -1,0 +1,25 @@
+"""What `scripts.doctor` says of some settings, sorted out for its tests."""
+
+from config import Settings
+from scripts.doctor import __main__ as doctor
+from scripts.doctor.checks import Status
+
+
+def examined(settings: Settings) -> dict[str, doctor.Result]:
+    """Return the results by title."""
+    results = list(doctor.examine(settings))
+    by_title = {result.title: result for result in results}
+    assert len(by_title) == len(results), "two checks have the same title"
+    return by_title
+
+
+def troubles(settings: Settings) -> dict[str, doctor.Result]:
+    """Return the results that are not ok."""
+    found = examined(settings).items()
+    return {title: result for title, result in found if result.status is not Status.OK}
+
+
+def failures(settings: Settings) -> dict[str, str]:
+    """Return of what failed what is to be done."""
+    found = troubles(settings).items()
+    return {title: result.fix for title, result in found if result.status is Status.FAILED}

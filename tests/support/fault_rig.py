@@ -1,0 +1,202 @@
+"""A service between two fault proxies, and the faults of fault_cells.py to strike it with."""
+
+import functools
+import io
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fastapi.testclient import TestClient
+from sqlalchemy import Connection, Engine, event, make_url, text
+
+from config import Settings
+from db import build_engine, build_sessions
+from devstack.databases import through
+from main import create_app
+from s3_client import Bucket
+from services.image_store import ImageStore
+from services.inspection import Inspector
+from services.sweeper import Sweeper
+from tests.support.fault_proxy import Fault, FaultProxy, s3_error
+from tests.support.pictures import jpeg
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# What commits: COMMIT (not AUTOCOMMIT, not READ COMMITTED), and on PostgreSQL the journal's own
+# statements, which commit by themselves.
+COMMITS = {
+    "mysql": re.compile(rb"(?<!AUTO)COMMIT(?!TED)"),
+    "postgresql": re.compile(
+        rb"COMMIT(?!TED)|"
+        rb"INSERT INTO pending_objects[^\0]*'U'|DELETE FROM pending_objects[^\0]*'D'"
+    ),
+}
+OLD, NEW = jpeg(400, 300, seed=1), jpeg(400, 300, seed=2)
+AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_overwritten_seconds": 0}
+S3_ERRORS = {
+    "s3_500": (500, "InternalError"),
+    "s3_500_once": (500, "InternalError"),
+    "s3_slowdown": (503, "SlowDown"),
+    "s3_denied": (403, "AccessDenied"),
+    "s3_expired": (400, "ExpiredToken"),
+}
+# Raised by the server itself, so that SQLSTATE, error number and the driver's classes are real.
+RAISE = {
+    ("postgresql", "deadlock"): "DO $$ BEGIN RAISE 'played' USING ERRCODE = '40P01'; END $$",
+    ("postgresql", "serialisation"): "DO $$ BEGIN RAISE 'played' USING ERRCODE = '40001'; END $$",
+    ("mysql", "deadlock"): "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
+    ("mysql", "serialisation"): "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1020",
+}
+UNDONE = {
+    "first": "INSERT INTO images",
+    "overwrite": "UPDATE images",
+    "delete": "DELETE FROM images",
+    "sweep": "UPDATE pending_objects",
+}
+
+
+@functools.cache
+def direct_bucket(settings: Settings) -> Bucket:
+    """Return the bucket around the proxies; made once, for it costs 0.1 s of CPU."""
+    return Bucket(settings)
+
+
+@dataclass
+class Rig:
+    """A service whose database and object store are behind proxies, and a way around these."""
+
+    settings: Settings
+    client: TestClient
+    state: Any
+    database: FaultProxy
+    storage: FaultProxy
+    direct: Engine
+    s3: "S3Client"
+    undoings: list["Undoing"] = field(default_factory=list)
+
+    def store(self) -> ImageStore:
+        """Return the use cases around HTTP and proxies: another actor."""
+        bucket, inspector = direct_bucket(self.settings), Inspector(self.settings)
+        return ImageStore(build_sessions(self.direct)(), bucket, inspector, self.settings)
+
+    def put(self, picture: bytes) -> None:
+        """Upload around HTTP and proxies."""
+        self.store().upload(io.BytesIO(picture), "cell", "jpg", lambda _: None)
+
+    def sweep(self, **patience: float) -> None:
+        """Sweep twice around the proxies, without any patience: uploads are taken, then all go."""
+        settings = self.settings.model_copy(update=AT_ONCE | patience)
+        for _ in range(2):
+            Sweeper(build_sessions(self.direct), direct_bucket(self.settings), settings).sweep()
+
+    def image(self) -> str:
+        """Return which version the image has."""
+        with self.direct.connect() as db:
+            size = db.scalar(text("SELECT size_bytes FROM images"))
+        return {None: "none", len(OLD): "old", len(NEW): "new"}[size]
+
+    def journal(self) -> str:
+        """Return the states of all journal entries."""
+        with self.direct.connect() as db:
+            return "".join(db.scalars(text("SELECT state FROM pending_objects ORDER BY state")))
+
+    def keys(self) -> tuple[list[str], list[str]]:
+        """Return the keys in the bucket and those of image rows."""
+        listed = self.s3.list_objects_v2(Bucket=self.settings.aws_s3_bucket).get("Contents", [])
+        with self.direct.connect() as db:
+            named = list(db.scalars(text("SELECT s3_key FROM images")))
+        return sorted(entry["Key"] for entry in listed), sorted(named)
+
+    @property
+    def commit(self) -> re.Pattern[bytes]:
+        """What the database is sent to commit."""
+        return COMMITS[self.direct.dialect.name]
+
+    def heal(self) -> None:
+        """End all faults."""
+        while self.undoings:
+            self.undoings.pop().end()
+        self.database.heal()
+        self.storage.heal()
+
+
+def build_rig(
+    stack: ExitStack, settings: Settings, limits: dict[str, float], s3: "S3Client"
+) -> Rig:
+    """Start the application behind two proxies, until the stack unwinds."""
+    port = int((settings.aws_endpoint_url_s3 or "").rpartition(":")[2])
+    database = stack.enter_context(FaultProxy(("127.0.0.1", make_url(settings.db_url).port or 0)))
+    storage = stack.enter_context(FaultProxy(("127.0.0.1", port)))
+    changed: dict[str, Any] = {"concurrency": 2, "s3_max_attempts": 1, **limits}
+    changed["db_url"] = through(settings.db_url, database.address)
+    changed["aws_endpoint_url_s3"] = f"http://127.0.0.1:{storage.address[1]}"
+    app = create_app(settings.model_copy(update=changed))
+    client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
+    direct = build_engine(settings)
+    stack.callback(direct.dispose)
+    return Rig(settings, client, app.state, database, storage, direct, s3)
+
+
+def arm(rig: Rig, operation: str, fault: str) -> Fault | None:
+    """Let the fault strike from now on; return it where it counts its strikes."""
+    proxy = rig.database if fault.startswith("db") else rig.storage
+    kind = fault.partition("_")[2]
+    if kind == "down":
+        proxy.hang()
+    elif kind == "refused":
+        proxy.refuse()
+        proxy.close_connections()
+    elif kind == "slow":
+        proxy.delay(0.02, "answer")
+    elif fault in S3_ERRORS:
+        times = 1 if kind.endswith("once") else None
+        return proxy.answer_with(s3_error(*S3_ERRORS[fault]), times=times)
+    elif "commit" in fault:
+        return arm_commit(rig, operation, fault)
+    elif kind == "lost_after_put":
+        return proxy.cut_before(b"DELETE FROM pending_objects", times=None)
+    elif kind == "cut":
+        return proxy.cut_response_after(2000, when=b"GET /")
+    elif fault.startswith("put"):
+        return proxy.hold(b"PUT /") if kind == "late" else proxy.cut_after(b"PUT /")
+    return None
+
+
+def arm_commit(rig: Rig, operation: str, fault: str) -> Fault:
+    """Cut the connection in one of the operation's COMMITs."""
+    deciding = int(operation in {"first", "overwrite"})  # after the journal's
+    which = 1 - deciding if "other" in fault else deciding
+    cut = rig.database.cut_before if "not" in fault else rig.database.cut_after
+    return cut(rig.commit, skip=which)
+
+
+class Undoing:
+    """Lets the database undo the transaction at one statement, once or each time."""
+
+    def __init__(self, rig: Rig, operation: str, fault: str) -> None:
+        kind = fault.removeprefix("db_")
+        self._left, self.fired = (1000 if kind.endswith("s") else 1), 0
+        self._begins = UNDONE[operation]
+        self._instead = RAISE[rig.direct.dialect.name, kind.removesuffix("s")]
+        rig.undoings.append(self)
+        self._engine = rig.state.engine
+        event.listen(self._engine, *self._hook, retval=True)
+
+    @property
+    def _hook(self) -> tuple[str, Callable[..., tuple[str, Any]]]:
+        return "before_cursor_execute", self._execute
+
+    def end(self) -> None:
+        """Undo no more."""
+        event.remove(self._engine, *self._hook)
+
+    def _execute(
+        self, _connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any
+    ) -> tuple[str, Any]:
+        if self._left and statement.startswith(self._begins):
+            self._left, self.fired = self._left - 1, self.fired + 1
+            return self._instead, ()
+        return statement, parameters

@@ -1,0 +1,142 @@
+"""The real service, and between it and S3 a proxy that writes down every request."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+from sqlalchemy import Engine, text
+
+from config import Settings
+from devstack.databases import engine_for, fresh_database
+from devstack.object_store import ObjectStore
+from devstack.service_process import ServiceProcess
+from devstack.waiting import wait_until
+from scripts.create_tables import create_tables
+from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.invariants import violations
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_HEAD = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n((?:[^\r\n]+\r\n)*)\r\n")
+_RANGE = re.compile(rb"^range: *(.*?)\r$", re.IGNORECASE | re.MULTILINE)
+
+Fields = Sequence[tuple[str, str]]  # of a header: a name may come more than once
+
+
+class S3Request(NamedTuple):
+    """What the service asked of S3; `part` is its Range header."""
+
+    method: str
+    part: str | None
+
+
+class S3Meter(FaultProxy):
+    """A fault proxy before S3 that also writes down every request that passes."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        super().__init__(("127.0.0.1", int(store.endpoint_url.rpartition(":")[2])))
+        self.requests: list[S3Request] = []
+
+    @property
+    def url(self) -> str:
+        """Where the proxy stands in for the store."""
+        return f"http://127.0.0.1:{self.address[1]}"
+
+    def claim(self, tail: bytes, chunk: bytes) -> Fault | None:
+        """Write down the requests whose heads end within `chunk`."""
+        for head in _HEAD.finditer(tail + chunk):
+            if head.end() > len(tail):
+                part = _RANGE.search(head[3])
+                self.requests.append(S3Request(head[1].decode(), part and part[1].decode()))
+        return super().claim(tail, chunk)
+
+    def taken(self) -> list[S3Request]:
+        """Return what was written down since the last time."""
+        taken, self.requests = self.requests, []
+        return taken
+
+
+def _headers(fields: Fields) -> httpx.Headers:
+    return httpx.Headers(list(fields), encoding="latin-1")
+
+
+@dataclass
+class MeteredService:
+    """A running service: a client of it, the meter before its S3, and its database."""
+
+    client: httpx.Client
+    meter: S3Meter
+    engine: Engine
+    bucket: str
+    process: ServiceProcess
+    _names: int = field(default=0, init=False)
+
+    def new_name(self) -> str:
+        """Return a name that no image has."""
+        self._names += 1
+        return f"image-{self._names}"
+
+    def upload(
+        self, name: str, content: bytes, fields: Fields = (), extension: str = "png"
+    ) -> httpx.Response:
+        """Upload `content` as the image `name`."""
+        files = {"file": (f"file.{extension}", content)}
+        return self.client.post(
+            "/images", files=files, data={"name": name}, headers=_headers(fields)
+        )
+
+    def image(self, content: bytes, extension: str = "png") -> str:
+        """Upload `content` under a new name, forget about the requests, and return its path."""
+        name = self.new_name()
+        answer = self.upload(name, content, extension=extension)
+        assert answer.status_code == 201, answer.text
+        self.settle()
+        return f"/images/{name}"
+
+    def send(self, method: str, path: str, fields: Fields = ()) -> httpx.Response:
+        """Send a request and return the answer; redirects are not followed."""
+        return self.client.request(method, path, headers=_headers(fields))
+
+    def settle(self) -> None:
+        """Wait until nothing is left to be deleted; forget what was asked of S3 so far."""
+        wait_until(lambda: not self.journal(), timeout=10, what="the journal to be empty")
+        self.meter.taken()
+
+    def journal(self) -> int:
+        """Count the journal's entries."""
+        with self.engine.connect() as connection:
+            return int(connection.scalar(text("SELECT count(*) FROM pending_objects")) or 0)
+
+
+@contextmanager
+def metered_service(
+    store: ObjectStore,
+    s3: "S3Client",
+    bucket: str,
+    *,
+    database: str = "sqlite://",
+    workers: int = 1,
+    **variables: str,
+) -> Iterator[MeteredService]:
+    """Run the service on a new database and an empty bucket, and compare the two in the end."""
+    with fresh_database(database) as url, S3Meter(store) as meter:
+        create_tables(Settings(db_url=url, aws_region=store.region, aws_s3_bucket=bucket))
+        environment = store.environment() | {
+            "DB_URL": url,
+            "AWS_S3_BUCKET": bucket,
+            "AWS_ENDPOINT_URL_S3": meter.url,
+            **variables,
+        }
+        engine = engine_for(url)
+        with (
+            ServiceProcess(environment, workers=workers) as process,
+            httpx.Client(base_url=process.base_url, timeout=30) as client,
+        ):
+            yield MeteredService(client, meter, engine, bucket, process)
+            found = violations(engine, s3, bucket)
+        engine.dispose()
+        assert not found, "\n".join(found)

@@ -1,0 +1,163 @@
+"""Break each step of the write protocol, one by one; some test must turn red each time.
+
+    python -m tests.tools.mutations [NAME ...]
+
+Each mutation replaces text in a copy of the checkout and runs the fitting tests there. Text that
+is not found stops everything: whoever changes the protocol changes its mutation too. Needs what
+the tests need; TEST_DB_URL makes it faster.
+"""
+
+# ruff: noqa: T201 - run as a command it talks to people by print
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+MATRIX, RACES = "tests/faults/test_fault_matrix.py", "tests/protocol/test_protocol_races.py"
+
+
+class Mutation(NamedTuple):
+    """Text of one file and what to put in its place; which tests must notice (`pytest -k`)."""
+
+    file: str
+    replacements: list[tuple[str, str]]
+    tests: str
+    chosen: str
+
+    def apply(self, tree: Path) -> None:
+        """Mutate the copy in `tree`. Raises LookupError unless each text is there exactly once."""
+        source = (tree / self.file).read_text()
+        for old, new in self.replacements:
+            if source.count(old) != 1:
+                raise LookupError(f"{self.file} has {source.count(old)} times: {old}")
+            source = source.replace(old, new)
+        (tree / self.file).write_text(source)
+
+
+_REMOVE = "    bucket.delete_image(key)\n"
+_FORGET = """    with writing(session, once=True) as connection:
+        pending_objects.remove_entry(connection, key)
+"""
+_JOURNAL = "        self._retry(lambda _: self._journal_upload(key))\n"
+_COMMIT = "        try:\n            return self._retry(\n                lambda attempt:"
+_PUT = (
+    '            response = self._send("PUT", key, headers, sha256, body=body, timeout=timeout)\n'
+)
+_DELETE = "            if not images.delete_image("
+_OLD = "            pending_objects.journal_deletion(connection, current.s3_key, now)\n"
+_DELETED = "            pending_objects.journal_deletion(connection, current.s3_key, _now())\n"
+
+
+def _uncounted(file: str, call: str, test: str) -> Mutation:
+    """Let a statement that changed nothing pass for one that did."""
+    change = (f"if not {call}:", f"if {call} is None:")
+    return Mutation(file, [change], RACES, f"{test} and postgresql")
+
+
+MUTATIONS = {
+    "no-row-count-of-finish-upload": _uncounted(
+        "services/image_store.py", "pending_objects.finish_upload(connection, key)", "swept"
+    ),
+    "no-row-count-of-replace-image": _uncounted(
+        "services/image_store.py",
+        "images.replace_image(connection, current, values)",
+        "before_the_overwrite",
+    ),
+    "no-row-count-of-delete-image": _uncounted(
+        "services/image_store.py", "images.delete_image(connection, current)", "before_the_delete"
+    ),
+    "no-row-count-of-take-upload": _uncounted(
+        "services/sweeper.py",
+        "pending_objects.claim_upload(connection, entry.s3_key, claimed_at=now)",
+        "before_the_sweep",
+    ),
+    "object-deleted-before-the-commit": Mutation(
+        "services/image_store.py",
+        [(_DELETE, f"            self._bucket.delete_image(current.s3_key)\n{_DELETE}")],
+        MATRIX,
+        "commit and delete and postgresql",
+    ),
+    "put-retried-on-the-same-key": Mutation(
+        "s3_client.py",
+        [
+            (
+                _PUT,
+                "            for _ in range(3):\n                file_obj.seek(0)\n    "
+                + _PUT
+                + "                if response.status < 500:\n                    break\n",
+            )
+        ],
+        MATRIX,
+        "s3_500_once and postgresql",
+    ),
+    "clean-up-on-an-unknown-commit": Mutation(
+        "services/image_store.py",
+        [("            self._abandon_upload(key)\n", "            self.remove_object(key)\n")],
+        MATRIX,
+        "db_commit_done and postgresql",
+    ),
+    "entry-removed-before-its-object": Mutation(
+        "services/sweeper.py",
+        [(_REMOVE + _FORGET, _FORGET + _REMOVE)],
+        MATRIX,
+        "s3_refused and postgresql",
+    ),
+    "no-horizon": Mutation(
+        "services/sweeper.py",
+        [("if entry.claimed_at is not None:", "if False and entry.claimed_at:")],
+        MATRIX,
+        "put_late and postgresql",
+    ),
+    "journal-after-the-put": Mutation(
+        "services/image_store.py",
+        [(_JOURNAL, ""), (_COMMIT, _JOURNAL + _COMMIT)],
+        MATRIX,
+        "put_l and postgresql",
+    ),
+    "no-journal-of-the-old-key": Mutation(
+        "services/image_store.py", [(_OLD, "")], MATRIX, "db_commit_done and postgresql"
+    ),
+    "no-journal-of-a-deleted-key": Mutation(
+        "services/image_store.py", [(_DELETED, "")], MATRIX, "s3_refused and postgresql"
+    ),
+}
+
+
+def failures(mutation: Mutation) -> list[str]:
+    """Return the tests that turn red in a mutated copy."""
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        tree = Path(folder) / "tree"
+        ignored = shutil.ignore_patterns(".*", "__pycache__", "benchmarks", "data")
+        shutil.copytree(ROOT, tree, ignore=ignored)
+        mutation.apply(tree)
+        run = ["-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", mutation.tests]
+        done = subprocess.run(
+            [sys.executable, *run, "-k", mutation.chosen],
+            cwd=tree,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode not in {0, 1}:
+        raise RuntimeError(f"the tests did not run:\n{done.stdout}{done.stderr}")
+    found = re.findall(r"^(?:FAILED|ERROR) \S+::([^\s]+)", done.stdout, re.MULTILINE)
+    return list(dict.fromkeys(found))
+
+
+def main(names: list[str]) -> int:
+    """Try the named mutations, or all; print which tests notice. Status 1 if one goes unnoticed."""
+    unnoticed = 0
+    for name in names or MUTATIONS:
+        red = failures(MUTATIONS[name])
+        unnoticed += not red
+        print(f"{name}: {', '.join(red) or 'UNNOTICED'}", flush=True)
+    return min(1, unnoticed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""HTTP beyond the routes: forms, conditions, pages, problems, bytes, and what OpenAPI says."""

@@ -1,0 +1,159 @@
+"""Conditional and range requests: RFC 9110 sections 13 and 14, as pure functions of headers."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+
+from starlette.datastructures import Headers
+
+from errors import PreconditionFailedError, RangeNotSatisfiableError
+from repositories.images import ImageRecord
+from services.image_store import Precondition
+
+# entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3), and a list of them (section 5.6.1);
+# white space in a tag is tolerated
+_ENTITY_TAG = re.compile(r'(W/)?("[\t\x20\x21\x23-\x7e\x80-\xff]*")')
+_ENTITY_TAGS = re.compile(rf"[\s,]*(?:{_ENTITY_TAG.pattern}\s*(?:,[\s,]*|$))*")
+# HTTP-date in its three notations (RFC 9110 section 5.6.7)
+_HTTP_DATE = re.compile(
+    r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
+    r"|[A-Z][a-z]+, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}"
+)
+_RANGES = re.compile(r"bytes=(.*)", re.IGNORECASE)
+_RANGE = re.compile(r"(\d{1,100})-(\d{0,100})|-(\d{1,100})")
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What tells one version of a representation from another.
+
+    `etag` is strong and quoted. `date_is_strong` says that no other version has the same
+    Last-Modified, which counts whole seconds.
+    """
+
+    etag: str
+    last_modified: datetime
+    date_is_strong: bool = False
+
+    def headers(self) -> dict[str, str]:
+        """ETag and Last-Modified, which is never in the future (RFC 9110 section 8.8.2.1)."""
+        now = datetime.now(UTC)
+        # The server renders Date anew only every second.
+        moment = self.last_modified if self.last_modified <= now else now - timedelta(seconds=2)
+        return {"ETag": self.etag, "Last-Modified": format_datetime(moment, usegmt=True)}
+
+
+def image_validators(image: ImageRecord) -> Validators:
+    """The validators of an image's bytes: the same on every store."""
+    once_written = image.created_at == image.last_updated_at
+    return Validators(f'"{image.sha256}"', image.last_updated_at, date_is_strong=once_written)
+
+
+def write_precondition(headers: Headers) -> Precondition:
+    """The conditions of a request that is going to replace or delete an image."""
+
+    def require(current: ImageRecord | None) -> None:
+        require_preconditions(headers, image_validators(current) if current else None)
+
+    return require
+
+
+def require_preconditions(headers: Headers, current: Validators | None) -> None:
+    """Raise PreconditionFailedError unless a write may go ahead (RFC 9110 section 13.2.2).
+
+    `current` is None where the resource does not exist.
+    """
+    _require_unchanged(headers, current)
+    if (tags := _field(headers, "if-none-match")) is not None and _names(tags, current):
+        raise PreconditionFailedError
+
+
+def is_not_modified(headers: Headers, current: Validators) -> bool:
+    """Whether a GET or HEAD is to be answered with 304 (RFC 9110 section 13.2.2).
+
+    Raises PreconditionFailedError where it is to be answered with 412.
+    """
+    _require_unchanged(headers, current)
+    if (tags := _field(headers, "if-none-match")) is not None:
+        return _names(tags, current)
+    since = _date(_field(headers, "if-modified-since"))
+    return since is not None and _seconds(current) <= since
+
+
+def select_range(headers: Headers, current: Validators, size: int) -> tuple[int, int] | None:
+    """Return the first and last byte that a GET asks for, or None for the whole.
+
+    A Range that is malformed, of another unit, or of more than one part is ignored, as RFC 9110
+    section 14.2 allows. Raises RangeNotSatisfiableError.
+    """
+    ranges = _RANGES.fullmatch(headers.get("range", ""))
+    if ranges is None or not _may_continue(headers.get("if-range"), current):
+        return None
+    part = _RANGE.fullmatch(ranges[1].strip(" \t,"))
+    if part is None:
+        return None
+    first, last, suffix = part.groups()
+    if suffix is not None:
+        begin, end = max(0, size - int(suffix)), size - 1
+    else:
+        begin, end = int(first), min(int(last or size - 1), size - 1)
+        if last and int(last) < begin:
+            return None
+    if begin >= size:
+        raise RangeNotSatisfiableError(size)
+    return begin, end
+
+
+def _require_unchanged(headers: Headers, current: Validators | None) -> None:
+    if (tags := _field(headers, "if-match")) is not None:
+        if not _names(tags, current, strong=True):
+            raise PreconditionFailedError
+        return
+    since = _date(_field(headers, "if-unmodified-since"))
+    if since is not None and (current is None or _seconds(current) > since):
+        raise PreconditionFailedError
+
+
+def _may_continue(if_range: str | None, current: Validators) -> bool:
+    """Whether bytes of `current` may be joined to what the client has (RFC 9110, 13.1.5)."""
+    if if_range is None:
+        return True
+    if '"' in if_range:
+        return if_range.strip() == current.etag
+    return current.date_is_strong and _date(if_range) == _seconds(current)
+
+
+def _names(tags: str, current: Validators | None, *, strong: bool = False) -> bool:
+    """Whether a list of entity tags, or `*`, names the current version."""
+    if current is None:
+        return False
+    if tags.strip() == "*":
+        return True
+    if not _ENTITY_TAGS.fullmatch(tags):
+        return False
+    return any(
+        tag == current.etag and not (strong and weak) for weak, tag in _ENTITY_TAG.findall(tags)
+    )
+
+
+def _field(headers: Headers, name: str) -> str | None:
+    """All lines of a list-valued field as one (RFC 9110 section 5.3)."""
+    lines: Sequence[str] = headers.getlist(name)
+    return ", ".join(lines) if lines else None
+
+
+def _date(value: str | None) -> datetime | None:
+    """An HTTP-date, or None where there is none or it cannot be read: such fields are ignored."""
+    if value is None or not _HTTP_DATE.fullmatch(value):
+        return None
+    try:
+        return parsedate_to_datetime(value).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _seconds(current: Validators) -> datetime:
+    return current.last_modified.replace(microsecond=0)

@@ -1,0 +1,65 @@
+"""Pages of the listing: orders, opaque cursors, and the link to the next page."""
+
+import base64
+import binascii
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import Request
+
+from errors import InvalidCursorError, InvalidNameError
+from repositories.images import ImageRecord, Order
+from services.names import normalise_prefix
+
+OrderName = Literal["name", "-name", "last_updated_at", "-last_updated_at"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def order_of(name: OrderName) -> Order:
+    """The order called `name`; a minus sign says descending."""
+    return Order(name.removeprefix("-"), descending=name.startswith("-"))
+
+
+def encode_cursor(order: OrderName, prefix: str, last: ImageRecord) -> str:
+    """Name the place behind `last` in one listing. Opaque to clients."""
+    value: Any = getattr(last, order.removeprefix("-"))
+    if isinstance(value, datetime):
+        value = (value - _EPOCH) // (_EPOCH.resolution)
+    document = json.dumps([order, prefix, value, last.id], ensure_ascii=False)
+    return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
+
+
+def decode_cursor(order: OrderName, prefix: str, cursor: str) -> tuple[Any, int]:
+    """Return (order value, id) of the place that `cursor` names.
+
+    Raises InvalidCursorError when it is none of ours or of a listing with another order or prefix.
+    """
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        document = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        its_order, its_prefix, value, id_ = document
+        if order.endswith("last_updated_at"):
+            value = _EPOCH + _bigint(value) * _EPOCH.resolution
+        elif normalise_prefix(value).encode() != value.encode():
+            raise ValueError
+        value_and_id = value, _bigint(id_)
+    except (ValueError, TypeError, OverflowError, binascii.Error, RecursionError, InvalidNameError):
+        raise InvalidCursorError("The cursor is none that this service gave.") from None
+    if (its_order, its_prefix) != (order, prefix):
+        raise InvalidCursorError("The cursor belongs to a listing with another order or prefix.")
+    return value_and_id
+
+
+def next_link(request: Request, cursor: str) -> str:
+    """The Link header (RFC 8288) to the page behind `cursor`, relative to this one."""
+    parameters = dict(request.query_params) | {"cursor": cursor}
+    return f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'
+
+
+def _bigint(value: object) -> int:
+    if not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        raise ValueError
+    return value

@@ -1,0 +1,99 @@
+"""Errors as clients see them: RFC 9457 problem details, the same shape for all."""
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from errors import ServiceError
+from web.middleware.request_id import HEADER, request_id
+
+logger = logging.getLogger("image_api")
+
+MEDIA_TYPE = "application/problem+json"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+async def answer_service_error(request: Request, exc: ServiceError) -> Response:
+    """Answer one of our own errors; log the cause of those that are not the client's fault."""
+    if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s %s: %s", request.method, request.url.path, exc.code, exc_info=exc)
+    return problem(request, exc.status, exc.code, exc.title, exc.detail, exc.headers)
+
+
+async def answer_http_exception(request: Request, exc: HTTPException) -> Response:
+    """Answer the framework's own errors, such as an unknown path or method."""
+    status = HTTPStatus(exc.status_code)
+    headers = dict(exc.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    code = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    return problem(request, status, code, status.phrase, str(exc.detail), headers)
+
+
+async def answer_validation_error(request: Request, exc: RequestValidationError) -> Response:
+    """Answer parameters that do not fit, naming each."""
+    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors()]
+    return problem(request, 422, "invalid_parameter", "Invalid parameter", "; ".join(faults))
+
+
+async def answer_unexpected_error(request: Request, exc: Exception) -> Response:
+    """Answer a bug of ours without showing it; the log has it."""
+    logger.error("%s %s: unexpected", request.method, request.url.path, exc_info=exc)
+    title = ServiceError.title
+    # This answer passes by the middleware that adds the header to all others.
+    headers = {HEADER: request_id.get()}
+    return problem(request, 500, ServiceError.code, title, title, headers)
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    **members: Any,
+) -> Response:
+    """Render a problem document; `members` are extensions (RFC 9457 section 3.2)."""
+    document = {
+        "type": f"urn:image-api:problem:{code}",
+        "title": title,
+        "status": int(status),
+        "detail": detail,
+        "instance": quote(request.url.path),
+        "code": code,
+        "request_id": request_id.get(),
+        **members,
+    }
+    headers = {"Cache-Control": "no-store"} | (headers or {})
+    return Response(json.dumps(document, separators=(",", ":")), status, headers, MEDIA_TYPE)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """All methods of all routes at this path; a router alone knows only its first route's."""
+    scope = dict(request.scope)
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches(scope | {"method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
+
+
+# Starlette types handlers for any Exception, and calls each for its own.
+HANDLERS: dict[type[Exception], Any] = {
+    ServiceError: answer_service_error,
+    HTTPException: answer_http_exception,
+    RequestValidationError: answer_validation_error,
+    Exception: answer_unexpected_error,
+}
