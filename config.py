@@ -1,10 +1,12 @@
 """Settings: every environment variable of the service, its default and its meaning."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from dotenv import load_dotenv
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,133 +27,159 @@ _SHIPPED_DRIVERS = {
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
+_LONGEST_SECONDS = 10 * 365 * 24 * 3600
+Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
+
+# Names of earlier versions, still understood where the new one is not set.
+FORMER_NAMES = {
+    "MAX_WAITING": "MAX_WAITING_REQUESTS",
+    "SHUTDOWN_DELAY": "SHUTDOWN_DELAY_SECONDS",
+    "UPLOAD_TIMEOUT": "UPLOAD_TIMEOUT_SECONDS",
+    "UPLOAD_IDLE_TIMEOUT": "CLIENT_IDLE_SECONDS",
+    "DOWNLOAD_IDLE_TIMEOUT": "CLIENT_IDLE_SECONDS",
+    "DB_CONNECT_TIMEOUT": "CONNECT_TIMEOUT_SECONDS",
+    "DB_STATEMENT_TIMEOUT": "DB_STATEMENT_TIMEOUT_SECONDS",
+    "S3_CONNECT_TIMEOUT": "CONNECT_TIMEOUT_SECONDS",
+    "S3_READ_TIMEOUT": "S3_READ_TIMEOUT_SECONDS",
+    "S3_PUT_TIMEOUT": "S3_PUT_TIMEOUT_SECONDS",
+}
+
 
 class Settings(BaseSettings):
     """The configuration, read from the environment.
 
-    Durations are seconds, sizes are bytes. AWS credentials are not here: boto3 finds them by its
-    own chain (environment, profile, container or instance role).
+    The end of a name tells its unit: `_SECONDS`, `_BYTES`, `_PIXELS`; the others are plain numbers.
+    AWS credentials are not here: boto3 finds them by its own chain (environment, profile,
+    container or instance role).
     """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
-    db_url: str = Field(description="SQLAlchemy URL of PostgreSQL, MySQL/MariaDB or SQLite.")
-    aws_region: str = Field(min_length=1, description="Region of the bucket.")
-    aws_s3_bucket: str = Field(min_length=3, max_length=63, description="Bucket of the images.")
+    db_url: str = Field(description="`postgresql://`, `mysql://`, `mariadb://` or `sqlite:///` URL")
+    aws_region: str = Field(min_length=1, description="region of the bucket")
+    aws_s3_bucket: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="bucket of the images; nothing else should write into it",
+    )
     aws_endpoint_url_s3: str | None = Field(
-        default=None, pattern="^https?://", description="Endpoint of an S3-compatible store."
+        default=None, pattern="^https?://", description="endpoint of an S3-compatible store"
+    )
+    s3_public_endpoint_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="endpoint in presigned URLs, where clients reach the store under another one",
+    )
+    s3_checksum: bool = Field(
+        default=True, description="send SHA-256 with each PUT so that S3 verifies the bytes"
     )
 
     allowed_extensions: CommaSeparated = Field(
-        default=KNOWN_EXTENSIONS, description="Accepted file extensions."
+        default=KNOWN_EXTENSIONS, description="accepted file extensions"
     )
     max_upload_bytes: PositiveInt = Field(
-        default=50 * 1024 * 1024, description="Largest image accepted."
+        default=50 * 1024 * 1024, description="largest image, in bytes"
     )
     max_pixels: PositiveInt = Field(
-        default=50_000_000, description="Most pixels (width x height) of one frame."
+        default=50_000_000, description="most pixels (width x height) of one frame"
     )
     max_animation_pixels: PositiveInt = Field(
-        default=250_000_000, description="Most pixels of all frames of an animation together."
+        default=250_000_000, description="most pixels of all frames together"
     )
     inspection: Literal["full", "header"] = Field(
         default="full",
-        description="full decodes every pixel; header checks header and structure only, "
-        "for trusted uploaders.",
+        description="`header` checks header and structure only, for trusted uploaders",
     )
-    upload_idle_timeout: PositiveFloat = Field(
-        default=20, description="Longest pause of a client in the middle of an upload."
+
+    cache_control: str = Field(
+        default="no-cache",
+        pattern=r"^[\x20-\x7e]+$",
+        description="`Cache-Control` of images, metadata and listings",
     )
-    upload_timeout: PositiveFloat = Field(
-        default=300, description="Longest time for the whole body of an upload to arrive."
+    redirects: Literal["off", "on_request", "default"] = Field(
+        default="on_request",
+        description="downloads as redirects to S3: `off`, `on_request` (`?redirect=true`), "
+        "`default` (unless `?redirect=false`)",
     )
-    download_idle_timeout: PositiveFloat = Field(
-        default=60, description="Longest time that a client may take no byte of a download."
+    redirect_seconds: int = Field(
+        default=300, ge=1, le=604800, description="how long a presigned URL is valid"
+    )
+    cors_allow_origins: CommaSeparated = Field(
+        default=(),
+        description="origins whose pages may use the API, comma-separated; `*` for all",
     )
 
     concurrency: int = Field(
         default=16,
         ge=1,
         le=1000,
-        description="Requests worked on at once by one process: its threads, database "
-        "connections and pooled S3 sockets.",
+        description="requests worked on at once by one process: threads, database connections "
+        "and S3 sockets",
     )
-    max_waiting: PositiveInt = Field(
+    max_waiting_requests: PositiveInt = Field(
         default=512,
-        description="Requests that may wait for an answer in one process; more are answered 503.",
+        description="requests that may wait for an answer in one process; more are answered `503`",
     )
     cpu_affinity: bool = Field(
-        default=True, description="Keep the threads of each process on one CPU (Linux)."
+        default=False,
+        description="keep each worker's threads on one CPU; for a Linux host of its own only",
     )
-    shutdown_delay: float = Field(
+    shutdown_delay_seconds: float = Field(
         default=0,
         ge=0,
-        description="How long /health/ready says 503 after SIGTERM before the process stops "
-        "accepting requests.",
-    )
-    db_connect_timeout: PositiveFloat = Field(
-        default=3, description="Time to connect to the database, or to wait for a free connection."
-    )
-    db_statement_timeout: PositiveFloat = Field(
-        default=10, description="Longest time one statement may take."
-    )
-    s3_connect_timeout: PositiveFloat = Field(default=3, description="Time to connect to S3.")
-    s3_read_timeout: PositiveFloat = Field(
-        default=10, description="Longest time S3 may send nothing."
-    )
-    s3_max_attempts: PositiveInt = Field(
-        default=3, description="Attempts of an S3 read or delete. A PUT is attempted once."
-    )
-    s3_put_timeout: PositiveFloat = Field(
-        default=60, description="Longest time for the bytes of one image to go to S3."
-    )
-    s3_checksum: bool = Field(
-        default=True, description="Send SHA-256 with each PUT so that S3 verifies the bytes."
-    )
-    ready_timeout: PositiveFloat = Field(
-        default=2, description="Time for database and bucket to answer /health/ready."
+        le=3600,
+        description="how long `/health/ready` says `503` after SIGTERM before the process stops "
+        "accepting requests",
     )
 
-    cache_control: str = Field(
-        default="no-cache",
-        pattern=r"^[\x20-\x7e]+$",
-        description="Cache-Control of images and metadata.",
+    client_idle_seconds: Seconds = Field(
+        default=30,
+        description="longest pause of a client while it uploads, or while it takes no byte of a "
+        "download",
     )
-    redirects: Literal["off", "on_request", "default"] = Field(
-        default="on_request",
-        description="Downloads as redirects to presigned S3 URLs: never, with ?redirect=true, or "
-        "unless ?redirect=false.",
+    upload_timeout_seconds: Seconds = Field(
+        default=300, description="longest time for the whole body of an upload to arrive"
     )
-    redirect_seconds: int = Field(
-        default=300, ge=1, le=604800, description="How long a presigned URL is valid."
+    connect_timeout_seconds: Seconds = Field(
+        default=3,
+        description="time to connect to the database or to S3, or to wait for a free connection",
     )
-    s3_public_endpoint_url: str | None = Field(
-        default=None,
-        pattern="^https?://",
-        description="Endpoint in presigned URLs, where clients reach the store under another one.",
+    db_statement_timeout_seconds: Seconds = Field(
+        default=10, description="longest time one statement may take"
     )
-    cors_allow_origins: CommaSeparated = Field(
-        default=(), description="Origins whose pages may use the API; * for all."
+    s3_read_timeout_seconds: Seconds = Field(
+        default=10, description="longest time S3 may send nothing"
+    )
+    s3_put_timeout_seconds: Seconds = Field(
+        default=60, description="longest time for the bytes of one image to go to S3"
+    )
+    s3_max_attempts: int = Field(
+        default=3, ge=1, le=10, description="attempts of an S3 read or delete"
     )
 
     sweep_interval_seconds: float = Field(
         default=0,
         ge=0,
-        description="How often the service sweeps by itself; 0: never, `scripts.sweep` does it.",
-    )
-    upload_grace_seconds: float = Field(
-        default=900, ge=0, description="Age at which the sweeper gives up an unfinished upload."
-    )
-    put_horizon_seconds: float = Field(
-        default=3600,
-        ge=0,
-        description="Longest time after which a PUT that was given up may still land in S3.",
+        le=_LONGEST_SECONDS,
+        description="how often the service sweeps by itself; `0`: never (`make run`: 60)",
     )
     keep_overwritten_seconds: float = Field(
         default=0,
         ge=0,
-        description="How long the bytes of an overwritten image stay for slow readers before the "
-        "sweeper takes them. 0 deletes them right after the answer.",
+        le=_LONGEST_SECONDS,
+        description="how long overwritten bytes stay for slow readers (`make run`: 300)",
+    )
+    upload_grace_seconds: float = Field(
+        default=900,
+        ge=0,
+        le=_LONGEST_SECONDS,
+        description="age at which the sweeper gives up an unfinished upload",
+    )
+    put_horizon_seconds: float = Field(
+        default=3600,
+        ge=0,
+        le=_LONGEST_SECONDS,
+        description="time after which a PUT that was given up can no longer land in S3; longer "
+        "than `S3_PUT_TIMEOUT_SECONDS`",
     )
 
     @field_validator("db_url")
@@ -173,6 +201,13 @@ class Settings(BaseSettings):
         if not extensions or not set(extensions) <= set(KNOWN_EXTENSIONS):
             raise ValueError(f"must be some of {', '.join(KNOWN_EXTENSIONS)}")
         return extensions
+
+    @model_validator(mode="after")
+    def _horizon_covers_puts(self) -> Self:
+        # Otherwise a late PUT would land after the sweeper's last look, and stay for ever.
+        if self.put_horizon_seconds <= self.s3_put_timeout_seconds:
+            raise ValueError("PUT_HORIZON_SECONDS must be longer than S3_PUT_TIMEOUT_SECONDS")
+        return self
 
 
 def normalise_db_url(url: str) -> URL:
@@ -200,16 +235,23 @@ def load_settings() -> Settings:
     """
     # Into the environment rather than into Settings: boto3 looks for its credentials there.
     load_dotenv(Path(".env"))
+    former: dict[str, Any] = {
+        name.lower(): os.environ[old]
+        for old, name in FORMER_NAMES.items()
+        if old in os.environ and name not in os.environ
+    }
     try:
-        return Settings()
+        return Settings(**former)
     except ValidationError as exc:
-        faults = [
-            f"{str(error['loc'][0]).upper()} "
-            + (
-                "is missing"
-                if error["type"] == "missing"
-                else error["msg"].removeprefix("Value error, ")
-            )
-            for error in exc.errors(include_input=False)
-        ]
+        faults = [_fault(error) for error in exc.errors(include_input=False)]
         raise ConfigurationError("Configuration: " + "; ".join(faults) + ".") from None
+
+
+def _fault(error: ErrorDetails) -> str:
+    """Say what is wrong with one variable, or between two."""
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    return f"{str(error['loc'][0]).upper()} " + (
+        "is missing" if error["type"] == "missing" else message
+    )

@@ -154,6 +154,8 @@ class PendingObject(Base):
     )
 
 
+_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
 # --- engine and sessions ------------------------------------------------------------------------
 
 
@@ -169,7 +171,7 @@ def build_engine(settings: Settings) -> Engine:
         # One connection per thread, so that no thread ever waits for the pool.
         "pool_size": settings.concurrency,
         "max_overflow": 0,
-        "pool_timeout": settings.db_connect_timeout,
+        "pool_timeout": settings.connect_timeout_seconds,
         "pool_recycle": 1800,
     }
     if backend == "postgresql":
@@ -272,3 +274,19 @@ def _commit(session: Session) -> None:
         if is_undone(exc):
             raise
         raise CommitUnknownError from exc
+
+
+@contextmanager
+def snapshot(session: Session) -> Iterator[Connection]:
+    """Lend a connection on which all SELECTs see one moment. Raises DatabaseUnavailableError."""
+    # SQLite's transactions are snapshots by themselves, once they are begun.
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
+    try:
+        with session:
+            options = {"read_only": True} if on_sqlite else _SNAPSHOT
+            connection = session.connection(execution_options=options)
+            if on_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+    except SQLAlchemyError as exc:
+        raise DatabaseUnavailableError from exc

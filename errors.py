@@ -1,46 +1,56 @@
 """What can go wrong, as a tree; each leaf knows its HTTP status, stable code and safe message.
 
     ServiceError
-    ├── ConfigurationError          (never reaches a client: the service does not start)
-    ├── InvalidRequestError              400 invalid_request
-    │   ├── InvalidNameError             400 invalid_name
-    │   ├── ExtensionNotAllowedError     400 extension_not_allowed
-    │   ├── InvalidMultipartError        400 invalid_multipart
-    │   ├── InvalidCursorError           400 invalid_cursor
-    │   └── DigestMismatchError          400 digest_mismatch
-    ├── ImageNotFoundError               404 image_not_found
-    ├── UploadTooSlowError               408 upload_too_slow
-    ├── RedirectNotAllowedError          403 redirect_not_allowed
-    ├── WriteConflictError               409 write_conflict           + Retry-After
-    ├── PreconditionFailedError          412 precondition_failed
-    ├── ImageTooLargeError               413 image_too_large
-    │   └── TooManyPixelsError           413 too_many_pixels
-    ├── NotAnImageError                  415 not_an_image
-    ├── RangeNotSatisfiableError         416 range_not_satisfiable    + Content-Range
-    ├── ImageLostError                   500 image_lost               (an alarm: must never happen)
-    └── UnavailableError                 503 unavailable              + Retry-After
-        ├── DatabaseUnavailableError     503 database_unavailable
-        │   └── CommitUnknownError       503 database_unavailable     (it may have happened)
-        ├── StorageUnavailableError      503 storage_unavailable
-        ├── UploadInterruptedError       503 upload_interrupted
-        └── OverloadedError              503 overloaded
+    ├── ConfigurationError              (never reaches a client: the service does not start)
+    ├── InvalidRequestError             400 invalid_request
+    │   ├── InvalidNameError            400 invalid_name
+    │   ├── ExtensionNotAllowedError    400 extension_not_allowed
+    │   ├── InvalidMultipartError       400 invalid_multipart
+    │   ├── InvalidCursorError          400 invalid_cursor
+    │   └── DigestMismatchError         400 digest_mismatch
+    ├── RedirectNotAllowedError         403 redirect_not_allowed
+    ├── ImageNotFoundError              404 image_not_found
+    ├── UploadTooSlowError              408 upload_too_slow
+    ├── WriteConflictError              409 write_conflict           + Retry-After
+    ├── PreconditionFailedError         412 precondition_failed
+    ├── ImageTooLargeError              413 image_too_large
+    │   └── TooManyPixelsError          413 too_many_pixels
+    ├── NotAnImageError                 415 not_an_image
+    ├── RangeNotSatisfiableError        416 range_not_satisfiable    + Content-Range
+    ├── InvalidParameterError           422 invalid_parameter
+    ├── ImageLostError                  500 image_lost               (an alarm: must never happen)
+    └── UnavailableError                503 unavailable              + Retry-After
+        ├── DatabaseUnavailableError    503 database_unavailable
+        │   └── CommitUnknownError      503 database_unavailable     (it may have happened)
+        ├── StorageUnavailableError     503 storage_unavailable
+        ├── UploadInterruptedError      503 upload_interrupted
+        ├── OverloadedError             503 overloaded
+        └── NotReadyError               503 not_ready
 
-Below the tree stand two that the layers use among themselves: `ObjectMissingError` (S3 has no such
-object) and `TransactionAbortedError` (the database undid a transaction that may be tried again).
+A bug of ours is answered as ServiceError itself, 500 internal_error; what the framework answers by
+itself (404 not_found, 405 method_not_allowed) is rendered by `web.problem_details`.
+
+Two more never reach a client, the layers use them among themselves: `ObjectMissingError` (S3 has no
+such object) and `TransactionAbortedError` (the database undid a transaction, which may be tried
+again).
 """
 
 
 class ServiceError(Exception):
-    """Base of all errors that a client may see. `detail` is safe to show."""
+    """Base of all errors that a client may see.
+
+    `detail` is safe to show; `members` extend the problem document (RFC 9457 section 3.2).
+    """
 
     status = 500
     code = "internal_error"
     title = "Internal error"
     retry_after: int | None = None
 
-    def __init__(self, detail: str | None = None) -> None:
+    def __init__(self, detail: str | None = None, **members: object) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+        self.members = members
         self.headers: dict[str, str] = {}
         if self.retry_after is not None:
             self.headers["Retry-After"] = str(self.retry_after)
@@ -161,7 +171,7 @@ class NotAnImageError(ServiceError):
 
 
 class RangeNotSatisfiableError(ServiceError):
-    """The requested range begins behind the end of the image."""
+    """The requested range begins after the end of the image."""
 
     status = 416
     code = "range_not_satisfiable"
@@ -170,6 +180,14 @@ class RangeNotSatisfiableError(ServiceError):
     def __init__(self, size: int) -> None:
         super().__init__(f"The image has {size} bytes.")
         self.headers["Content-Range"] = f"bytes */{size}"
+
+
+class InvalidParameterError(ServiceError):
+    """A parameter of the path or the query has the wrong form; the detail names it."""
+
+    status = 422
+    code = "invalid_parameter"
+    title = "Invalid parameter"
 
 
 class ImageLostError(ServiceError):
@@ -219,6 +237,13 @@ class OverloadedError(UnavailableError):
     code = "overloaded"
     title = "Too many requests at once; try again"
     retry_after = 1
+
+
+class NotReadyError(UnavailableError):
+    """A dependency does not answer, or the service is shutting down."""
+
+    code = "not_ready"
+    title = "Not ready"
 
 
 class ObjectMissingError(Exception):

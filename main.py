@@ -1,34 +1,18 @@
 """The application: settings in, ASGI app out."""
 
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
-from config import Settings, load_settings
-from db import build_engine, build_sessions
+from config import Settings
 from routers import health, images
-from runtime.cpu_affinity import share_one_cpu
-from runtime.lifespan import (
-    OneSentenceStartupError,
-    delay_shutdown,
-    log_to_stderr,
-    sweep_in_background,
-    tune_gc,
-)
-from s3_client import Bucket
-from services.image_store import ping
-from services.inspection import Inspector
-from web import problem_details
+from runtime.lifespan import StartupErrorMiddleware, lifespan
 from web.middleware.cors import CorsMiddleware
 from web.middleware.load_shedding import LoadSheddingMiddleware
 from web.middleware.path_guard import PathGuardMiddleware
 from web.middleware.request_id import RequestIdMiddleware
 from web.openapi import add_problem_schema
+from web.problem_details import HANDLERS
 
 DESCRIPTION = """
 Upload, download, describe, pick at random and delete images.
@@ -38,7 +22,7 @@ Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application; nothing is connected before the first request needs it.
+    """Build the application. Nothing is opened before it starts.
 
     Without `settings` they are read from the environment when the server starts.
     """
@@ -47,7 +31,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Image API",
         version="0.1.0",
         description=DESCRIPTION,
-        lifespan=_lifespan,
+        lifespan=lambda _: lifespan(settings),
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
@@ -57,15 +41,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.router)
     generate = app.openapi
     app.openapi = lambda: add_problem_schema(generate())  # type: ignore[method-assign]
-    for error, handler in problem_details.HANDLERS.items():
+    for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.add_middleware(LoadSheddingMiddleware)
     app.add_middleware(PathGuardMiddleware)
     app.add_middleware(CorsMiddleware)
     app.add_middleware(RequestIdMiddleware)
-    app.add_middleware(OneSentenceStartupError)
-    if settings is not None:
-        _configure(app, settings)
+    app.add_middleware(StartupErrorMiddleware)
     return app
 
 
@@ -74,39 +56,6 @@ def _add_head(app: FastAPI) -> None:
     for route in app.routes:
         if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
-
-
-def _configure(app: FastAPI, settings: Settings) -> None:
-    """Build what handlers share: lazily connecting, so that nothing fails here."""
-    engine = build_engine(settings)
-    app.state.settings = settings
-    app.state.engine = engine
-    app.state.sessions = build_sessions(engine)
-    app.state.bucket = Bucket(settings)
-    app.state.inspector = Inspector(settings)
-    checks = {"database": lambda: ping(app.state.sessions()), "bucket": app.state.bucket.check}
-    app.state.shutting_down = threading.Event()
-    app.state.readiness = health.Readiness(checks, settings.ready_timeout)
-
-
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    log_to_stderr()
-    if not hasattr(app.state, "settings"):
-        _configure(app, load_settings())
-    limiter = anyio.to_thread.current_default_thread_limiter()
-    limiter.total_tokens = app.state.settings.concurrency
-    delay_shutdown(app)
-    stop = sweep_in_background(app)
-    if app.state.settings.cpu_affinity:
-        share_one_cpu(stop)
-    tune_gc()
-    yield
-    stop.set()
-    app.state.readiness.close()
-    app.state.inspector.close()
-    app.state.bucket.close()
-    app.state.engine.dispose()
 
 
 app = create_app()

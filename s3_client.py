@@ -58,7 +58,7 @@ class Bucket:
         self._credentials = session.get_credentials()
         self._client = s3_connections.client(session, settings, settings.s3_max_attempts)
         self._ready_client = s3_connections.client(
-            session, settings, 1, read_timeout=settings.ready_timeout
+            session, settings, 1, read_timeout=settings.s3_read_timeout_seconds
         )
         self._base_url = s3_connections.base_url(session, settings, settings.aws_endpoint_url_s3)
         self._public_url = s3_connections.base_url(
@@ -84,7 +84,7 @@ class Bucket:
         """
         settings = self._settings
         if deadline is None:
-            deadline = time.monotonic() + settings.s3_put_timeout
+            deadline = time.monotonic() + settings.s3_put_timeout_seconds
         size = file_obj.seek(0, os.SEEK_END)
         file_obj.seek(0)
         headers = {"Content-Type": content_type, "Content-Length": str(size)}
@@ -92,8 +92,8 @@ class Bucket:
             headers["x-amz-checksum-sha256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
         # While bytes are being sent, urllib3's limit is that of connecting.
         timeout = urllib3.Timeout(
-            connect=max(settings.s3_connect_timeout, settings.s3_read_timeout),
-            read=settings.s3_put_timeout,
+            connect=max(settings.connect_timeout_seconds, settings.s3_read_timeout_seconds),
+            read=settings.s3_put_timeout_seconds,
         )
         body = _DeadlineReader(file_obj, deadline)
         try:

@@ -1,15 +1,10 @@
 """The wire models: what the service says, in JSON."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
-from pydantic_core import to_json
-
-from repositories.images import ImageRecord
 
 _EXAMPLE: JsonDict = {
     "name": "sunset",
@@ -48,26 +43,6 @@ class ImageList(BaseModel):
         str | None,
         Field(description="For the parameter `cursor` of the next page; null on the last."),
     ]
-
-
-# Rows were validated when they were written: rendered straight from their fields, a page of 100
-# takes 0.13 ms instead of 0.58 ms through the models.
-_FIELDS = tuple(ImageMetadata.model_fields)
-_values = attrgetter(*_FIELDS)
-
-
-def image_json(image: ImageRecord) -> bytes:
-    """Render an image as `ImageMetadata`."""
-    return to_json(_document(image))
-
-
-def list_json(images: Sequence[ImageRecord], next_cursor: str | None) -> bytes:
-    """Render a page as `ImageList`."""
-    return to_json({"images": [_document(image) for image in images], "next_cursor": next_cursor})
-
-
-def _document(image: ImageRecord) -> dict[str, Any]:
-    return dict(zip(_FIELDS, _values(image), strict=True))
 
 
 class Deleted(BaseModel):

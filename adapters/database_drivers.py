@@ -52,11 +52,11 @@ def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
         return {"connection_factory": _bounded_connection(settings)}
     if backend == "sqlite":
         # Autocommit at the driver: `_begin_sqlite` says when a transaction begins.
-        return {"timeout": settings.db_statement_timeout, "isolation_level": None}
+        return {"timeout": settings.db_statement_timeout_seconds, "isolation_level": None}
     return {
-        "connect_timeout": settings.db_connect_timeout,
-        "read_timeout": settings.db_statement_timeout,
-        "write_timeout": settings.db_statement_timeout,
+        "connect_timeout": settings.connect_timeout_seconds,
+        "read_timeout": settings.db_statement_timeout_seconds,
+        "write_timeout": settings.db_statement_timeout_seconds,
     }
 
 
@@ -84,8 +84,8 @@ def _bounded_connection(settings: Settings) -> type[psycopg2_extensions.connecti
     """Make psycopg2's connection class with the longest wait for the server in it."""
 
     class BoundedConnection(psycopg2_extensions.connection):
-        longest_wait = settings.db_connect_timeout
-        longest_statement = settings.db_statement_timeout
+        longest_wait = settings.connect_timeout_seconds
+        longest_statement = settings.db_statement_timeout_seconds
 
     return BoundedConnection
 

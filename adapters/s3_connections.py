@@ -24,8 +24,8 @@ def client(
     """Build a boto3 client that makes at most `attempts`; connects when it is used."""
     config = Config(
         signature_version="s3v4",
-        connect_timeout=connect_timeout or settings.s3_connect_timeout,
-        read_timeout=read_timeout or settings.s3_read_timeout,
+        connect_timeout=connect_timeout or settings.connect_timeout_seconds,
+        read_timeout=read_timeout or settings.s3_read_timeout_seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
         # Rendering botocore's own for every request is a tenth of a small PUT.
         user_agent="image-api",
@@ -68,7 +68,7 @@ def http_pool(base_url: str, settings: Settings) -> tuple[urllib3.HTTPConnection
     options: dict[str, Any] = {
         "maxsize": settings.concurrency,
         "timeout": urllib3.Timeout(
-            connect=settings.s3_connect_timeout, read=settings.s3_read_timeout
+            connect=settings.connect_timeout_seconds, read=settings.s3_read_timeout_seconds
         ),
         # urllib3 reads a file to be sent in pieces of 16 KB otherwise, each with a turn of the GIL.
         "blocksize": 256 * 1024,

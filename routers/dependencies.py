@@ -6,34 +6,39 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from sqlalchemy.orm import Session
 
+from resources import Resources
 from services.image_store import ImageStore
 from web.multipart import UploadForm, receive_form
 
 
+def resources_of(request: Request) -> Resources:
+    """Return what the application was started with."""
+    resources: Resources = request.state.resources
+    return resources
+
+
 def get_session(request: Request) -> Session:
-    """A database session of this request.
+    """Return a database session of this request.
 
     It connects when a use case begins a transaction, and every use case ends its own, so there
     is nothing to give back when the request ends: a connection held until then would let slow
     clients starve the pool.
     """
-    session: Session = request.app.state.sessions()
-    return session
+    return resources_of(request).sessions()
 
 
 async def get_store(request: Request) -> ImageStore:
-    """The use cases, on this request's session.
+    """Return the use cases, on this request's session.
 
     Calls `get_session` instead of depending on it: each further dependency costs a request as
     much as a tenth of an empty endpoint.
     """
-    state = request.app.state
-    return ImageStore(get_session(request), state.bucket, state.inspector, state.settings)
+    return resources_of(request).store(get_session(request))
 
 
 async def get_upload_form(request: Request) -> AsyncIterator[UploadForm]:
-    """The received form of an upload."""
-    async with receive_form(request, request.app.state.settings) as form:
+    """Yield the received form of an upload; its file is closed afterwards."""
+    async with receive_form(request, resources_of(request).settings) as form:
         yield form
 
 

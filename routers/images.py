@@ -1,25 +1,19 @@
 """The images API: HTTP to use case and back."""
 
-import hashlib
 from typing import Annotated, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from repositories.images import ImageRecord
-from routers.dependencies import FormDep, ImageName, StoreDep
-from schemas import Deleted, ImageList, ImageMetadata, image_json, list_json
+from routers.dependencies import FormDep, ImageName, StoreDep, resources_of
+from schemas import Deleted, ImageList, ImageMetadata
 from services.image_store import Outcome
 from services.names import normalise_prefix
 from web import openapi as docs
-from web.conditional_requests import (
-    Validators,
-    image_validators,
-    is_not_modified,
-    write_precondition,
-)
-from web.image_response import Delivery
+from web.conditional_requests import image_validators, write_precondition
+from web.image_response import DownloadRequest, bytes_response, plan_download, redirect_response
+from web.metadata_response import image_json, json_response, list_json, metadata_response
 from web.pagination import OrderName, decode_cursor, encode_cursor, next_link, order_of
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
@@ -44,7 +38,7 @@ OrderBy = Annotated[OrderName, Query(description="A minus sign says descending."
 )
 def describe_random(store: StoreDep) -> Response:
     """Describe an image picked at random, every image with the same probability."""
-    return _json(store.describe_random(), {"Cache-Control": "no-store"})
+    return json_response(image_json(store.describe_random()), {"Cache-Control": "no-store"})
 
 
 @router.get(
@@ -56,14 +50,8 @@ def describe_random(store: StoreDep) -> Response:
 )
 def describe(request: Request, name: ImageName, store: StoreDep) -> Response:
     """Describe an image."""
-    image = store.describe(name)
-    document = image_json(image)
-    tag = hashlib.sha256(document).hexdigest()
-    validators = Validators(f'"{tag}"', image.last_updated_at)
-    headers = validators.headers() | {"Cache-Control": request.app.state.settings.cache_control}
-    if is_not_modified(request.headers, validators):
-        return Response(status_code=304, headers=headers)
-    return Response(document, 200, headers, "application/json")
+    cache_control = resources_of(request).settings.cache_control
+    return metadata_response(request.headers, store.describe(name), cache_control)
 
 
 @router.get(
@@ -81,7 +69,18 @@ def download(
     redirect: Redirect = None,
 ) -> Response:
     """Download the bytes of an image."""
-    return store.read(name, Delivery(request, store, disposition, redirect).answer)
+    settings = resources_of(request).settings
+    asked = DownloadRequest(request.method, request.headers, disposition, redirect)
+    image = store.describe(name)
+    while True:
+        plan = plan_download(asked, image, settings)
+        if plan.redirects:
+            return redirect_response(store.presigned_url(image, request.method, plan.headers))
+        if plan.span is None:
+            return Response(status_code=plan.status, headers=plan.headers)
+        if body := store.open_object(image, *plan.span):
+            return bytes_response(plan, body, settings.client_idle_seconds)
+        image = store.describe_replacement(image)
 
 
 @router.get("", operation_id="list_images", response_model=ImageList, responses=docs.LIST)
@@ -99,10 +98,10 @@ def list_images(
     images = store.list(order_of(order), prefix, after, limit + 1)
     page = images[:limit]
     following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
-    headers = {"Cache-Control": request.app.state.settings.cache_control}
+    headers = {"Cache-Control": resources_of(request).settings.cache_control}
     if following:
         headers["Link"] = next_link(request, following)
-    return Response(list_json(page, following), 200, headers, "application/json")
+    return json_response(list_json(page, following), headers)
 
 
 @router.post(
@@ -121,9 +120,9 @@ def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTa
         after.add_task(store.remove_overwritten, stored.old_key)
     headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
     if stored.outcome is not Outcome.CREATED:
-        return _json(stored.image, headers)
+        return json_response(image_json(stored.image), headers)
     headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
-    return _json(stored.image, headers, status=201)
+    return json_response(image_json(stored.image), headers, status=201)
 
 
 @router.delete(
@@ -140,12 +139,8 @@ def delete(request: Request, name: ImageName, store: StoreDep, after: Background
     return JSONResponse({"name": image.name, "deleted": True})
 
 
-# Routes are tried one after another, each at 6 us: these behind those that are asked for most.
+# Routes are tried one after another, each at 6 us: these after those that are asked for most.
 router.head("/random/metadata", include_in_schema=False)(describe_random)
 router.head("/{name}/metadata", include_in_schema=False)(describe)
 router.head("/{name}", include_in_schema=False)(download)
 router.head("", include_in_schema=False)(list_images)
-
-
-def _json(image: ImageRecord, headers: dict[str, str], status: int = 200) -> Response:
-    return Response(image_json(image), status, headers, "application/json")

@@ -1,67 +1,62 @@
-"""How the process begins and ends: logging, a wrong configuration, sweeping, SIGTERM."""
+"""How the process begins and ends: resources, sweeping, SIGTERM, a wrong configuration."""
 
 import asyncio
 import gc
-import logging
 import signal
 import sys
 import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from types import FrameType
+from typing import TypedDict
 
-from fastapi import FastAPI
+import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from config import Settings, load_settings
 from errors import ConfigurationError
-from services.sweeper import Sweeper, sweep_until
-from web.middleware.request_id import RequestIdFilter
+from resources import Resources
+from runtime.cpu_affinity import one_cpu
+from runtime.logging import log_to_stderr
+from services.sweeper import sweep_until
 
-_NEW_OBJECTS_PER_COLLECTION = 5000  # Python's default is 700
-
-
-class OneSentenceStartupError:
-    """Lets a wrong configuration stop the start with its sentence instead of a stack trace."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on but the reason why the start failed."""
-        if scope["type"] != "lifespan":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_sentence(message: Message) -> None:
-            if message["type"] == "lifespan.startup.failed":
-                cause = sys.exception()
-                if isinstance(cause, ConfigurationError):
-                    message["message"] = cause.detail
-            await send(message)
-
-        await self.app(scope, receive, send_sentence)
+_NEW_OBJECTS_PER_COLLECTION = 5000
 
 
-def log_to_stderr() -> None:
-    """Log with request ids, unless whoever runs us has set up logging."""
-    logger = logging.getLogger("image_api")
-    if logging.getLogger().handlers or logger.handlers:
-        return
-    handler = logging.StreamHandler()
-    handler.addFilter(RequestIdFilter())
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s [%(request_id)s] %(message)s")
-    )
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+class State(TypedDict):
+    """What every request sees of the application (ASGI lifespan state)."""
+
+    resources: Resources
 
 
-def sweep_in_background(app: FastAPI) -> threading.Event:
-    """Sweep as often as the settings say, until the event that is returned is set."""
+@asynccontextmanager
+async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
+    """Start the process, yield what requests need, and end it in order.
+
+    Without `settings` they are read from the environment. Raises ConfigurationError.
+    """
+    log_to_stderr()
+    settings = settings or load_settings()
+    anyio.to_thread.current_default_thread_limiter().total_tokens = settings.concurrency
+    with ExitStack() as stack:
+        if settings.cpu_affinity:
+            stack.enter_context(one_cpu())
+        resources = stack.enter_context(Resources.open(settings))
+        stack.enter_context(_sweeping(resources))
+        delay_shutdown(resources)
+        tune_gc()
+        yield {"resources": resources}
+
+
+@contextmanager
+def _sweeping(resources: Resources) -> Iterator[None]:
+    """Sweep in the background as often as the settings say."""
     stop = threading.Event()
-    if interval := app.state.settings.sweep_interval_seconds:
-        sweeper = Sweeper(app.state.sessions, app.state.bucket, app.state.settings)
-        arguments = stop, sweeper, interval
+    if interval := resources.settings.sweep_interval_seconds:
+        arguments = stop, resources.sweeper(), interval
         threading.Thread(target=sweep_until, args=arguments, name="sweeper", daemon=True).start()
-    return stop
+    yield
+    stop.set()
 
 
 def tune_gc() -> None:
@@ -74,18 +69,18 @@ def tune_gc() -> None:
     gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
 
 
-def delay_shutdown(app: FastAPI) -> None:
-    """On SIGTERM let readiness fail, and the server stop accepting only `SHUTDOWN_DELAY` later.
+def delay_shutdown(resources: Resources) -> None:
+    """On SIGTERM let readiness fail at once, and the server stop SHUTDOWN_DELAY_SECONDS later.
 
     So a load balancer looks elsewhere before connections are refused.
     """
-    delay = app.state.settings.shutdown_delay
+    delay = resources.settings.shutdown_delay_seconds
     stop_server = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or not callable(stop_server):
         return
 
     def shut_down(signum: int, frame: FrameType | None) -> None:
-        app.state.shutting_down.set()
+        resources.readiness.shutting_down = True
         # Timers run in the event loop, between callbacks: it is safe to do there what the
         # server's own handler does.
         loop.call_soon_threadsafe(loop.call_later, delay, stop_server, signum, frame)
@@ -93,3 +88,25 @@ def delay_shutdown(app: FastAPI) -> None:
     loop = asyncio.get_running_loop()
     if delay:
         signal.signal(signal.SIGTERM, shut_down)
+
+
+class StartupErrorMiddleware:
+    """Lets a wrong configuration stop the start with one sentence instead of a stack trace."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on except the stack trace of a failed start."""
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_sentence(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                cause = sys.exception()
+                if isinstance(cause, ConfigurationError):
+                    message["message"] = cause.detail
+            await send(message)
+
+        await self.app(scope, receive, send_sentence)

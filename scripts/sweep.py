@@ -7,12 +7,12 @@ any time, in any number. Exit status 0 when nothing failed.
 import argparse
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import asdict
 
 from config import load_settings
-from db import build_engine, build_sessions
 from errors import ConfigurationError, UnavailableError
-from s3_client import Bucket
+from resources import Resources
 from services.sweeper import Sweeper, SweepReport
 
 
@@ -24,20 +24,20 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument("--interval", type=float, help="sweep every so many seconds")
     options = parser.parse_args(arguments)
     try:
-        settings = load_settings()
-        sessions = build_sessions(build_engine(settings))
-        sweeper = Sweeper(sessions, Bucket(settings), settings)
+        with Resources.open(load_settings()) as resources:
+            return _sweep_repeatedly(resources.sweeper(), options.interval)
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return 1
+
+
+def _sweep_repeatedly(sweeper: Sweeper, interval: float | None) -> int:
+    """Sweep once, or every `interval` seconds until Ctrl-C; return the last exit status."""
     status = _sweep(sweeper)
-    pause = threading.Event()
-    try:
-        while options.interval is not None:
-            pause.wait(options.interval)
+    with suppress(KeyboardInterrupt):
+        while interval is not None:
+            threading.Event().wait(interval)
             status = _sweep(sweeper)
-    except KeyboardInterrupt:
-        pass
     return status
 
 

@@ -20,14 +20,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 from config import Settings, load_settings
-from db import build_engine, build_sessions
 from errors import ConfigurationError, UnavailableError
-from s3_client import Bucket
-from services.verification import Damage, Finding, Progress, Verifier, VerifyReport
+from resources import Resources
+from services.verification import Damage, Finding, Progress, VerifyReport
 
 CLEAN, DAMAGED, UNCHECKED = 0, 1, 2
 
@@ -70,15 +68,9 @@ def _errors_to(options: argparse.Namespace) -> Any:
 
 
 def _verify(settings: Settings, options: argparse.Namespace) -> VerifyReport:
-    engine = build_engine(settings)
-    try:
-        with closing(Bucket(settings)) as bucket:
-            verifier = Verifier(
-                build_sessions(engine), bucket, settings, deep=options.deep, repairs=options.repair
-            )
-            return verifier.verify(_printer(as_json=options.json), _progress())
-    finally:
-        engine.dispose()
+    with Resources.open(settings) as resources:
+        verifier = resources.verifier(deep=options.deep, repairs=options.repair)
+        return verifier.verify(_printer(as_json=options.json), _progress())
 
 
 def _exit_status(report: VerifyReport) -> int:

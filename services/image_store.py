@@ -1,16 +1,7 @@
 """The use cases: what happens, in what order, in which transaction.
 
-Invariants, true at every instant, whatever crashes:
-
-I1  Every committed image row's object exists, whole.
-I2  A key is written once and never reused.
-I3  Size, type, dimensions and SHA-256 in the row describe exactly those bytes.
-I4  One row per name; the last acknowledged write wins; a reader gets one whole version, never a
-    mix, and metadata of one version never comes with bytes of another.
-I5  An object that no row names is in the journal (`pending_objects`), and goes.
-
-Every statement below, and the order, is needed for them: `tests/protocol_model.py` shows what
-each wrong variant loses.
+Every statement here, and their order, is needed for the invariants I1 to I5, which are stated in
+docs/write-protocol.md together with what each wrong variant loses.
 """
 
 import logging
@@ -44,6 +35,8 @@ from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
 from services.sweeper import remove_object
 
+__all__ = ["ImageRecord", "ImageStore", "Order", "Outcome", "Precondition", "UploadResult", "ping"]
+
 logger = logging.getLogger("image_api")
 
 _WRITE_ATTEMPTS = 20
@@ -62,7 +55,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class UploadResult:
     """An upload that was committed."""
 
     image: ImageRecord
@@ -80,13 +73,13 @@ class ImageStore:
         self._bucket = bucket
         self._inspector = inspector
         self._keep_overwritten = settings.keep_overwritten_seconds
-        self._put_timeout = settings.s3_put_timeout
+        self._put_timeout = settings.s3_put_timeout_seconds
 
     # --- writing ----------------------------------------------------------------------------------
 
     def upload(
         self, file: IO[bytes], name: str, extension: str, precondition: Precondition
-    ) -> Stored:
+    ) -> UploadResult:
         """Inspect and store `file` as the image `name`, replacing what it was.
 
         Bytes that the image has already are not stored again. Raises InvalidNameError,
@@ -96,24 +89,24 @@ class ImageStore:
         everything may have.
         """
         name = normalise_name(name)
-        inspected = self._inspector.inspect(file, extension)
+        info = self._inspector.inspect(file, extension)
         current = images.find_image(self._session, name)
         precondition(current)
-        if current and _describes(current, inspected):
-            return Stored(current, Outcome.UNCHANGED, None)
-        key = generate_s3_key(name, inspected.extension)
+        if current and _describes(current, info):
+            return UploadResult(current, Outcome.UNCHANGED, None)
+        key = generate_s3_key(name, info.extension)
         # The sweeper's horizon must cover the PUT, so its time runs from before the journal entry.
         deadline = time.monotonic() + self._put_timeout
         self._retry(lambda _: self._journal_upload(key))
         # On failure touch nothing more: the object may be there, or land later. The journal owns
         # the key, and the sweeper takes it after its grace period.
         self._bucket.upload_image(
-            file, key, inspected.content_type, sha256=inspected.sha256, deadline=deadline
+            file, key, info.content_type, sha256=info.sha256, deadline=deadline
         )
         try:
             return self._retry(
                 lambda attempt: self._commit_upload(
-                    name, key, inspected, precondition, current, again=attempt > 0
+                    name, key, info, precondition, current, again=attempt > 0
                 )
             )
         except (DatabaseUnavailableError, PreconditionFailedError, WriteConflictError):
@@ -151,19 +144,19 @@ class ImageStore:
         self,
         name: str,
         key: str,
-        inspected: ImageInfo,
+        info: ImageInfo,
         precondition: Precondition,
         current: ImageRecord | None,
         *,
         again: bool,
-    ) -> Stored:
+    ) -> UploadResult:
         """Let the row name the new object, in one transaction.
 
         At first `current` is what was seen before the PUT: whether it still holds, the database
         says by a number of rows or a violated uniqueness.
         """
         now = _now()
-        values = asdict(inspected) | {"s3_key": key}
+        values = asdict(info) | {"s3_key": key}
         with writing(self._session) as connection:
             if not pending_objects.finish_upload(connection, key):
                 raise UploadInterruptedError
@@ -173,13 +166,13 @@ class ImageStore:
             if current is None:
                 record = {"name": name, "created_at": now, "last_updated_at": now} | values
                 images.insert_image(connection, record)
-                return Stored(_record(record), Outcome.CREATED, None)
+                return UploadResult(_record(record), Outcome.CREATED, None)
             # Clocks differ between hosts; a name's versions must not go back in time.
             values["last_updated_at"] = max(now, current.last_updated_at + _TICK)
             if not images.replace_image(connection, current, values):
                 raise TransactionAbortedError
             pending_objects.journal_deletion(connection, current.s3_key, now)
-            return Stored(current._replace(**values), Outcome.REPLACED, current.s3_key)
+            return UploadResult(current._replace(**values), Outcome.REPLACED, current.s3_key)
 
     def _commit_delete(self, name: str, precondition: Precondition) -> ImageRecord:
         with writing(self._session) as connection:
@@ -238,33 +231,28 @@ class ImageStore:
         """Return a page of images. Raises DatabaseUnavailableError."""
         return images.list_images(self._session, order, prefix=prefix, after=after, limit=limit)
 
-    def read(self, name: str, answer: Callable[[ImageRecord], _Result]) -> _Result:
-        """Return `answer(image)` for the image `name`, where `answer` may open its object.
+    def describe_replacement(self, image: ImageRecord) -> ImageRecord:
+        """Return what replaced `image`, whose object is gone.
 
-        An object that went missing was overwritten or deleted after its row was read, so the row
-        is read again and answered anew: bytes and metadata are of one version. Raises
-        ImageNotFoundError, ImageLostError, DatabaseUnavailableError, and what `answer` raises.
+        Raises ImageNotFoundError, DatabaseUnavailableError, or ImageLostError when nothing did.
         """
-        image = self.describe(name)
-        while True:
-            try:
-                return answer(image)
-            except ObjectMissingError as exc:
-                again = self.describe(name)
-                if again.s3_key == image.s3_key:
-                    logger.critical("Image row %d has no object %s", image.id, image.s3_key)
-                    raise ImageLostError from exc
-                image = again
+        current = self.describe(image.name)
+        if current.s3_key == image.s3_key:
+            logger.critical("Image row %d has no object %s", image.id, image.s3_key)
+            raise ImageLostError
+        return current
 
-    def open_object(self, image: ImageRecord, first: int, last: int) -> ObjectBody:
-        """Open the bytes `first` to `last` inclusive of an image.
+    def open_object(self, image: ImageRecord, first: int, last: int) -> ObjectBody | None:
+        """Open the bytes `first` to `last` inclusive of an image; None when its object is gone.
 
-        Raises ObjectMissingError, StorageUnavailableError, or ImageLostError when the object is
-        not as long as its row says.
+        Then the image was overwritten or deleted after its row was read. Raises
+        StorageUnavailableError, or ImageLostError when the object is not as long as its row says.
         """
         whole = (first, last) == (0, image.size_bytes - 1)
-        part = None if whole else (first, last)
-        body = self._bucket.download_image(image.s3_key, part)
+        try:
+            body = self._bucket.download_image(image.s3_key, None if whole else (first, last))
+        except ObjectMissingError:
+            return None
         if body.length != last - first + 1:
             body.close()
             logger.critical("Object %s has not the size of image row %d", image.s3_key, image.id)
@@ -282,9 +270,9 @@ def ping(session: Session) -> None:
         pending_objects.ping(connection)
 
 
-def _describes(image: ImageRecord, inspected: ImageInfo) -> bool:
-    """Whether storing what was inspected would change nothing."""
-    return (image.sha256, image.extension) == (inspected.sha256, inspected.extension)
+def _describes(image: ImageRecord, info: ImageInfo) -> bool:
+    """Whether storing storing these bytes would change nothing."""
+    return (image.sha256, image.extension) == (info.sha256, info.extension)
 
 
 _TICK = timedelta(microseconds=1)

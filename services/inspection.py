@@ -20,7 +20,6 @@ from PIL import Image
 
 from config import Settings
 from errors import ExtensionNotAllowedError, ImageTooLargeError, NotAnImageError, TooManyPixelsError
-from runtime.cpu_affinity import use_all_cpus
 
 _FORMAT_OF_EXTENSION = {
     "jpg": "JPEG",
@@ -58,9 +57,7 @@ class Inspector:
         # glibc keeps for each thread what it freed: 16 threads that decode held 590 MB after 16
         # uploads of 25 MB. More decoders than cores gain nothing anyway.
         cores = min(os.cpu_count() or 1, settings.concurrency)
-        self._decoders = ThreadPoolExecutor(
-            cores, thread_name_prefix="decoder", initializer=use_all_cpus
-        )
+        self._decoders = ThreadPoolExecutor(cores, thread_name_prefix="decoder")
 
     def close(self) -> None:
         """Let the threads end."""

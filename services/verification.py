@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,14 +22,11 @@ from operator import itemgetter
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from config import Settings
-from db import reading, writing
+from db import reading, snapshot, writing
 from errors import (
-    DatabaseUnavailableError,
     ObjectMissingError,
     StorageUnavailableError,
     TransactionAbortedError,
@@ -41,7 +38,6 @@ from s3_client import Bucket, ObjectBody
 _CHUNK = 256 * 1024  # bytes of an object in memory at a time, per thread
 _BATCH = 32  # suspects per thread that are handed out at a time
 _LONGEST_KEY = 255  # characters: what the tables hold; strangers' keys may have 1024 bytes
-_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _Item = TypeVar("_Item")
 # Called with what is being done, how much of it is done, and of how much (None: not known).
 Progress = Callable[[str, int, int | None], None]
@@ -58,7 +54,7 @@ class Damage(StrEnum):
     UNREADABLE = "unreadable"  # the store answers, but does not give out this image's object
 
 
-class Stored(NamedTuple):
+class StoredObject(NamedTuple):
     """What the store says of an object; size in bytes, None when it could not be read."""
 
     key: str
@@ -72,7 +68,7 @@ class Finding:
 
     damage: Damage
     key: str
-    stored: Stored | None
+    stored: StoredObject | None
     image: Reference | None
     journaled: bool = False  # repaired: the sweeper will remove it
 
@@ -95,7 +91,7 @@ class VerifyReport:
         """Whether all is well now."""
         return self.found.total() == self.journaled
 
-    def see(self, stored: Stored | None, rows: list[Reference]) -> None:
+    def see(self, stored: StoredObject | None, rows: list[Reference]) -> None:
         """Count what there is of one key."""
         images = sum(reference.is_image for reference in rows)
         self.objects += stored is not None
@@ -139,8 +135,8 @@ class Verifier:
 
     def _suspects(self, stored: Iterable[list[Any]], report: VerifyReport) -> Iterator[str]:
         """Yield the keys that need a closer look: what does not fit, and all that is to be read."""
-        with _snapshot(self.sessions()) as connection:
-            entries = (Stored(*entry) for entry in stored)
+        with snapshot(self.sessions()) as connection:
+            entries = (StoredObject(*entry) for entry in stored)
             for key, entry, rows in _by_key(entries, references.read_all(connection)):
                 report.see(entry, rows)
                 if _damage(entry, rows) or (self.deep and _image(rows)):
@@ -201,13 +197,13 @@ class Verifier:
         with reading(self.sessions()) as connection:
             return references.read_of_key(connection, key)
 
-    def _stored(self, key: str, *, readable: bool) -> Stored | None:
+    def _stored(self, key: str, *, readable: bool) -> StoredObject | None:
         """Look at one object: the way downloads go when it is an image's, else in the list.
 
         A stranger's key may be one that downloads, which know only keys of ours, cannot ask for.
         """
         if not readable:
-            listed = (Stored(*entry) for entry in self.bucket.list_objects(key))
+            listed = (StoredObject(*entry) for entry in self.bucket.list_objects(key))
             return next((stored for stored in listed if stored.key == key), None)
         try:
             return self._read(key, self.bucket.download_image(key))
@@ -215,20 +211,20 @@ class Verifier:
             return None
         except StorageUnavailableError:
             self.bucket.check()  # when all storage is down, that is no finding
-            return Stored(key, None)
+            return StoredObject(key, None)
 
-    def _read(self, key: str, body: ObjectBody) -> Stored:
+    def _read(self, key: str, body: ObjectBody) -> StoredObject:
         with closing(body):
             if not self.deep:
-                return Stored(key, body.length)
+                return StoredObject(key, body.length)
             digest, size = hashlib.sha256(), 0
             while chunk := body.read(_CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
-            return Stored(key, size, digest.hexdigest())
+            return StoredObject(key, size, digest.hexdigest())
 
 
-def _damage(stored: Stored | None, rows: list[Reference]) -> Damage | None:
+def _damage(stored: StoredObject | None, rows: list[Reference]) -> Damage | None:
     """Judge what the store and the tables say of one key."""
     image = _image(rows)
     if image is None:
@@ -253,8 +249,8 @@ def _image(rows: list[Reference]) -> Reference | None:
 
 
 def _by_key(
-    listed: Iterable[Stored], rows: Iterable[Reference]
-) -> Iterator[tuple[str, Stored | None, list[Reference]]]:
+    listed: Iterable[StoredObject], rows: Iterable[Reference]
+) -> Iterator[tuple[str, StoredObject | None, list[Reference]]]:
     """Bring together what both say of each key, both being sorted by it.
 
     Python compares by code point, which is the order of UTF-8 bytes. Where a side is sorted
@@ -264,24 +260,8 @@ def _by_key(
     by_key = itemgetter(0)
     for key, entries in groupby(heapq.merge(listed, rows, key=by_key), key=by_key):
         said = list(entries)
-        stored = next((entry for entry in said if isinstance(entry, Stored)), None)
+        stored = next((entry for entry in said if isinstance(entry, StoredObject)), None)
         yield key, stored, [entry for entry in said if isinstance(entry, Reference)]
-
-
-@contextmanager
-def _snapshot(session: Session) -> Iterator[Connection]:
-    """Lend a connection on which all SELECTs see one moment. Raises DatabaseUnavailableError."""
-    # SQLite's transactions are snapshots by themselves, once they are begun.
-    on_sqlite = session.get_bind().dialect.name == "sqlite"
-    try:
-        with session:
-            options = {"read_only": True} if on_sqlite else _SNAPSHOT
-            connection = session.connection(execution_options=options)
-            if on_sqlite:
-                connection.exec_driver_sql("BEGIN")
-            yield connection
-    except SQLAlchemyError as exc:
-        raise DatabaseUnavailableError from exc
 
 
 def _spool(file: IO[str], records: Iterable[object]) -> int:

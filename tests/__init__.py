@@ -1,1 +1,1 @@
-"""The tests, in a room for each kind of promise. Shared code is in `support`, commands in `tools`."""
+"""The tests, in a room for each kind of promise; `support` is shared, `tools` are commands."""

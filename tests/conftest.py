@@ -37,8 +37,7 @@ _LOCK_TIMEOUT = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marks of this file; leave CPUs to `test_affinity`."""
-    os.environ["CPU_AFFINITY"] = "false"
+    """Name the marks of this file."""
     config.addinivalue_line(
         "markers", "planted_damage: bucket and tables disagree on purpose after this test"
     )

@@ -9,8 +9,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from starlette.datastructures import Headers
 
 from errors import PreconditionFailedError, RangeNotSatisfiableError
-from repositories.images import ImageRecord
-from services.image_store import Precondition
+from services.image_store import ImageRecord, Precondition
 
 # entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3), and a list of them (section 5.6.1);
 # white space in a tag is tolerated

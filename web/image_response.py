@@ -1,87 +1,112 @@
-"""How the bytes of an image are answered: not at all (304), elsewhere (307), in part, or whole."""
+"""How a download is answered: not at all (304), elsewhere (307), in part, or whole."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 
-from fastapi import Request
-from fastapi.responses import Response
+from starlette.datastructures import Headers
+from starlette.responses import Response
 
 from config import Settings
 from errors import RedirectNotAllowedError
-from repositories.images import ImageRecord
-from services.image_store import ImageStore
+from services.image_store import ImageRecord
 from services.names import content_disposition
 from web.conditional_requests import Validators, image_validators, is_not_modified, select_range
 from web.digests import render_digest
-from web.streaming import ObjectResponse
+from web.streaming import ByteSource, ObjectResponse
 
 # Bodies up to this size are read whole and answered at once, without a streaming task.
 _WHOLE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """Answers one GET or HEAD of an image's bytes."""
+class DownloadRequest:
+    """What a client asks of an image's bytes."""
 
-    request: Request
-    store: ImageStore
-    disposition: str
-    redirect: bool | None
+    method: str
+    headers: Headers
+    disposition: str = "attachment"
+    redirect: bool | None = None
 
-    def answer(self, image: ImageRecord) -> Response:
-        """Answer with this version of the image.
 
-        Only a GET that gets bytes asks S3. Raises PreconditionFailedError,
-        RangeNotSatisfiableError, RedirectNotAllowedError, and what `ImageStore.open_object` raises.
-        """
-        validators = image_validators(image)
-        headers = validators.headers() | {"Cache-Control": self._settings.cache_control}
-        if is_not_modified(self.request.headers, validators):
-            return Response(status_code=304, headers=headers)
-        content = {
-            "Content-Type": image.content_type,
-            "Content-Disposition": content_disposition(
-                self.disposition, image.name, image.extension
-            ),
-        }
-        if self._redirects():
-            return self._redirect(image, content)
-        headers |= content | {
-            "Accept-Ranges": "bytes",
-            "Repr-Digest": render_digest(image.sha256),
-            "X-Content-Type-Options": "nosniff",
-        }
-        if self.request.method == "HEAD":
-            return Response(headers=headers | {"Content-Length": str(image.size_bytes)})
-        return self._bytes(image, validators, headers)
+@dataclass(frozen=True, slots=True)
+class DownloadPlan:
+    """How a download is to be answered: with a status, headers, and perhaps bytes.
+
+    `span` is the first and the last byte to send, None where the answer has no body. Of a redirect
+    the headers are those with which S3 is to answer.
+    """
+
+    status: HTTPStatus
+    headers: dict[str, str]
+    span: tuple[int, int] | None = None
 
     @property
-    def _settings(self) -> Settings:
-        settings: Settings = self.request.app.state.settings
-        return settings
+    def redirects(self) -> bool:
+        """Whether S3 itself is to answer."""
+        return self.status is HTTPStatus.TEMPORARY_REDIRECT
 
-    def _redirects(self) -> bool:
-        policy = self._settings.redirects
-        if self.redirect and policy == "off":
-            raise RedirectNotAllowedError
-        return self.redirect if self.redirect is not None else policy == "default"
 
-    def _redirect(self, image: ImageRecord, content: dict[str, str]) -> Response:
-        answer_headers = content | {"Cache-Control": self._settings.cache_control}
-        url = self.store.presigned_url(image, self.request.method, answer_headers)
-        # The URL expires, so the redirect must not be kept.
-        headers = {"Location": url, "Cache-Control": "no-store"}
-        return Response(status_code=307, headers=headers)
+def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings) -> DownloadPlan:
+    """Decide how a download is answered, from the request and the image's record alone.
 
-    def _bytes(
-        self, image: ImageRecord, validators: Validators, headers: dict[str, str]
-    ) -> Response:
-        status = 200
-        first, last = 0, image.size_bytes - 1
-        if part := select_range(self.request.headers, validators, image.size_bytes):
-            status, (first, last) = 206, part
-            headers["Content-Range"] = f"bytes {first}-{last}/{image.size_bytes}"
-        length = last - first + 1
-        body = self.store.open_object(image, first, last)
-        if length <= _WHOLE_BYTES:
-            return Response(body.read_all(length), status, headers)
-        return ObjectResponse(body, length, status, headers, self._settings.download_idle_timeout)
+    In the order of RFC 9110 section 13.2.2: conditions, then redirects, then the range. Raises
+    PreconditionFailedError, RangeNotSatisfiableError or RedirectNotAllowedError.
+    """
+    validators = image_validators(image)
+    cache = {"Cache-Control": settings.cache_control}
+    if is_not_modified(asked.headers, validators):
+        return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)
+    content = _content_headers(asked, image)
+    if _redirects(asked, settings):
+        return DownloadPlan(HTTPStatus.TEMPORARY_REDIRECT, content | cache)
+    headers = validators.headers() | cache | content | _byte_headers(image)
+    if asked.method == "HEAD":
+        return DownloadPlan(HTTPStatus.OK, headers | {"Content-Length": str(image.size_bytes)})
+    return _plan_bytes(asked, image, validators, headers)
+
+
+def redirect_response(url: str) -> Response:
+    """Send the client to a presigned URL; it expires, so the redirect must not be kept."""
+    return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
+
+
+def bytes_response(plan: DownloadPlan, body: ByteSource, idle_timeout: float) -> Response:
+    """Answer with the bytes of `body`, which is closed in the end.
+
+    Raises StorageUnavailableError when a small body is cut short; a large one ends the connection.
+    """
+    first, last = plan.span or (0, -1)
+    length = last - first + 1
+    if length <= _WHOLE_BYTES:
+        return Response(body.read_all(length), plan.status, plan.headers)
+    return ObjectResponse(body, length, plan.status, plan.headers, idle_timeout)
+
+
+def _content_headers(asked: DownloadRequest, image: ImageRecord) -> dict[str, str]:
+    disposition = content_disposition(asked.disposition, image.name, image.extension)
+    return {"Content-Type": image.content_type, "Content-Disposition": disposition}
+
+
+def _byte_headers(image: ImageRecord) -> dict[str, str]:
+    return {
+        "Accept-Ranges": "bytes",
+        "Repr-Digest": render_digest(image.sha256),
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _redirects(asked: DownloadRequest, settings: Settings) -> bool:
+    if asked.redirect and settings.redirects == "off":
+        raise RedirectNotAllowedError
+    return settings.redirects == "default" if asked.redirect is None else asked.redirect
+
+
+def _plan_bytes(
+    asked: DownloadRequest, image: ImageRecord, validators: Validators, headers: dict[str, str]
+) -> DownloadPlan:
+    part = select_range(asked.headers, validators, image.size_bytes)
+    if part is None:
+        return DownloadPlan(HTTPStatus.OK, headers, (0, image.size_bytes - 1))
+    first, last = part
+    headers["Content-Range"] = f"bytes {first}-{last}/{image.size_bytes}"
+    return DownloadPlan(HTTPStatus.PARTIAL_CONTENT, headers, part)

@@ -90,14 +90,16 @@ async def receive_form(request: Request, settings: Settings) -> AsyncIterator[Up
 
 
 async def _receive(request: Request, parser: "_FormParser", settings: Settings) -> None:
-    latest = anyio.current_time() + settings.upload_timeout
+    latest = anyio.current_time() + settings.upload_timeout_seconds
     # One scope whose end moves: one for each chunk would cost as much as taking the chunk apart.
-    with anyio.fail_after(min(settings.upload_timeout, settings.upload_idle_timeout)) as scope:
+    with anyio.fail_after(
+        min(settings.upload_timeout_seconds, settings.client_idle_seconds)
+    ) as scope:
         async for chunk in request.stream():
             parser.write(chunk)
             if parser.must_flush:
                 await _flush(parser)
-            scope.deadline = min(latest, anyio.current_time() + settings.upload_idle_timeout)
+            scope.deadline = min(latest, anyio.current_time() + settings.client_idle_seconds)
     await _flush(parser)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 
 from errors import InvalidCursorError, InvalidNameError
-from repositories.images import ImageRecord, Order
+from services.image_store import ImageRecord, Order
 from services.names import normalise_prefix
 
 OrderName = Literal["name", "-name", "last_updated_at", "-last_updated_at"]

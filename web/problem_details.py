@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from errors import ServiceError
+from errors import InvalidParameterError, ServiceError
 from web.middleware.request_id import HEADER, request_id
 
 logger = logging.getLogger("image_api")
@@ -22,10 +22,13 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 async def answer_service_error(request: Request, exc: ServiceError) -> Response:
-    """Answer one of our own errors; log the cause of those that are not the client's fault."""
+    """Answer one of our own errors; the log has its code, and the cause where it is our fault."""
     if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, request.url.path, exc.code, exc_info=exc)
-    return problem(request, exc.status, exc.code, exc.title, exc.detail, exc.headers)
+    else:
+        logger.info("%s %s: %s: %s", request.method, request.url.path, exc.code, exc.detail)
+    title, headers = exc.title, exc.headers
+    return problem(request, exc.status, exc.code, title, exc.detail, headers, **exc.members)
 
 
 async def answer_http_exception(request: Request, exc: HTTPException) -> Response:
@@ -41,7 +44,7 @@ async def answer_http_exception(request: Request, exc: HTTPException) -> Respons
 async def answer_validation_error(request: Request, exc: RequestValidationError) -> Response:
     """Answer parameters that do not fit, naming each."""
     faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors()]
-    return problem(request, 422, "invalid_parameter", "Invalid parameter", "; ".join(faults))
+    return await answer_service_error(request, InvalidParameterError("; ".join(faults)))
 
 
 async def answer_unexpected_error(request: Request, exc: Exception) -> Response:

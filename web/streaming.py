@@ -19,11 +19,14 @@ _SMALLEST_CHUNK_BYTES = 256 * 1024
 _ALL_CHUNKS_BYTES = 32 * 1024 * 1024
 
 
-class Source(Protocol):
-    """Where the bytes come from: `image_store.ImageStore.open_object` opens it."""
+class ByteSource(Protocol):
+    """Where the bytes come from: `services.image_store.ImageStore.open_object` opens it."""
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, at most `size`. Raises StorageUnavailableError."""
+
+    def read_all(self, size: int) -> bytes:
+        """Return all `size` bytes and close. Raises StorageUnavailableError."""
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -41,7 +44,7 @@ class ObjectResponse(Response):
 
     def __init__(
         self,
-        body: Source,
+        body: ByteSource,
         length: int,
         status: int,
         headers: dict[str, str],

@@ -5,6 +5,7 @@ the fix. Exit status 1 when anything failed. Safe beside the running service: wh
 the tables is rolled back, and the small object that it puts into the bucket is deleted again.
 """
 
+import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 from config import Settings, load_settings
 from errors import ConfigurationError, ObjectMissingError, TransactionAbortedError, UnavailableError
+from resources import Resources
 from scripts.doctor.bucket_checks import BUCKET_CHECKS, FIXES, code_of
 from scripts.doctor.checks import Check, CheckFailed, CheckWarning, Status, Subject
 from scripts.doctor.database_checks import DATABASE_CHECKS
@@ -30,8 +32,13 @@ class Result(NamedTuple):
         return f"{self.status:<8} {self.title}: {self.seen}{fix}"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Examine what the environment names; print a line for each check, return the exit status."""
+    argparse.ArgumentParser(
+        prog="python -m scripts.doctor",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
     failed = False
     try:
         for result in examine(load_settings()):
@@ -47,7 +54,7 @@ def main() -> int:
 def examine(settings: Settings) -> Iterator[Result]:
     """Yield the result of each check. Raises ConfigurationError before the first."""
     missed: set[str] = set()  # the checks that failed or were not tried
-    with closing(Subject(settings)) as subject:
+    with Resources.open(settings) as resources, closing(Subject(resources)) as subject:
         for check in (_TIMES, *DATABASE_CHECKS, *BUCKET_CHECKS):
             tried = check.needs not in missed
             result = _run(check, subject) if tried else _untried(check)
@@ -57,7 +64,7 @@ def examine(settings: Settings) -> Iterator[Result]:
 
 
 def _untried(check: Check) -> Result:
-    return Result(check.title, Status.WARNING, f"not tested, for want of: {check.needs}")
+    return Result(check.title, Status.WARNING, f"not tested, because this failed: {check.needs}")
 
 
 def _run(check: Check, subject: Subject) -> Result:
@@ -79,18 +86,16 @@ def _cause(exc: Exception) -> str:
 def _times(subject: Subject) -> str:
     """Compare settings that only together make sense."""
     settings = subject.settings
-    longest_put = settings.s3_connect_timeout + settings.s3_put_timeout
-    if settings.put_horizon_seconds <= longest_put:
-        raise CheckFailed("a PUT may land after the sweeper's horizon, and stay for ever")
-    if settings.upload_grace_seconds <= longest_put:
+    longest = settings.s3_put_timeout_seconds
+    if settings.upload_grace_seconds <= longest:
         raise CheckWarning("the sweeper may give up an upload that is still under way")
-    return f"a PUT takes {longest_put:g} s at most"
+    return f"a PUT takes {longest:g} s at most"
 
 
 _TIMES = Check(
     "times",
     _times,
-    "set PUT_HORIZON_SECONDS and UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT",
+    "set UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT_SECONDS",
 )
 
 

@@ -94,7 +94,7 @@ def _presigned(subject: Subject) -> str:
     url = subject.bucket.presigned_url("GET", subject.key, {"Content-Type": "image/x-probe"})
     try:
         answer = urllib3.request(
-            "GET", url, timeout=subject.settings.s3_read_timeout, retries=False
+            "GET", url, timeout=subject.settings.s3_read_timeout_seconds, retries=False
         )
     except urllib3.exceptions.HTTPError as exc:
         raise problem(f"{urlsplit(url).netloc} does not answer: {exc}") from exc

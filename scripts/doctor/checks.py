@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from config import Settings
-from db import build_engine, build_sessions
 from errors import StorageUnavailableError
-from s3_client import Bucket, generate_s3_key
+from resources import Resources
+from s3_client import generate_s3_key
 
 PROBE = b"A probe of scripts.doctor; it can be deleted."
 
@@ -42,16 +41,16 @@ class CheckWarning(CheckFailed):
 
 
 class Subject:
-    """What is examined: settings, database and bucket. Raises ConfigurationError.
+    """What is examined: settings, database and bucket.
 
     `key`: of the probe; `headers`: those of S3's answer to the GET of the probe, until then none.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.engine = build_engine(settings)
-        self.sessions = build_sessions(self.engine)
-        self.bucket = Bucket(settings)
+    def __init__(self, resources: Resources) -> None:
+        self.settings = resources.settings
+        self.engine = resources.engine
+        self.sessions = resources.sessions
+        self.bucket = resources.bucket
         self.key = generate_s3_key("doctor", "txt")
         self.headers: Mapping[str, str] = {}
         self._put: set[str] = set()
@@ -72,12 +71,10 @@ class Subject:
         self._put.discard(key)
 
     def close(self) -> None:
-        """Delete what is left of the probes, if that is allowed, and close all connections."""
+        """Delete what is left of the probes, if that is allowed."""
         with suppress(StorageUnavailableError):
             for key in set(self._put):
                 self.delete(key)
-        self.bucket.close()
-        self.engine.dispose()
 
 
 class Check(NamedTuple):

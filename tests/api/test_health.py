@@ -33,11 +33,9 @@ class Frail:
                 settings,
                 db_url=through(settings.db_url, self.database.address),
                 aws_endpoint_url_s3=f"http://127.0.0.1:{self.bucket.address[1]}",
-                ready_timeout=1.0,
-                db_connect_timeout=FOREVER,
-                db_statement_timeout=FOREVER,
-                s3_connect_timeout=FOREVER,
-                s3_read_timeout=FOREVER,
+                connect_timeout_seconds=FOREVER,
+                db_statement_timeout_seconds=FOREVER,
+                s3_read_timeout_seconds=FOREVER,
             )
         )
         # What still hangs must end before the client does.

@@ -91,9 +91,10 @@ def listing(settings: Settings) -> Iterator[Listing]:
             changed = through(settings.db_url, tap.address)
             settings = Settings.model_validate(settings.model_dump() | {"db_url": changed})
         app = create_app(settings)
-        if not url.host:
-            event.listen(app.state.engine, "connect", lambda db, _: trace(db, heard))
         client = ends.enter_context(TestClient(app))
+        if not url.host:
+            engine = client.app_state["resources"].engine
+            event.listen(engine, "connect", lambda db, _: trace(db, heard))
         yield Listing(client, engine, heard)
     engine.dispose()
 

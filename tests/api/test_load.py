@@ -101,7 +101,7 @@ class TooMuchError(AssertionError):
 @pytest.fixture
 def patient(service_environment: dict[str, str]) -> Iterator[ServiceProcess]:
     """Run a service that gives a busy disk its time: memory is the question."""
-    with ServiceProcess({**service_environment, "S3_CONNECT_TIMEOUT": "60"}) as service:
+    with ServiceProcess({**service_environment, "CONNECT_TIMEOUT_SECONDS": "60"}) as service:
         yield service
 
 

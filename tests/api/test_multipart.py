@@ -106,7 +106,7 @@ def test_well_formed(client: TestClient) -> None:
 @pytest.fixture
 def impatient(service_environment: dict[str, str]) -> Iterator[ServiceProcess]:
     """Run a service that waits half a second for a client, and two for all of its body."""
-    patience = {"UPLOAD_IDLE_TIMEOUT": "0.5", "UPLOAD_TIMEOUT": "2"}
+    patience = {"CLIENT_IDLE_SECONDS": "0.5", "UPLOAD_TIMEOUT_SECONDS": "2"}
     with ServiceProcess({**service_environment, **patience}) as service:
         yield service
 

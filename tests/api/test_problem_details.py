@@ -104,7 +104,7 @@ def before_database(settings: Settings) -> Iterator[tuple[FaultProxy, TestClient
     assert url.port
     with FaultProxy((url.host, url.port)) as proxy:
         changed = through(settings.db_url, proxy.address)
-        timeouts = {"db_connect_timeout": 1.0, "db_statement_timeout": 1.0}
+        timeouts = {"connect_timeout_seconds": 1.0, "db_statement_timeout_seconds": 1.0}
         with serving(settings, db_url=changed, **timeouts) as client:
             yield proxy, client
 
@@ -115,7 +115,11 @@ def before_storage(settings: Settings) -> Iterator[tuple[FaultProxy, TestClient]
     port = int(str(settings.aws_endpoint_url_s3).rpartition(":")[2])
     with FaultProxy(("127.0.0.1", port)) as proxy:
         endpoint = f"http://127.0.0.1:{proxy.address[1]}"
-        timeouts = {"s3_read_timeout": 0.5, "s3_put_timeout": 0.5, "s3_max_attempts": 1}
+        timeouts = {
+            "s3_read_timeout_seconds": 0.5,
+            "s3_put_timeout_seconds": 0.5,
+            "s3_max_attempts": 1,
+        }
         with serving(settings, aws_endpoint_url_s3=endpoint, **timeouts) as client:
             yield proxy, client
 
@@ -188,7 +192,7 @@ def test_storage_stalls(settings: Settings) -> None:
     with before_storage(settings) as (proxy, _):
         endpoint = f"http://127.0.0.1:{proxy.address[1]}"
         proxy.delay(3, "request")
-        with serving(settings, aws_endpoint_url_s3=endpoint, s3_connect_timeout=0.5) as client:
+        with serving(settings, aws_endpoint_url_s3=endpoint, connect_timeout_seconds=0.5) as client:
             assert upload(client, content).status_code == 201
 
 
@@ -250,7 +254,7 @@ def test_request_id(client: TestClient) -> None:
 
 @on_sqlite
 def test_log(service_environment: dict[str, str]) -> None:
-    """The cause of a 503 is in the log, in a line with the request's id, and no credentials."""
+    """The log has the cause of a 503 and the code of a 404, with the request id, and no secret."""
     nowhere = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "S3_MAX_ATTEMPTS": "1"}
     with (
         ServiceProcess({**service_environment, **nowhere}) as service,
@@ -260,7 +264,11 @@ def test_log(service_environment: dict[str, str]) -> None:
         client.get("/images/none")
         log = service.log()
     lines = [line for line in log.splitlines() if "[traced-1]" in line]
-    assert ["ERROR" in line and "storage_unavailable" in line for line in lines] == [True]
+    refused, missing = lines
+    assert "ERROR" in refused
+    assert "storage_unavailable" in refused
+    assert "INFO" in missing
+    assert "image_not_found" in missing
     assert "NewConnectionError" in log
     for secret in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         assert service_environment[secret] not in log

@@ -7,11 +7,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 import db
+import resources
 from config import Settings, normalise_db_url
 from devstack.databases import connection, fresh_database
 from scripts.create_tables import create_tables
 from scripts.doctor import __main__ as doctor
-from scripts.doctor import checks
 from scripts.doctor.checks import Status
 from tests.support.diagnoses import failures, troubles
 
@@ -134,7 +134,7 @@ def test_isolation(elsewhere: Settings, postgres_url: str, monkeypatch: pytest.M
         sessions.configure(info={"write_options": {"isolation_level": "REPEATABLE READ"}})
         return sessions
 
-    monkeypatch.setattr(checks, "build_sessions", spoil)
+    monkeypatch.setattr(resources, "build_sessions", spoil)
     assert list(spoiled(elsewhere, postgres_url)) == ["isolation level"]
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 on_both = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
-HASTY = {"db_connect_timeout": 0.5, "db_statement_timeout": 0.5, "ready_timeout": 0.5}
+HASTY = {"connect_timeout_seconds": 0.5, "db_statement_timeout_seconds": 0.5}
 READS = ["/images", "/images/cell", "/images/cell/metadata", "/images/random/metadata"]
 
 
@@ -53,11 +53,9 @@ class Behind:
         proxied = {
             "DB_URL": through(environment["DB_URL"], self.database.address),
             "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.storage.address[1]}",
-            "DOWNLOAD_IDLE_TIMEOUT": "1",
-            "UPLOAD_IDLE_TIMEOUT": "1",
-            "DB_CONNECT_TIMEOUT": "1",
-            "DB_STATEMENT_TIMEOUT": "1",
-            "READY_TIMEOUT": "1",
+            "CLIENT_IDLE_SECONDS": "1",
+            "CONNECT_TIMEOUT_SECONDS": "1",
+            "DB_STATEMENT_TIMEOUT_SECONDS": "1",
         }
         self.process = stack.enter_context(
             ServiceProcess(
@@ -192,7 +190,11 @@ def test_timed_out_connections_are_closed(settings: Settings) -> None:
 @on_postgresql
 def test_alive_while_the_database_hangs(service_environment: dict[str, str]) -> None:
     """Liveness does not wait for threads that wait for the database."""
-    patient = {"DB_CONNECT_TIMEOUT": "15", "DB_STATEMENT_TIMEOUT": "15", "CONCURRENCY": "4"}
+    patient = {
+        "CONNECT_TIMEOUT_SECONDS": "15",
+        "DB_STATEMENT_TIMEOUT_SECONDS": "15",
+        "CONCURRENCY": "4",
+    }
     with ExitStack() as stack, ThreadPoolExecutor(8) as threads:
         behind = Behind(stack, service_environment | patient)
         behind.database.hang()
@@ -208,7 +210,7 @@ def test_alive_while_the_database_hangs(service_environment: dict[str, str]) -> 
 @on_postgresql
 def test_readiness_does_not_pile_up(service_environment: dict[str, str]) -> None:
     """However often readiness is asked for while the database hangs, the bucket is still seen."""
-    patient = {"DB_CONNECT_TIMEOUT": "15", "DB_STATEMENT_TIMEOUT": "15", "READY_TIMEOUT": "0.3"}
+    patient = {"CONNECT_TIMEOUT_SECONDS": "15", "DB_STATEMENT_TIMEOUT_SECONDS": "15"}
     with ExitStack() as stack:
         behind = Behind(stack, service_environment | patient)
         wait_until(lambda: behind.get("/health/ready").status == 200, timeout=10, what="readiness")
@@ -245,9 +247,9 @@ def test_termination_is_bounded(behind: Behind) -> None:
 
 @on_postgresql
 def test_readiness_goes_first(service_environment: dict[str, str]) -> None:
-    """From SIGTERM on readiness says no, while the service answers on for SHUTDOWN_DELAY."""
+    """From SIGTERM on readiness says no, while the service goes on answering."""
     with ExitStack() as stack:
-        behind = Behind(stack, service_environment | {"SHUTDOWN_DELAY": "5"})
+        behind = Behind(stack, service_environment | {"SHUTDOWN_DELAY_SECONDS": "5"})
         behind.process._process.terminate()
         wait_until(lambda: behind.get("/health/ready").status == 503, timeout=4, what="no")
         assert "shutting down" in str(behind.get("/health/ready").json())

@@ -12,7 +12,6 @@ from config import Settings
 from devstack.service_process import ROOT
 from devstack.waiting import wait_until
 from errors import DatabaseUnavailableError
-from s3_client import Bucket
 from services.sweeper import Sweeper
 from tests.support.fault_rig import AT_ONCE, NEW, OLD, Rig, Undoing, arm, build_rig
 from tests.tools import fault_cells
@@ -21,13 +20,17 @@ from tests.tools.fault_cells import ANSWERS, OPERATIONS, Cell
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-HASTY = {"db_connect_timeout": 0.6, "db_statement_timeout": 0.6, "s3_put_timeout": 0.6}
-HASTY |= {"s3_connect_timeout": 0.6, "s3_read_timeout": 0.6}
+HASTY = {
+    "connect_timeout_seconds": 0.6,
+    "db_statement_timeout_seconds": 0.6,
+    "s3_put_timeout_seconds": 0.6,
+}
+HASTY |= {"connect_timeout_seconds": 0.6, "s3_read_timeout_seconds": 0.6}
 LIMITS: dict[str, dict[str, float]] = {
     "db_down": HASTY,
     "db_pool": HASTY,
     "s3_down": HASTY,
-    "put_late": {"s3_put_timeout": 1},
+    "put_late": {"s3_put_timeout_seconds": 1},
     "s3_500_once": {"s3_max_attempts": 2},
 }
 Builder = Callable[[Settings, dict[str, float]], Rig]
@@ -57,7 +60,7 @@ def rig(settings: Settings, limits: dict[str, float], builder: Builder) -> Itera
     rig = builder(settings, limits)
     yield rig
     rig.heal()
-    rig.state.engine.dispose()
+    rig.resources.engine.dispose()
     rig.direct.dispose()
 
 
@@ -109,7 +112,7 @@ def sweep_once(rig: Rig) -> str:
     """Sweep through the proxies; return how it ended."""
     patience = rig.settings.model_copy(update=AT_ONCE)
     try:
-        report = Sweeper(rig.state.sessions, rig.state.bucket, patience).sweep()
+        report = Sweeper(rig.resources.sessions, rig.resources.bucket, patience).sweep()
     except DatabaseUnavailableError:
         return ANSWERS["interrupted"].detail
     assert report.seen == 2
@@ -119,7 +122,7 @@ def sweep_once(rig: Rig) -> str:
 def strike(rig: Rig, cell: Cell) -> tuple[int, str]:
     """Perform the operation under its fault, then end the fault."""
     if cell.fault == "db_pool":
-        held = [rig.state.engine.connect() for _ in range(2)]
+        held = [rig.resources.engine.connect() for _ in range(2)]
         try:
             return perform(rig, cell.operation)
         finally:
@@ -153,8 +156,7 @@ def converge(rig: Rig, cell: Cell) -> None:
     """What is held lands, after a sweep that must expect it; then sweep for good."""
     if cell.fault == "put_late":
         rig.sweep(put_horizon_seconds=3600)
-        rig.state.bucket.close()
-        rig.state.bucket = Bucket(rig.state.settings)
+        rig.reconnect_bucket()
         rig.storage.release()
     rig.sweep()
 

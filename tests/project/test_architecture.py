@@ -9,38 +9,42 @@ import pytest
 
 from devstack.service_process import ROOT
 
-# What each module may import of ours, and nothing else of ours.
+# What each room may import of ours. A room is a folder or a file of the root; those that another
+# names stand below it, so that no arrow runs upwards.
 MAY_IMPORT = {
+    "main": "routers runtime web config",
+    "routers": "web services resources schemas errors",
+    "runtime": "resources services web config errors",
+    "web": "services schemas config errors",
+    "resources": "services s3_client db config",
+    "services": "repositories s3_client db config errors",
+    "repositories": "db errors",
+    "db": "adapters config errors",
+    "s3_client": "adapters config errors",
+    "adapters": "config errors",
+    "config": "errors",
+    "schemas": "",
     "errors": "",
-    "affinity": "",
-    "config": "errors",  # a wrong setting is one of our errors
-    "db": "config drivers errors",
-    "drivers": "config",
-    "queries": "db",
-    "inventory": "db",
-    "names": "errors",
-    "s3_client": "config errors s3_connections",
-    "s3_connections": "config",
-    "inspection": "affinity config errors",
-    "sweeper": "config db queries s3_client errors",
-    "image_store": "config db queries s3_client inspection names sweeper errors",
-    "schemas": "queries",
-    "verification": "config db errors inventory queries s3_client",
-    # Beside the use cases: the records and errors that these give, and settings.
-    "routers": "image_store schemas sweeper routers errors config names queries",
-    "main": "affinity config db image_store inspection routers s3_client",
+    "scripts": "resources services repositories s3_client db config errors",
+    "devstack": "scripts config errors",
 }
-FILES = {
-    **{name: [ROOT / f"{name}.py"] for name in MAY_IMPORT if name != "routers"},
-    "routers": sorted((ROOT / "routers").glob("*.py")),
+# In `web`, names of `services` that are no records or rules of names would be use cases.
+WEB_MAY_USE = {
+    "services.image_store": {"ImageRecord", "Order", "Precondition"},
+    "services.names": {"content_disposition", "normalise_prefix", "split_extension"},
 }
-EVERY_FILE = [path for paths in FILES.values() for path in paths]
-WAITS_FOR_NOTHING = {"health.live"}  # answers in the event loop, also when all threads wait
-OURS = set(MAY_IMPORT) | {"scripts"}
+DEPLOYED = {
+    room: sorted((ROOT / room).rglob("*.py")) or [ROOT / f"{room}.py"]
+    for room in MAY_IMPORT
+    if room != "devstack"
+}
+EVERY_FILE = [path for paths in DEPLOYED.values() for path in paths]
+WAITS_FOR_NOTHING = {"health.live", "health.ready"}  # answer while all threads wait
+OURS = set(MAY_IMPORT) | {"tests", "benchmarks"}
 
 
 def imports(path: Path) -> set[str]:
-    """Return the top-level names of all that a file imports, wherever it does."""
+    """Return the rooms and packages of all that a file imports, wherever it does."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -51,42 +55,63 @@ def imports(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in found}
 
 
-def test_every_module_has_its_place() -> None:
-    """Every module at the root of the checkout is in the table."""
-    assert {path.stem for path in ROOT.glob("*.py")} == set(MAY_IMPORT) - {"routers"}
+def test_every_room_is_in_the_table() -> None:
+    """Every module and folder of Python at the root of the checkout is in the table."""
+    modules = {path.stem for path in ROOT.glob("*.py")}
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert modules | folders == OURS
 
 
-@pytest.mark.parametrize("module", MAY_IMPORT)
-def test_imports(module: str) -> None:
-    """A module imports of ours what the table allows."""
-    for path in FILES[module]:
-        strangers = imports(path) & OURS - set(MAY_IMPORT[module].split())
+def test_no_arrow_runs_upwards() -> None:
+    """The table itself has no circle: what a room may import stands below it."""
+    below = {room: set(allowed.split()) for room, allowed in MAY_IMPORT.items()}
+    while below:
+        ground = {room for room, allowed in below.items() if not allowed & set(below)}
+        assert ground, f"a circle among {set(below)}"
+        below = {room: allowed for room, allowed in below.items() if room not in ground}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports(room: str) -> None:
+    """A room imports of ours what the table allows."""
+    for path in DEPLOYED.get(room, (ROOT / room).glob("*.py")):
+        strangers = imports(path) & OURS - {room} - set(MAY_IMPORT[room].split())
         assert not strangers, f"{path.name} imports {strangers}"
 
 
-def test_layers() -> None:
-    """Only `main` and the routers know the web, and only one module each boto3 and drivers."""
+def test_web_uses_records_only() -> None:
+    """`web` takes records and rules of names from the services, never a use case."""
+    for path in DEPLOYED["web"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("services"):
+                names = {alias.name for alias in node.names}
+                assert names <= WEB_MAY_USE.get(str(node.module), set()), path.name
+
+
+def test_packages() -> None:
+    """Only the rooms of HTTP know the web, and one room each knows boto3, drivers and Pillow."""
     allowed = {
-        "fastapi": {"main", "routers"},
-        "starlette": {"main", "routers"},
+        "fastapi": {"main", "routers", "web"},
+        "starlette": {"main", "routers", "web", "runtime"},
         "fastapi_offline": {"main"},
-        "boto3": {"s3_client", "s3_connections"},
-        "botocore": {"s3_client", "s3_connections"},
-        "urllib3": {"s3_client", "s3_connections"},
-        "psycopg2": {"drivers"},
-        "PIL": {"inspection"},
+        "boto3": {"s3_client", "adapters"},
+        "botocore": {"s3_client", "adapters"},
+        "urllib3": {"s3_client", "adapters", "scripts"},
+        "psycopg2": {"adapters"},
+        "pymysql": {"adapters"},
+        "PIL": {"services"},
         "pydantic": {"config", "schemas"},
     }
-    for module, paths in FILES.items():
+    for room, paths in DEPLOYED.items():
         known = {name for path in paths for name in imports(path)}
-        assert not {name for name in known & set(allowed) if module not in allowed[name]}, module
+        assert not {name for name in known & set(allowed) if room not in allowed[name]}, room
 
 
 def handlers() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Return the functions of the routers that answer a route."""
     return [
         (f"{path.stem}.{node.name}", node)
-        for path in FILES["routers"]
+        for path in DEPLOYED["routers"]
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and any("router." in ast.unparse(decorator) for decorator in node.decorator_list)
@@ -124,12 +149,16 @@ def test_functions_are_short() -> None:
 
 def test_nothing_is_built_at_import() -> None:
     """Importing everything makes no engine, client or settings, and opens no connection."""
-    modules = ", ".join(name for name in MAY_IMPORT if name != "routers")
+    modules = ", ".join(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in EVERY_FILE
+        if path.stem not in {"__init__", "__main__"}
+    )
     program = f"""
 import gc, socket, sys
 made = []
 sys.addaudithook(lambda event, _: made.append(event) if event == "socket.connect" else None)
-import {modules}, routers.images, routers.health
+import {modules}
 from botocore.client import BaseClient
 from sqlalchemy import Engine
 from config import Settings

@@ -17,7 +17,7 @@ from db import build_engine, build_sessions, reading
 from errors import ImageNotFoundError, UploadInterruptedError
 from repositories.pending_objects import JournalEntry, entries_after
 from s3_client import Bucket
-from services.image_store import ImageStore, Stored
+from services.image_store import ImageStore, UploadResult
 from services.inspection import Inspector
 from services.sweeper import Sweeper
 from tests.support.pictures import jpeg
@@ -36,7 +36,7 @@ class Party:
         self.store = ImageStore(self.sessions(), bucket, Inspector(settings), settings)
         self.sweeper = Sweeper(self.sessions, bucket, settings.model_copy(update=AT_ONCE))
 
-    def upload(self, picture: bytes) -> Stored:
+    def upload(self, picture: bytes) -> UploadResult:
         """Upload, and do what follows the answer."""
         stored = self.store.upload(io.BytesIO(picture), "race", "jpg", lambda _: None)
         if stored.old_key:
@@ -50,9 +50,10 @@ class Party:
     def bytes(self) -> bytes | None:
         """Read the image, None where there is none."""
         try:
-            return self.store.read(
-                "race", lambda image: self.store.open_object(image, 0, image.size_bytes - 1).read()
-            )
+            image = self.store.describe("race")
+            while not (body := self.store.open_object(image, 0, image.size_bytes - 1)):
+                image = self.store.describe_replacement(image)
+            return body.read_all(image.size_bytes)
         except ImageNotFoundError:
             return None
 

@@ -81,7 +81,7 @@ class Service(RuleBasedStateMachine):
             FAULTS[fault](self.rig)
         answer = act()
         self.rig.heal()
-        self.rig.state.engine.dispose()
+        self.rig.resources.engine.dispose()
         return answer
 
     def _settle(self, name: str, status: int, wanted: Picture, code: str) -> None:
@@ -147,7 +147,7 @@ class Service(RuleBasedStateMachine):
             patient = self.rig.settings.model_copy(
                 update=AT_ONCE | {"upload_grace_seconds": patience}
             )
-            sweeper = Sweeper(self.rig.state.sessions, self.rig.state.bucket, patient)
+            sweeper = Sweeper(self.rig.resources.sessions, self.rig.resources.bucket, patient)
             try:
                 sweeper.sweep()
             except DatabaseUnavailableError:
@@ -165,7 +165,7 @@ class Service(RuleBasedStateMachine):
                 met.append(True)
                 self._act_as_rival(name, rival)
 
-        engine = self.rig.state.engine
+        engine = self.rig.resources.engine
         event.listen(engine, "before_cursor_execute", act)
         try:
             answer = self._post(name, picture)

@@ -16,7 +16,7 @@ from devstack.waiting import wait_until
 from repositories import images, pending_objects
 from services.inspection import Inspector
 from services.sweeper import Sweeper
-from services.verification import Damage, Finding, Stored
+from services.verification import Damage, Finding, StoredObject
 from tests.support.damage import LONG_KEY, World, damaged, healthy, worlds
 from tests.support.pictures import png
 
@@ -82,7 +82,7 @@ def test_repaired_is_clean(world: World) -> None:
 
 def old_finding(key: str) -> Finding:
     """Return what a verification found an hour ago."""
-    return Finding(Damage.ORPHAN, key, Stored(key, 5), None)
+    return Finding(Damage.ORPHAN, key, StoredObject(key, 5), None)
 
 
 def test_old_report(world: World) -> None:

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fastapi.testclient import TestClient
@@ -15,6 +15,7 @@ from config import Settings
 from db import build_engine, build_sessions
 from devstack.databases import through
 from main import create_app
+from resources import Resources
 from s3_client import Bucket
 from services.image_store import ImageStore
 from services.inspection import Inspector
@@ -70,12 +71,23 @@ class Rig:
 
     settings: Settings
     client: TestClient
-    state: Any
     database: FaultProxy
     storage: FaultProxy
     direct: Engine
     s3: "S3Client"
     undoings: list["Undoing"] = field(default_factory=list)
+
+    @property
+    def resources(self) -> Resources:
+        """What the application was started with."""
+        resources: Resources = self.client.app_state["resources"]
+        return resources
+
+    def reconnect_bucket(self) -> None:
+        """Give the application a bucket with new connections; the old ones are closed."""
+        self.resources.bucket.close()
+        bucket = Bucket(self.resources.settings)
+        self.client.app_state["resources"] = replace(self.resources, bucket=bucket)
 
     def store(self) -> ImageStore:
         """Return the use cases around HTTP and proxies: another actor."""
@@ -137,7 +149,7 @@ def build_rig(
     client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
     direct = build_engine(settings)
     stack.callback(direct.dispose)
-    return Rig(settings, client, app.state, database, storage, direct, s3)
+    return Rig(settings, client, database, storage, direct, s3)
 
 
 def arm(rig: Rig, operation: str, fault: str) -> Fault | None:
@@ -182,7 +194,7 @@ class Undoing:
         self._begins = UNDONE[operation]
         self._instead = RAISE[rig.direct.dialect.name, kind.removesuffix("s")]
         rig.undoings.append(self)
-        self._engine = rig.state.engine
+        self._engine = rig.resources.engine
         event.listen(self._engine, *self._hook, retval=True)
 
     @property

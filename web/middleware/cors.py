@@ -24,7 +24,7 @@ class CorsMiddleware:
             await self.app(scope, receive, send)
             return
         if self._chosen is None:
-            self._chosen = self._choose(scope["app"].state.settings)
+            self._chosen = self._choose(scope["state"]["resources"].settings)
         await self._chosen(scope, receive, send)
 
     def _choose(self, settings: Settings) -> ASGIApp:

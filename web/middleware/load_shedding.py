@@ -23,7 +23,7 @@ class LoadSheddingMiddleware:
         if scope["type"] != "http" or scope["path"].startswith("/health/"):
             await self.app(scope, receive, send)
             return
-        if self._waiting >= scope["app"].state.settings.max_waiting:
+        if self._waiting >= scope["state"]["resources"].settings.max_waiting_requests:
             answer = await answer_service_error(Request(scope), OverloadedError())
             await answer(scope, receive, send)
             return

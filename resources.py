@@ -1,0 +1,61 @@
+"""What the service works with, opened and closed in one place, for the application and scripts."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from config import Settings
+from db import build_engine, build_sessions
+from s3_client import Bucket
+from services.image_store import ImageStore, ping
+from services.inspection import Inspector
+from services.readiness import Readiness
+from services.sweeper import Sweeper
+from services.verification import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Settings, database, bucket and inspector. All connect when they are first used."""
+
+    settings: Settings
+    engine: Engine
+    sessions: sessionmaker[Session]
+    bucket: Bucket
+    inspector: Inspector
+    readiness: Readiness
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings) -> Iterator[Self]:
+        """Yield the resources that `settings` describe; close all of them in the end.
+
+        Raises ConfigurationError when one of them cannot be built.
+        """
+        with ExitStack() as stack:
+            engine = build_engine(settings)
+            stack.callback(engine.dispose)
+            sessions = build_sessions(engine)
+            bucket = Bucket(settings)
+            stack.callback(bucket.close)
+            inspector = Inspector(settings)
+            stack.callback(inspector.close)
+            readiness = Readiness({"database": lambda: ping(sessions()), "bucket": bucket.check})
+            stack.callback(readiness.close)
+            yield cls(settings, engine, sessions, bucket, inspector, readiness)
+
+    def store(self, session: Session) -> ImageStore:
+        """Return the use cases, on `session`."""
+        return ImageStore(session, self.bucket, self.inspector, self.settings)
+
+    def sweeper(self) -> Sweeper:
+        """Return what finishes the work that crashed services left behind."""
+        return Sweeper(self.sessions, self.bucket, self.settings)
+
+    def verifier(self, *, deep: bool = False, repairs: bool = False) -> Verifier:
+        """Return what compares bucket and tables; see `Verifier`."""
+        return Verifier(self.sessions, self.bucket, self.settings, deep=deep, repairs=repairs)

@@ -1,0 +1,51 @@
+"""Whether what the service depends on answers."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from errors import UnavailableError
+
+logger = logging.getLogger("image_api")
+
+TIMEOUT_SECONDS = 2.0
+
+
+class Readiness:
+    """Asks each dependency in a thread of its own, never twice at once.
+
+    Requests that ask meanwhile share the answer, so probes cannot pile up behind a dependency that
+    hangs, and need none of the threads that serve requests.
+    """
+
+    def __init__(self, checks: dict[str, Callable[[], None]]) -> None:
+        self._checks = checks
+        self._threads = {name: ThreadPoolExecutor(1, f"ready-{name}") for name in checks}
+        self._running: dict[str, Future[None]] = {}
+        self.shutting_down = False
+
+    async def ask(self) -> dict[str, str]:
+        """Return `ok`, `failed` or `timeout` for each dependency, within TIMEOUT_SECONDS."""
+        for name, check in self._checks.items():
+            if name not in self._running or self._running[name].done():
+                self._running[name] = self._threads[name].submit(check)
+        running = dict(self._running)
+        await asyncio.wait(map(asyncio.wrap_future, running.values()), timeout=TIMEOUT_SECONDS)
+        return {name: _answer(check) for name, check in running.items()}
+
+    def close(self) -> None:
+        """Let the threads end."""
+        for thread in self._threads.values():
+            thread.shutdown(wait=False)
+
+
+def _answer(check: Future[None]) -> str:
+    if not check.done():
+        return "timeout"
+    try:
+        check.result()
+    except UnavailableError:
+        logger.warning("A readiness check failed", exc_info=True)
+        return "failed"
+    return "ok"

@@ -1,0 +1,53 @@
+"""The settings as README.md and .env.example show them, from the class that declares them.
+
+    python -m tests.tools.settings_tables
+
+Prints both; `tests/project/test_readme.py` holds the two files against them.
+"""
+
+# ruff: noqa: T201 - run as a command it talks to people by print
+
+from config import Settings
+
+_EXAMPLES = {
+    "DB_URL": "postgresql://images:secret@my-db.abc123.eu-central-1.rds.amazonaws.com/images",
+    "AWS_REGION": "eu-central-1",
+    "AWS_S3_BUCKET": "my-images",
+    "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000",
+}
+
+
+def defaults() -> dict[str, str]:
+    """Return how each variable's default is written; empty where there is none."""
+    written = {}
+    for name, field in Settings.model_fields.items():
+        value = "" if field.is_required() or field.default is None else field.default
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        written[name.upper()] = text.lower() if isinstance(value, bool) else text
+    return written
+
+
+def readme_table() -> str:
+    """Return the table of README.md."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, default in defaults().items():
+        shown = f" `{default}`" if default else ""
+        rows.append(f"| `{name}` |{shown} | {Settings.model_fields[name.lower()].description} |")
+    return "\n".join(rows)
+
+
+def env_example() -> str:
+    """Return the lines of .env.example, after its introduction."""
+    lines = []
+    for name, default in defaults().items():
+        field = Settings.model_fields[name.lower()]
+        comment = "" if field.is_required() else "#"
+        value = _EXAMPLES.get(name, default)
+        lines += [f"# {str(field.description).replace('`', '')}", f"{comment}{name}={value}"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(readme_table())
+    print()
+    print(env_example())
