@@ -112,8 +112,8 @@ class Settings(BaseSettings):
         default=16,
         ge=1,
         le=1000,
-        description="requests worked on at once by one process: threads, database connections "
-        "and S3 sockets",
+        description="requests to S3 worked on at once by one process; a quarter more threads and "
+        "database connections serve the requests that need only the database",
     )
     max_waiting_requests: PositiveInt = Field(
         default=512,
@@ -181,6 +181,14 @@ class Settings(BaseSettings):
         description="time after which a PUT that was given up can no longer land in S3; longer "
         "than `S3_PUT_TIMEOUT_SECONDS`",
     )
+
+    @property
+    def threads(self) -> int:
+        """How many threads serve requests: `concurrency` for those that need S3, and a reserve.
+
+        While S3 hangs, the reserve serves the requests that need only the database.
+        """
+        return self.concurrency + max(2, self.concurrency // 4)
 
     @field_validator("db_url")
     @classmethod

@@ -168,8 +168,8 @@ def build_engine(settings: Settings) -> Engine:
     backend = url.get_backend_name()
     options: dict[str, Any] = {
         "connect_args": connect_arguments(backend, settings),
-        # One connection per thread, so that no thread ever waits for the pool.
-        "pool_size": settings.concurrency,
+        # One for each thread, so that none waits for the pool; one each for readiness and sweeper.
+        "pool_size": settings.threads + 2,
         "max_overflow": 0,
         "pool_timeout": settings.connect_timeout_seconds,
         "pool_recycle": 1800,

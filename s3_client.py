@@ -6,6 +6,7 @@ denied is never "missing".
 
 import base64
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -90,10 +91,8 @@ class Bucket:
         headers = {"Content-Type": content_type, "Content-Length": str(size)}
         if settings.s3_checksum:
             headers["x-amz-checksum-sha256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
-        # While bytes are being sent, urllib3's limit is that of connecting.
         timeout = urllib3.Timeout(
-            connect=max(settings.connect_timeout_seconds, settings.s3_read_timeout_seconds),
-            read=settings.s3_put_timeout_seconds,
+            connect=settings.connect_timeout_seconds, read=settings.s3_put_timeout_seconds
         )
         body = _DeadlineReader(file_obj, deadline)
         try:
@@ -161,10 +160,12 @@ class Bucket:
     def _ask(self, method: str, key: str, headers: dict[str, str]) -> "ObjectBody":
         """Send a request without a body, again if need be, and return the answer's body.
 
-        Raises ObjectMissingError or StorageUnavailableError.
+        No attempt begins later than S3_READ_TIMEOUT_SECONDS after the first. Raises
+        ObjectMissingError or StorageUnavailableError.
         """
-        for attempt in range(1, self._settings.s3_max_attempts + 1):
-            final = attempt == self._settings.s3_max_attempts
+        latest = time.monotonic() + self._settings.s3_read_timeout_seconds
+        for attempt in itertools.count(1):
+            final = attempt == self._settings.s3_max_attempts or time.monotonic() > latest
             try:
                 response = self._send(method, key, headers, _SHA256_OF_NOTHING)
             except urllib3.exceptions.HTTPError as exc:

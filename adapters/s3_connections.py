@@ -1,6 +1,7 @@
 """How boto3 and urllib3 are set up for S3: time limits, retries, checksums, addresses."""
 
 import os
+import time
 import urllib.request
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -12,6 +13,12 @@ from botocore.config import Config
 from botocore.httpsession import get_cert_path
 
 from config import Settings
+
+# NAT gateways, load balancers and stores forget connections that were silent for a while, some
+# without a word: a PUT, which is attempted once, would fail on them.
+_LONGEST_SILENCE_SECONDS = 5.0
+# The longest pause of a store that takes the bytes of an object.
+_LONGEST_STALL_SECONDS = 10.0
 
 
 def client(
@@ -66,7 +73,7 @@ def http_pool(base_url: str, settings: Settings) -> tuple[urllib3.HTTPConnection
     Returns also what comes before the key in the target of a request (RFC 9112 section 3.2).
     """
     options: dict[str, Any] = {
-        "maxsize": settings.concurrency,
+        "maxsize": 2 * settings.threads,  # handlers, and what follows their answers
         "timeout": urllib3.Timeout(
             connect=settings.connect_timeout_seconds, read=settings.s3_read_timeout_seconds
         ),
@@ -77,6 +84,35 @@ def http_pool(base_url: str, settings: Settings) -> tuple[urllib3.HTTPConnection
     url = urlsplit(base_url)
     proxy = urllib.request.getproxies().get(url.scheme)
     if proxy and not urllib.request.proxy_bypass(url.netloc):
-        proxied = urllib3.ProxyManager(proxy, **options).connection_from_url(base_url)
-        return proxied, base_url if url.scheme == "http" else url.path
-    return urllib3.PoolManager(**options).connection_from_url(base_url), url.path
+        manager: urllib3.PoolManager = urllib3.ProxyManager(proxy, **options)
+        target = base_url if url.scheme == "http" else url.path
+    else:
+        manager, target = urllib3.PoolManager(**options), url.path
+    pool = manager.connection_from_url(base_url)
+    pool.ConnectionCls = _SecureS3Connection if url.scheme == "https" else _S3Connection
+    return pool, target
+
+
+class _S3Connection(urllib3.connection.HTTPConnection):
+    """Bounds each wait while it sends, and is not used again after a silence."""
+
+    _used = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the pool may use it again."""
+        silent = time.monotonic() - self._used
+        return silent < _LONGEST_SILENCE_SECONDS and super().is_connected
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request; connect first, within the time to connect."""
+        if self.is_closed:
+            self.connect()
+        # Otherwise urllib3 would bound each wait while sending by the time to connect.
+        self.timeout = _LONGEST_STALL_SECONDS
+        self._used = time.monotonic()
+        super().request(*args, **kwargs)
+
+
+class _SecureS3Connection(_S3Connection, urllib3.connection.HTTPSConnection):
+    """The same over TLS."""

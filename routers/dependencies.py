@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from resources import Resources
 from services.image_store import ImageStore
+from web.bulkhead import Bulkhead
 from web.multipart import UploadForm, receive_form
 
 
@@ -36,12 +37,26 @@ async def get_store(request: Request) -> ImageStore:
     return resources_of(request).store(get_session(request))
 
 
+def bulkhead_of(request: Request) -> Bulkhead:
+    """Return what keeps requests that need S3 from taking all threads."""
+    bulkhead: Bulkhead = request.state.bulkhead
+    return bulkhead
+
+
+async def hold_place(request: Request) -> AsyncIterator[None]:
+    """Hold one of the places for requests that need S3 while the handler works."""
+    async with bulkhead_of(request).place():
+        yield
+
+
 async def get_upload_form(request: Request) -> AsyncIterator[UploadForm]:
-    """Yield the received form of an upload; its file is closed afterwards."""
-    async with receive_form(request, resources_of(request).settings) as form:
+    """Yield the received form of an upload, holding a place; its file is closed afterwards."""
+    settings = resources_of(request).settings
+    async with receive_form(request, settings) as form, bulkhead_of(request).place():
         yield form
 
 
 StoreDep = Annotated[ImageStore, Depends(get_store)]
 ImageName = Annotated[str, Path(description="The image's name, percent-encoded UTF-8.")]
+NeedsS3 = Depends(hold_place, scope="function")
 FormDep = Annotated[UploadForm, Depends(get_upload_form, scope="function")]

@@ -6,7 +6,14 @@ from urllib.parse import quote
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from routers.dependencies import FormDep, ImageName, StoreDep, resources_of
+from routers.dependencies import (
+    FormDep,
+    ImageName,
+    NeedsS3,
+    StoreDep,
+    bulkhead_of,
+    resources_of,
+)
 from schemas import Deleted, ImageList, ImageMetadata
 from services.image_store import Outcome
 from services.names import normalise_prefix
@@ -58,6 +65,7 @@ def describe(request: Request, name: ImageName, store: StoreDep) -> Response:
     "/{name}",
     operation_id="download_image",
     response_class=Response,
+    dependencies=[NeedsS3],
     responses=docs.DOWNLOAD,
     openapi_extra=docs.CONDITIONAL_RANGE,
 )
@@ -79,7 +87,7 @@ def download(
         if plan.span is None:
             return Response(status_code=plan.status, headers=plan.headers)
         if body := store.open_object(image, *plan.span):
-            return bytes_response(plan, body, settings.client_idle_seconds)
+            return bytes_response(plan, body, settings.client_idle_seconds, bulkhead_of(request))
         image = store.describe_replacement(image)
 
 
@@ -117,7 +125,7 @@ def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTa
     precondition = write_precondition(request.headers)
     stored = store.upload(form.file, form.name, form.extension, precondition)
     if stored.old_key:
-        after.add_task(store.remove_overwritten, stored.old_key)
+        after.add_task(bulkhead_of(request).run, store.remove_overwritten, stored.old_key)
     headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
     if stored.outcome is not Outcome.CREATED:
         return json_response(image_json(stored.image), headers)
@@ -135,7 +143,7 @@ def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTa
 def delete(request: Request, name: ImageName, store: StoreDep, after: BackgroundTasks) -> Response:
     """Delete an image."""
     image = store.delete(name, write_precondition(request.headers))
-    after.add_task(store.remove_object, image.s3_key)
+    after.add_task(bulkhead_of(request).run, store.remove_object, image.s3_key)
     return JSONResponse({"name": image.name, "deleted": True})
 
 

@@ -19,6 +19,7 @@ from resources import Resources
 from runtime.cpu_affinity import one_cpu
 from runtime.logging import log_to_stderr
 from services.sweeper import sweep_until
+from web.bulkhead import Bulkhead
 
 _NEW_OBJECTS_PER_COLLECTION = 5000
 
@@ -27,6 +28,7 @@ class State(TypedDict):
     """What every request sees of the application (ASGI lifespan state)."""
 
     resources: Resources
+    bulkhead: Bulkhead
 
 
 @asynccontextmanager
@@ -37,7 +39,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
     """
     log_to_stderr()
     settings = settings or load_settings()
-    anyio.to_thread.current_default_thread_limiter().total_tokens = settings.concurrency
+    anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
     with ExitStack() as stack:
         if settings.cpu_affinity:
             stack.enter_context(one_cpu())
@@ -45,7 +47,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         stack.enter_context(_sweeping(resources))
         delay_shutdown(resources)
         tune_gc()
-        yield {"resources": resources}
+        yield {"resources": resources, "bulkhead": Bulkhead(settings.concurrency)}
 
 
 @contextmanager

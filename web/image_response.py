@@ -10,6 +10,7 @@ from config import Settings
 from errors import RedirectNotAllowedError
 from services.image_store import ImageRecord
 from services.names import content_disposition
+from web.bulkhead import Bulkhead
 from web.conditional_requests import Validators, image_validators, is_not_modified, select_range
 from web.digests import render_digest
 from web.streaming import ByteSource, ObjectResponse
@@ -70,7 +71,9 @@ def redirect_response(url: str) -> Response:
     return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
 
 
-def bytes_response(plan: DownloadPlan, body: ByteSource, idle_timeout: float) -> Response:
+def bytes_response(
+    plan: DownloadPlan, body: ByteSource, idle_timeout: float, bulkhead: Bulkhead
+) -> Response:
     """Answer with the bytes of `body`, which is closed in the end.
 
     Raises StorageUnavailableError when a small body is cut short; a large one ends the connection.
@@ -79,7 +82,7 @@ def bytes_response(plan: DownloadPlan, body: ByteSource, idle_timeout: float) ->
     length = last - first + 1
     if length <= _WHOLE_BYTES:
         return Response(body.read_all(length), plan.status, plan.headers)
-    return ObjectResponse(body, length, plan.status, plan.headers, idle_timeout)
+    return ObjectResponse(body, length, plan.status, plan.headers, idle_timeout, bulkhead)
 
 
 def _content_headers(asked: DownloadRequest, image: ImageRecord) -> dict[str, str]:

@@ -4,11 +4,11 @@ import logging
 from typing import Protocol
 
 import anyio
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from errors import StorageUnavailableError
+from web.bulkhead import Bulkhead
 
 logger = logging.getLogger("image_api")
 
@@ -49,11 +49,13 @@ class ObjectResponse(Response):
         status: int,
         headers: dict[str, str],
         idle_timeout: float,
+        bulkhead: Bulkhead,
     ) -> None:
         super().__init__(None, status, headers | {"Content-Length": str(length)})
         self._object = body
         self._left = length
         self._idle_timeout = idle_timeout
+        self._bulkhead = bulkhead
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the response."""
@@ -73,7 +75,7 @@ class ObjectResponse(Response):
         )
         try:
             while self._left > 0:
-                chunk = await run_in_threadpool(self._object.read, self._chunk_bytes())
+                chunk = await self._bulkhead.run(self._object.read, self._chunk_bytes())
                 if not chunk or len(chunk) > self._left:
                     raise StorageUnavailableError("The object's length is not what its row says.")
                 self._left -= len(chunk)

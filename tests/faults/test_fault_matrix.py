@@ -122,7 +122,8 @@ def sweep_once(rig: Rig) -> str:
 def strike(rig: Rig, cell: Cell) -> tuple[int, str]:
     """Perform the operation under its fault, then end the fault."""
     if cell.fault == "db_pool":
-        held = [rig.resources.engine.connect() for _ in range(2)]
+        every = rig.resources.settings.threads + 2
+        held = [rig.resources.engine.connect() for _ in range(every)]
         try:
             return perform(rig, cell.operation)
         finally:

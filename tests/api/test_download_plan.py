@@ -1,0 +1,75 @@
+"""A download is planned from the request and the image's record alone."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from starlette.datastructures import Headers
+
+from config import Settings
+from errors import PreconditionFailedError, RangeNotSatisfiableError, RedirectNotAllowedError
+from services.image_store import ImageRecord
+from web.image_response import DownloadRequest, plan_download
+
+STORED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+IMAGE = ImageRecord(1, "a", 1000, "png", "image/png", "0" * 64, 4, 3, "a-1.png", STORED, STORED)
+SETTINGS = Settings(db_url="sqlite:///unused.db", aws_region="none", aws_s3_bucket="none")
+ETAG = f'"{IMAGE.sha256}"'
+
+WHOLE, NOTHING = (0, 999), None
+PLANS: list[tuple[str, dict[str, str], dict[str, Any], int, tuple[int, int] | None]] = [
+    ("GET", {}, {}, 200, WHOLE),
+    ("HEAD", {}, {}, 200, NOTHING),
+    ("GET", {"If-None-Match": ETAG}, {}, 304, NOTHING),
+    ("HEAD", {"If-None-Match": ETAG}, {}, 304, NOTHING),
+    ("GET", {"If-None-Match": '"other"'}, {}, 200, WHOLE),
+    ("GET", {"If-Match": ETAG}, {}, 200, WHOLE),
+    ("GET", {"Range": "bytes=0-0"}, {}, 206, (0, 0)),
+    ("GET", {"Range": "bytes=-10"}, {}, 206, (990, 999)),
+    ("GET", {"Range": "bytes=10-"}, {}, 206, (10, 999)),
+    ("GET", {"Range": "bytes=0-1,5-6"}, {}, 200, WHOLE),
+    ("GET", {"Range": "bytes=0-9", "If-Range": ETAG}, {}, 206, (0, 9)),
+    ("GET", {"Range": "bytes=0-9", "If-Range": '"other"'}, {}, 200, WHOLE),
+    ("HEAD", {"Range": "bytes=0-9"}, {}, 200, NOTHING),
+    ("GET", {}, {"redirect": True}, 307, NOTHING),
+    ("GET", {"If-None-Match": ETAG}, {"redirect": True}, 304, NOTHING),
+    ("HEAD", {}, {"redirect": True}, 307, NOTHING),
+    ("GET", {}, {"redirect": False, "redirects": "default"}, 200, WHOLE),
+    ("GET", {}, {"redirects": "default"}, 307, NOTHING),
+    ("GET", {}, {"redirects": "off"}, 200, WHOLE),
+]
+
+
+@pytest.mark.parametrize(("method", "headers", "options", "status", "span"), PLANS)
+def test_plan(
+    method: str,
+    headers: dict[str, str],
+    options: dict[str, Any],
+    status: int,
+    span: tuple[int, int] | None,
+) -> None:
+    """Every combination has its status and its bytes."""
+    asked = DownloadRequest(method, Headers(headers), redirect=options.get("redirect"))
+    settings = SETTINGS.model_copy(update={"redirects": options.get("redirects", "on_request")})
+    plan = plan_download(asked, IMAGE, settings)
+    assert (plan.status, plan.span) == (status, span)
+    assert plan.redirects == (status == 307)
+    assert ("Content-Range" in plan.headers) == (status == 206)
+    assert ("Content-Disposition" in plan.headers) == (status != 304)
+
+
+@pytest.mark.parametrize(
+    ("headers", "redirects", "error"),
+    [
+        ({"If-Match": '"other"'}, "on_request", PreconditionFailedError),
+        ({"If-Unmodified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"}, "off", PreconditionFailedError),
+        ({"Range": "bytes=1000-"}, "off", RangeNotSatisfiableError),
+        ({}, "off", RedirectNotAllowedError),
+    ],
+)
+def test_refused(headers: dict[str, str], redirects: str, error: type[Exception]) -> None:
+    """What cannot be planned is refused before anything is opened."""
+    redirect = True if error is RedirectNotAllowedError else None
+    asked = DownloadRequest("GET", Headers(headers), redirect=redirect)
+    with pytest.raises(error):
+        plan_download(asked, IMAGE, SETTINGS.model_copy(update={"redirects": redirects}))

@@ -1,0 +1,67 @@
+"""A store that hangs, or a network that forgets connections to it, harms no more than it must."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+
+import pytest
+
+from adapters import s3_connections
+from config import Settings
+from devstack.waiting import wait_until
+from s3_client import Bucket
+from tests.support.fault_proxy import FaultProxy
+from tests.support.pictures import noise_png
+from tests.support.service_behind_proxies import Behind
+from tests.support.uploads import on_sqlite
+
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+def behind(service_environment: dict[str, str]) -> Iterator[Behind]:
+    """Run the service, a process of its own, behind two proxies."""
+    with ExitStack() as stack:
+        yield Behind(stack, service_environment)
+
+
+@on_postgresql
+def test_metadata_while_the_store_hangs(behind: Behind) -> None:
+    """However many downloads wait for a store that hangs, metadata and readiness are answered."""
+    behind.upload(noise_png(2_000_000))
+    behind.storage.hang()
+    with ThreadPoolExecutor(64) as threads:
+        downloads = [threads.submit(behind.get, "/images/big") for _ in range(64)]
+        wait_until(lambda: behind.storage.connections >= 16, timeout=20, what="16 downloads")
+        for _ in range(20):
+            assert behind.get("/images/big/metadata", timeout=2).status == 200
+        ready = behind.get("/health/ready", timeout=4)
+        assert ready.status == 503
+        assert ready.json()["checks"] == {"database": "ok", "bucket": "timeout"}
+        assert not any(
+            download.done() and download.result().status == 200 for download in downloads
+        )
+        behind.storage.heal()
+        assert {download.result().status for download in downloads} <= {200, 503}
+    assert behind.get("/images/big").status == 200
+
+
+@on_sqlite
+@pytest.mark.parametrize(("silence", "connections"), [(5.0, 1), (0.0, 2)])
+def test_silent_connection(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, silence: float, connections: int
+) -> None:
+    """A connection that was silent for too long is not used again."""
+    monkeypatch.setattr(s3_connections, "_LONGEST_SILENCE_SECONDS", silence)
+    port = int(str(settings.aws_endpoint_url_s3).rpartition(":")[2])
+    digest = hashlib.sha256(b"x").hexdigest()
+    with FaultProxy(("127.0.0.1", port)) as proxy:
+        proxied = {"aws_endpoint_url_s3": f"http://127.0.0.1:{proxy.address[1]}"}
+        with closing(Bucket(settings.model_copy(update=proxied))) as bucket:
+            for _ in range(2):
+                bucket.upload_image(io.BytesIO(b"x"), "silent.png", "image/png", sha256=digest)
+                opened = proxy.accepted
+            bucket.delete_image("silent.png")
+    assert opened == connections

@@ -1,0 +1,52 @@
+"""A bulkhead: requests that need S3 cannot take all threads from those that do not."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from errors import OverloadedError
+
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
+
+# How long a request may wait for its place before it is answered 503.
+_PATIENCE_SECONDS = 10.0
+
+
+class Bulkhead:
+    """Places for requests that need S3. While S3 hangs, the others go on.
+
+    Whatever follows an answer (the rest of a large download, the deletion of an old object) runs in
+    threads of its own, as many as there are places.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places = anyio.Semaphore(places, fast_acquire=True)
+        self._threads = anyio.CapacityLimiter(places)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold a place while the handler works. Raises OverloadedError when none becomes free."""
+        try:
+            with anyio.fail_after(_PATIENCE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise OverloadedError from None
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def run(
+        self,
+        call: Callable[_Arguments, _Result],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> _Result:
+        """Call a function that asks S3, in a thread of this bulkhead."""
+        call = partial(call, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._threads)
