@@ -25,6 +25,7 @@
         ├── StorageUnavailableError     503 storage_unavailable
         ├── UploadInterruptedError      503 upload_interrupted
         ├── OverloadedError             503 overloaded
+        ├── OutOfResourcesError         503 out_of_resources
         └── NotReadyError               503 not_ready
 
 A bug of ours is answered as ServiceError itself, 500 internal_error; what the framework answers by
@@ -237,6 +238,13 @@ class OverloadedError(UnavailableError):
     code = "overloaded"
     title = "Too many requests at once; try again"
     retry_after = 1
+
+
+class OutOfResourcesError(UnavailableError):
+    """The host has no disk space, memory or file descriptors left for this request."""
+
+    code = "out_of_resources"
+    title = "The service has run out of resources; try again"
 
 
 class NotReadyError(UnavailableError):

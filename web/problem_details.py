@@ -1,5 +1,6 @@
 """Errors as clients see them: RFC 9457 problem details, the same shape for all."""
 
+import errno
 import json
 import logging
 from http import HTTPStatus
@@ -12,12 +13,13 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from errors import InvalidParameterError, ServiceError
+from errors import InvalidParameterError, OutOfResourcesError, ServiceError
 from web.middleware.request_id import HEADER, request_id
 
 logger = logging.getLogger("image_api")
 
 MEDIA_TYPE = "application/problem+json"
+_EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -45,6 +47,15 @@ async def answer_validation_error(request: Request, exc: RequestValidationError)
     """Answer parameters that do not fit, naming each."""
     faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors()]
     return await answer_service_error(request, InvalidParameterError("; ".join(faults)))
+
+
+async def answer_os_error(request: Request, exc: OSError) -> Response:
+    """Answer a host that has nothing left (a full disk, too many open files); others are bugs."""
+    if exc.errno not in _EXHAUSTED:
+        return await answer_unexpected_error(request, exc)
+    error = OutOfResourcesError()
+    error.__cause__ = exc
+    return await answer_service_error(request, error)
 
 
 async def answer_unexpected_error(request: Request, exc: Exception) -> Response:
@@ -98,5 +109,6 @@ HANDLERS: dict[type[Exception], Any] = {
     ServiceError: answer_service_error,
     HTTPException: answer_http_exception,
     RequestValidationError: answer_validation_error,
+    OSError: answer_os_error,
     Exception: answer_unexpected_error,
 }
