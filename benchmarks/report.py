@@ -31,8 +31,8 @@ the same in units of an empty sync FastAPI endpoint under the same uvicorn. *x S
 part of the requests per second that the store itself serves by presigned URL. Both ratios are
 taken within one pass, and `bare` is measured anew before each set-up of the service. Load
 generator, service, database and store share the cores, so requests per second are a lower bound;
-CPU per request is what to plan with. `bare` runs as uvicorn runs it, its threads on all CPUs; the
-service keeps those of a worker on one (`CPU_AFFINITY`), and that is part of what is measured.
+CPU per request is what to plan with. Rows called *pinned* were measured with `CPU_AFFINITY=true`,
+which keeps the threads of each worker on one CPU; all others, and `bare`, run on all CPUs.
 
 Again: `make bench`, then `.venv/bin/python -m benchmarks.report`. Needs Linux; uses wrk, which is
 installed where that is possible. `TEST_DB_URL` and `TEST_MARIADB_URL` name servers to use;

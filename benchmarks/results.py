@@ -22,6 +22,7 @@ class Result:
     images: int
     workers: int
     inspection: str
+    pinned: bool
     clients: int
     requests_per_second: float
     mb_per_second: float
@@ -113,8 +114,14 @@ class Results:
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def find(self, row: str, **wanted: Any) -> Result | None:
-        """Return the line of that row; 16 clients, one worker, 1000 images unless wanted."""
-        wanted = {"row": row, "clients": 16, "workers": 1, "engine": "postgresql"} | wanted
+        """Return the line of that row; 16 clients, one worker, not pinned, unless wanted."""
+        wanted = {
+            "row": row,
+            "clients": 16,
+            "workers": 1,
+            "engine": "postgresql",
+            "pinned": False,
+        } | wanted
         return next(
             (one for one in self.rows if wanted.items() <= asdict(one).items()),
             None,

@@ -33,6 +33,7 @@ def describe(result: Result) -> str:
     special = [
         "inspection full" if result.inspection == "full" else "",
         "MariaDB" if result.engine == "mariadb" else "",
+        "pinned" if result.pinned else "",
     ]
     return ", ".join([result.row, *filter(None, special)])
 
