@@ -32,6 +32,7 @@ Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
 
 # Names of earlier versions, still understood where the new one is not set.
 FORMER_NAMES = {
+    "KEEP_OVERWRITTEN_SECONDS": "KEEP_DELETED_SECONDS",
     "MAX_WAITING": "MAX_WAITING_REQUESTS",
     "SHUTDOWN_DELAY": "SHUTDOWN_DELAY_SECONDS",
     "UPLOAD_TIMEOUT": "UPLOAD_TIMEOUT_SECONDS",
@@ -162,11 +163,12 @@ class Settings(BaseSettings):
         le=_LONGEST_SECONDS,
         description="how often the service sweeps by itself; `0`: never (`make run`: 60)",
     )
-    keep_overwritten_seconds: float = Field(
+    keep_deleted_seconds: float = Field(
         default=0,
         ge=0,
         le=_LONGEST_SECONDS,
-        description="how long overwritten bytes stay for slow readers (`make run`: 300)",
+        description="how long the bytes of overwritten and deleted images stay in S3: at least as "
+        "long as the oldest database backup that you would restore (`make run`: 300)",
     )
     upload_grace_seconds: float = Field(
         default=900,

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import boto3
 import urllib3
@@ -24,11 +24,16 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from adapters import s3_connections
+from adapters.s3_responses import ObjectBody, S3ResponseError, response_error
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
 
+__all__ = ["Bucket", "ObjectBody", "S3ResponseError", "generate_s3_key", "key_prefix"]
+
 _UNSAFE_IN_KEY = re.compile(r"[^A-Za-z0-9._-]+")
 _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
+# User-defined object metadata (AWS: "Working with object metadata"); ASCII, so percent-encoded.
+_NAME_HEADER = "x-amz-meta-name"
 _RETRYABLE_STATUS = {429, 500, 502, 503, 504}
 
 
@@ -38,8 +43,12 @@ def generate_s3_key(name: str, extension: str) -> str:
     Flat, because SeaweedFS and MinIO take `/` for folders; the name is recognisable as far as
     its characters are safe in a URL and in a shell.
     """
-    readable = _UNSAFE_IN_KEY.sub("-", name)[:80].strip("-.") or "image"
-    return f"{readable}-{secrets.token_hex(16)}.{extension}"
+    return f"{key_prefix(name)}{secrets.token_hex(16)}.{extension}"
+
+
+def key_prefix(name: str) -> str:
+    """Return how all keys of an image called `name` begin; those of other names may, too."""
+    return (_UNSAFE_IN_KEY.sub("-", name)[:80].strip("-.") or "image") + "-"
 
 
 class Bucket:
@@ -74,12 +83,14 @@ class Bucket:
         content_type: str,
         *,
         sha256: str,
+        name: str = "",
         deadline: float | None = None,
     ) -> None:
         """Put the whole of `file_obj` under `key`, in one attempt.
 
         One, because a PUT that is sent twice may land twice, and the write protocol allows one
-        for each key. By `sha256` (hex) S3 verifies what arrived. From `deadline` on (of
+        for each key. By `sha256` (hex) S3 verifies what arrived; `name` is
+        kept with the object, for `stored_name`. From `deadline` on (of
         `time.monotonic`) nothing more is sent. Raises StorageUnavailableError; the object may exist
         all the same, now or later.
         """
@@ -89,6 +100,8 @@ class Bucket:
         size = file_obj.seek(0, os.SEEK_END)
         file_obj.seek(0)
         headers = {"Content-Type": content_type, "Content-Length": str(size)}
+        if name:
+            headers[_NAME_HEADER] = quote(name, safe="")
         if settings.s3_checksum:
             headers["x-amz-checksum-sha256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
         timeout = urllib3.Timeout(
@@ -100,10 +113,10 @@ class Bucket:
         except urllib3.exceptions.HTTPError as exc:
             raise StorageUnavailableError from exc
         if response.status != 200:
-            raise StorageUnavailableError from _response_error("PUT", response)
+            raise StorageUnavailableError from response_error("PUT", response)
         ObjectBody(response).read_all()
 
-    def download_image(self, key: str, part: tuple[int, int] | None = None) -> "ObjectBody":
+    def download_image(self, key: str, part: tuple[int, int] | None = None) -> ObjectBody:
         """Open the object under `key`, or its bytes from first to last inclusive.
 
         Raises ObjectMissingError or StorageUnavailableError.
@@ -114,6 +127,29 @@ class Bucket:
         """Delete the object under `key`; it need not exist. Raises StorageUnavailableError."""
         with suppress(ObjectMissingError):
             self._ask("DELETE", key, {}).read_all()
+
+    def has_object(self, key: str, size: int) -> bool:
+        """Tell whether there is an object of `size` bytes under `key`.
+
+        Raises StorageUnavailableError.
+        """
+        try:
+            return self._head(key).length == size
+        except ObjectMissingError:
+            return False
+
+    def stored_name(self, key: str) -> str | None:
+        """Return the `name` with which an object was uploaded, None where there was none.
+
+        Raises ObjectMissingError or StorageUnavailableError.
+        """
+        name = self._head(key).headers.get(_NAME_HEADER)
+        return None if name is None else unquote(name)
+
+    def _head(self, key: str) -> ObjectBody:
+        body = self._ask("HEAD", key, {})
+        body.read_all()
+        return body
 
     def list_objects(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield key and size in bytes of every object whose key begins with `prefix`.
@@ -157,7 +193,7 @@ class Bucket:
             client.close()
         self._pool.close()
 
-    def _ask(self, method: str, key: str, headers: dict[str, str]) -> "ObjectBody":
+    def _ask(self, method: str, key: str, headers: dict[str, str]) -> ObjectBody:
         """Send a request without a body, again if need be, and return the answer's body.
 
         No attempt begins later than S3_READ_TIMEOUT_SECONDS after the first. Raises
@@ -174,7 +210,7 @@ class Bucket:
             else:
                 if response.status in {200, 204, 206}:
                     return ObjectBody(response)
-                refusal = _response_error(method, response)
+                refusal = response_error(method, response)
                 if refusal.status == 404 and refusal.code in {"NoSuchKey", ""}:
                     raise ObjectMissingError from refusal
                 if final or refusal.status not in _RETRYABLE_STATUS:
@@ -216,45 +252,6 @@ class Bucket:
             raise StorageUnavailableError from exc
 
 
-class S3ResponseError(Exception):
-    """What S3 answered instead of doing what it was asked; `code` is "" where it gave none."""
-
-    def __init__(self, method: str, status: int, code: str) -> None:
-        super().__init__(f"{method} answered {status} {code}".rstrip())
-        self.status = status
-        self.code = code
-
-
-class ObjectBody:
-    """The bytes of an object on their way. A read of a cut body raises StorageUnavailableError."""
-
-    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
-        self._response = response
-        self.headers = response.headers
-        self.length = int(response.headers.get("Content-Length", -1))
-
-    def read(self, size: int | None = None) -> bytes:
-        """Return the next `size` bytes, all that is left with None, `b""` at the end."""
-        try:
-            return self._response.read(size)
-        except urllib3.exceptions.HTTPError as exc:
-            raise StorageUnavailableError from exc
-
-    def read_all(self, size: int | None = None) -> bytes:
-        """Return the whole and close. Raises StorageUnavailableError unless it has `size` bytes."""
-        try:
-            content = self.read()
-        finally:
-            self.close()
-        if size is not None and len(content) != size:
-            raise StorageUnavailableError(f"The object has {len(content)} bytes instead of {size}.")
-        return content
-
-    def close(self) -> None:
-        """Let go of the connection: reusable when everything was read, otherwise closed."""
-        self._response.close()
-
-
 class _Signature(S3SigV4Auth):
     """Signs a body whose SHA-256 is known, without reading it."""
 
@@ -278,14 +275,3 @@ class _DeadlineReader:
         if time.monotonic() > self._deadline:
             raise TimeoutError("sending the object took too long")
         return self._file.read(size)
-
-
-def _response_error(method: str, response: urllib3.BaseHTTPResponse) -> S3ResponseError:
-    """Read an S3 error document (AWS: "Error responses")."""
-    try:
-        document = response.read(4096).decode("utf-8", "replace")
-    except urllib3.exceptions.HTTPError:
-        document = ""
-    response.close()
-    found = re.search("<Code>([A-Za-z0-9]+)</Code>", document)
-    return S3ResponseError(method, response.status, found[1] if found else "")

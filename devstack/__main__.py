@@ -32,7 +32,7 @@ DEFAULT_DATA_DIR = Path(__file__).resolve().parent.parent / ".data"
 BUCKET = "images"
 
 # Development wants to see these at work; production decides for itself.
-_DEFAULTS = {"SWEEP_INTERVAL_SECONDS": "60", "KEEP_OVERWRITTEN_SECONDS": "300"}
+_DEFAULTS = {"SWEEP_INTERVAL_SECONDS": "60", "KEEP_DELETED_SECONDS": "300"}
 
 
 class RefusedError(Exception):

@@ -125,7 +125,7 @@ def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTa
     precondition = write_precondition(request.headers)
     stored = store.upload(form.file, form.name, form.extension, precondition)
     if stored.old_key:
-        after.add_task(bulkhead_of(request).run, store.remove_overwritten, stored.old_key)
+        after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
     headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
     if stored.outcome is not Outcome.CREATED:
         return json_response(image_json(stored.image), headers)
@@ -143,7 +143,7 @@ def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTa
 def delete(request: Request, name: ImageName, store: StoreDep, after: BackgroundTasks) -> Response:
     """Delete an image."""
     image = store.delete(name, write_precondition(request.headers))
-    after.add_task(bulkhead_of(request).run, store.remove_object, image.s3_key)
+    after.add_task(bulkhead_of(request).run, store.remove_unless_kept, image.s3_key)
     return JSONResponse({"name": image.name, "deleted": True})
 
 

@@ -72,7 +72,7 @@ class ImageStore:
         self._session = session
         self._bucket = bucket
         self._inspector = inspector
-        self._keep_overwritten = settings.keep_overwritten_seconds
+        self._keep_deleted = settings.keep_deleted_seconds
         self._put_timeout = settings.s3_put_timeout_seconds
 
     # --- writing ----------------------------------------------------------------------------------
@@ -82,17 +82,17 @@ class ImageStore:
     ) -> UploadResult:
         """Inspect and store `file` as the image `name`, replacing what it was.
 
-        Bytes that the image has already are not stored again. Raises InvalidNameError,
-        the refusals of `Inspector.inspect`, PreconditionFailedError, StorageUnavailableError,
-        DatabaseUnavailableError, UploadInterruptedError or WriteConflictError; then nothing has
-        changed, except where the database's answer was lost (DatabaseUnavailableError): then
-        everything may have.
+        Bytes that the image has already are not stored again, unless its object was lost. Raises
+        InvalidNameError, the refusals of `Inspector.inspect`, PreconditionFailedError,
+        StorageUnavailableError, DatabaseUnavailableError, UploadInterruptedError or
+        WriteConflictError; then nothing has changed, except where the database's answer was lost
+        (DatabaseUnavailableError): then everything may have.
         """
         name = normalise_name(name)
         info = self._inspector.inspect(file, extension)
         current = images.find_image(self._session, name)
         precondition(current)
-        if current and _describes(current, info):
+        if current and _describes(current, info) and self._has_object(current):
             return UploadResult(current, Outcome.UNCHANGED, None)
         key = generate_s3_key(name, info.extension)
         # The sweeper's horizon must cover the PUT, so its time runs from before the journal entry.
@@ -101,7 +101,7 @@ class ImageStore:
         # On failure touch nothing more: the object may be there, or land later. The journal owns
         # the key, and the sweeper takes it after its grace period.
         self._bucket.upload_image(
-            file, key, info.content_type, sha256=info.sha256, deadline=deadline
+            file, key, info.content_type, sha256=info.sha256, name=name, deadline=deadline
         )
         try:
             return self._retry(
@@ -116,7 +116,7 @@ class ImageStore:
             raise
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:
-        """Delete the image `name`; its object follows by `remove_object`.
+        """Delete the image `name`; its object follows by `remove_unless_kept`.
 
         Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
         DatabaseUnavailableError.
@@ -124,17 +124,25 @@ class ImageStore:
         name = normalise_name(name)
         return self._retry(lambda _: self._commit_delete(name, precondition))
 
-    def remove_object(self, key: str) -> None:
-        """Remove an object that no row names any more. Best effort: the sweeper finishes."""
+    def remove_unless_kept(self, key: str) -> None:
+        """Remove the object of an overwritten or deleted image, unless it is kept for a while.
+
+        Best effort: the sweeper finishes.
+        """
+        if not self._keep_deleted:
+            self._remove_object(key)
+
+    def _remove_object(self, key: str) -> None:
         try:
             remove_object(self._session, self._bucket, key)
         except (StorageUnavailableError, DatabaseUnavailableError, TransactionAbortedError):
             logger.warning("Object %s is left to the sweeper", key, exc_info=True)
 
-    def remove_overwritten(self, key: str) -> None:
-        """Remove the object of an overwritten image, unless the sweeper is to do it later."""
-        if not self._keep_overwritten:
-            self.remove_object(key)
+    def _has_object(self, image: ImageRecord) -> bool:
+        if self._bucket.has_object(image.s3_key, image.size_bytes):
+            return True
+        logger.critical("Image row %d has lost object %s: storing anew", image.id, image.s3_key)
+        return False
 
     def _journal_upload(self, key: str) -> None:
         with writing(self._session, once=True) as connection:
@@ -194,7 +202,7 @@ class ImageStore:
             logger.warning("The fate of object %s is left to the sweeper", key, exc_info=True)
             return
         if never_committed:
-            self.remove_object(key)
+            self._remove_object(key)
 
     def _retry(self, transaction: Callable[[int], _Result]) -> _Result:
         """Run a transaction until the database does not undo it. Raises WriteConflictError."""

@@ -64,7 +64,7 @@ class Sweeper:
         self._bucket = bucket
         self._grace = timedelta(seconds=settings.upload_grace_seconds)
         self._horizon = timedelta(seconds=settings.put_horizon_seconds)
-        self._keep = timedelta(seconds=settings.keep_overwritten_seconds)
+        self._keep = timedelta(seconds=settings.keep_deleted_seconds)
 
     def sweep(self, progress: Callable[[SweepReport], None] | None = None) -> SweepReport:
         """Look at every journal entry once; call `progress` after every page of them.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 OLD, NEW = jpeg(seed=1), jpeg(seed=2)
-AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_overwritten_seconds": 0}
+AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
@@ -153,8 +153,7 @@ def forks(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Forks
     """Return what runs use cases that die."""
     picture = tmp_path / "new.jpg"
     picture.write_bytes(NEW)
-    patience = {name.upper(): str(value) for name, value in AT_ONCE.items()}
-    forks = Forks({**service_environment, **patience}, picture)
+    forks = Forks(service_environment, picture)
     yield forks
     forks.close()
 

@@ -23,7 +23,7 @@ from services.sweeper import Sweeper
 from tests.support.pictures import jpeg
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
-AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_overwritten_seconds": 0}
+AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
 FIRST, SECOND, THIRD = (jpeg(seed=number) for number in range(3))
 
 
@@ -40,12 +40,12 @@ class Party:
         """Upload, and do what follows the answer."""
         stored = self.store.upload(io.BytesIO(picture), "race", "jpg", lambda _: None)
         if stored.old_key:
-            self.store.remove_overwritten(stored.old_key)
+            self.store.remove_unless_kept(stored.old_key)
         return stored
 
     def delete(self) -> None:
         """Delete, and do what follows the answer."""
-        self.store.remove_object(self.store.delete("race", lambda _: None).s3_key)
+        self.store.remove_unless_kept(self.store.delete("race", lambda _: None).s3_key)
 
     def bytes(self) -> bytes | None:
         """Read the image, None where there is none."""

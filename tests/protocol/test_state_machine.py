@@ -183,9 +183,9 @@ class Service(RuleBasedStateMachine):
         elif isinstance(rival, bytes):
             stored = store.upload(io.BytesIO(rival), name, "jpg", lambda _: None)
             if stored.old_key:
-                store.remove_overwritten(stored.old_key)
+                store.remove_unless_kept(stored.old_key)
         elif None not in self.possible[name]:
-            store.remove_object(store.delete(name, lambda _: None).s3_key)
+            store.remove_unless_kept(store.delete(name, lambda _: None).s3_key)
 
     @invariant()
     def hold(self) -> None:

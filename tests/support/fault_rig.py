@@ -36,7 +36,7 @@ COMMITS = {
     ),
 }
 OLD, NEW = jpeg(400, 300, seed=1), jpeg(400, 300, seed=2)
-AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_overwritten_seconds": 0}
+AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
 S3_ERRORS = {
     "s3_500": (500, "InternalError"),
     "s3_500_once": (500, "InternalError"),

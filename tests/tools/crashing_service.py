@@ -34,6 +34,9 @@ from services import image_store
 from services.inspection import Inspector
 from services.sweeper import Sweeper
 
+# A sweep as if the grace period and the horizon had passed; no start-up would allow it.
+AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
+
 STEPS: dict[str, tuple[Any, str]] = {
     "journal": (pending_objects, "_insert"),
     "commit": (db, "_commit"),
@@ -105,13 +108,13 @@ def perform(operation: str, picture: str) -> None:
             stored = store.upload(file, "crash", "jpg", lambda _: None)
         print("acknowledged", flush=True)
         if stored.old_key:
-            store.remove_overwritten(stored.old_key)
+            store.remove_unless_kept(stored.old_key)
     elif operation == "delete":
         image = store.delete("crash", lambda _: None)
         print("acknowledged", flush=True)
-        store.remove_object(image.s3_key)
+        store.remove_unless_kept(image.s3_key)
     else:
-        Sweeper(sessions, bucket, settings).sweep()
+        Sweeper(sessions, bucket, settings.model_copy(update=AT_ONCE)).sweep()
 
 
 def serve_forks() -> None:

@@ -56,7 +56,7 @@ _FINE = [
     "swept old D",
 ]
 _S3_GONE = [
-    *("s3 none U", "s3 old U", "unchanged old", "deleted none D", "s3 old", "page old"),
+    *("s3 none U", "s3 old U", "s3 old", "deleted none D", "s3 old", "page old"),
     "failed old DD",
 ]
 _NO_COMMIT = "- commits nothing"
@@ -127,14 +127,15 @@ ROWS = {
     "put_lost": Row("PUT landed, its answer lost", _LATE),
     "s3_missing": Row(
         "Object missing, against all promises",
-        ["- no object is expected yet", "replaced new", *_FINE[2:4], "lost old", *_FINE[5:]],
+        [
+            *("- no object is expected yet", "replaced new", "replaced old", "deleted none"),
+            *("lost old", "page old", "swept old D"),
+        ],
     ),
     "s3_cut": Row(
         "Body cut short",
         [
-            *["- S3's answer has no body"] * 2,
-            "- asks S3 for nothing",
-            "- S3's answer has no body",
+            *["- S3's answer has no body"] * 4,
             "s3 old",
             "- asks S3 for nothing",
             "- S3's answer has no body",

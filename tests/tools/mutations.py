@@ -97,7 +97,7 @@ MUTATIONS = {
     ),
     "clean-up-on-an-unknown-commit": Mutation(
         "services/image_store.py",
-        [("            self._abandon_upload(key)\n", "            self.remove_object(key)\n")],
+        [("            self._abandon_upload(key)\n", "            self._remove_object(key)\n")],
         MATRIX,
         "db_commit_done and postgresql",
     ),

@@ -1,0 +1,54 @@
+"""What was deleted is kept for as long as the settings say, and purged at once where asked for."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from config import Settings
+from scripts import purge
+from tests.support import pictures
+from tests.support.uploads import serving, upload
+
+KEPT = {"keep_deleted_seconds": 3600.0}
+
+
+@pytest.fixture
+def environment(service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name the test's database and bucket where the command looks for them."""
+    for name, value in service_environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def keys(client: TestClient, settings: Settings) -> list[str]:
+    """Return the keys in the bucket."""
+    resources = client.app_state["resources"]
+    assert resources.settings.aws_s3_bucket == settings.aws_s3_bucket
+    return [key for key, _ in resources.bucket.list_objects()]
+
+
+@pytest.mark.usefixtures("environment")
+def test_purge(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Overwritten and deleted objects stay; purge erases those of its name, and no other's."""
+    with serving(settings, **KEPT) as client:
+        for seed in (1, 2):
+            assert upload(client, pictures.png(seed=seed), name="secret one").is_success
+        assert upload(client, pictures.png(seed=3), name="secret-one").is_success
+        assert client.delete("/images/secret-one").is_success
+        assert len(keys(client, settings)) == 3
+        assert purge.main(["secret one"]) == 0
+        assert "2 objects erased" in capsys.readouterr().out
+        (left,) = keys(client, settings)
+        assert client.get("/images/secret%20one").status_code == 404
+        assert purge.main(["secret-one"]) == 0
+        assert left in capsys.readouterr().out
+        assert keys(client, settings) == []
+        assert purge.main(["secret-one"]) == 0
+
+
+@pytest.mark.usefixtures("environment")
+def test_refused(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that no image can have is refused; the explanation is all that --help does."""
+    assert purge.main(["a/b"]) == 1
+    assert "slash" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        purge.main(["--help"])
+    assert settings.aws_s3_bucket not in capsys.readouterr().out
