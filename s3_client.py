@@ -15,16 +15,15 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote
 
 import boto3
 import urllib3
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from adapters import s3_connections
 from adapters.s3_responses import ObjectBody, S3ResponseError, response_error
+from adapters.s3_signing import Signer
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
 
@@ -34,6 +33,7 @@ _UNSAFE_IN_KEY = re.compile(r"[^A-Za-z0-9._-]+")
 _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 # User-defined object metadata (AWS: "Working with object metadata"); ASCII, so percent-encoded.
 _NAME_HEADER = "x-amz-meta-name"
+_KEY_SAFE = "/~"
 _RETRYABLE_STATUS = {429, 500, 502, 503, 504}
 
 
@@ -168,17 +168,11 @@ class Bucket:
         """Return a URL that lets anyone `method` (GET or HEAD) the object for a while.
 
         `answer_headers` are the headers with which S3 is to answer (AWS, GetObject:
-        "Overriding response header values"). Signed here, at a third of the CPU of boto3's
-        `generate_presigned_url`. Raises StorageUnavailableError without credentials.
+        "Overriding response header values"). Raises StorageUnavailableError without credentials.
         """
         overrides = {f"response-{name.lower()}": value for name, value in answer_headers.items()}
-        url = f"{self._public_url}{key}?{urlencode(overrides, quote_via=quote)}"
-        request = AWSRequest(method, url)
-        expires = self._settings.redirect_seconds
-        S3SigV4QueryAuth(
-            self._frozen_credentials(), "s3", self._settings.aws_region, expires
-        ).add_auth(request)
-        return str(request.url)
+        url = self._public_url + quote(key, safe=_KEY_SAFE)
+        return self._signer().presigned_url(method, url, overrides, self._settings.redirect_seconds)
 
     def check(self) -> None:
         """Ask for the bucket, once and briefly. Raises StorageUnavailableError."""
@@ -227,14 +221,12 @@ class Bucket:
         `get_object` and `delete_object`: at 100 KB 0.53, 0.43 and 0.37 ms instead of 1.28, 0.83
         and 0.86 ms.
         """
-        path = quote(key, safe="/~")
-        request = AWSRequest(method, self._base_url + path, headers=headers)
-        region = self._settings.aws_region
-        _Signature(sha256, self._frozen_credentials(), "s3", region).add_auth(request)
+        path = quote(key, safe=_KEY_SAFE)
+        headers = self._signer().signed_headers(method, self._base_url + path, headers, sha256)
         return self._pool.urlopen(
             method,
             self._target + path,
-            headers=dict(request.headers.items()),
+            headers=headers,
             preload_content=False,
             decode_content=False,
             redirect=False,
@@ -242,26 +234,18 @@ class Bucket:
             **options,
         )
 
-    def _frozen_credentials(self) -> Any:
-        """The credentials of this moment; those of a role are refreshed before they expire."""
+    def _signer(self) -> Signer:
+        """Return what signs, with the credentials of this moment; a role's are refreshed in time.
+
+        Raises StorageUnavailableError.
+        """
         try:
             if self._credentials is None:
                 raise NoCredentialsError
-            return self._credentials.get_frozen_credentials()
+            credentials = self._credentials.get_frozen_credentials()
         except BotoCoreError as exc:
             raise StorageUnavailableError from exc
-
-
-class _Signature(S3SigV4Auth):
-    """Signs a body whose SHA-256 is known, without reading it."""
-
-    def __init__(self, sha256: str, *args: Any) -> None:
-        super().__init__(*args)
-        self._sha256 = sha256
-
-    def payload(self, request: AWSRequest) -> str:  # noqa: ARG002
-        """Return the SHA-256 of the body."""
-        return self._sha256
+        return Signer(credentials, self._settings.aws_region)
 
 
 class _DeadlineReader:
