@@ -48,8 +48,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 def deployed(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with what the archive has, and an environment with what its lock names."""
     machine = tmp_path_factory.mktemp("machine")
-    with tarfile.open(build("build")) as archive:
-        archive.extractall(machine, filter="data")
+    unpack = ["/usr/bin/env", "tar", "-xzf", str(build("build"))]
+    subprocess.run(unpack, cwd=machine, check=True)
     root = machine / NAME
     environment = root / ".venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
