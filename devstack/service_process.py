@@ -45,7 +45,7 @@ class ServiceProcess:
         self._application = application
         self._args = [*args, *(["--workers", str(workers)] if workers > 1 else [])]
         # A supervisor must live long enough to end its workers.
-        self._death = signal.SIGTERM if workers > 1 else signal.SIGKILL
+        self._parent_death_signal = signal.SIGTERM if workers > 1 else signal.SIGKILL
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
 
@@ -71,7 +71,7 @@ class ServiceProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=partial(die_with_parent, os.getpid(), self._death),
+                preexec_fn=partial(die_with_parent, os.getpid(), self._parent_death_signal),
             )
         try:
             wait_until(lambda: self.ended or self._live(), timeout=timeout, what="the service")
