@@ -1,5 +1,5 @@
 # Everything that a developer runs. `make` alone lists the targets.
-# Needs make and Python 3.11 or later with its venv module; the rest comes from requirements.lock.
+# Needs make and Python 3.11 or later with its venv module; the rest is in requirements-dev.lock.
 
 PORT ?= 8000
 UV ?= uv
@@ -12,23 +12,23 @@ SUITABLE := import ctypes, sqlite3, ssl, sys; sys.exit(sys.version_info < (3, 11
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import ensurepip, venv; $(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help install run test lint soak bench lock
+.PHONY: help install run test lint soak bench lock dist
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-install: $(VENV)/requirements.lock ## Create .venv from requirements.lock, tests and tools included
+install: $(VENV)/requirements-dev.lock ## Create .venv with all that is locked, tests and tools included
 
 # The copy in .venv tells which lock was installed. Nothing of the project itself is: it runs from
 # the checkout, so an edit needs no reinstallation. All that is locked comes as a wheel but sniffpy
 # (needed by redbot, pure Python), which an older pip builds quietly with --use-pep517 only.
-$(VENV)/requirements.lock: requirements.lock
+$(VENV)/requirements-dev.lock: requirements-dev.lock
 	@if cmp -s $< $@; then touch $@; exit; fi; \
 	if [ -z "$(PYTHON)" ]; then \
 		echo 'No Python 3.11 or later with its venv module found: install python3 and python3-venv.' >&2; \
 		exit 1; \
 	fi; \
-	echo 'Creating $(VENV) from requirements.lock with $(PYTHON) ...'; \
+	echo 'Creating $(VENV) from $< with $(PYTHON) ...'; \
 	$(PYTHON) -m venv --clear $(VENV) && \
 	$(python) -m pip install --disable-pip-version-check --quiet --require-hashes --use-pep517 \
 		--requirement $< && \
@@ -52,9 +52,30 @@ soak: install ## Run the tests that take minutes of load
 bench: install ## Measure throughput, latency and memory
 	@$(python) -m benchmarks
 
-# For Python 3.11 and later on every platform. Keeps what is locked where it can: delete
-# requirements.lock first to take the newest of everything.
-lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
-	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-		--generate-hashes --custom-compile-command 'make lock' --quiet \
-		--output-file requirements.lock
+# For Python 3.11 and later on every platform: requirements-dev.lock for this checkout,
+# requirements.lock with the same versions for what is deployed. Keeps what is locked where it
+# can: delete both first to take the newest of everything.
+COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --custom-compile-command 'make lock' --quiet
+
+lock: ## Resolve both locks anew from pyproject.toml (needs uv)
+	$(COMPILE) --group dev --output-file requirements-dev.lock
+	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock
+
+DIST ?= dist
+NAME := image-api-$(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
+NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock .ci .github .gitignore
+# The checkout may belong to somebody else.
+GIT := git -c 'safe.directory=$(CURDIR)'
+
+# The files that git knows, as they are in the checkout. All times are that of the commit, so the
+# same files give the same bytes, and no compiled file of another commit passes for up to date.
+dist: ## Build the archive that is deployed, in DIST (dist)
+	@mkdir -p '$(DIST)'
+	@$(GIT) ls-files -z -- . $(NOT_DEPLOYED:%=':!%') >'$(DIST)/files' && \
+	time=$$($(GIT) log -1 --format=%ct) && \
+	tar --create --file='$(DIST)/$(NAME).tar.gz' --use-compress-program='gzip -9n' \
+		--null --files-from='$(DIST)/files' --transform='s,^,$(NAME)/,' --format=ustar \
+		--mtime="@$$time" --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner && \
+	rm '$(DIST)/files' && \
+	echo '$(DIST)/$(NAME).tar.gz'

@@ -1,5 +1,8 @@
 """The application: settings in, ASGI app out."""
 
+import tomllib
+from pathlib import Path
+
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
@@ -13,6 +16,9 @@ from web.middleware.path_guard import PathGuardMiddleware
 from web.middleware.request_id import RequestIdMiddleware
 from web.openapi import add_problem_schema
 from web.problem_details import HANDLERS
+
+# The project is not installed, it is deployed as it lies here.
+_PROJECT = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]
 
 DESCRIPTION = """
 Upload, download, describe, pick at random and delete images.
@@ -29,7 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # FastAPI with /docs from local files instead of a CDN.
     app = FastAPIOffline(
         title="Image API",
-        version="0.1.0",
+        version=_PROJECT["version"],
         description=DESCRIPTION,
         lifespan=lambda _: lifespan(settings),
         redoc_url=None,

@@ -12,21 +12,23 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import uvicorn
 from dotenv import load_dotenv
 from sqlalchemy import URL
 
 from config import load_settings
-from devstack.object_store import ObjectStore, ObjectStoreError, object_store
+from devstack.object_store import ObjectStore, object_store
 from devstack.processes import DirectoryInUseError, die_with_parent, exclusive
+from devstack.seaweedfs import ObjectStoreError
 from errors import ConfigurationError
-from scripts.create_tables import create_tables
+from scripts.create_tables import TableError, create_tables
 
 DEFAULT_DATA_DIR = Path(__file__).resolve().parent.parent / ".data"
 BUCKET = "images"
@@ -37,6 +39,17 @@ _DEFAULTS = {"SWEEP_INTERVAL_SECONDS": "60", "KEEP_DELETED_SECONDS": "300"}
 
 class RefusedError(Exception):
     """The service cannot run here; the message is one sentence for a person."""
+
+
+# What is said in its own words, without a traceback.
+_EXPECTED = (ConfigurationError, DirectoryInUseError, ObjectStoreError, RefusedError, TableError)
+
+
+class _Embedded(NamedTuple):
+    """What runs here because the environment names no other."""
+
+    places: list[str]  # lines that say where the data lies
+    store: ObjectStore | None
 
 
 class _Server(uvicorn.Server):
@@ -60,7 +73,7 @@ def main() -> int:
         signal.signal(signum, _quit)
     try:
         _run(os.environ.get("HOST") or "127.0.0.1", options.port, options.data)
-    except (ConfigurationError, DirectoryInUseError, ObjectStoreError, RefusedError) as error:
+    except _EXPECTED as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -93,10 +106,10 @@ def _run(host: str, port: int, data_dir: Path) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         load_dotenv(Path(".env"))
-        kept_in = stack.enter_context(_embedded_parts(data_dir.resolve()))
+        embedded = stack.enter_context(_embedded_parts(data_dir.resolve()))
         for line in create_tables(load_settings()):
             print(line)
-        _serve(listener, kept_in)
+        _serve(listener, embedded)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -113,18 +126,18 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _embedded_parts(data_dir: Path) -> Iterator[list[str]]:
+def _embedded_parts(data_dir: Path) -> Iterator[_Embedded]:
     """Run the parts that the environment does not name, and name them there.
 
-    Yields lines that say where the data lies. Raises ObjectStoreError, and RefusedError when
-    another process works on `data_dir`.
+    Raises ObjectStoreError, and RefusedError when another process works on `data_dir`.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     wants_database = not os.environ.get("DB_URL")
     wants_store = not os.environ.get("AWS_S3_BUCKET")
     with ExitStack() as stack:
-        places = []
+        places: list[str] = []
+        store: ObjectStore | None = None
         if wants_database or wants_store:
             _claim(data_dir, stack)
         if wants_database:
@@ -135,7 +148,7 @@ def _embedded_parts(data_dir: Path) -> Iterator[list[str]]:
             store = stack.enter_context(object_store(data_dir / "objects"))
             _use(store)
             places.append(f"Objects   {store.data_dir} (SeaweedFS, {store.endpoint_url})")
-        yield places
+        yield _Embedded(places, store)
 
 
 def _claim(data_dir: Path, stack: ExitStack) -> None:
@@ -157,15 +170,29 @@ def _use(store: ObjectStore) -> None:
     os.environ.update(store.environment(), AWS_S3_BUCKET=BUCKET)
 
 
-def _serve(listener: socket.socket, places: list[str]) -> None:
-    """Serve on `listener` until a signal comes."""
+def _serve(listener: socket.socket, embedded: _Embedded) -> None:
+    """Serve on `listener` until a signal comes. Raises ObjectStoreError when the store ends."""
     server = _Server(uvicorn.Config("main:app", timeout_graceful_shutdown=5))
     host, port = listener.getsockname()[:2]
     address = f"http://{_reachable(host)}:{port}"
     server.greeting = "\n".join(
-        ["", f"Try it    {address}/docs", *places, "Stop      Ctrl-C", ""],
+        ["", f"Try it    {address}/docs", *embedded.places, "Stop      Ctrl-C", ""],
     )
+    store = embedded.store
+    if store:
+        threading.Thread(target=_stop_after, args=(store, server), daemon=True).start()
     server.run(sockets=[listener])
+    if store and store.ended():
+        raise ObjectStoreError(
+            f"The object store has ended by itself (exit status {store.process.returncode}), so "
+            f"the service has too; what was stored is kept. The store's log: {store.log_file}"
+        )
+
+
+def _stop_after(store: ObjectStore, server: uvicorn.Server) -> None:
+    """Let `server` stop as soon as `store` has ended."""
+    store.process.wait()
+    server.should_exit = True
 
 
 def _reachable(host: str) -> str:

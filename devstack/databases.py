@@ -10,31 +10,26 @@ from sqlalchemy import Connection, Engine, create_engine, exc, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-DRIVERS = {
-    "postgres": "postgresql+psycopg2",
-    "postgresql": "postgresql+psycopg2",
-    "mysql": "mysql+pymysql",
-    "mariadb": "mysql+pymysql",
-}
-_OTHERS = {
+from config import normalise_db_url
+
+# Per dialect: which connections others have to this database, and how to end one of them.
+_FIND_OTHERS = {
     "postgresql": "SELECT pid FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     "mysql": "SELECT id FROM information_schema.processlist"
     " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
 }
-_END = {"postgresql": "SELECT pg_terminate_backend(:id)", "mysql": "KILL :id"}
+_DISCONNECT = {"postgresql": "SELECT pg_terminate_backend(:id)", "mysql": "KILL :id"}
 
 
 def mariadb() -> str | None:
-    """Return the URL of the MariaDB server for the tests, None when there is none to use."""
+    """Return the mysql:// URL of the MariaDB server for tests, or None where there is none."""
     return os.environ.get("TEST_MARIADB_URL")
 
 
 def engine_for(url: str) -> Engine:
-    """Return an engine for a test's own statements: it keeps no connection between them."""
-    parsed = make_url(url)
-    driver = DRIVERS.get(parsed.drivername.split("+")[0], parsed.drivername)
-    return create_engine(parsed.set(drivername=driver), poolclass=NullPool)
+    """Return an engine for statements of a test's own: it keeps no connection between them."""
+    return create_engine(normalise_db_url(url), poolclass=NullPool)
 
 
 @contextmanager
@@ -59,10 +54,10 @@ def through(url: str, address: tuple[str, int]) -> str:
 def disconnect_others(url: str) -> None:
     """End every other connection to the database that `url` names."""
     with connection(url) as db:
-        if query := _OTHERS.get(db.dialect.name):
+        if query := _FIND_OTHERS.get(db.dialect.name):
             for number in db.scalars(text(query)).all():
                 with suppress(exc.DBAPIError):  # it ended by itself
-                    db.execute(text(_END[db.dialect.name]), {"id": number})
+                    db.execute(text(_DISCONNECT[db.dialect.name]), {"id": number})
 
 
 @contextmanager

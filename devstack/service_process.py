@@ -8,12 +8,13 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import urllib3
 
-from devstack.processes import dies_with_parent
+from devstack.processes import die_with_parent
 from devstack.waiting import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,9 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 class ServiceProcess:
     """The real service, or another `application`, as a process of its own, on a free port.
 
-    It sees `environment` and, of ours, nothing named AWS_* or DB_*; it runs in an empty folder,
-    so that no `.env` file is read; `args` go to uvicorn. Entering the context starts it, in a
-    thread that must outlive it; leaving it kills what still runs.
+    It sees `environment` and, of ours, nothing named AWS_* or DB_*. It works in an empty folder,
+    so that it reads no `.env`. `args` go to uvicorn. `root` is where it is deployed, with a
+    `.venv` of its own; without it this checkout and this Python run. Entering the context starts
+    it, in a thread that must outlive it; leaving the context kills what still runs.
     """
 
     def __init__(
@@ -34,13 +36,16 @@ class ServiceProcess:
         args: Sequence[str] = (),
         workers: int = 1,
         application: str = "main:app",
+        root: Path | None = None,
     ) -> None:
+        self._python = root / ".venv/bin/python" if root else sys.executable
+        self._root = root or ROOT
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DB_"))}
         self._environment = {**kept, **environment}
         self._application = application
         self._args = [*args, *(["--workers", str(workers)] if workers > 1 else [])]
         # A supervisor must live long enough to end its workers.
-        self._death = signal.SIGTERM if workers > 1 else signal.SIGKILL
+        self._parent_death_signal = signal.SIGTERM if workers > 1 else signal.SIGKILL
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
 
@@ -57,16 +62,16 @@ class ServiceProcess:
 
     def start(self, *, timeout: float = 30) -> None:
         """Start the process (again, on the same port) and wait until it is live."""
-        place = ["--app-dir", str(ROOT), "--host", "127.0.0.1", "--port", str(self.port)]
+        place = ["--app-dir", str(self._root), "--host", "127.0.0.1", "--port", str(self.port)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", self._application, *place, *self._args],
+                [self._python, "-m", "uvicorn", self._application, *place, *self._args],
                 cwd=self._folder,
                 env=self._environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=dies_with_parent(self._death),
+                preexec_fn=partial(die_with_parent, os.getpid(), self._parent_death_signal),
             )
         try:
             wait_until(lambda: self.ended or self._live(), timeout=timeout, what="the service")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, inspect, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateColumn
 
 from config import Settings
 from db import Base, Image, build_engine
@@ -46,7 +47,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def run(url: str) -> tuple[int, str, str]:
         for name, value in variables(url).items():
             monkeypatch.setenv(name, value)
-        return main(), *capsys.readouterr()
+        return main([]), *capsys.readouterr()
 
     return run
 
@@ -89,6 +90,41 @@ def test_missing_columns(empty: str, command: Command) -> None:
     engine = engine_for(empty)
     assert len(inspect(engine).get_columns("images")) == 3
     assert command(empty) == (1, "", f"{sentence}\n")
+
+
+INDEX = {
+    "sqlite": "CREATE UNIQUE INDEX partly ON images (name) WHERE id > 3",
+    "postgresql": "CREATE UNIQUE INDEX partly ON images (name) WHERE id > 3",
+    "mysql": "CREATE UNIQUE INDEX partly ON images (name(9))",
+}
+
+
+def test_missing_unique_indexes(empty: str, command: Command) -> None:
+    """A table that would take two rows of a name or key is an error that names the columns."""
+    with connection(empty) as db:
+        for table in Base.metadata.sorted_tables:
+            columns = ", ".join(str(CreateColumn(column).compile(db)) for column in table.columns)
+            columns = columns.replace(" AUTO_INCREMENT", "")  # only for what has an index
+            db.exec_driver_sql(f"CREATE TABLE {table.name} ({columns})")
+        db.execute(text(INDEX[db.dialect.name]))  # not enough
+        db.execute(text("CREATE INDEX slow ON images (s3_key)"))
+        sentence = "Table images lacks unique indexes on: id, name, s3_key.\n"
+        assert command(empty) == (1, "", sentence)
+        for column in ("id", "name", "s3_key"):
+            db.execute(text(f"CREATE UNIQUE INDEX unique_{column} ON images ({column})"))
+        sentence = "Table pending_objects lacks unique indexes on: s3_key.\n"
+        assert command(empty) == (1, "", sentence)
+        db.execute(text("CREATE UNIQUE INDEX unique_key ON pending_objects (s3_key)"))
+        assert command(empty) == (0, "\n".join([*EXIST, ""]), "")
+
+
+def test_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--help` explains, and does nothing else: it needs no setting."""
+    monkeypatch.delenv("DB_URL", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "Create the tables that do not exist yet." in capsys.readouterr().out
 
 
 def test_at_the_same_time(postgres_url: str) -> None:

@@ -3,10 +3,11 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -43,15 +44,36 @@ def test_death(tmp_path: Path, port: int, victim: str, signum: signal.Signals) -
         upload(port, "kept")
         for pid in processes(tmp_path, victim):
             os.kill(pid, signum)
-        if victim == "store":  # the service lives on, and says so
-            wait_until(lambda: not answers(port), timeout=DEADLINE, what="the service to notice")
-            assert get(port, "/health/live").is_success
-            for pid in processes(tmp_path, "service"):
-                os.kill(pid, signal.SIGINT)
         await_end(tmp_path)
         socket.create_server(("127.0.0.1", port)).close()
     with running(tmp_path, port):
         assert get(port, "/images/kept").content == png()
+
+
+def test_store_ends(tmp_path: Path, port: int) -> None:
+    """When its store ends, `make run` ends too, with status 1, a sentence and the store's log."""
+    command = [sys.executable, "-m", "devstack", "--port", str(port), "--data", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE) as service:
+        wait_until(lambda: answers(port), timeout=DEADLINE, what="the service to answer")
+        (store,) = processes(tmp_path, "store")
+        os.kill(store, signal.SIGKILL)
+        said = service.communicate(timeout=DEADLINE)[1].decode()
+    assert service.returncode == 1
+    assert said.splitlines()[-1] == (
+        "The object store has ended by itself (exit status -9), so the service has too; "
+        f"what was stored is kept. The store's log: {tmp_path}/objects/weed.log"
+    )
+    assert "Traceback" not in said
+
+
+def test_old_tables(tmp_path: Path, port: int) -> None:
+    """Tables without the columns of today are refused in one sentence."""
+    with closing(sqlite3.connect(tmp_path / "images.db")) as database:
+        database.execute("CREATE TABLE images (id INTEGER PRIMARY KEY, name VARCHAR(255))")
+    refused = run(tmp_path, port)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("Table images lacks columns: content_type, ")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_second_run(tmp_path: Path, port: int) -> None:

@@ -1,0 +1,134 @@
+"""What `make dist` builds is what is deployed: it installs from its own lock, and serves."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from devstack.object_store import ObjectStore
+from devstack.service_process import ROOT, ServiceProcess
+from tests.support.pictures import png
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+VERSION = PROJECT["project"]["version"]
+NAME = f"image-api-{VERSION}"
+DEVELOPMENT = {"devstack", "tests", "benchmarks", "Makefile", "requirements-dev.lock", ".github"}
+
+Build = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return what builds the archive in a new folder of that name; skip where git knows no file."""
+    if not (shutil.which("git") and (ROOT / ".git").exists()):
+        reason = "`make dist` needs git and a git checkout, so no archive was built"
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    def run(folder: str) -> Path:
+        target = tmp_path_factory.mktemp(folder)
+        make = ["/usr/bin/env", "make", "dist", f"DIST={target}"]
+        subprocess.run(make, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        (archive,) = target.iterdir()
+        return archive
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def deployed(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what the archive has, and an environment with what its lock names."""
+    machine = tmp_path_factory.mktemp("machine")
+    unpack = ["/usr/bin/env", "tar", "-xzf", str(build("build"))]
+    subprocess.run(unpack, cwd=machine, check=True)
+    root = machine / NAME
+    environment = root / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run(
+        [environment / "bin/pip", "install", "--require-hashes", "-r", "requirements.lock"],
+        cwd=root,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return root
+
+
+def test_archive_is_reproducible(build: Build) -> None:
+    """The same files give the same bytes."""
+    first, second = build("a"), build("b")
+    assert first.name == second.name == f"{NAME}.tar.gz"
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_contents(build: Build) -> None:
+    """The archive has one folder with the service in it, and nothing of its development."""
+    with tarfile.open(build("contents")) as archive:
+        members = archive.getmembers()
+    assert {member.name.split("/")[0] for member in members} == {NAME}
+    top = {member.name.split("/")[1] for member in members}
+    assert not top & DEVELOPMENT
+    assert {"main.py", "routers", "scripts", "README.md", "requirements.lock"} <= top
+    assert not [member.name for member in members if member.name.endswith(".pyc")]
+    assert {(member.uid, member.gid, member.mode) for member in members} == {(0, 0, 0o644)}
+
+
+def test_serves(deployed: Path, bucket: str, object_store: ObjectStore, tmp_path: Path) -> None:
+    """Unpacked and installed, it creates its tables and serves, /docs and uploads included."""
+    environment = {
+        **object_store.environment(),
+        "DB_URL": f"sqlite:///{tmp_path}/images.db",
+        "AWS_S3_BUCKET": bucket,
+    }
+    subprocess.run(
+        [deployed / ".venv/bin/python", "-m", "scripts.create_tables"],
+        cwd=deployed,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    with (
+        ServiceProcess(environment, root=deployed) as service,
+        httpx.Client(base_url=service.base_url) as client,
+    ):
+        assert client.get("/health/ready").is_success
+        assert "Swagger" in client.get("/docs").raise_for_status().text
+        assert client.get("/openapi.json").json()["info"]["version"] == VERSION
+        stored = client.post("/images", files={"file": ("a.png", png())})
+        assert stored.status_code == 201
+        assert client.get("/images/a").content == png()
+
+
+def locked(name: str) -> dict[str, set[str]]:
+    """Return what a lock names: the hashes of each package and version."""
+    text = (ROOT / name).read_text()
+    blocks = re.findall(r"^(\S+==\S+).*\n((?: +--hash=.*\n)+)", text, re.MULTILINE)
+    return {package: set(re.findall(r"sha256:[0-9a-f]{64}", hashes)) for package, hashes in blocks}
+
+
+def test_locks() -> None:
+    """What is deployed was tested: the same versions, and nothing that only tests need."""
+    runtime, development = locked("requirements.lock"), locked("requirements-dev.lock")
+    assert runtime.items() <= development.items()
+    assert all(development.values())
+    names = {package.partition("==")[0] for package in runtime}
+    wanted = {re.split(r"[\[>;]", line)[0] for line in PROJECT["project"]["dependencies"]}
+    assert wanted <= names
+    assert not names & {
+        re.split(r"[\[>;]", line)[0] for line in PROJECT["dependency-groups"]["dev"]
+    }
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_locks_name_no_host(name: str) -> None:
+    """A lock has versions and hashes, and leaves it to whoever installs where from."""
+    assert "://" not in (ROOT / name).read_text()
+    assert "--index-url" not in (ROOT / name).read_text()
