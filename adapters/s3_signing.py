@@ -1,7 +1,8 @@
 """AWS Signature Version 4 for S3 (AWS: "Authenticating Requests: Using the Authorization Header").
 
 Our own, because botocore derives the signing key anew for every request and renders each twice: a
-presigned URL costs 0.02 instead of 0.06 ms, a request 0.01 instead of 0.05 ms. A property test holds it against botocore's.
+presigned URL costs 0.02 ms of CPU instead of 0.06, a request 0.01 instead of 0.05. A property test
+holds it against botocore's.
 """
 
 import functools

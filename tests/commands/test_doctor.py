@@ -56,17 +56,17 @@ def environment(
 @pytest.mark.usefixtures("environment")
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The command prints a line for each check; its status is 1 when one failed."""
-    assert doctor.main() == 0
+    assert doctor.main([]) == 0
     healthy = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in healthy} == {"ok"}
     monkeypatch.setenv("AWS_S3_BUCKET", "no-such-bucket")
-    assert doctor.main() == 1
+    assert doctor.main([]) == 1
     ill = capsys.readouterr().out.splitlines()
     assert len(ill) == len(healthy)
     (line,) = [line for line in ill if line.startswith("FAILED")]
     assert "Fix: create the bucket, or name another in AWS_S3_BUCKET" in line
     monkeypatch.setenv("DB_URL", "oracle://host/images")
-    assert doctor.main() == 1
+    assert doctor.main([]) == 1
     assert capsys.readouterr().out.startswith("FAILED   settings: DB_URL names oracle")
 
 
