@@ -8,6 +8,9 @@
     │   ├── InvalidMultipartError       400 invalid_multipart
     │   ├── InvalidCursorError          400 invalid_cursor
     │   └── DigestMismatchError         400 digest_mismatch
+    ├── KeyRequiredError                401 key_required             + WWW-Authenticate
+    ├── InvalidKeyError                 401 invalid_key              + WWW-Authenticate
+    ├── InsufficientScopeError          403 insufficient_scope       + WWW-Authenticate
     ├── RedirectNotAllowedError         403 redirect_not_allowed
     ├── ImageNotFoundError              404 image_not_found
     ├── UploadTooSlowError              408 upload_too_slow
@@ -43,9 +46,7 @@ class ServiceError(Exception):
     `detail` is safe to show; `members` extend the problem document (RFC 9457 section 3.2).
     """
 
-    status = 500
-    code = "internal_error"
-    title = "Internal error"
+    status, code, title = 500, "internal_error", "Internal error"
     retry_after: int | None = None
 
     def __init__(self, detail: str | None = None, **members: object) -> None:
@@ -60,75 +61,92 @@ class ServiceError(Exception):
 class ConfigurationError(ServiceError):
     """A setting is missing or wrong; the message is one sentence that names it."""
 
-    code = "configuration_error"
-    title = "The service is not configured"
+    code, title = "configuration_error", "The service is not configured"
 
 
 class InvalidRequestError(ServiceError):
     """The request cannot be understood."""
 
-    status = 400
-    code = "invalid_request"
-    title = "Invalid request"
+    status, code, title = 400, "invalid_request", "Invalid request"
 
 
 class InvalidNameError(InvalidRequestError):
     """The image name breaks a rule of `names.normalise_name`."""
 
-    code = "invalid_name"
-    title = "Invalid image name"
+    code, title = "invalid_name", "Invalid image name"
 
 
 class ExtensionNotAllowedError(InvalidRequestError):
     """The file name has no extension, or one that the deployment does not accept."""
 
-    code = "extension_not_allowed"
-    title = "File extension not allowed"
+    code, title = "extension_not_allowed", "File extension not allowed"
 
 
 class InvalidMultipartError(InvalidRequestError):
     """The body is not one whole multipart/form-data form with one file."""
 
-    code = "invalid_multipart"
-    title = "Invalid multipart form"
+    code, title = "invalid_multipart", "Invalid multipart form"
 
 
 class InvalidCursorError(InvalidRequestError):
     """The cursor is not one of ours, or belongs to another listing."""
 
-    code = "invalid_cursor"
-    title = "Invalid cursor"
+    code, title = "invalid_cursor", "Invalid cursor"
 
 
 class DigestMismatchError(InvalidRequestError):
     """What arrived does not have the digest that the client announced."""
 
-    code = "digest_mismatch"
-    title = "The digest does not match"
+    code, title = "digest_mismatch", "The digest does not match"
+
+
+class AccessError(ServiceError):
+    """The request lacks the API key that it needs (RFC 6750 section 3)."""
+
+    status, challenge = 401, ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["WWW-Authenticate"] = f'Bearer realm="image-api"{self.challenge}'
+
+
+class KeyRequiredError(AccessError):
+    """The request has no API key."""
+
+    code, title = "key_required", "An API key is required"
+
+
+class InvalidKeyError(AccessError):
+    """The request has a key that nobody was given."""
+
+    code, title, challenge = "invalid_key", "The API key is not valid", ', error="invalid_token"'
+
+
+class InsufficientScopeError(AccessError):
+    """The key allows reading only."""
+
+    status = 403
+    code = "insufficient_scope"
+    title = "The API key does not allow writing"
+    challenge = ', error="insufficient_scope", scope="write"'
 
 
 class RedirectNotAllowedError(ServiceError):
     """The deployment does not hand out URLs of its storage."""
 
-    status = 403
-    code = "redirect_not_allowed"
-    title = "Redirects are switched off"
+    status, code, title = 403, "redirect_not_allowed", "Redirects are switched off"
 
 
 class ImageNotFoundError(ServiceError):
     """No image has this name."""
 
-    status = 404
-    code = "image_not_found"
-    title = "Image not found"
+    status, code, title = 404, "image_not_found", "Image not found"
 
 
 class UploadTooSlowError(ServiceError):
     """The client stopped sending, or sent too slowly."""
 
-    status = 408
-    code = "upload_too_slow"
-    title = "The upload took too long"
+    status, code, title = 408, "upload_too_slow", "The upload took too long"
 
 
 class WriteConflictError(ServiceError):
@@ -143,40 +161,31 @@ class WriteConflictError(ServiceError):
 class PreconditionFailedError(ServiceError):
     """A condition of the request (If-Match, If-None-Match, ...) is not met; nothing was changed."""
 
-    status = 412
-    code = "precondition_failed"
-    title = "A precondition is not met"
+    status, code, title = 412, "precondition_failed", "A precondition is not met"
 
 
 class ImageTooLargeError(ServiceError):
     """The body is larger than the deployment accepts."""
 
-    status = 413
-    code = "image_too_large"
-    title = "The image is too large"
+    status, code, title = 413, "image_too_large", "The image is too large"
 
 
 class TooManyPixelsError(ImageTooLargeError):
     """The picture has more pixels than the deployment accepts."""
 
-    code = "too_many_pixels"
-    title = "The image has too many pixels"
+    code, title = "too_many_pixels", "The image has too many pixels"
 
 
 class NotAnImageError(ServiceError):
     """The bytes are no whole image of the kind that the extension says."""
 
-    status = 415
-    code = "not_an_image"
-    title = "Not an acceptable image"
+    status, code, title = 415, "not_an_image", "Not an acceptable image"
 
 
 class RangeNotSatisfiableError(ServiceError):
     """The requested range begins after the end of the image."""
 
-    status = 416
-    code = "range_not_satisfiable"
-    title = "Range not satisfiable"
+    status, code, title = 416, "range_not_satisfiable", "Range not satisfiable"
 
     def __init__(self, size: int) -> None:
         super().__init__(f"The image has {size} bytes.")
@@ -186,32 +195,25 @@ class RangeNotSatisfiableError(ServiceError):
 class InvalidParameterError(ServiceError):
     """A parameter of the path or the query has the wrong form; the detail names it."""
 
-    status = 422
-    code = "invalid_parameter"
-    title = "Invalid parameter"
+    status, code, title = 422, "invalid_parameter", "Invalid parameter"
 
 
 class ImageLostError(ServiceError):
     """A row names an object that does not exist: invariant I1 is broken."""
 
-    code = "image_lost"
-    title = "The image cannot be read"
+    code, title = "image_lost", "The image cannot be read"
 
 
 class UnavailableError(ServiceError):
     """A dependency does not answer as it should; trying again later may help."""
 
-    status = 503
-    code = "unavailable"
-    title = "Temporarily unavailable"
-    retry_after = 2
+    status, code, title, retry_after = 503, "unavailable", "Temporarily unavailable", 2
 
 
 class DatabaseUnavailableError(UnavailableError):
     """The database failed, timed out or has no free connection."""
 
-    code = "database_unavailable"
-    title = "The database is temporarily unavailable"
+    code, title = "database_unavailable", "The database is temporarily unavailable"
 
 
 class CommitUnknownError(DatabaseUnavailableError):
@@ -221,37 +223,31 @@ class CommitUnknownError(DatabaseUnavailableError):
 class StorageUnavailableError(UnavailableError):
     """S3 failed, refused or timed out."""
 
-    code = "storage_unavailable"
-    title = "The image storage is temporarily unavailable"
+    code, title = "storage_unavailable", "The image storage is temporarily unavailable"
 
 
 class UploadInterruptedError(UnavailableError):
     """The sweeper took the upload's object before it was committed; nothing was changed."""
 
-    code = "upload_interrupted"
-    title = "The upload was interrupted; try again"
+    code, title = "upload_interrupted", "The upload was interrupted; try again"
 
 
 class OverloadedError(UnavailableError):
     """More requests wait than the deployment lets wait."""
 
-    code = "overloaded"
-    title = "Too many requests at once; try again"
-    retry_after = 1
+    code, title, retry_after = "overloaded", "Too many requests at once; try again", 1
 
 
 class OutOfResourcesError(UnavailableError):
     """The host has no disk space, memory or file descriptors left for this request."""
 
-    code = "out_of_resources"
-    title = "The service has run out of resources; try again"
+    code, title = "out_of_resources", "The service has run out of resources; try again"
 
 
 class NotReadyError(UnavailableError):
     """A dependency does not answer, or the service is shutting down."""
 
-    code = "not_ready"
-    title = "Not ready"
+    code, title = "not_ready", "Not ready"
 
 
 class ObjectMissingError(Exception):

@@ -10,11 +10,12 @@ from fastapi_offline import FastAPIOffline
 from config import Settings
 from routers import health, images
 from runtime.lifespan import StartupErrorMiddleware, lifespan
+from web.middleware.api_keys import ApiKeyMiddleware
 from web.middleware.cors import CorsMiddleware
 from web.middleware.load_shedding import LoadSheddingMiddleware
 from web.middleware.path_guard import PathGuardMiddleware
 from web.middleware.request_id import RequestIdMiddleware
-from web.openapi import add_problem_schema
+from web.openapi import complete
 from web.problem_details import HANDLERS
 
 # The project is not installed, it is deployed as it lies here.
@@ -46,11 +47,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(images.router)
     app.include_router(health.router)
     generate = app.openapi
-    app.openapi = lambda: add_problem_schema(generate())  # type: ignore[method-assign]
+    app.openapi = lambda: complete(generate())  # type: ignore[method-assign]
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.add_middleware(LoadSheddingMiddleware)
     app.add_middleware(PathGuardMiddleware)
+    app.add_middleware(ApiKeyMiddleware)
     app.add_middleware(CorsMiddleware)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(StartupErrorMiddleware)

@@ -57,7 +57,7 @@ def describe_random(store: StoreDep) -> Response:
 )
 def describe(request: Request, name: ImageName, store: StoreDep) -> Response:
     """Describe an image."""
-    cache_control = resources_of(request).settings.cache_control
+    cache_control = resources_of(request).settings.read_cache_control
     return metadata_response(request.headers, store.describe(name), cache_control)
 
 
@@ -106,7 +106,7 @@ def list_images(
     images = store.list(order_of(order), prefix, after, limit + 1)
     page = images[:limit]
     following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
-    headers = {"Cache-Control": resources_of(request).settings.cache_control}
+    headers = {"Cache-Control": resources_of(request).settings.read_cache_control}
     if following:
         headers["Link"] = next_link(request, following)
     return json_response(list_json(page, following), headers)

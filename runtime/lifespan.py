@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import signal
 import sys
 import threading
@@ -20,6 +21,8 @@ from runtime.cpu_affinity import one_cpu
 from runtime.logging import log_to_stderr
 from services.sweeper import sweep_until
 from web.bulkhead import Bulkhead
+
+logger = logging.getLogger("image_api")
 
 _NEW_OBJECTS_PER_COLLECTION = 5000
 
@@ -47,6 +50,8 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         stack.enter_context(_sweeping(resources))
         delay_shutdown(resources)
         tune_gc()
+        if not settings.api_keys:
+            logger.warning("No API_KEYS: whoever reaches this service may read, write and delete")
         yield {"resources": resources, "bulkhead": Bulkhead(settings.concurrency)}
 
 

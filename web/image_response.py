@@ -54,7 +54,7 @@ def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings
     PreconditionFailedError, RangeNotSatisfiableError or RedirectNotAllowedError.
     """
     validators = image_validators(image)
-    cache = {"Cache-Control": settings.cache_control}
+    cache = {"Cache-Control": settings.read_cache_control}
     if is_not_modified(asked.headers, validators):
         return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)
     content = _content_headers(asked, image)

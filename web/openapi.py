@@ -20,6 +20,7 @@ _HEADERS = {
     "Location": "The image's path, or where its bytes are.",
     "Repr-Digest": "SHA-256 of the whole image (RFC 9530).",
     "Retry-After": "Seconds to wait.",
+    "WWW-Authenticate": "Which key is needed (RFC 6750).",
     "X-Content-Type-Options": "`nosniff`.",
     "X-Request-ID": "Names the request in the log; a proxy's own id is kept.",
     "Upload-Result": "`created`, `replaced`, or `unchanged`: the image had these very bytes.",
@@ -83,6 +84,10 @@ COMMON: Responses = {
     500: _problem("A fault of the service."),
     503: _problem("Database or storage do not answer; try again later.", "Retry-After"),
 }
+_ACCESS = {
+    "401": _problem("The API key is missing or not valid.", "WWW-Authenticate"),
+    "403": _problem("The API key does not allow this, or the deployment does not redirect."),
+}
 LIVE: Responses = {200: {"headers": _headers()}}
 READY: Responses = LIVE | {
     503: _problem("Database or bucket does not answer; the detail says which.")
@@ -124,7 +129,6 @@ DOWNLOAD: Responses = _NAMED | {
         "description": "The bytes are at a presigned URL, for a short time.",
         "headers": _headers("Location", "Cache-Control"),
     },
-    403: _problem("The deployment does not redirect to its storage."),
     416: _problem("The range begins behind the end of the image.", "Content-Range"),
 }
 UPLOAD: Responses = {
@@ -181,8 +185,20 @@ UPLOAD_FORM: dict[str, Any] = {
 }
 
 
-def add_problem_schema(openapi: dict[str, Any]) -> dict[str, Any]:
-    """Add the schema that all problem answers refer to."""
-    schemas = openapi.setdefault("components", {}).setdefault("schemas", {})
-    schemas["Problem"] = Problem.model_json_schema()
+def complete(openapi: dict[str, Any]) -> dict[str, Any]:
+    """Add what the handlers do not say: the schema of problems, and the key that may be needed."""
+    components = openapi.setdefault("components", {})
+    components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+    components["securitySchemes"] = {
+        "API key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Where the deployment has API keys: writing needs one, reading may.",
+        }
+    }
+    for path, operations in openapi["paths"].items():
+        if not path.startswith("/health"):
+            for operation in operations.values():
+                operation["security"] = [{"API key": []}, {}]
+                operation["responses"] |= _ACCESS
     return openapi

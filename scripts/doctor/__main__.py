@@ -55,7 +55,7 @@ def examine(settings: Settings) -> Iterator[Result]:
     """Yield the result of each check. Raises ConfigurationError before the first."""
     missed: set[str] = set()  # the checks that failed or were not tried
     with Resources.open(settings) as resources, closing(Subject(resources)) as subject:
-        for check in (_TIMES, *DATABASE_CHECKS, *BUCKET_CHECKS):
+        for check in (_TIMES, _ACCESS, *DATABASE_CHECKS, *BUCKET_CHECKS):
             tried = check.needs not in missed
             result = _run(check, subject) if tried else _untried(check)
             if not tried or result.status is Status.FAILED:
@@ -83,6 +83,15 @@ def _cause(exc: Exception) -> str:
     return sentence.rstrip(".") or type(exc).__name__
 
 
+def _access(subject: Subject) -> str:
+    """Say who may do what."""
+    settings = subject.settings
+    if not settings.api_keys:
+        return "none: whoever reaches the service may read, write and delete"
+    names = ", ".join(f"{key.name} ({key.scope})" for key in settings.api_keys)
+    return f"{names}; reading is {'public' if settings.public_reads else 'for keys only'}"
+
+
 def _times(subject: Subject) -> str:
     """Compare settings that only together make sense."""
     settings = subject.settings
@@ -97,6 +106,8 @@ _TIMES = Check(
     _times,
     "set UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT_SECONDS",
 )
+
+_ACCESS = Check("API keys", _access, "set API_KEYS, or let a proxy in front decide who gets in")
 
 
 if __name__ == "__main__":

@@ -1,49 +1,20 @@
 """Settings: every environment variable of the service, its default and its meaning."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from dotenv import load_dotenv
-from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
-from errors import ConfigurationError
+from config.api_keys import ApiKey
+from config.database_url import normalise_db_url
 
 KNOWN_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp")
-
-# A plain "postgresql://" means psycopg 3 to SQLAlchemy 2.1 and "mysql://" means mysqlclient;
-# these are the drivers that we ship.
-_SHIPPED_DRIVERS = {
-    "postgres": "postgresql+psycopg2",
-    "postgresql": "postgresql+psycopg2",
-    "mysql": "mysql+pymysql",
-    "mariadb": "mariadb+pymysql",
-    "sqlite": "sqlite",
-}
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 _LONGEST_SECONDS = 10 * 365 * 24 * 3600
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
-
-# Names of earlier versions, still understood where the new one is not set.
-FORMER_NAMES = {
-    "KEEP_OVERWRITTEN_SECONDS": "KEEP_DELETED_SECONDS",
-    "MAX_WAITING": "MAX_WAITING_REQUESTS",
-    "SHUTDOWN_DELAY": "SHUTDOWN_DELAY_SECONDS",
-    "UPLOAD_TIMEOUT": "UPLOAD_TIMEOUT_SECONDS",
-    "UPLOAD_IDLE_TIMEOUT": "CLIENT_IDLE_SECONDS",
-    "DOWNLOAD_IDLE_TIMEOUT": "CLIENT_IDLE_SECONDS",
-    "DB_CONNECT_TIMEOUT": "CONNECT_TIMEOUT_SECONDS",
-    "DB_STATEMENT_TIMEOUT": "DB_STATEMENT_TIMEOUT_SECONDS",
-    "S3_CONNECT_TIMEOUT": "CONNECT_TIMEOUT_SECONDS",
-    "S3_READ_TIMEOUT": "S3_READ_TIMEOUT_SECONDS",
-    "S3_PUT_TIMEOUT": "S3_PUT_TIMEOUT_SECONDS",
-}
 
 
 class Settings(BaseSettings):
@@ -107,6 +78,18 @@ class Settings(BaseSettings):
     cors_allow_origins: CommaSeparated = Field(
         default=(),
         description="origins whose pages may use the API, comma-separated; `*` for all",
+    )
+
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
+        default=(),
+        description="keys of clients, comma-separated, as `python -m scripts.keys` prints them: "
+        "`name:read:sha256` or `name:write:sha256`; none: open to all who can reach the service",
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="file with more of them, one on each line, for mounted secrets"
+    )
+    public_reads: bool = Field(
+        default=True, description="with API keys: whether reading needs none; writing always does"
     )
 
     concurrency: int = Field(
@@ -212,56 +195,36 @@ class Settings(BaseSettings):
             raise ValueError(f"must be some of {', '.join(KNOWN_EXTENSIONS)}")
         return extensions
 
+    @model_validator(mode="before")
+    @classmethod
+    def _add_keys_of_file(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if not (file := values.get("api_keys_file")):
+            return values
+        try:
+            lines = Path(file).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ValueError(f"API_KEYS_FILE cannot be read: {exc}") from None
+        keys = [values.get("api_keys", ""), *(line for line in lines if not line.startswith("#"))]
+        return values | {"api_keys": ",".join(filter(None, keys))}
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _parse_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ApiKey.parse(line) for line in value.split(",") if line.strip())
+        return value
+
+    @property
+    def read_cache_control(self) -> str:
+        """`cache_control` as reads answer it: private where reading needs a key (RFC 9111)."""
+        if self.public_reads or not self.api_keys:
+            return self.cache_control
+        parts = [part.strip() for part in self.cache_control.split(",")]
+        return ", ".join(["private", *(part for part in parts if part.lower() != "public")])
+
     @model_validator(mode="after")
     def _horizon_covers_puts(self) -> Self:
         # Otherwise a late PUT would land after the sweeper's last look, and stay for ever.
         if self.put_horizon_seconds <= self.s3_put_timeout_seconds:
             raise ValueError("PUT_HORIZON_SECONDS must be longer than S3_PUT_TIMEOUT_SECONDS")
         return self
-
-
-def normalise_db_url(url: str) -> URL:
-    """Return `url` with the driver that we ship where it names none.
-
-    Raises ValueError when the URL cannot be read or its database is not one that we serve.
-    """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # The URL may hold a password, so it is not repeated.
-        raise ValueError("is not a database URL such as postgresql://user@host/name") from None
-    backend, _, driver = parsed.drivername.partition("+")
-    if backend not in _SHIPPED_DRIVERS:
-        raise ValueError(f"names {backend}; use postgresql, mysql, mariadb or sqlite")
-    if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
-        raise ValueError("names a database in memory; use a file, such as sqlite:///images.db")
-    return parsed if driver else parsed.set(drivername=_SHIPPED_DRIVERS[backend])
-
-
-def load_settings() -> Settings:
-    """Read the settings from the environment and `.env`; the environment wins.
-
-    Raises ConfigurationError with one sentence that names every missing or wrong variable.
-    """
-    # Into the environment rather than into Settings: boto3 looks for its credentials there.
-    load_dotenv(Path(".env"))
-    former: dict[str, Any] = {
-        name.lower(): os.environ[old]
-        for old, name in FORMER_NAMES.items()
-        if old in os.environ and name not in os.environ
-    }
-    try:
-        return Settings(**former)
-    except ValidationError as exc:
-        faults = [_fault(error) for error in exc.errors(include_input=False)]
-        raise ConfigurationError("Configuration: " + "; ".join(faults) + ".") from None
-
-
-def _fault(error: ErrorDetails) -> str:
-    """Say what is wrong with one variable, or between two."""
-    message = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
-        return message
-    return f"{str(error['loc'][0]).upper()} " + (
-        "is missing" if error["type"] == "missing" else message
-    )

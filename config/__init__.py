@@ -1,0 +1,15 @@
+"""The configuration: every environment variable of the service, its default and its meaning."""
+
+from config.api_keys import ApiKey
+from config.database_url import normalise_db_url
+from config.environment import FORMER_NAMES, load_settings
+from config.settings import KNOWN_EXTENSIONS, Settings
+
+__all__ = [
+    "FORMER_NAMES",
+    "KNOWN_EXTENSIONS",
+    "ApiKey",
+    "Settings",
+    "load_settings",
+    "normalise_db_url",
+]

@@ -1,0 +1,25 @@
+"""API keys as the configuration has them."""
+
+import re
+from typing import Literal, NamedTuple, Self
+
+
+class ApiKey(NamedTuple):
+    """A key that clients may have: its name in the log, what it allows, and its SHA-256 in hex."""
+
+    name: str
+    scope: Literal["read", "write"]
+    sha256: str
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """Read `name:scope:sha256`. Raises ValueError; what it says repeats no secret."""
+        name, _, rest = line.strip().partition(":")
+        scope, _, digest = rest.partition(":")
+        if not re.fullmatch("[A-Za-z0-9._-]{1,64}", name):
+            raise ValueError("needs names of letters, digits, dots, dashes and underscores")
+        if scope not in {"read", "write"}:
+            raise ValueError(f"needs the scope read or write for the key {name}")
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            raise ValueError(f"needs a SHA-256 of 64 hexadecimal digits for the key {name}")
+        return cls(name, scope, digest)  # type: ignore[arg-type]

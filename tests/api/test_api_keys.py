@@ -1,0 +1,168 @@
+"""Who may read and who may write: every route, with every kind of key."""
+
+import hashlib
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from config import ApiKey, Settings, load_settings
+from devstack.service_process import ServiceProcess
+from errors import ConfigurationError
+from scripts import keys
+from tests.support import pictures
+from tests.support.uploads import on_sqlite, problem, serving, upload
+
+READER, WRITER = "reader-token", "writer-token"
+TOKENS = {"none": None, "wrong": "guessed", "read": READER, "write": WRITER}
+KEYS = tuple(
+    ApiKey.parse(f"{line}:{hashlib.sha256(token.encode()).hexdigest()}")
+    for line, token in (("web:read", READER), ("backend:write", WRITER))
+)
+READS: list[tuple[str, str, dict[str, str], set[int]]] = [
+    ("GET", "/images/a", {}, {200}),
+    ("HEAD", "/images/a", {}, {200}),
+    ("GET", "/images/a", {"If-None-Match": "*"}, {304}),
+    ("GET", "/images/a", {"Range": "bytes=0-0"}, {206}),
+    ("GET", "/images/a?redirect=true", {}, {307}),
+    ("GET", "/images/absent", {}, {404}),
+    ("GET", "/images/a/metadata", {}, {200}),
+    ("HEAD", "/images/a/metadata", {}, {200}),
+    ("GET", "/images/random/metadata", {}, {200}),
+    ("HEAD", "/images/random/metadata", {}, {200}),
+    ("GET", "/images", {}, {200}),
+    ("HEAD", "/images", {}, {200}),
+    ("GET", "/nowhere", {}, {404}),
+]
+WRITES: list[tuple[str, str, dict[str, str], set[int]]] = [
+    ("DELETE", "/images/absent", {}, {404}),
+    ("POST", "/images", {}, {400}),
+    ("PUT", "/images/a", {}, {405}),
+    ("POST", "/nowhere", {}, {404}),
+]
+OPEN = ["/health/live", "/health/ready", "/docs", "/openapi.json"]
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    """Return the header that presents a key."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@pytest.fixture(params=[True, False], ids=["public", "private"])
+def guarded(settings: Settings, request: pytest.FixtureRequest) -> Iterator[TestClient]:
+    """Run the application with keys and one image, reading public or not."""
+    changes: dict[str, Any] = {"api_keys": KEYS, "public_reads": request.param}
+    with serving(settings, **changes, cache_control="public, max-age=60") as client:
+        client.headers.update(bearer(WRITER))
+        assert upload(client, pictures.png(), "a.png").is_success
+        client.headers.pop("Authorization")
+        client.follow_redirects = False
+        yield client
+
+
+@on_sqlite
+@pytest.mark.parametrize("held", TOKENS)
+def test_table(guarded: TestClient, held: str) -> None:
+    """Each request gets its own answer, or 401 or 403 before anything tells of the image."""
+    public = guarded.app_state["resources"].settings.public_reads
+    for method, path, headers, expected in READS + WRITES:
+        reads = method in {"GET", "HEAD"}
+        answer = guarded.request(method, path, headers=headers | bearer(TOKENS[held]))
+        if held == "wrong" or (held == "none" and not (reads and public)):
+            refused, code = 401, "invalid_key" if held == "wrong" else "key_required"
+        elif held == "read" and not reads:
+            refused, code = 403, "insufficient_scope"
+        else:
+            assert answer.status_code in expected, (method, path)
+            continue
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer realm=")
+        assert answer.status_code == refused, (method, path)
+        assert method == "HEAD" or problem(answer, refused, code)
+
+
+@on_sqlite
+def test_refused_upload_is_not_read(service_environment: dict[str, str]) -> None:
+    """An upload without a key is refused before its body is read."""
+    lines = ",".join(":".join(key) for key in KEYS)
+    head = "POST /images HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
+    form = "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    with (
+        ServiceProcess(service_environment | {"API_KEYS": lines}) as service,
+        socket.create_connection(("127.0.0.1", service.port), timeout=10) as client,
+    ):
+        client.sendall((head + form).encode())
+        assert client.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
+@on_sqlite
+def test_open_paths(guarded: TestClient) -> None:
+    """Health and documentation need no key, and do not mind a wrong one."""
+    for path in OPEN:
+        for token in TOKENS.values():
+            assert guarded.get(path, headers=bearer(token)).status_code == 200, path
+
+
+@on_sqlite
+def test_cache_control(guarded: TestClient) -> None:
+    """Reads that need a key are private to caches, also at S3."""
+    private = not guarded.app_state["resources"].settings.public_reads
+    expected = "private, max-age=60" if private else "public, max-age=60"
+    for path in ("/images/a", "/images/a/metadata", "/images"):
+        answer = guarded.get(path, headers=bearer(READER))
+        assert answer.headers["Cache-Control"] == expected
+    location = guarded.get("/images/a?redirect=true", headers=bearer(READER)).headers["Location"]
+    assert ("private" in location) == private
+
+
+@on_sqlite
+def test_no_keys(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Without keys all is open, whatever a request presents."""
+    assert upload(client, pictures.png(), "a.png").is_success
+    assert client.get("/images/a", headers=bearer("anything")).status_code == 200
+    assert "401" not in caplog.text
+
+
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`scripts.keys` prints a key and the line that lets it in."""
+    assert keys.main(["web", "read"]) == 0
+    found = re.fullmatch(r"key   (\S+)\nline  (\S+)\n", capsys.readouterr().out)
+    assert found
+    key = ApiKey.parse(found[2])
+    assert key == ("web", "read", hashlib.sha256(found[1].encode()).hexdigest())
+    assert keys.main(["no spaces", "read"]) == 1
+    assert "letters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", ["web", "web:read:abc", "web:admin:" + "0" * 64, ":read:" + "0" * 64]
+)
+def test_wrong_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str) -> None:
+    """A line that is no key stops the start with a sentence that repeats no digest."""
+    monkeypatch.chdir(tmp_path)
+    minimal = {"DB_URL": "sqlite:///i.db", "AWS_REGION": "r", "AWS_S3_BUCKET": "images"}
+    for name, value in minimal.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("API_KEYS", line)
+    with pytest.raises(ConfigurationError, match=r"^Configuration: API_KEYS needs ") as refused:
+        load_settings()
+    assert "0" * 64 not in str(refused.value)
+
+
+def test_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keys of a file count beside those of the variable; a missing file stops the start."""
+    file = tmp_path / "keys"
+    file.write_text("# ours\n" + ":".join(KEYS[1]) + "\n\n")
+    monkeypatch.chdir(tmp_path)
+    minimal = {"DB_URL": "sqlite:///i.db", "AWS_REGION": "r", "AWS_S3_BUCKET": "images"}
+    for name, value in minimal.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("API_KEYS", ":".join(KEYS[0]))
+    monkeypatch.setenv("API_KEYS_FILE", str(file))
+    assert load_settings().api_keys == KEYS
+    file.unlink()
+    with pytest.raises(ConfigurationError, match=r"API_KEYS_FILE cannot be read"):
+        load_settings()
