@@ -29,6 +29,7 @@ class State(TypedDict):
 
     resources: Resources
     bulkhead: Bulkhead
+    uploads: Bulkhead
 
 
 @asynccontextmanager
@@ -47,7 +48,10 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         stack.enter_context(_sweeping(resources))
         delay_shutdown(resources)
         tune_gc()
-        yield {"resources": resources, "bulkhead": Bulkhead(settings.concurrency)}
+        places = settings.concurrency
+        # Costly pictures wait for a decoder: half of the places are left to downloads.
+        uploads = Bulkhead(max(1, places // 2))
+        yield {"resources": resources, "bulkhead": Bulkhead(places), "uploads": uploads}
 
 
 @contextmanager
