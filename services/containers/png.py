@@ -134,10 +134,14 @@ def _inflated(data: Iterator[bytes]) -> Iterator[bytes]:
             yield inflater.decompress(block, _INFLATED_BYTES)
             while inflater.unconsumed_tail and not inflater.eof:
                 yield inflater.decompress(inflater.unconsumed_tail, _INFLATED_BYTES)
-        while not inflater.eof and (piece := inflater.decompress(b"", _INFLATED_BYTES)):
+            if inflater.eof:  # what follows is of no picture, and zlib would collect it
+                return
+        while piece := inflater.decompress(b"", _INFLATED_BYTES):
             yield piece
     except zlib.error:
         raise MalformedImageError("its pixels cannot be inflated") from None
+    if not inflater.eof:
+        raise MalformedImageError("its pixels are cut short")
 
 
 def _read_header(content: Content) -> Header:

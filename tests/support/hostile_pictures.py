@@ -151,6 +151,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: png_file(chunk(b"IDAT", zeros(2**28))), "accepted"),
     "400 MB of inflated pixels.png": (lambda: _inflating(1), "accepted"),
     "2 GB of inflated pixels.png": (lambda: _inflating(5), "DecodingTooCostlyError"),
+    "50 MB behind the pixels.png": (
+        lambda: png_file(_PIXEL, chunk(b"IDAT", _filled(b"\0"))), "accepted"),
+    "pixels without an end.png": (
+        lambda: png_file(chunk(b"IDAT", zeros(2)[:-4])), "NotAnImageError"),
     "unknown critical chunk.png": (
         lambda: png_file(chunk(b"TEST", b""), _PIXEL), "NotAnImageError"),
     "6 million empty chunks.webp": (
