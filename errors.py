@@ -17,7 +17,8 @@
     ├── WriteConflictError              409 write_conflict           + Retry-After
     ├── PreconditionFailedError         412 precondition_failed
     ├── ImageTooLargeError              413 image_too_large
-    │   └── TooManyPixelsError          413 too_many_pixels
+    │   ├── TooManyPixelsError          413 too_many_pixels
+    │   └── DecodingTooCostlyError      413 decoding_too_costly
     ├── NotAnImageError                 415 not_an_image
     ├── RangeNotSatisfiableError        416 range_not_satisfiable    + Content-Range
     ├── InvalidParameterError           422 invalid_parameter
@@ -174,6 +175,12 @@ class TooManyPixelsError(ImageTooLargeError):
     """The picture has more pixels than the deployment accepts."""
 
     code, title = "too_many_pixels", "The image has too many pixels"
+
+
+class DecodingTooCostlyError(ImageTooLargeError):
+    """Decoding the picture takes more time or memory than the deployment grants."""
+
+    code, title = "decoding_too_costly", "The image takes too much to decode"
 
 
 class NotAnImageError(ServiceError):

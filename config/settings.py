@@ -61,6 +61,12 @@ class Settings(BaseSettings):
         default="full",
         description="`header` checks header and structure only, for trusted uploaders",
     )
+    inspection_cpu_seconds: Seconds = Field(
+        default=1.5, description="most CPU time that decoding one image may take, in seconds"
+    )
+    inspection_memory_bytes: PositiveInt = Field(
+        default=200 * 1024 * 1024, description="most memory that decoding one image may take"
+    )
 
     cache_control: str = Field(
         default="no-cache",

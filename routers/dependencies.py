@@ -51,8 +51,12 @@ async def hold_place(request: Request) -> AsyncIterator[None]:
 
 async def get_upload_form(request: Request) -> AsyncIterator[UploadForm]:
     """Yield the received form of an upload, holding a place; its file is closed afterwards."""
-    settings = resources_of(request).settings
-    async with receive_form(request, settings) as form, bulkhead_of(request).place():
+    settings, uploads = resources_of(request).settings, request.state.uploads
+    async with (
+        receive_form(request, settings) as form,
+        uploads.place(),
+        bulkhead_of(request).place(),
+    ):
         yield form
 
 

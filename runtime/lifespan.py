@@ -32,6 +32,7 @@ class State(TypedDict):
 
     resources: Resources
     bulkhead: Bulkhead
+    uploads: Bulkhead
 
 
 @asynccontextmanager
@@ -52,7 +53,10 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         tune_gc()
         if not settings.api_keys:
             logger.warning("No API_KEYS: whoever reaches this service may read, write and delete")
-        yield {"resources": resources, "bulkhead": Bulkhead(settings.concurrency)}
+        places = settings.concurrency
+        # Costly pictures wait for a decoder: half of the places are left to downloads.
+        uploads = Bulkhead(max(1, places // 2))
+        yield {"resources": resources, "bulkhead": Bulkhead(places), "uploads": uploads}
 
 
 @contextmanager

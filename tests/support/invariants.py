@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from sqlalchemy import Engine, text
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+Image.MAX_IMAGE_PIXELS = None  # what the service has accepted is looked at, whatever its size
 
 # One statement, and so one snapshot on every engine and isolation level.
 _SNAPSHOT = text(
@@ -92,7 +94,11 @@ def _described(body: bytes) -> tuple[int, int, str, str] | None:
         with Image.open(io.BytesIO(body)) as picture:
             # A JPEG with a second picture inside is a JPEG all the same.
             kind = "JPEG" if picture.format == "MPO" else str(picture.format)
-            return picture.width, picture.height, kind, Image.MIME[kind]
+            exif = Image.Exif()  # of what comes before the pixels, which `getexif` would decode
+            exif.load(picture.info.get("exif", b""))
+            turned = exif.get(ExifTags.Base.Orientation, 1) in range(5, 9)
+            width, height = picture.size[::-1] if turned else picture.size
+            return width, height, kind, Image.MIME[kind]
     except UnidentifiedImageError:
         return None
 

@@ -7,14 +7,15 @@ import random
 from PIL import Image
 
 
-def _picture(width: int, height: int, seed: int) -> Image.Image:
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
     """Return coloured noise, coarse enough to compress as a photograph does."""
     small = (math.ceil(width / 8), math.ceil(height / 8))
     noise = random.Random(seed).randbytes(3 * small[0] * small[1])
     return Image.frombytes("RGB", small, noise).resize((width, height))
 
 
-def _encoded(picture: Image.Image, image_format: str, **options: object) -> bytes:
+def encoded(picture: Image.Image, image_format: str, **options: object) -> bytes:
+    """Return a picture as a file."""
     out = io.BytesIO()
     picture.save(out, image_format, **options)
     return out.getvalue()
@@ -22,31 +23,31 @@ def _encoded(picture: Image.Image, image_format: str, **options: object) -> byte
 
 def jpeg(width: int = 64, height: int = 48, seed: int = 0, quality: int = 85) -> bytes:
     """Return a JPEG file."""
-    return _encoded(_picture(width, height, seed), "JPEG", quality=quality)
+    return encoded(picture(width, height, seed), "JPEG", quality=quality)
 
 
 def png(width: int = 64, height: int = 48, seed: int = 0) -> bytes:
     """Return a PNG file."""
-    return _encoded(_picture(width, height, seed), "PNG")
+    return encoded(picture(width, height, seed), "PNG")
 
 
 def webp(width: int = 64, height: int = 48, seed: int = 0) -> bytes:
     """Return a WebP file."""
-    return _encoded(_picture(width, height, seed), "WEBP")
+    return encoded(picture(width, height, seed), "WEBP")
 
 
 def gif(width: int = 64, height: int = 48, seed: int = 0, frames: int = 1) -> bytes:
     """Return a GIF file, an animated one when it has more than one frame."""
-    first, *rest = (_picture(width, height, seed + 1000 * i) for i in range(frames))
+    first, *rest = (picture(width, height, seed + 1000 * i) for i in range(frames))
     moving: dict[str, object] = {"save_all": True, "append_images": rest, "duration": 40}
-    return _encoded(first, "GIF", **(moving if rest else {}))
+    return encoded(first, "GIF", **(moving if rest else {}))
 
 
 def noise_png(n_bytes: int, seed: int = 0) -> bytes:
     """Return a PNG file of about `n_bytes` (1 % off at most from 100 KB on): pure noise, stored."""
     side = max(1, round(math.sqrt(n_bytes / 3)))
     noise = random.Random(seed).randbytes(3 * side * side)
-    return _encoded(Image.frombytes("RGB", (side, side), noise), "PNG", compress_level=0)
+    return encoded(Image.frombytes("RGB", (side, side), noise), "PNG", compress_level=0)
 
 
 PICTURES = {"jpg": jpeg, "jpeg": jpeg, "png": png, "gif": gif, "webp": webp}

@@ -1,0 +1,48 @@
+"""What is asked of a decoder process, and what it answers; both travel as JSON."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Self
+
+
+class _Message:
+    def encode(self) -> bytes:
+        """Return the message as bytes."""
+        return json.dumps(asdict(self)).encode()  # type: ignore[call-overload]
+
+    @classmethod
+    def decode(cls, message: bytes) -> Self:
+        """Return what `encode` made bytes of."""
+        return cls(**json.loads(message))
+
+
+@dataclass(frozen=True, slots=True)
+class Job(_Message):
+    """Decode a file of that format under these limits: bytes, seconds of CPU, and of waiting."""
+
+    image_format: str
+    frame_pixels: int
+    animation_pixels: int
+    memory: int
+    cpu_seconds: float
+    seconds: float
+
+
+class Outcome(StrEnum):
+    """How a job ended."""
+
+    DECODED = "decoded"
+    MALFORMED = "malformed"
+    TOO_MANY_PIXELS = "too many pixels"
+    NEEDS_MEMORY = "needs memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Result(_Message):
+    """The outcome; the size as shown of what was decoded, or the reason why it was not."""
+
+    outcome: Outcome
+    width: int = 0
+    height: int = 0
+    reason: str = ""

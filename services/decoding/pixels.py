@@ -1,0 +1,105 @@
+"""Decodes every pixel of a file whose container was walked, and keeps none.
+
+Each format the cheapest way that still notices what is missing: PNG by inflating, GIF frame by
+frame, WebP down to the last row, JPEG at an eighth of its size.
+"""
+
+import io
+import mmap
+from typing import Any
+
+from PIL import Image
+
+from services.containers import png
+from services.containers.content import MalformedImageError
+from services.containers.gif import GifOutline
+from services.containers.jpeg import JpegOutline
+from services.containers.outline import Outline
+from services.containers.png import PngOutline
+from services.containers.webp import WebpOutline
+from services.decoding import libwebp
+
+# Bits that are no Huffman code. A decoder reads up to eight bytes ahead.
+_NO_CODES = b"\xff\x00" * 9
+_END_OF_IMAGE = b"\xff\xd9"
+
+
+def decode(content: mmap.mmap, outline: Outline) -> None:
+    """Decode every pixel of the file of that outline.
+
+    Raises MalformedImageError, or MemoryError.
+    """
+    try:
+        match outline:
+            case JpegOutline():
+                _decode_jpeg(content, outline)
+            case PngOutline():
+                png.inflate(content, outline.header)
+            case GifOutline():
+                _decode_gif(content, outline)
+            case WebpOutline():
+                _decode_webp(content, outline)
+    except (MalformedImageError, MemoryError):
+        raise
+    # Pillow raises whatever its parsing runs into: SyntaxError, OSError, struct.error, ... All of
+    # it means that the pixels are not there.
+    except Exception as exc:
+        raise MalformedImageError("its pixels cannot be decoded") from exc
+
+
+def _decode_jpeg(content: mmap.mmap, outline: JpegOutline) -> None:
+    """Decode the first picture, without the segments that do not matter to its pixels.
+
+    libjpeg fills up with grey what is missing before an End Of Image marker, and only warns. So
+    where a picture is one scan, that marker is withheld: a decoder that is not ready by then asks
+    for more data. At an eighth of the size the same is noticed in a third of the time (34 ms
+    against 92-105 ms for 12 megapixels).
+    """
+    end = _NO_CODES if outline.is_plain else _END_OF_IMAGE
+    with memoryview(content)[outline.start : outline.end] as scans:
+        pieces = _Pieces(memoryview(b"".join(outline.tables)), scans, memoryview(end))
+        with Image.open(io.BufferedReader(pieces), formats=["JPEG"]) as image:
+            image.draft(None, (image.width // 8 or 1, image.height // 8 or 1))
+            image.load()
+
+
+def _decode_gif(content: mmap.mmap, outline: GifOutline) -> None:
+    """Decode each frame by itself: what is drawn over what does not matter."""
+    for frame in outline.frames:
+        size, arguments = (frame.width, frame.height), (frame.code_bits, frame.interlaced, -1)
+        Image.frombytes("P", size, content[frame.start : frame.end], "gif", *arguments)
+
+
+def _decode_webp(content: mmap.mmap, outline: WebpOutline) -> None:
+    libwebp.check_container(content)
+    for frame in outline.frames:
+        libwebp.decode(content, frame)
+
+
+class _Pieces(io.RawIOBase):
+    """One readable stream of several pieces, none of which is copied as a whole."""
+
+    def __init__(self, *pieces: memoryview) -> None:
+        self._pieces = pieces
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset if whence == 0 else self._at + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        at, wanted = self._at, memoryview(buffer)
+        for piece in self._pieces:
+            if at < len(piece):
+                part = piece[at : at + len(wanted)]
+                wanted[: len(part)] = part
+                self._at += len(part)
+                return len(part)
+            at -= len(piece)
+        return 0

@@ -1,0 +1,177 @@
+"""The decoder processes of this service: started when needed, replaced when a file ends one."""
+
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from errors import DecodingTooCostlyError, OverloadedError, TooManyPixelsError, UnavailableError
+from services.containers.content import MalformedImageError
+from services.decoding.jobs import Job, Outcome, Result
+
+logger = logging.getLogger("image_api")
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+# Two, so that a large picture does not keep the small ones waiting.
+_PROCESSES = 2
+# What most pictures need. Those that need more are decoded one at a time.
+_USUAL_BYTES = 64 * 1024 * 1024
+_PATIENCE_SECONDS = 30.0
+_START_SECONDS = 10.0
+_MESSAGE_BYTES = 4096
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+# Nothing else of the environment, which may hold credentials, is the business of a decoder.
+# Memory that was freed goes back to the kernel at once.
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+_MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144"}
+
+
+class _HadNoFilesError(Exception):
+    """The process had ended before the file came, because no other had come for a while."""
+
+
+class _Decoder:
+    """One decoder process at a time, started when a file comes and none runs."""
+
+    def __init__(self) -> None:
+        self.end: Callable[[], object] = lambda: None
+
+    def run(self, job: Job, descriptor: int) -> Result:
+        """Hand over a job and its file, and wait for the result.
+
+        Raises MalformedImageError, DecodingTooCostlyError, OverloadedError or UnavailableError;
+        then the process has ended.
+        """
+        try:
+            with suppress(_HadNoFilesError):
+                return self._exchange(job, descriptor)
+            return self._exchange(job, descriptor)
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            self.end()
+            logger.exception("a decoder process does not work")
+            raise UnavailableError("Images cannot be decoded at the moment.") from exc
+        except BaseException:
+            self.end()
+            raise
+
+    def _exchange(self, job: Job, descriptor: int) -> Result:
+        if not getattr(self.end, "alive", False):
+            self._start()
+        self._socket.settimeout(job.seconds + _START_SECONDS)
+        try:
+            socket.send_fds(self._socket, [job.encode()], [descriptor])
+            answer = self._socket.recv(_MESSAGE_BYTES)
+        except (BrokenPipeError, ConnectionResetError):
+            answer = b""
+        if not answer:
+            status = self._process.wait(_START_SECONDS)
+            self.end()
+            raise _cause_of_death(status, job)
+        return Result.decode(answer)
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ExitStack() as failed, closing(theirs):
+            failed.callback(ours.close)
+            self._process = _start_process(theirs)
+            failed.pop_all()
+        self._socket = ours
+        self.end = weakref.finalize(self, _end, self._process, ours)
+
+
+def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-m", "services.decoding.worker", str(theirs.fileno())],
+        cwd=_ROOT,
+        env=kept | _MALLOC,
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _end(process: subprocess.Popen[bytes], ours: socket.socket) -> None:
+    ours.close()
+    process.kill()
+    process.wait()
+
+
+def _cause_of_death(status: int, job: Job) -> Exception:
+    """Say what the end of a decoder means for its file; `status` is negative for a signal."""
+    if status == 0:
+        return _HadNoFilesError()
+    if status == -signal.SIGPROF:
+        return DecodingTooCostlyError(
+            f"Decoding an image may take at most {job.cpu_seconds:g} seconds of CPU time."
+        )
+    if status == -signal.SIGALRM:
+        return OverloadedError("Decoding took too long; try again.")
+    logger.error("a decoder process ended with status %d", status)
+    if -status in _CRASHES:
+        return MalformedImageError("its pixels cannot be decoded")
+    return UnavailableError("Images cannot be decoded at the moment.")
+
+
+class DecoderPool:
+    """Decodes files in a few processes; shared by all threads."""
+
+    def __init__(self) -> None:
+        self._decoders = [_Decoder() for _ in range(_PROCESSES)]
+        # Last in, first out: in a quiet time one process serves all, and the other ends.
+        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
+        for decoder in self._decoders:
+            self._idle.put(decoder)
+        self._large = threading.Lock()
+
+    def close(self) -> None:
+        """End the processes; who still waits for one is answered UnavailableError."""
+        for decoder in self._decoders:
+            decoder.end()
+
+    def decode(self, job: Job, descriptor: int) -> Result:
+        """Decode every pixel of a file; return its size as shown.
+
+        Raises MalformedImageError, TooManyPixelsError, DecodingTooCostlyError, OverloadedError or
+        UnavailableError.
+        """
+        usual = min(job.memory, _USUAL_BYTES)
+        result = self._run(replace(job, memory=usual), descriptor)
+        if result.outcome == Outcome.NEEDS_MEMORY and usual < job.memory:
+            if not self._large.acquire(timeout=_PATIENCE_SECONDS):
+                raise OverloadedError("Too many large pictures at once; try again.")
+            try:
+                result = self._run(job, descriptor)
+            finally:
+                self._large.release()
+        _raise_refusal(result, job)
+        return result
+
+    def _run(self, job: Job, descriptor: int) -> Result:
+        try:
+            decoder = self._idle.get(timeout=_PATIENCE_SECONDS)
+        except queue.Empty:
+            raise OverloadedError("Too many pictures at once; try again.") from None
+        try:
+            return decoder.run(job, descriptor)
+        finally:
+            self._idle.put(decoder)
+
+
+def _raise_refusal(result: Result, job: Job) -> None:
+    if result.outcome == Outcome.MALFORMED:
+        raise MalformedImageError(result.reason)
+    if result.outcome == Outcome.TOO_MANY_PIXELS:
+        raise TooManyPixelsError(result.reason)
+    if result.outcome == Outcome.NEEDS_MEMORY:
+        raise DecodingTooCostlyError(
+            f"Decoding an image may take at most {job.memory} bytes of memory."
+        )

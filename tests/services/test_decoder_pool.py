@@ -1,0 +1,171 @@
+"""The decoder processes: few, bounded, replaced when a file ends one, gone with the service."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from devstack.service_process import ROOT
+from devstack.waiting import wait_until
+from services.decoding import pool
+from tests.support import pictures
+from tests.support.hostile_pictures import HOSTILE
+from tests.support.inspections import decoders, inspecting, verdict
+
+
+def test_header_needs_no_decoder() -> None:
+    """Where uploaders are trusted no decoder process is started."""
+    with inspecting(inspection="header") as inspector:
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
+        assert decoders() == []
+
+
+def test_one_decoder_serves_many_files() -> None:
+    """Files that come one after another share one process; it ends with the inspector."""
+    with inspecting() as inspector:
+        for make, extension in ((pictures.jpeg, "jpg"), (pictures.png, "png")):
+            assert verdict(inspector, make(), extension).verdict == "accepted"
+            assert len(decoders()) == 1
+    assert decoders() == []
+
+
+def test_a_killed_decoder_is_replaced() -> None:
+    """A decoder that was killed from outside costs one upload a 503, and no more."""
+    with inspecting() as inspector:
+        verdict(inspector, pictures.jpeg(), "jpg")
+        os.kill(decoders()[0], signal.SIGKILL)
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "UnavailableError"
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGSEGV, "NotAnImageError"), (signal.SIGALRM, "OverloadedError")]
+)
+def test_a_file_that_ends_its_decoder(number: signal.Signals, said: str) -> None:
+    """A file whose decoder crashes is refused; one that got too little CPU may come again."""
+    with inspecting(inspection_cpu_seconds=60.0) as inspector:
+        verdict(inspector, pictures.jpeg(), "jpg")
+        (decoder,) = decoders()
+        os.kill(decoder, signal.SIGSTOP)
+
+        def end_it() -> None:
+            os.kill(decoder, number)
+            os.kill(decoder, signal.SIGCONT)
+
+        threading.Timer(0.2, end_it).start()
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == said
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
+
+
+def test_cpu_time_is_bounded() -> None:
+    """A file that takes more CPU time than is granted is refused, and the next one is not."""
+    content = HOSTILE["99 scans of 50 megapixels.jpg"][0]()
+    with inspecting(inspection_cpu_seconds=0.1) as inspector:
+        found = verdict(inspector, content, "jpg")
+        assert found.verdict == "DecodingTooCostlyError", found.detail
+        assert "0.1 seconds" in found.detail
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
+
+
+def test_memory_is_bounded() -> None:
+    """A picture that takes more memory than is granted is refused; with enough it is accepted."""
+    content = pictures.encoded(pictures.picture(4000, 3000), "JPEG", progressive=True)
+    with inspecting(inspection_memory_bytes=30_000_000) as inspector:
+        found = verdict(inspector, content, "jpg")
+        assert found.verdict == "DecodingTooCostlyError", found.detail
+    with inspecting(inspection_memory_bytes=40_000_000) as inspector:
+        assert verdict(inspector, content, "jpg").verdict == "accepted"
+
+
+def test_memory_is_bounded_by_the_kernel_too() -> None:
+    """Where a decoder takes more than was reckoned, the kernel refuses it."""
+    program = """
+import os, sys
+from services.decoding import worker
+from services.decoding.jobs import Job
+taken = []
+worker.decode = lambda content, outline: taken.append(bytearray(300_000_000))
+file = os.memfd_create("file"); os.write(file, sys.stdin.buffer.read())
+job = Job("png", 10**9, 10**9, 200_000_000, 1, 1)
+print(worker._examine(job, file, worker._address_space()).outcome)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        input=pictures.png(),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"needs memory\n"
+
+
+def test_idle_decoders_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that gets no file for a while ends; the next file is decoded all the same."""
+    program = "from services.decoding import worker; worker._IDLE_SECONDS = 0.01; worker.main()"
+    start = subprocess.Popen
+
+    def impatient(command: list[str], **options: object) -> "subprocess.Popen[bytes]":
+        return start([command[0], "-c", program, command[-1]], **options)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(subprocess, "Popen", impatient)
+    with inspecting() as inspector:
+        for _ in range(3):
+            assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
+            for decoder in inspector._decoders._decoders:
+                if hasattr(decoder, "_process"):
+                    decoder._process.wait(timeout=10)
+
+
+def test_all_decoders_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds no decoder free within some seconds is asked to come again."""
+    monkeypatch.setattr(pool, "_PATIENCE_SECONDS", 0.05)
+    with inspecting() as inspector:
+        taken = [inspector._decoders._idle.get() for _ in range(pool._PROCESSES)]
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "OverloadedError"
+        for decoder in taken:
+            inspector._decoders._idle.put(decoder)
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
+
+
+def test_no_decoder_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a decoder process uploads are answered 503 until one can start."""
+    with inspecting() as inspector:
+        with monkeypatch.context() as broken:
+            broken.setattr(sys, "executable", "/nowhere")
+            assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "UnavailableError"
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
+
+
+def test_decoders_see_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder's environment holds nothing that it does not need."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with inspecting() as inspector:
+        verdict(inspector, pictures.jpeg(), "jpg")
+        (decoder,) = decoders()
+        assert b"secret" not in Path(f"/proc/{decoder}/environ").read_bytes()
+
+
+def test_decoders_end_with_their_service() -> None:
+    """A decoder ends when its service is killed."""
+    program = """
+import io, sys
+from config import Settings
+from services.inspection import Inspector
+from tests.support import pictures
+from tests.support.inspections import decoders
+inspector = Inspector(Settings(db_url="sqlite:///none.db", aws_region="none", aws_s3_bucket="none"))
+inspector.inspect(io.BytesIO(pictures.jpeg()), "jpg")
+print(decoders()[0], flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as service:
+        assert service.stdout
+        decoder = int(service.stdout.readline())
+        service.kill()
+        wait_until(lambda: not Path(f"/proc/{decoder}").exists(), timeout=10, what="its end")

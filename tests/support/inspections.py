@@ -1,0 +1,93 @@
+"""Inspecting files as the service does, and what it takes."""
+
+import os
+import resource
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from config import Settings
+from errors import ServiceError
+from services.inspection import Inspector
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What an inspection said, "accepted" or the name of the error, and what it took."""
+
+    verdict: str
+    detail: str
+    size: tuple[int, int]
+    cpu_seconds: float
+    peak_bytes: int
+
+
+@contextmanager
+def inspecting(**changes: object) -> Iterator[Inspector]:
+    """Return an inspector with the default settings, some of them changed."""
+    settings = Settings(db_url="sqlite:///none.db", aws_region="none", aws_s3_bucket="none")
+    inspector = Inspector(settings.model_copy(update=changes))
+    yield inspector
+    inspector.close()
+
+
+def verdict(inspector: Inspector, content: bytes, extension: str) -> Inspection:
+    """Inspect a file as an upload would be; `peak_bytes` is of the decoders, above their rest."""
+    before, rest = _cpu_seconds(), _resident(peak=False)
+    _forget_peaks()
+    with _spooled(content) as file:
+        try:
+            info = inspector.inspect(file, extension)
+            said, detail, size = "accepted", "", (info.width, info.height)
+        except ServiceError as error:
+            said, detail, size = type(error).__name__, error.detail, (0, 0)
+    spent = _cpu_seconds() - before
+    return Inspection(said, detail, size, spent, max(0, _resident(peak=True) - rest))
+
+
+@contextmanager
+def _spooled(content: bytes) -> Iterator[IO[bytes]]:
+    with tempfile.SpooledTemporaryFile(max_size=512 * 1024) as file:
+        file.write(content)
+        yield file
+
+
+def decoders() -> list[int]:
+    """Return the ids of the decoder processes of this process."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            command = Path(f"/proc/{pid}/cmdline")
+            if command.exists() and b"services.decoding.worker" in command.read_bytes():
+                found.append(int(pid))
+    return found
+
+
+def _cpu_seconds() -> float:
+    own, ended = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    total = own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+    for pid in decoders():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+    return total
+
+
+def _forget_peaks() -> None:
+    for pid in decoders():
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): resets VmHWM
+
+
+def _resident(*, peak: bool) -> int:
+    field, total = "VmHWM:" if peak else "VmRSS:", 0
+    for pid in decoders():
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(field):
+                total += int(line.split()[1]) * 1024
+    return total
