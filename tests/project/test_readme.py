@@ -64,7 +64,25 @@ def test_settings_are_documented() -> None:
     assert set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", ENV_EXAMPLE, re.MULTILINE)) == known
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(([^)h][^)]*)\)", README))
-def test_links_lead_somewhere(path: str) -> None:
-    """Every relative link of the README names a file."""
-    assert (ROOT / path).exists()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_pages_name_exists(page: Path) -> None:
+    """Every relative link of a page, and every path of the repository in backticks, exists."""
+    text = page.read_text()
+    links = [page.parent / link for link in re.findall(r"\]\(([^)h#][^)#]*)\)", text)]
+    folders = "|".join(path.name for path in ROOT.iterdir() if (path / "__init__.py").exists())
+    paths = [ROOT / path for path in re.findall(rf"`((?:{folders}|docs)/[\w./]*)`", text)]
+    assert not [str(path) for path in links + paths if not path.exists()]
+
+
+def test_every_folder_is_described() -> None:
+    """docs/architecture.md says of every folder, and every module of the root, what it is for."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = [path.parent.name + "/" for path in ROOT.glob("*/__init__.py")]
+    rooms += [path.name for path in ROOT.glob("*.py")]
+    assert not [room for room in rooms if f"`{room}`" not in text]
+    for package in ("web", "services", "repositories", "adapters", "runtime", "config"):
+        for module in (ROOT / package).glob("[a-z]*.py"):
+            assert module.name in text, f"{package}/{module.name}"
