@@ -94,6 +94,8 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
     for kind, at, length in _chunks(content):
         _check_critical(kind, kinds, last, header)
         _check_crc(content, kind, at, length)
+        if kind == b"acTL" and length != 8:
+            raise MalformedImageError("its animation control chunk has a wrong length")
         if animation.announced and kind in _OF_FRAMES:
             animation.check(kind, content, at)
             if kind == b"fcTL":
