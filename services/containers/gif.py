@@ -101,7 +101,7 @@ def _color_table_bytes(flags: int) -> int:
 def _read_frame(content: Content, at: int, end: int) -> Frame:
     start = at + _frame_header_bytes(content, at)
     code_bits = take(content, start - 1, 1)[0]
-    if not 1 <= code_bits <= 8:
+    if not 1 <= code_bits <= 12:  # the standard says 8, decoders take more
         raise MalformedImageError("a frame has an impossible code size")
     width, height = number(content, at + 4, 2, "little"), number(content, at + 6, 2, "little")
     return Frame(width, height, bool(content[at + 8] & 0x40), code_bits, start, end)

@@ -13,6 +13,7 @@ from services.containers.outline import Outline
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+_OF_FRAMES = {b"fcTL", b"IDAT", b"fdAT"}
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
 # Left, top, and the steps to the right and down, of the seven passes of Adam7 (section 8.1).
@@ -48,6 +49,30 @@ class Header:
         ]
 
 
+@dataclass(slots=True)
+class _Animation:
+    """How far an animation has come: frames and sequence numbers (section 11.3.2)."""
+
+    announced: int
+    frames: int = 0
+    numbers: int = 0
+    lacks_pixels: bool = False
+
+    def check(self, kind: bytes, content: Content, at: int) -> None:
+        """Check that this chunk may come now."""
+        if kind != b"IDAT" and number(content, at, 4, "big") != self.numbers:
+            raise MalformedImageError("its frames are out of order")
+        if kind == b"fcTL" and self.lacks_pixels:
+            raise MalformedImageError("a frame has no pixels")
+        self.numbers += kind != b"IDAT"
+        self.frames += kind == b"fcTL"
+        self.lacks_pixels = kind == b"fcTL"
+
+    def is_incomplete(self) -> bool:
+        """Whether frames are still to come."""
+        return self.frames < self.announced or self.lacks_pixels
+
+
 @dataclass(slots=True, kw_only=True)
 class PngOutline(Outline):
     """A PNG file. Its pixels are inflated piece by piece and looked at, not kept."""
@@ -65,20 +90,22 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
     header = _read_header(content)
     limits.check(header.width, header.height)
     kinds: set[bytes] = set()
-    last, turned = b"IHDR", False
+    last, turned, animation = b"IHDR", False, _Animation(_announced_frames(content))
     for kind, at, length in _chunks(content):
         _check_critical(kind, kinds, last, header)
         _check_crc(content, kind, at, length)
         if kind == b"acTL" and length != 8:
             raise MalformedImageError("its animation control chunk has a wrong length")
-        if kind == b"fcTL" and b"acTL" in kinds:
-            limits.spend(*_frame_size(content, at, header))
+        if animation.announced and kind in _OF_FRAMES:
+            animation.check(kind, content, at)
+            if kind == b"fcTL":
+                limits.spend(*_frame_size(content, at, header))
         elif kind == b"eXIf" and b"IDAT" not in kinds and length <= _MOST_EXIF_BYTES:
             turned = is_shown_turned(take(content, at, length))
         kinds.add(kind)
         last = kind
-    if b"IDAT" not in kinds:
-        raise MalformedImageError("it has no pixels")
+    if b"IDAT" not in kinds or animation.is_incomplete():
+        raise MalformedImageError("it has too few frames")
     return PngOutline(width=header.width, height=header.height, turned=turned, header=header)
 
 
@@ -89,14 +116,22 @@ def inflate(content: Content, header: Header) -> None:
     """
     size = header.width, header.height
     chunks = _chunks(content)
-    if not any(kind == b"acTL" for kind, _, _ in _chunks(content)):
+    if not _announced_frames(content):
         chunks = (chunk for chunk in chunks if chunk[0] == b"IDAT")
-    frames = (chunk for chunk in chunks if chunk[0] in {b"fcTL", b"IDAT", b"fdAT"})
+    frames = (chunk for chunk in chunks if chunk[0] in _OF_FRAMES)
     for kind, group in itertools.groupby(frames, key=itemgetter(0)):
         if kind == b"fcTL":
             size = [_frame_size(content, at, header) for _, at, _ in group][-1]
         else:
             _check_scanlines(_compressed(content, group), header.passes(*size))
+
+
+def _announced_frames(content: Content) -> int:
+    """Return of how many frames the animation is, 0 where it is none."""
+    for kind, at, _ in _chunks(content):
+        if kind == b"acTL":
+            return number(content, at, 4, "big")
+    return 0
 
 
 def _compressed(content: Content, chunks: Iterator[tuple[bytes, int, int]]) -> Iterator[bytes]:
