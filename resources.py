@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from config import Settings
 from db import build_engine, build_sessions
 from s3_client import Bucket
-from services.image_store import ImageStore, ping
+from services.image_store import ImageStore, RandomImages, ping
 from services.inspection import Inspector
 from services.readiness import Readiness
 from services.sweeper import Sweeper
@@ -28,6 +28,7 @@ class Resources:
     bucket: Bucket
     inspector: Inspector
     readiness: Readiness
+    random_images: RandomImages
 
     @classmethod
     @contextmanager
@@ -46,11 +47,11 @@ class Resources:
             stack.callback(inspector.close)
             readiness = Readiness({"database": lambda: ping(sessions()), "bucket": bucket.check})
             stack.callback(readiness.close)
-            yield cls(settings, engine, sessions, bucket, inspector, readiness)
+            yield cls(settings, engine, sessions, bucket, inspector, readiness, RandomImages())
 
     def store(self, session: Session) -> ImageStore:
         """Return the use cases, on `session`."""
-        return ImageStore(session, self.bucket, self.inspector, self.settings)
+        return ImageStore(session, self.bucket, self.inspector, self.settings, self.random_images)
 
     def sweeper(self) -> Sweeper:
         """Return what finishes the work that crashed services left behind."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import extensions as psycopg2_extensions
-from sqlalchemy import Connection, Dialect, Engine, event
+from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -19,6 +19,8 @@ _PAUSE_SECONDS = 1.0
 # Unique violation, serialisation failure, deadlock, lock wait timeout, snapshot changed.
 _UNDONE_SQLSTATES = {"23505", "40001", "40P01"}
 _UNDONE_MYSQL_ERRORS = {1062, 1213, 1205, 1020}
+# Server shutdown, connection killed (MariaDB, MySQL).
+_KILLED_MYSQL_CONNECTION = {1053, 1927, 3169}
 _UNDONE_SQLITE_ERRORS = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 
 
@@ -34,9 +36,22 @@ def is_undone(exc: SQLAlchemyError) -> bool:
     )
 
 
+def lost_connection(exc: BaseException | None) -> bool:
+    """Whether the error says that the connection is dead, not that the statement failed."""
+    return isinstance(exc, DBAPIError) and exc.connection_invalidated
+
+
+def _notice_killed_connection(context: ExceptionContext) -> None:
+    """Let SQLAlchemy throw away a connection that an administrator ended, and the pool with it."""
+    arguments: tuple[Any, ...] = context.original_exception.args
+    if arguments[:1] and arguments[0] in _KILLED_MYSQL_CONNECTION:
+        context.is_disconnect = True
+
+
 def prepare(engine: Engine) -> None:
     """Make the engine's connections what `db` takes them for."""
     event.listen(engine, "checkin", _note_return)
+    event.listen(engine, "handle_error", _notice_killed_connection)
     event.listen(engine, "checkout", functools.partial(_ping_after_pause, engine.dialect))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
@@ -76,7 +91,7 @@ def _configure_postgresql(dbapi_connection: Any, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     """Take SQLite's one write lock first: upgrading a read lock later fails without waiting."""
-    if not connection.get_execution_options().get("read_only"):
+    if connection.get_execution_options().get("writes"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

@@ -161,30 +161,36 @@ _select_count = select(func.count()).select_from(_images)
 _select_nth = _select_image.order_by(_images.c.id).offset(bindparam("offset")).limit(1)
 
 
-def random_image(session: Session) -> ImageRecord | None:
-    """Return an image, each with exactly the same probability; None when there are none.
+class RandomImages:
+    """Picks images at random, and remembers between which ids they lie; one for each engine."""
 
-    Rejection sampling: of ids drawn uniformly between the smallest and the largest, the first
-    that exists is uniform over the rows, however sparse the ids are. The bounds of last time are
-    drawn from, and count only when the same statement says that they still hold. Rows so sparse
-    that every draw misses are counted instead (66 ms for COUNT and OFFSET at 1 M rows).
-    """
-    low, high = session.info["id_bounds"][0]
-    for _ in range(_RANDOM_ROUNDS):
-        ids = range(low, high + 1)
-        draws = random.sample(ids, min(_RANDOM_DRAWS, len(ids)))
-        draws += draws[:1] * (_RANDOM_DRAWS - len(draws))
-        parameters = {draw.key: value for draw, value in zip(_draws, draws, strict=True)}
-        rows = fetch(session, _select_draws, parameters)
-        drawn_from, (low, high, *_) = (low, high), rows[0]
-        if low is None:
-            return None
-        session.info["id_bounds"][0] = low, high
-        found = {row[2]: row[2:] for row in rows}
-        hit = next((found[draw] for draw in draws if draw in found), None)
-        if hit and drawn_from == (low, high):
-            return ImageRecord._make(hit)
-    return _random_by_offset(session)
+    def __init__(self) -> None:
+        self._bounds = (1, 1)
+
+    def pick(self, session: Session) -> ImageRecord | None:
+        """Return an image, each with exactly the same probability; None when there are none.
+
+        Rejection sampling: of ids drawn uniformly between the smallest and the largest, the first
+        that exists is uniform over the rows, however sparse the ids are. The bounds of last time
+        are drawn from, and count only when the same statement says that they still hold. Rows so
+        sparse that every draw misses are counted instead (66 ms for COUNT and OFFSET at 1 M rows).
+        """
+        low, high = self._bounds
+        for _ in range(_RANDOM_ROUNDS):
+            ids = range(low, high + 1)
+            draws = random.sample(ids, min(_RANDOM_DRAWS, len(ids)))
+            draws += draws[:1] * (_RANDOM_DRAWS - len(draws))
+            parameters = {draw.key: value for draw, value in zip(_draws, draws, strict=True)}
+            rows = fetch(session, _select_draws, parameters)
+            drawn_from, (low, high, *_) = (low, high), rows[0]
+            if low is None:
+                return None
+            self._bounds = low, high
+            found = {row[2]: row[2:] for row in rows}
+            hit = next((found[draw] for draw in draws if draw in found), None)
+            if hit and drawn_from == (low, high):
+                return ImageRecord._make(hit)
+        return _random_by_offset(session)
 
 
 def _random_by_offset(session: Session) -> ImageRecord | None:

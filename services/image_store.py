@@ -29,13 +29,22 @@ from errors import (
     WriteConflictError,
 )
 from repositories import images, pending_objects
-from repositories.images import ImageRecord, Order
+from repositories.images import ImageRecord, Order, RandomImages
 from s3_client import Bucket, ObjectBody, generate_s3_key
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
 from services.sweeper import remove_object
 
-__all__ = ["ImageRecord", "ImageStore", "Order", "Outcome", "Precondition", "UploadResult", "ping"]
+__all__ = [
+    "ImageRecord",
+    "ImageStore",
+    "Order",
+    "Outcome",
+    "Precondition",
+    "RandomImages",
+    "UploadResult",
+    "ping",
+]
 
 logger = logging.getLogger("image_api")
 
@@ -67,11 +76,17 @@ class ImageStore:
     """All that can be done with images, on one database session and one bucket."""
 
     def __init__(
-        self, session: Session, bucket: Bucket, inspector: Inspector, settings: Settings
+        self,
+        session: Session,
+        bucket: Bucket,
+        inspector: Inspector,
+        settings: Settings,
+        random_images: RandomImages | None = None,
     ) -> None:
         self._session = session
         self._bucket = bucket
         self._inspector = inspector
+        self._random_images = random_images or RandomImages()
         self._keep_deleted = settings.keep_deleted_seconds
         self._put_timeout = settings.s3_put_timeout_seconds
 
@@ -145,7 +160,7 @@ class ImageStore:
         return False
 
     def _journal_upload(self, key: str) -> None:
-        with writing(self._session, once=True) as connection:
+        with writing(self._session, single_statement=True) as connection:
             pending_objects.journal_upload(connection, key, _now())
 
     def _commit_upload(
@@ -228,7 +243,7 @@ class ImageStore:
 
     def describe_random(self) -> ImageRecord:
         """Return an image drawn uniformly. Raises ImageNotFoundError when there are none."""
-        image = images.random_image(self._session)
+        image = self._random_images.pick(self._session)
         if image is None:
             raise ImageNotFoundError("There are no images.")
         return image
@@ -279,8 +294,8 @@ def ping(session: Session) -> None:
 
 
 def _describes(image: ImageRecord, info: ImageInfo) -> bool:
-    """Whether storing storing these bytes would change nothing."""
-    return (image.sha256, image.extension) == (info.sha256, info.extension)
+    """Whether storing these bytes would change nothing."""
+    return all(getattr(image, field) == value for field, value in asdict(info).items())
 
 
 _TICK = timedelta(microseconds=1)

@@ -52,7 +52,7 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
     entry remains.
     """
     bucket.delete_image(key)
-    with writing(session, once=True) as connection:
+    with writing(session, single_statement=True) as connection:
         pending_objects.remove_entry(connection, key)
 
 
@@ -128,7 +128,7 @@ class Sweeper:
 def sweep_until(stop: threading.Event, sweeper: Sweeper, interval: float) -> None:
     """Sweep every `interval` seconds until `stop` is set.
 
-    A dependency that fails is logged and tried again next time.
+    Whatever goes wrong is logged and tried again next time: nobody would notice the thread's end.
     """
     while not stop.wait(interval):
         try:
@@ -137,3 +137,5 @@ def sweep_until(stop: threading.Event, sweeper: Sweeper, interval: float) -> Non
                 logger.info("Swept: %s", asdict(report))
         except (UnavailableError, TransactionAbortedError):
             logger.warning("Sweep interrupted", exc_info=True)
+        except Exception:
+            logger.exception("Sweep failed")

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from config import Settings
 from db import build_engine, build_sessions
 from devstack.databases import connection
-from repositories.images import random_image
+from repositories.images import RandomImages
 from tests.support import pictures
 from tests.support.uploads import on_sqlite, problem, upload
 
@@ -58,7 +58,8 @@ def test_random_is_uniform(client: TestClient, settings: Settings) -> None:
     random.seed(4)  # the service draws from here
     engine = build_engine(settings)
     session = build_sessions(engine)()
-    drawn = [random_image(session) for _ in range(DRAWS)]
+    images = RandomImages()
+    drawn = [images.pick(session) for _ in range(DRAWS)]
     engine.dispose()
     counts = Counter(image.name for image in drawn if image)
     assert counts.total() == DRAWS

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import text
 
 import db
-import resources
 from config import Settings, normalise_db_url
 from devstack.databases import connection, fresh_database
 from scripts.create_tables import create_tables
@@ -127,14 +125,7 @@ def test_wrong_order(elsewhere: Settings, postgres_url: str) -> None:
 
 def test_isolation(elsewhere: Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another level of isolation than READ COMMITTED is found."""
-    build_sessions = db.build_sessions
-
-    def spoil(engine: Engine) -> sessionmaker[Session]:
-        sessions = build_sessions(engine)
-        sessions.configure(info={"write_options": {"isolation_level": "REPEATABLE READ"}})
-        return sessions
-
-    monkeypatch.setattr(resources, "build_sessions", spoil)
+    monkeypatch.setattr(db, "_WRITE_LEVEL", "REPEATABLE READ")
     assert list(spoiled(elsewhere, postgres_url)) == ["isolation level"]
 
 

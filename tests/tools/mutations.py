@@ -40,7 +40,7 @@ class Mutation(NamedTuple):
 
 
 _REMOVE = "    bucket.delete_image(key)\n"
-_FORGET = """    with writing(session, once=True) as connection:
+_FORGET = """    with writing(session, single_statement=True) as connection:
         pending_objects.remove_entry(connection, key)
 """
 _JOURNAL = "        self._retry(lambda _: self._journal_upload(key))\n"
