@@ -27,6 +27,11 @@ def mariadb() -> str | None:
     return os.environ.get("TEST_MARIADB_URL")
 
 
+def mysql() -> str | None:
+    """Return the mysql:// URL of the MySQL server for tests, or None where there is none."""
+    return os.environ.get("TEST_MYSQL_URL")
+
+
 def engine_for(url: str) -> Engine:
     """Return an engine for statements of a test's own: it keeps no connection between them."""
     return create_engine(normalise_db_url(url), poolclass=NullPool)

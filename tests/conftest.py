@@ -8,7 +8,7 @@ protocol hold, or the test has failed. A test that plants damage on purpose says
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
 import pytest
@@ -17,7 +17,14 @@ from fastapi.testclient import TestClient
 from sqlalchemy import exc, text
 
 from config import Settings
-from devstack.databases import connection, disconnect_others, engine_for, fresh_database, mariadb
+from devstack.databases import (
+    connection,
+    disconnect_others,
+    engine_for,
+    fresh_database,
+    mariadb,
+    mysql,
+)
 from devstack.object_store import ObjectStore
 from devstack.object_store import object_store as run_object_store
 from devstack.postgresql import postgres
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
-ENGINES = ["sqlite", "postgresql", "mariadb"]
+ENGINES = ["sqlite", "postgresql", "mariadb", "mysql"]
 _LOCK_TIMEOUT = {
     "sqlite": "PRAGMA busy_timeout = 2000",
     "postgresql": "SET lock_timeout = '2s'",
@@ -76,9 +83,17 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mariadb_url() -> str:
     """Return the URL of the MariaDB server; without one skip, or fail where it is required."""
-    if url := mariadb():
-        return url
-    reason = "TEST_MARIADB_URL names no MariaDB server, so nothing was tested on one"
+    return mariadb() or _without("TEST_MARIADB_URL", "MariaDB")
+
+
+@pytest.fixture(scope="session")
+def mysql_url() -> str:
+    """Return the URL of the MySQL server; without one skip, or fail where it is required."""
+    return mysql() or _without("TEST_MYSQL_URL", "MySQL")
+
+
+def _without(variable: str, server: str) -> NoReturn:
+    reason = f"{variable} names no {server} server, so nothing was tested on one"
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -114,6 +129,13 @@ def postgresql_database(postgres_url: str) -> Iterator[str]:
 def mariadb_database(mariadb_url: str) -> Iterator[str]:
     """Return the URL of the session's MariaDB database, with tables."""
     with _database_with_tables(mariadb_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mysql_database(mysql_url: str) -> Iterator[str]:
+    """Return the URL of the session's MySQL database, with tables."""
+    with _database_with_tables(mysql_url) as url:
         yield url
 
 
