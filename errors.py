@@ -145,7 +145,7 @@ class RedirectNotAllowedError(ServiceError):
 class CrossSiteRequestError(ServiceError):
     """A page of another web site wants to change something."""
 
-    status, code, title = 403, "cross_site_request", "Pages of other web sites may not change anything"
+    status, code, title = 403, "cross_site_request", "Pages of other sites may not write"
 
 
 class ImageNotFoundError(ServiceError):
