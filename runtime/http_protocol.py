@@ -29,7 +29,9 @@ from runtime.request_head import body_length, measure_head
 
 _HEAD_SECONDS = 10.0
 # Of a body in chunks, which may be tiny, this much is parsed before others have their turn.
-_TURN_BYTES = 16 * 1024
+_TURN_BYTES = 8 * 1024
+# A read takes up to 8 MB off the network at once, which would be all that the process does.
+_UNWANTED_SECONDS = 0.01
 # A connection whose request was refused stays until the client has had time to read why.
 _REFUSAL_SECONDS = 2.0
 
@@ -93,7 +95,10 @@ class HttpProtocol(HttpToolsProtocol):
     # What arrives
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes off the network."""
+        """Take bytes off the network; those that nobody wants slowly."""
+        if not self._answering and (self._deaf or self._body_left):
+            self._hold_back()
+            self.loop.call_later(_UNWANTED_SECONDS, self._read_on)
         if self._deaf:
             return
         if not self._unread and len(data) <= self._body_turn:
@@ -121,8 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._parse(piece)
             else:
                 break
-        if not self.transport.is_closing():
-            self._read_on()
+        self._read_on()
 
     @property
     def _body_turn(self) -> int:
@@ -140,7 +144,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow.pause_reading()
 
     def _read_on(self) -> None:
-        if self.flow.holds:
+        if self.flow.holds and not self.transport.is_closing():
             self.flow.holds = False
             if not self._answering or len(self.cycle.body) <= HIGH_WATER_LIMIT:
                 self.flow.resume_reading()
