@@ -1,10 +1,12 @@
 """Pages of other web sites change nothing, unless a setting lets them; programs are unaffected."""
 
+import hashlib
+
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from config import Settings
+from config import ApiKey, Settings
 from tests.support.pictures import png
 from tests.support.uploads import on_sqlite, problem, serving
 
@@ -77,6 +79,16 @@ def test_allowed_origin(settings: Settings, origins: tuple[str, ...]) -> None:
         assert [answer.status_code for answer in write(client, headers)] == [201, 200]
         others = write(client, headers | {"Origin": "https://elsewhere.example"})
         assert [answer.status_code == 403 for answer in others] == [origins != ("*",)] * 2
+
+
+def test_with_keys(settings: Settings) -> None:
+    """Where keys are used the key decides: browsers add none by themselves."""
+    key = ApiKey("w", "write", hashlib.sha256(b"secret").hexdigest())
+    headers = {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY}
+    with serving(settings, api_keys=(key,)) as client:
+        assert [answer.status_code for answer in write(client, headers)] == [401, 401]
+        headers["Authorization"] = "Bearer secret"
+        assert [answer.status_code for answer in write(client, headers)] == [201, 200]
 
 
 def test_refused_before_the_body(settings: Settings) -> None:
