@@ -12,6 +12,7 @@
     ├── InvalidKeyError                 401 invalid_key              + WWW-Authenticate
     ├── InsufficientScopeError          403 insufficient_scope       + WWW-Authenticate
     ├── RedirectNotAllowedError         403 redirect_not_allowed
+    ├── CrossSiteRequestError           403 cross_site_request
     ├── ImageNotFoundError              404 image_not_found
     ├── UploadTooSlowError              408 upload_too_slow
     ├── WriteConflictError              409 write_conflict           + Retry-After
@@ -19,9 +20,12 @@
     ├── ImageTooLargeError              413 image_too_large
     │   ├── TooManyPixelsError          413 too_many_pixels
     │   └── DecodingTooCostlyError      413 decoding_too_costly
+    ├── UriTooLongError                 414 uri_too_long
     ├── NotAnImageError                 415 not_an_image
+    ├── ContentCodingError              415 content_coding_not_supported
     ├── RangeNotSatisfiableError        416 range_not_satisfiable    + Content-Range
     ├── InvalidParameterError           422 invalid_parameter
+    ├── HeadersTooLargeError            431 headers_too_large
     ├── ImageLostError                  500 image_lost               (an alarm: must never happen)
     └── UnavailableError                503 unavailable              + Retry-After
         ├── DatabaseUnavailableError    503 database_unavailable
@@ -138,6 +142,12 @@ class RedirectNotAllowedError(ServiceError):
     status, code, title = 403, "redirect_not_allowed", "Redirects are switched off"
 
 
+class CrossSiteRequestError(ServiceError):
+    """A page of another web site wants to change something."""
+
+    status, code, title = 403, "cross_site_request", "Pages of other sites may not write"
+
+
 class ImageNotFoundError(ServiceError):
     """No image has this name."""
 
@@ -183,10 +193,22 @@ class DecodingTooCostlyError(ImageTooLargeError):
     code, title = "decoding_too_costly", "The image takes too much to decode"
 
 
+class UriTooLongError(ServiceError):
+    """The request line is longer than the service reads."""
+
+    status, code, title = 414, "uri_too_long", "The request line is too long"
+
+
 class NotAnImageError(ServiceError):
     """The bytes are no whole image of the kind that the extension says."""
 
     status, code, title = 415, "not_an_image", "Not an acceptable image"
+
+
+class ContentCodingError(ServiceError):
+    """The body has a Content-Encoding; it must be sent as it is."""
+
+    status, code, title = 415, "content_coding_not_supported", "The body must not be compressed"
 
 
 class RangeNotSatisfiableError(ServiceError):
@@ -203,6 +225,12 @@ class InvalidParameterError(ServiceError):
     """A parameter of the path or the query has the wrong form; the detail names it."""
 
     status, code, title = 422, "invalid_parameter", "Invalid parameter"
+
+
+class HeadersTooLargeError(ServiceError):
+    """The head of a request is larger than the service reads."""
+
+    status, code, title = 431, "headers_too_large", "The headers of the request are too large"
 
 
 class ImageLostError(ServiceError):

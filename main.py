@@ -12,6 +12,7 @@ from routers import health, images
 from runtime.lifespan import StartupErrorMiddleware, lifespan
 from web.middleware.api_keys import ApiKeyMiddleware
 from web.middleware.cors import CorsMiddleware
+from web.middleware.cross_site_writes import CrossSiteWritesMiddleware
 from web.middleware.load_shedding import LoadSheddingMiddleware
 from web.middleware.path_guard import PathGuardMiddleware
 from web.middleware.request_id import RequestIdMiddleware
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(LoadSheddingMiddleware)
     app.add_middleware(PathGuardMiddleware)
     app.add_middleware(ApiKeyMiddleware)
+    app.add_middleware(CrossSiteWritesMiddleware)
     app.add_middleware(CorsMiddleware)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(StartupErrorMiddleware)

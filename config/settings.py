@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         default=(),
         description="origins whose pages may use the API, comma-separated; `*` for all",
     )
+    cross_site_writes: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="without API keys, uploads and deletions by pages of other web sites: `refuse` "
+        "(but for `CORS_ALLOW_ORIGINS`) or `allow`",
+    )
 
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
         default=(),

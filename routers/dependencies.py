@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from resources import Resources
 from services.image_store import ImageStore
 from web.bulkhead import Bulkhead
-from web.multipart import UploadForm, receive_form
+from web.form_parser import UploadForm
+from web.multipart import receive_form
 
 
 def resources_of(request: Request) -> Resources:

@@ -19,6 +19,7 @@ from errors import ConfigurationError
 from resources import Resources
 from runtime.cpu_affinity import one_cpu
 from runtime.logging import log_to_stderr
+from runtime.server import bound_connections
 from services.sweeper import sweep_until
 from web.bulkhead import Bulkhead
 
@@ -49,6 +50,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
             stack.enter_context(one_cpu())
         resources = stack.enter_context(Resources.open(settings))
         stack.enter_context(_sweeping(resources))
+        bound_connections()  # before the next, which hides the server
         delay_shutdown(resources)
         tune_gc()
         if not settings.api_keys:

@@ -8,6 +8,10 @@ from errors import InvalidNameError
 
 MAX_NAME_BYTES = 255
 
+# A name may take three times as many bytes before it is normalised (UAX 15, section 9.2), and a
+# character takes one at least.
+_MAX_RAW_CHARACTERS = 3 * MAX_NAME_BYTES
+
 # Unicode's category Cc.
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -21,7 +25,7 @@ def normalise_name(name: str) -> str:
     Everything else is accepted as it is or refused, so that two names that a client tells apart
     never become one. Raises InvalidNameError.
     """
-    normal = unicodedata.normalize("NFC", name).strip()
+    normal = _normalise(name.strip()).strip()
     if not normal:
         raise InvalidNameError("The image name is empty.")
     try:
@@ -29,7 +33,7 @@ def normalise_name(name: str) -> str:
     except UnicodeEncodeError:
         raise InvalidNameError("The image name is not valid UTF-8.") from None
     if size > MAX_NAME_BYTES:
-        raise InvalidNameError(f"The image name is longer than {MAX_NAME_BYTES} bytes of UTF-8.")
+        raise _too_long()
     if "/" in normal or "\\" in normal:
         raise InvalidNameError("The image name contains a slash or a backslash.")
     _refuse_control_characters(normal)
@@ -41,7 +45,18 @@ def normalise_name(name: str) -> str:
 def normalise_prefix(prefix: str) -> str:
     """Return the beginning of names as they are stored. Raises InvalidNameError."""
     _refuse_control_characters(prefix)
-    return unicodedata.normalize("NFC", prefix)
+    return _normalise(prefix)
+
+
+def _normalise(name: str) -> str:
+    # It takes a time that grows with the square of the length.
+    if len(name) > _MAX_RAW_CHARACTERS:
+        raise _too_long()
+    return unicodedata.normalize("NFC", name)
+
+
+def _too_long() -> InvalidNameError:
+    return InvalidNameError(f"The image name is longer than {MAX_NAME_BYTES} bytes of UTF-8.")
 
 
 def _refuse_control_characters(name: str) -> None:

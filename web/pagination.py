@@ -15,6 +15,8 @@ from services.names import normalise_prefix
 
 OrderName = Literal["name", "-name", "last_updated_at", "-last_updated_at"]
 
+# A prefix of 255 characters and a name of 255 bytes, escaped and encoded, take less.
+_MAX_CURSOR_BYTES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,6 +40,8 @@ def decode_cursor(order: OrderName, prefix: str, cursor: str) -> tuple[Any, int]
     Raises InvalidCursorError when it is none of ours or of a listing with another order or prefix.
     """
     try:
+        if len(cursor) > _MAX_CURSOR_BYTES:
+            raise ValueError
         padded = cursor + "=" * (-len(cursor) % 4)
         document = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         its_order, its_prefix, value, id_ = document

@@ -4,6 +4,8 @@ Every precondition and pair of them, on GET, HEAD, POST and DELETE, of an image 
 does not and of its metadata. All is answered from the database alone, but for the bytes.
 """
 
+import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
@@ -12,10 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 import pytest
 from sqlalchemy import text
+from starlette.datastructures import Headers
 
 from devstack.object_store import ObjectStore
 from tests.support.metered_service import Fields, MeteredService, S3Request, metered_service
 from tests.support.pictures import png
+from web.conditional_requests import Validators, is_not_modified
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -250,6 +254,30 @@ def test_no_entity_tag(service: MeteredService, path: str, prefix: str) -> None:
     """What only contains the current entity tag does not let a write go ahead."""
     tag = service.send("HEAD", path).headers["etag"]
     assert service.send("HEAD", path, [("If-Match", prefix + tag)]).status_code == 412
+
+
+LONG_LISTS = [
+    '"a",' * 10**6,
+    '"a" ' * 10**6,
+    " " * 10**6,
+    '"a"' + " ," * 10**6 + "x",
+    'W/"' * 10**6,
+]
+
+
+@pytest.mark.parametrize("tags", LONG_LISTS, ids=["tags", "spaced", "blank", "gap", "open"])
+def test_long_lists(tags: str) -> None:
+    """However long a list of entity tags is, reading it takes no memory and a linear time."""
+    current = Validators('"current"', datetime.now(UTC))
+    headers = Headers({"if-none-match": tags})
+    tracemalloc.start()
+    begun = time.process_time()
+    try:
+        assert not is_not_modified(headers, current)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(tags) + 10_000  # of the field itself
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() < begun + 10
 
 
 def test_validators_of_versions(service: MeteredService) -> None:

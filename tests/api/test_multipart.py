@@ -1,7 +1,9 @@
 """The upload form, malformed in every way: a 4xx answer, nothing stored, and the service lives."""
 
+import gzip
 import select
 import socket
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPResponse
@@ -16,6 +18,7 @@ from devstack.service_process import ServiceProcess
 from devstack.waiting import wait_until
 from tests.support import pictures
 from tests.support.uploads import BOUNDARY, FORM, count, form, on_sqlite, problem, upload
+from web.form_parser import FormParser, UploadForm
 
 pytestmark = on_sqlite
 PICTURE = ('name="file"; filename="a.png"', pictures.png())
@@ -81,6 +84,43 @@ def test_content_type(client: TestClient) -> None:
         answer = client.post("/images", content=WHOLE, headers={"Content-Type": kind})
         problem(answer, 400, "invalid_multipart")
     problem(client.post("/images"), 400, "invalid_multipart")
+
+
+def test_content_encoding(client: TestClient) -> None:
+    """A compressed form is refused with 415, which says what would be taken."""
+    for coding in ("gzip", "GZIP", "identity, br", "nonsense"):
+        headers = FORM | {"Content-Encoding": coding}
+        answer = client.post("/images", content=gzip.compress(WHOLE), headers=headers)
+        problem(answer, 415, "content_coding_not_supported")
+        assert answer.headers["Accept-Encoding"] == "identity"
+    plain = client.post("/images", content=WHOLE, headers=FORM | {"Content-Encoding": "Identity"})
+    assert plain.status_code == 201
+
+
+def test_many_parameters(client: TestClient) -> None:
+    """A Content-Type that would take long to take apart is refused instead."""
+    kind = f"{FORM['Content-Type']}{'; a=b' * 1000}"
+    answer = client.post("/images", content=WHOLE, headers={"Content-Type": kind})
+    problem(answer, 400, "invalid_multipart")
+
+
+@pytest.mark.parametrize("size", [1, 20, 5000])
+def test_small_pieces(settings: Settings, size: int) -> None:
+    """A form that the network delivers in tiny pieces takes the memory of its bytes, no more."""
+    body = form(('name="file"; filename="a.png"', pictures.noise_png(100_000)), NAME)
+    pieces = [body[i : i + size] for i in range(0, len(body), size)]
+    parsed = UploadForm()
+    parser = FormParser(parsed, BOUNDARY.encode(), settings, None, hashing=False)
+    tracemalloc.start()
+    try:
+        for piece in pieces:
+            parser.write(piece)
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * len(body)
+    finally:
+        tracemalloc.stop()
+    parser.flush()
+    parser.require_complete()
+    assert (parsed.file.read(), parsed.name) == (pictures.noise_png(100_000), "b")
 
 
 def test_well_formed(client: TestClient) -> None:

@@ -1,7 +1,8 @@
 """What images may be called; and that two names are two images on every engine."""
 
+import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import httpx
@@ -10,6 +11,8 @@ from fastapi.testclient import TestClient
 
 from config import Settings
 from devstack.service_process import ServiceProcess
+from errors import InvalidNameError
+from services.names import normalise_name, normalise_prefix
 from tests.support import pictures
 from tests.support.uploads import count, on_sqlite, problem, upload
 
@@ -111,9 +114,21 @@ def test_longest_name(client: TestClient) -> None:
         "\U0001f600" * 63 + "xyz",
         "-" * 255,
         "\u3042" * 85,
+        unicodedata.normalize("NFD", "\uac01" * 85),  # 765 bytes before it is normalised
+        " " * 1000 + "y" * 255,
     ):
-        assert upload(client, pictures.png(), name=name).json()["name"] == name
-        assert client.get(path(name)).content == pictures.png()
+        normal = unicodedata.normalize("NFC", name).strip()
+        assert upload(client, pictures.png(), name=name).json()["name"] == normal
+        assert client.get(path(normal)).content == pictures.png()
+
+
+@pytest.mark.parametrize("normalise", [normalise_name, normalise_prefix])
+def test_long_names_cost_nothing(normalise: Callable[[str], str]) -> None:
+    """The length is looked at before the normal form, whose time grows with its square."""
+    begun = time.process_time()
+    with pytest.raises(InvalidNameError):
+        normalise("a" + "\u0301\u0327" * 200_000)
+    assert time.process_time() < begun + 1
 
 
 def path(name: str) -> str:

@@ -17,7 +17,7 @@ class Behind:
     """The service as a process of its own behind two proxies, impatient with clients."""
 
     def __init__(self, stack: ExitStack, environment: dict[str, str]) -> None:
-        """Start all. The arguments for uvicorn are those that the README recommends."""
+        """Start all. uvicorn has no time limit for its own end, and needs none."""
         storage_port = int(environment["AWS_ENDPOINT_URL_S3"].rpartition(":")[2])
         database_port = make_url(environment["DB_URL"]).port or 0
         self.storage = stack.enter_context(FaultProxy(("127.0.0.1", storage_port)))
@@ -29,11 +29,7 @@ class Behind:
             "CONNECT_TIMEOUT_SECONDS": "1",
             "DB_STATEMENT_TIMEOUT_SECONDS": "1",
         }
-        self.process = stack.enter_context(
-            ServiceProcess(
-                proxied | environment_of(environment), args=["--timeout-graceful-shutdown", "5"]
-            )
-        )
+        self.process = stack.enter_context(ServiceProcess(proxied | environment_of(environment)))
         self.url = self.process.base_url
 
     def get(self, path: str, timeout: float = 60) -> urllib3.BaseHTTPResponse:

@@ -14,7 +14,7 @@ _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
-def _mint() -> str:
+def mint() -> str:
     """A new id. Needs no secrecy, and the system's randomness would cost a switch of threads."""
     return f"{random.getrandbits(128):032x}"
 
@@ -31,7 +31,7 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get(HEADER, "")
-        identity = given if _ACCEPTABLE.fullmatch(given) else _mint()
+        identity = given if _ACCEPTABLE.fullmatch(given) else mint()
         request_id.set(identity)
 
         async def send_with_id(message: Message) -> None:

@@ -1,0 +1,31 @@
+"""What is answered where there is no request that the application could answer."""
+
+import logging
+
+from starlette.requests import Request
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from errors import ServiceError
+from web.middleware.request_id import mint, request_id
+from web.problem_details import problem
+
+logger = logging.getLogger("image_api")
+
+
+def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a whole HTTP/1.1 response, after which the connection ends: a problem document.
+
+    It names the path "/", whatever was asked for. The log has the id.
+    """
+    token = request_id.set(mint())
+    try:
+        logger.info("Refused: %s: %s", error.code, error.detail)
+        scope = {"type": "http", "path": "/", "query_string": b"", "headers": []}
+        answer = problem(
+            Request(scope), error.status, error.code, error.title, error.detail, error.headers
+        )
+        last = [(b"x-request-id", request_id.get().encode()), (b"connection", b"close")]
+    finally:
+        request_id.reset(token)
+    lines = [name + b": " + value for name, value in [*headers, *answer.raw_headers, *last]]
+    return STATUS_LINE[error.status] + b"\r\n".join([*lines, b"", bytes(answer.body)])

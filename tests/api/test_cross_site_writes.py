@@ -1,0 +1,98 @@
+"""Pages of other web sites change nothing, unless a setting lets them; programs are unaffected."""
+
+import hashlib
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from config import ApiKey, Settings
+from tests.support.pictures import png
+from tests.support.uploads import on_sqlite, problem, serving
+
+pytestmark = on_sqlite
+HOST = "images.example:8000"
+OURS = f"http://{HOST}"
+GALLERY = "https://gallery.example"
+
+# What a browser or a program sends.
+OWN: list[dict[str, str]] = [
+    {},  # curl, another service
+    {"Sec-Fetch-Site": "same-origin", "Origin": OURS},  # /docs
+    {"Sec-Fetch-Site": "none"},  # typed into the address bar
+    {"Sec-Fetch-Site": "same-origin", "Origin": "https://outside.example"},  # a proxy changed Host
+    {"Origin": OURS},  # plain http: browsers send no Sec-Fetch-Site
+    {"Origin": OURS.upper().replace("HTTP", "http")},
+]
+OTHER: list[dict[str, str]] = [
+    {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": OURS},
+    {"Sec-Fetch-Site": "same-site", "Origin": "https://other.images.example"},
+    {"Sec-Fetch-Site": "nonsense"},
+    {"Origin": GALLERY},
+    {"Origin": "http://images.example"},  # another port
+    {"Origin": "null"},  # a sandboxed frame
+    {"Origin": ""},
+    {"Origin": "http://[images"},
+]
+
+
+def write(client: TestClient, headers: dict[str, str]) -> list[httpx.Response]:
+    """Send one write of each kind."""
+    headers = {"Host": HOST, **headers}
+    return [
+        client.post("/images", files={"file": ("a.png", png())}, headers=headers),
+        client.delete("/images/a", headers=headers),
+    ]
+
+
+@pytest.mark.parametrize("headers", OWN)
+def test_own_writes(settings: Settings, headers: dict[str, str]) -> None:
+    """Programs and the service's own pages upload and delete."""
+    with serving(settings) as client:
+        assert [answer.status_code for answer in write(client, headers)] == [201, 200]
+
+
+@pytest.mark.parametrize("headers", OTHER)
+def test_foreign_writes(settings: Settings, headers: dict[str, str]) -> None:
+    """Pages of other sites read what their visitors may read, and change nothing."""
+    with serving(settings) as client:
+        client.post("/images", files={"file": ("a.png", png())}).raise_for_status()
+        for answer in write(client, headers):
+            problem(answer, 403, "cross_site_request")
+        assert client.get("/images/a", headers={"Host": HOST, **headers}).content == png()
+
+
+@pytest.mark.parametrize("headers", OTHER)
+def test_allowed_by_setting(settings: Settings, headers: dict[str, str]) -> None:
+    """CROSS_SITE_WRITES=allow lets every page write."""
+    with serving(settings, cross_site_writes="allow") as client:
+        assert [answer.status_code for answer in write(client, headers)] == [201, 200]
+
+
+@pytest.mark.parametrize("origins", [(GALLERY,), ("*",)])
+def test_allowed_origin(settings: Settings, origins: tuple[str, ...]) -> None:
+    """Pages of the origins that CORS allows write; those of others do not."""
+    headers = {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY}
+    with serving(settings, cors_allow_origins=origins) as client:
+        assert [answer.status_code for answer in write(client, headers)] == [201, 200]
+        others = write(client, headers | {"Origin": "https://elsewhere.example"})
+        assert [answer.status_code == 403 for answer in others] == [origins != ("*",)] * 2
+
+
+def test_with_keys(settings: Settings) -> None:
+    """Where keys are used the key decides: browsers add none by themselves."""
+    key = ApiKey("w", "write", hashlib.sha256(b"secret").hexdigest())
+    headers = {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY}
+    with serving(settings, api_keys=(key,)) as client:
+        assert [answer.status_code for answer in write(client, headers)] == [401, 401]
+        headers["Authorization"] = "Bearer secret"
+        assert [answer.status_code for answer in write(client, headers)] == [201, 200]
+
+
+def test_refused_before_the_body(settings: Settings) -> None:
+    """A refused upload is not read: what it holds does not matter."""
+    with serving(settings) as client:
+        answer = client.post("/images", content=b"x", headers={"Sec-Fetch-Site": "cross-site"})
+        problem(answer, 403, "cross_site_request")

@@ -1,0 +1,63 @@
+"""Thirty hostile connections at once, of every kind that we know: honest clients notice little."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from devstack.object_store import ObjectStore
+from devstack.service_process import ROOT
+from devstack.waiting import wait_until
+from tests.support.metered_service import metered_service
+from tests.support.pictures import noise_png
+from tests.support.raw_http import LIVE, ask
+from tests.tools.hostile_connections import KINDS
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MEGABYTE = 1024 * 1024
+SECONDS = 12
+
+
+def start(tool: str, *arguments: int) -> subprocess.Popen[str]:
+    """Run one of tests/tools as a process of its own."""
+    command = [sys.executable, "-m", f"tests.tools.{tool}", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def share(times: list[float], percent: int) -> float:
+    """Return how long at most so many percent of the requests waited."""
+    return sorted(times)[len(times) * percent // 100]
+
+
+def test_hostile_connections(
+    object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
+) -> None:
+    """Liveness and metadata are answered promptly meanwhile; memory is bounded and given back."""
+    with metered_service(
+        object_store, s3, new_bucket(), CLIENT_IDLE_SECONDS="3", UPLOAD_TIMEOUT_SECONDS="5"
+    ) as service:
+        process = service.process
+        service.upload("big", noise_png(20_000_000)).raise_for_status()
+        assert service.send("GET", "/images/big").status_code == 200
+        at_rest = process.rss()
+        enemies = start("hostile_connections", process.port, SECONDS, 2 * len(KINDS))
+        readers = start("metadata_readers", process.port, SECONDS, 16)
+        waited = []
+        while enemies.poll() is None:
+            begun = time.monotonic()
+            assert ask(process.port, LIVE).status == 200
+            waited.append(time.monotonic() - begun)
+            time.sleep(0.02)
+        _, wrong, slow, _ = map(float, readers.communicate()[0].split())
+        print(enemies.communicate()[0])  # noqa: T201 - told when the test fails
+        assert wrong == 0
+        # The machine may have more to do than this: not every single answer can be prompt.
+        assert share(waited, 95) < 0.2, share(waited, 99)
+        assert slow < 0.5
+        assert process.rss(peak=True) < 600 * MEGABYTE
+        enough = at_rest + 100 * MEGABYTE  # the allocator keeps some of what was freed
+        wait_until(lambda: process.rss() < enough, timeout=20, what="memory to be free")
+        assert "Exception in" not in process.log()
