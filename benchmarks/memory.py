@@ -17,6 +17,8 @@ from devstack.service_process import ServiceProcess
 
 _UPLOADS = 16
 _UPLOAD_BYTES = 25 * MB
+_SUSTAINED_BYTES = 5 * MB
+_SUSTAINED_ROUNDS = 20
 _DOWNLOADS = 200
 _DOWNLOAD_BYTES = 20 * MB
 _DOWNLOAD_SECONDS = 8.0
@@ -33,9 +35,10 @@ class Memory:
 
 
 def measure_memory(stack: Stack) -> Iterator[Memory]:
-    """Measure both rows, each with a service that has done nothing before."""
+    """Measure all rows, each with a service that has done nothing before."""
     for name, load in {
         f"{_UPLOADS} uploads of 25 MB": _upload_at_once,
+        f"sustained uploads of 5 MB by {_UPLOADS}": _upload_again_and_again,
         f"{_DOWNLOADS} slow downloads of 20 MB": _download_slowly,
     }.items():
         url = stack.database(_SETTING.engine, _SETTING.images)
@@ -48,6 +51,13 @@ def measure_memory(stack: Stack) -> Iterator[Memory]:
 def _upload_at_once(process: ServiceProcess) -> None:
     with ThreadPoolExecutor(_UPLOADS) as clients:
         for _ in clients.map(lambda number: _upload(process, number, _UPLOAD_BYTES), range(16)):
+            pass
+
+
+def _upload_again_and_again(process: ServiceProcess) -> None:
+    numbers = range(_UPLOADS * _SUSTAINED_ROUNDS)
+    with ThreadPoolExecutor(_UPLOADS) as clients:
+        for _ in clients.map(lambda number: _upload(process, number, _SUSTAINED_BYTES), numbers):
             pass
 
 
