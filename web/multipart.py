@@ -6,7 +6,7 @@ large file. The parser underneath, python-multipart, is the same.
 """
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
@@ -40,9 +40,11 @@ async def receive_form(request: Request, settings: Settings) -> AsyncIterator[Up
     _refuse_content_codings(request)
     digests = announced_digests(request.headers)
     boundary = _boundary(request)
-    with _spool_for(_announced_length(request, settings)) as spool:
-        form = UploadForm()
-        parser = FormParser(form, boundary, settings, spool, hashing=bool(digests))
+    form = UploadForm()
+    with (
+        _spool_for(_announced_length(request, settings)) as spool,
+        closing(FormParser(form, boundary, settings, spool, hashing=bool(digests))) as parser,
+    ):
         try:
             await _receive(request, parser, settings)
         except TimeoutError:
