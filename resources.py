@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from config import Settings
 from db import build_engine, build_sessions
 from s3_client import Bucket
-from services.image_store import ImageStore, RandomImages, ping
+from services.image_store import ImageStore, RandomImages
 from services.inspection import Inspector
-from services.readiness import Readiness
+from services.readiness import Readiness, ping
 from services.sweeper import Sweeper
 from services.verification import Verifier
 

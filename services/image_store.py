@@ -16,7 +16,7 @@ from typing import IO, Any, TypeVar
 from sqlalchemy.orm import Session
 
 from config import Settings
-from db import reading, writing
+from db import writing
 from errors import (
     DatabaseUnavailableError,
     ImageLostError,
@@ -43,7 +43,6 @@ __all__ = [
     "Precondition",
     "RandomImages",
     "UploadResult",
-    "ping",
 ]
 
 logger = logging.getLogger("image_api")
@@ -89,8 +88,6 @@ class ImageStore:
         self._random_images = random_images or RandomImages()
         self._keep_deleted = settings.keep_deleted_seconds
         self._put_timeout = settings.s3_put_timeout_seconds
-
-    # --- writing ----------------------------------------------------------------------------------
 
     def upload(
         self, file: IO[bytes], name: str, extension: str, precondition: Precondition
@@ -229,8 +226,6 @@ class ImageStore:
                 time.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))  # noqa: S311
         raise WriteConflictError from cause
 
-    # --- reading ----------------------------------------------------------------------------------
-
     def describe(self, name: str) -> ImageRecord:
         """Return what is known of the image `name`.
 
@@ -285,12 +280,6 @@ class ImageStore:
     def presigned_url(self, image: ImageRecord, method: str, headers: dict[str, str]) -> str:
         """Return a URL at which S3 itself answers `method` with the image and `headers`."""
         return self._bucket.presigned_url(method, image.s3_key, headers)
-
-
-def ping(session: Session) -> None:
-    """Ask the database for an answer. Raises DatabaseUnavailableError."""
-    with reading(session) as connection:
-        pending_objects.ping(connection)
 
 
 def _describes(image: ImageRecord, info: ImageInfo) -> bool:

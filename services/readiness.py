@@ -5,7 +5,11 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from sqlalchemy.orm import Session
+
+from db import reading
 from errors import UnavailableError
+from repositories import pending_objects
 
 logger = logging.getLogger("image_api")
 
@@ -49,3 +53,9 @@ def _answer(check: Future[None]) -> str:
         logger.warning("A readiness check failed", exc_info=True)
         return "failed"
     return "ok"
+
+
+def ping(session: Session) -> None:
+    """Ask the database for an answer. Raises DatabaseUnavailableError."""
+    with reading(session) as connection:
+        pending_objects.ping(connection)

@@ -15,7 +15,7 @@ from db import build_engine, build_sessions
 from devstack.databases import through
 from devstack.waiting import wait_until
 from errors import DatabaseUnavailableError
-from services.image_store import ping
+from services.readiness import ping
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fault_rig import OLD, Rig, build_rig
 from tests.support.pictures import noise_png

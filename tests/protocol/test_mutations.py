@@ -12,6 +12,7 @@ from tests.tools.mutations import MUTATIONS, failures
 def test_applicable(tmp_path: Path, name: str) -> None:
     """The text that the mutation replaces is there, once."""
     mutation = MUTATIONS[name]
+    (tmp_path / mutation.file).parent.mkdir(exist_ok=True)
     (tmp_path / mutation.file).write_text((ROOT / mutation.file).read_text())
     mutation.apply(tmp_path)
 
