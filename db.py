@@ -30,7 +30,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from adapters.database_drivers import connect_arguments, is_undone, lost_connection, prepare
+from adapters.database_drivers import (
+    connect_arguments,
+    is_undone,
+    lost_connection,
+    prepare,
+    require_known_arguments,
+)
 from config import Settings
 from errors import (
     CommitUnknownError,
@@ -187,6 +193,10 @@ def build_engine(settings: Settings) -> Engine:
         raise ConfigurationError(
             f"Configuration: DB_URL names {url.drivername}, whose driver is not installed: {exc}."
         ) from exc
+    try:
+        require_known_arguments(engine)
+    except ValueError as exc:
+        raise ConfigurationError(f"Configuration: DB_URL cannot be used: {exc}.") from exc
     prepare(engine)
     return engine
 

@@ -1,11 +1,13 @@
 """What each database needs of its driver: bounded waits, UTC, the begin of transactions, pings."""
 
 import functools
+import inspect
 import select as sockets
 import time
 from typing import Any
 
 import psycopg2
+import pymysql
 from psycopg2 import extensions as psycopg2_extensions
 from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
@@ -59,6 +61,20 @@ def prepare(engine: Engine) -> None:
     if engine.dialect.name == "postgresql":
         event.listen(engine, "connect", _configure_postgresql)
         psycopg2_extensions.set_wait_callback(_wait_with_timeout)
+
+
+def require_known_arguments(engine: Engine) -> None:
+    """Raise ValueError when the URL has arguments that its driver would refuse on connecting."""
+    _, arguments = engine.dialect.create_connect_args(engine.url)
+    if engine.dialect.name == "postgresql":
+        try:
+            psycopg2_extensions.make_dsn(**arguments)
+        except psycopg2.ProgrammingError as exc:
+            raise ValueError(str(exc).strip()) from exc
+    elif engine.dialect.name in {"mysql", "mariadb"}:
+        known = inspect.signature(pymysql.connections.Connection.__init__).parameters
+        if unknown := sorted(set(arguments) - set(known)):
+            raise ValueError(f"invalid connection option {', '.join(unknown)}")
 
 
 def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:

@@ -29,4 +29,7 @@ def normalise_db_url(url: str) -> URL:
         raise ValueError(f"names {backend}; use postgresql, mysql, mariadb or sqlite")
     if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
         raise ValueError("names a database in memory; use a file, such as sqlite:///images.db")
+    if "@" in (parsed.host or ""):
+        # Part of the password would be taken for the host, and printed.
+        raise ValueError("has an @ in its user or password that is not written as %40")
     return parsed if driver else parsed.set(drivername=_SHIPPED_DRIVERS[backend])

@@ -1,5 +1,6 @@
 """Settings: every environment variable of the service, its default and its meaning."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,7 +31,6 @@ class Settings(BaseSettings):
     db_url: str = Field(description="`postgresql://`, `mysql://`, `mariadb://` or `sqlite:///` URL")
     aws_region: str = Field(min_length=1, description="region of the bucket")
     aws_s3_bucket: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
         description="bucket of the images; nothing else should write into it",
     )
     aws_endpoint_url_s3: str | None = Field(
@@ -190,6 +190,20 @@ class Settings(BaseSettings):
     @classmethod
     def _ship_driver(cls, value: str) -> str:
         return normalise_db_url(value).render_as_string(hide_password=False)
+
+    @field_validator("aws_s3_bucket")
+    @classmethod
+    def _possible_bucket(cls, value: str) -> str:
+        # AWS: "General purpose bucket naming rules".
+        if (
+            not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value)
+            or ".." in value
+            or re.fullmatch(r"[\d.]+", value)
+            or value.startswith(("xn--", "sthree-"))
+            or value.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3"))
+        ):
+            raise ValueError("is not a bucket name that S3 allows")
+        return value
 
     @field_validator("allowed_extensions", "cors_allow_origins", mode="before")
     @classmethod

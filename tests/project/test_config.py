@@ -49,6 +49,11 @@ WRONG = [
     ("SWEEP_INTERVAL_SECONDS", "nan"),
     ("DB_STATEMENT_TIMEOUT_SECONDS", "1e9"),
     ("AWS_S3_BUCKET", "My_Bucket"),
+    ("AWS_S3_BUCKET", "192.168.1.1"),
+    ("AWS_S3_BUCKET", "double..dot"),
+    ("DB_URL", "postgresql://user:hunter2@x@host/images"),
+    ("DB_URL", "postgresql://user:hunter2@host/images?no_such_argument=1"),
+    ("DB_URL", "mysql://user:hunter2@host/images?no_such_argument=1"),
 ]
 
 
@@ -162,7 +167,9 @@ def test_former_names(
 def test_driver(url: str, driver: str) -> None:
     """A URL without a driver gets the one that we ship, and loses nothing on the way."""
     secret = "p%40ss%3Aword%2F%25"
-    for given in {url, url.replace("user@host/images", f"user:{secret}@host/images?a=b")}:
+    argument = "application_name=b" if url.startswith("postgres") else "charset=utf8mb4"
+    rich = url.replace("user@host/images", f"user:{secret}@host/images?{argument}")
+    for given in {url, rich}:
         expected = make_url(given).set(drivername=driver)
         assert normalise_db_url(given) == expected
         settings = Settings(db_url=given, aws_region="r", aws_s3_bucket="images")
