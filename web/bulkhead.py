@@ -13,9 +13,6 @@ from errors import OverloadedError
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
 
-# How long a request may wait for its place before it is answered 503.
-_PATIENCE_SECONDS = 10.0
-
 
 class Bulkhead:
     """Places for requests that need S3. While S3 hangs, the others go on.
@@ -24,7 +21,9 @@ class Bulkhead:
     threads of its own, as many as there are places.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, *, patience: float = 10.0) -> None:
+        """Offer so many places; a request waits for one for at most `patience` seconds."""
+        self._patience = patience
         self._places = anyio.Semaphore(places, fast_acquire=True)
         self._threads = anyio.CapacityLimiter(places)
 
@@ -32,7 +31,7 @@ class Bulkhead:
     async def place(self) -> AsyncIterator[None]:
         """Hold a place while the handler works. Raises OverloadedError when none becomes free."""
         try:
-            with anyio.fail_after(_PATIENCE_SECONDS):
+            with anyio.fail_after(self._patience):
                 await self._places.acquire()
         except TimeoutError:
             raise OverloadedError from None

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from errors import InvalidParameterError, OutOfResourcesError, ServiceError
+from errors import InvalidParameterError, OutOfResourcesError, OverloadedError, ServiceError
 from web.middleware.request_id import HEADER, request_id
 
 logger = logging.getLogger("image_api")
@@ -25,7 +25,9 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 async def answer_service_error(request: Request, exc: ServiceError) -> Response:
     """Answer one of our own errors; the log has its code, and the cause where it is our fault."""
-    if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if isinstance(exc, OverloadedError):  # under load a stack trace for each would add to it
+        logger.warning("%s %s: %s", request.method, request.url.path, exc.code)
+    elif exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, request.url.path, exc.code, exc_info=exc)
     else:
         logger.info("%s %s: %s: %s", request.method, request.url.path, exc.code, exc.detail)

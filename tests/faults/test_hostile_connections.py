@@ -54,9 +54,9 @@ def test_hostile_connections(
         _, wrong, slow, _ = map(float, readers.communicate()[0].split())
         print(enemies.communicate()[0])  # noqa: T201 - told when the test fails
         assert wrong == 0
-        # The machine may have more to do than this: not every single answer can be prompt.
-        assert share(waited, 95) < 0.2, share(waited, 99)
-        assert slow < 0.5
+        # Ten times what is seen on an idle machine: this one may have more to do than this test.
+        assert share(waited, 95) < 2, share(waited, 99)
+        assert slow < 4
         assert process.rss(peak=True) < 600 * MEGABYTE
         enough = at_rest + 100 * MEGABYTE  # the allocator keeps some of what was freed
         wait_until(lambda: process.rss() < enough, timeout=20, what="memory to be free")
