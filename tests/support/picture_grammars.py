@@ -268,7 +268,11 @@ def _webp(random: Random) -> bytes:
             [1, 50]
         )
     body = b"WEBP" + b"".join(pieces)
-    return b"RIFF" + struct.pack("<I", len(body) + random.choice([0, 0, 0, 0, 0, 1, -1, -8])) + body
+    return (
+        b"RIFF"
+        + struct.pack("<I", max(0, len(body) + random.choice([0, 0, 0, 0, 0, 1, -1, -8])))
+        + body
+    )
 
 
 def _webp_resized(random: Random, bitstream: bytes, width: int, height: int) -> bytes:
