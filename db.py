@@ -6,16 +6,16 @@ end the transaction and give the connection back before they return, and both tr
 errors of SQLAlchemy and the drivers into ours.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Connection,
-    DateTime,
     Dialect,
     Engine,
     Index,
@@ -25,11 +25,10 @@ from sqlalchemy import (
     create_engine,
     make_url,
 )
-from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from adapters.column_types import ExactText, UTCDateTime
 from adapters.database_drivers import (
     connect_arguments,
     is_undone,
@@ -44,59 +43,6 @@ from errors import (
     DatabaseUnavailableError,
     TransactionAbortedError,
 )
-
-
-class ExactText(TypeDecorator[str]):
-    """Text that compares byte for byte on every engine.
-
-    PostgreSQL's "C" collation also makes prefixes and keyset pages index-backed. The usual
-    collations of MySQL and MariaDB merge case, accents, trailing spaces and all emoji.
-    """
-
-    impl = String
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        """Choose the collation."""
-        length = self.impl_instance.length  # type: ignore[attr-defined]
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(String(length, collation="C"))
-        if dialect.name in {"mysql", "mariadb"}:
-            on_mariadb = getattr(dialect, "is_mariadb", False)
-            collation = "utf8mb4_nopad_bin" if on_mariadb else "utf8mb4_0900_bin"
-            return dialect.type_descriptor(
-                mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
-            )
-        return dialect.type_descriptor(String(length))
-
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """A moment in UTC with microseconds; always aware in Python."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime]:
-        """Choose the type with microseconds."""
-        if dialect.name in {"mysql", "mariadb"}:
-            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
-        return dialect.type_descriptor(DateTime(timezone=True))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware moment into what the engine stores: UTC."""
-        if value is None or dialect.name == "postgresql":
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(
-        self,
-        value: datetime | None,
-        dialect: Dialect,  # noqa: ARG002
-    ) -> datetime | None:
-        """Turn what the engine stored into an aware moment in UTC."""
-        if value is None:
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class Base(DeclarativeBase):
@@ -185,6 +131,8 @@ def build_engine(settings: Settings) -> Engine:
         options["isolation_level"] = "AUTOCOMMIT"
         # Nor is there anything to roll back when a connection is returned: `writing` has done it.
         options["pool_reset_on_return"] = None
+        # psycopg2's rollback hands the GIL over even where there is nothing to undo.
+        options["skip_autocommit_rollback"] = True
     elif backend != "sqlite":
         options["isolation_level"] = _WRITE_LEVEL
     try:
@@ -220,17 +168,47 @@ def reading(session: Session) -> Iterator[Connection]:
 def fetch(session: Session, statement: Select[Any], parameters: Mapping[str, Any]) -> Sequence[Any]:
     """Run one SELECT by itself and return its rows. Raises DatabaseUnavailableError.
 
-    A SELECT whose connection turns out to be dead is run once more on another: after a failover
-    every connection of the pool is.
+    `statement` must be built once, its parameters bound by name. On PostgreSQL it goes straight to
+    the driver: through SQLAlchemy's connection a metadata request took 0.60 ms of CPU instead of
+    0.43 (16 clients, not pinned). A SELECT whose connection turns out to be dead is run once more
+    on another: after a failover every connection of the pool is.
     """
     try:
-        with _connected(session) as connection:
-            return connection.execute(statement, parameters).all()
+        return _fetch(session, statement, parameters)
     except DatabaseUnavailableError as exc:
         if not lost_connection(exc.__cause__):
             raise
-    with _connected(session) as connection:
-        return connection.execute(statement, parameters).all()
+    return _fetch(session, statement, parameters)
+
+
+def _fetch(
+    session: Session, statement: Select[Any], parameters: Mapping[str, Any]
+) -> Sequence[Any]:
+    engine = session.get_bind().engine
+    if engine.dialect.name != "postgresql":
+        with _connected(session) as connection:
+            return connection.execute(statement, parameters).all()
+    try:
+        lent = engine.raw_connection()
+        try:
+            cursor = lent.cursor()
+            sql, constants = _compiled(statement, engine.dialect)
+            cursor.execute(sql, {**constants, **parameters})
+            return cursor.fetchall()
+        except engine.dialect.loaded_dbapi.Error as exc:
+            lent.invalidate(exc)
+            raise
+        finally:
+            lent.close()
+    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as exc:
+        raise DatabaseUnavailableError from exc
+
+
+@functools.cache
+def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
+    """Return a statement in SQL, and the values that it has in itself."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), compiled.params
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from config import Settings
 
 # A connection that was used within this time is taken to be alive.
 _PAUSE_SECONDS = 1.0
+# Nor is one that was used within this time looked at.
+_GLANCE_SECONDS = 0.05
 
 # Unique violation, serialisation failure, deadlock, lock wait timeout, snapshot changed.
 _UNDONE_SQLSTATES = {"23505", "40001", "40P01"}
@@ -40,6 +42,10 @@ def is_undone(exc: SQLAlchemyError) -> bool:
 
 def lost_connection(exc: BaseException | None) -> bool:
     """Whether the error says that the connection is dead, not that the statement failed."""
+    if isinstance(exc, psycopg2.Error):  # of a raw cursor
+        return isinstance(exc, psycopg2.OperationalError | psycopg2.InterfaceError) and (
+            "timeout" not in str(exc)
+        )
     return isinstance(exc, DBAPIError) and exc.connection_invalidated
 
 
@@ -160,7 +166,9 @@ def _replace_dead_connection(
     returned = record.info.get("returned")
     if returned is None:
         return
-    if time.monotonic() - returned < _PAUSE_SECONDS and not _has_news(connection):
+    idle = time.monotonic() - returned
+    # Looking at the socket hands the GIL over: under load that would cost as much as the query.
+    if idle < _GLANCE_SECONDS or (idle < _PAUSE_SECONDS and not _has_news(connection)):
         return
     try:
         alive = dialect.do_ping(connection)
