@@ -145,7 +145,7 @@ def build_engine(settings: Settings) -> Engine:
         require_known_arguments(engine)
     except ValueError as exc:
         raise ConfigurationError(f"Configuration: DB_URL cannot be used: {exc}.") from exc
-    prepare(engine)
+    prepare(engine, settings)
     return engine
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import select as sockets
 import time
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import psycopg2
 import pymysql
 from psycopg2 import extensions as psycopg2_extensions
-from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
+from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event, make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from adapters.silent_postgresql import Watchdog, WatchedConnection
 from config import Settings
 
+# Notice within a minute that the server's host is gone; a URL may say otherwise.
+_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 # A connection that was used within this time is taken to be alive.
 _PAUSE_SECONDS = 1.0
 # Nor is one that was used within this time looked at.
@@ -41,11 +45,12 @@ def is_undone(exc: SQLAlchemyError) -> bool:
 
 
 def lost_connection(exc: BaseException | None) -> bool:
-    """Whether the error says that the connection is dead, not that the statement failed."""
+    """Whether the error says that the connection is dead, not that the server takes too long."""
+    driver_error = exc.orig if isinstance(exc, DBAPIError) else exc
+    if "timeout" in str(driver_error) or "timed out" in str(driver_error):
+        return False
     if isinstance(exc, psycopg2.Error):  # of a raw cursor
-        return isinstance(exc, psycopg2.OperationalError | psycopg2.InterfaceError) and (
-            "timeout" not in str(exc)
-        )
+        return isinstance(exc, psycopg2.OperationalError | psycopg2.InterfaceError)
     return isinstance(exc, DBAPIError) and exc.connection_invalidated
 
 
@@ -56,8 +61,9 @@ def _notice_killed_connection(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
-def prepare(engine: Engine) -> None:
+def prepare(engine: Engine, settings: Settings) -> None:
     """Make the engine's connections what `db` takes them for."""
+    limit = settings.db_statement_timeout_seconds
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "handle_error", _notice_killed_connection)
     event.listen(engine, "checkout", functools.partial(_replace_dead_connection, engine.dialect))
@@ -65,8 +71,10 @@ def prepare(engine: Engine) -> None:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     if engine.dialect.name == "postgresql":
-        event.listen(engine, "connect", _configure_postgresql)
-        psycopg2_extensions.set_wait_callback(_wait_with_timeout)
+        event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
+        event.listen(engine, "connect", Watchdog(limit).watch)
+    if engine.dialect.name in {"mysql", "mariadb"}:
+        event.listen(engine, "connect", functools.partial(_bound_statements, limit))
 
 
 def require_known_arguments(engine: Engine) -> None:
@@ -85,15 +93,22 @@ def require_known_arguments(engine: Engine) -> None:
 
 def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
     """Return the driver's arguments that bound every wait for the database."""
+    patience = settings.db_statement_timeout_seconds
     if backend == "postgresql":
-        return {"connection_factory": _bounded_connection(settings)}
+        timeouts = _KEEPALIVES | {"tcp_user_timeout": round(1000 * patience)}
+        given = make_url(settings.db_url).query
+        return {
+            "connection_factory": WatchedConnection,
+            "connect_timeout": math.ceil(settings.connect_timeout_seconds),
+        } | {name: timeout for name, timeout in timeouts.items() if name not in given}
     if backend == "sqlite":
         # Autocommit at the driver: `_begin_sqlite` says when a transaction begins.
-        return {"timeout": settings.db_statement_timeout_seconds, "isolation_level": None}
+        return {"timeout": patience, "isolation_level": None}
     return {
         "connect_timeout": settings.connect_timeout_seconds,
-        "read_timeout": settings.db_statement_timeout_seconds,
-        "write_timeout": settings.db_statement_timeout_seconds,
+        # The greeting of a server is read with this; from then on see `_bound_statements`.
+        "read_timeout": settings.connect_timeout_seconds,
+        "write_timeout": patience,
     }
 
 
@@ -102,54 +117,23 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
         dbapi_connection.execute(f"PRAGMA {pragma}")
 
 
-def _configure_postgresql(dbapi_connection: Any, _record: object) -> None:
-    """Get times in UTC, whatever the server's time zone; from now on wait for statements."""
-    dbapi_connection.longest_wait = dbapi_connection.longest_statement
-    # Set in a transaction, it would be undone with it.
+def _configure_postgresql(limit: float, dbapi_connection: Any, _record: object) -> None:
+    """Get times in UTC, whatever the server's time zone; let the server end slow statements."""
+    # Set in a transaction, both would be undone with it.
     dbapi_connection.autocommit = True
     with dbapi_connection.cursor() as cursor:
-        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute(f"SET TIME ZONE 'UTC'; SET statement_timeout = {round(limit * 1000)}")
+
+
+def _bound_statements(limit: float, dbapi_connection: Any, _record: object) -> None:
+    """Wait for statements from now on, no longer for the connection."""
+    dbapi_connection._read_timeout = limit  # PyMySQL has no public way  # noqa: SLF001
 
 
 def _begin_sqlite(connection: Connection) -> None:
     """Take SQLite's one write lock first: upgrading a read lock later fails without waiting."""
     if connection.get_execution_options().get("writes"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _bounded_connection(settings: Settings) -> type[psycopg2_extensions.connection]:
-    """Make psycopg2's connection class with the longest wait for the server in it."""
-
-    class BoundedConnection(psycopg2_extensions.connection):
-        longest_wait = settings.connect_timeout_seconds
-        longest_statement = settings.db_statement_timeout_seconds
-
-    return BoundedConnection
-
-
-_CONNECTED = {psycopg2_extensions.STATUS_READY, psycopg2_extensions.STATUS_BEGIN}
-
-
-def _wait_with_timeout(connection: Any) -> None:
-    """Wait for PostgreSQL, but not for ever.
-
-    libpq has no timeout for a statement whose server is silent (frozen host, lost network), so
-    psycopg2 lets us do the waiting (psycopg docs, "Support for coroutine libraries"). Costs no
-    measurable CPU.
-    """
-    while (state := connection.poll()) != psycopg2_extensions.POLL_OK:
-        fd = connection.fileno()
-        poller = sockets.poll()
-        poller.register(
-            fd, sockets.POLLIN if state == psycopg2_extensions.POLL_READ else sockets.POLLOUT
-        )
-        # The callback is the process's: connections that are not ours wait as long as they like.
-        longest_wait = getattr(connection, "longest_wait", None)
-        if not poller.poll(longest_wait and longest_wait * 1000):
-            # While connecting, nobody else closes it; later psycopg2 does, and is in its way here.
-            if connection.status not in _CONNECTED:
-                connection.close()
-            raise psycopg2.OperationalError("timeout: the server did not answer")
 
 
 def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:

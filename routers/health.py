@@ -22,11 +22,14 @@ async def live() -> Response:
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready", operation_id="ready", response_model=Health, responses=READY)
 async def ready(request: Request) -> Response:
-    """Ready: database and bucket answer within 2 seconds, and the service is not shutting down."""
+    """Ready: database and bucket answer within 2 seconds, and the service is not shutting down.
+
+    Where SWEEP_INTERVAL_SECONDS makes the service sweep, the sweeper must be running, too.
+    """
     readiness = resources_of(request).readiness
     if readiness.shutting_down:
         raise NotReadyError("The service is shutting down.")
     answers = await readiness.ask()
     if failed := [name for name, answer in answers.items() if answer != "ok"]:
-        raise NotReadyError(f"No answer from: {', '.join(failed)}.", checks=answers)
+        raise NotReadyError(f"Not working: {', '.join(failed)}.", checks=answers)
     return JSONResponse({"status": "ready", "checks": answers})

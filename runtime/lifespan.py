@@ -71,7 +71,9 @@ def _sweeping(resources: Resources) -> Iterator[None]:
     stop = threading.Event()
     if interval := resources.settings.sweep_interval_seconds:
         arguments = stop, resources.sweeper(), interval
-        threading.Thread(target=sweep_until, args=arguments, name="sweeper", daemon=True).start()
+        thread = threading.Thread(target=sweep_until, args=arguments, name="sweeper", daemon=True)
+        thread.start()
+        resources.readiness.background.append(thread)
     yield
     stop.set()
 

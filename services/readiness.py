@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -27,16 +28,23 @@ class Readiness:
         self._checks = checks
         self._threads = {name: ThreadPoolExecutor(1, f"ready-{name}") for name in checks}
         self._running: dict[str, Future[None]] = {}
+        self.background: list[threading.Thread] = []
         self.shutting_down = False
 
     async def ask(self) -> dict[str, str]:
-        """Return `ok`, `failed` or `timeout` for each dependency, within TIMEOUT_SECONDS."""
+        """Return `ok`, `failed` or `timeout` for each dependency, within TIMEOUT_SECONDS.
+
+        Besides, `failed` for each thread of `background` that ended: nothing starts it again.
+        """
         for name, check in self._checks.items():
             if name not in self._running or self._running[name].done():
                 self._running[name] = self._threads[name].submit(check)
         running = dict(self._running)
         await asyncio.wait(map(asyncio.wrap_future, running.values()), timeout=TIMEOUT_SECONDS)
-        return {name: _answer(check) for name, check in running.items()}
+        answers = {name: _answer(check) for name, check in running.items()}
+        return answers | {
+            thread.name: "failed" for thread in self.background if not thread.is_alive()
+        }
 
     def close(self) -> None:
         """Let the threads end."""

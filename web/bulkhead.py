@@ -31,14 +31,20 @@ class Bulkhead:
     async def place(self) -> AsyncIterator[None]:
         """Hold a place while the handler works. Raises OverloadedError when none becomes free."""
         try:
-            with anyio.fail_after(self._patience):
-                await self._places.acquire()
-        except TimeoutError:
-            raise OverloadedError from None
+            self._places.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._wait()
         try:
             yield
         finally:
             self._places.release()
+
+    async def _wait(self) -> None:
+        try:
+            with anyio.fail_after(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise OverloadedError from None
 
     async def run(
         self,

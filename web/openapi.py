@@ -90,7 +90,7 @@ _ACCESS = {
 }
 LIVE: Responses = {200: {"headers": _headers()}}
 READY: Responses = LIVE | {
-    503: _problem("Database or bucket does not answer; the detail says which.")
+    503: _problem("Database, bucket or sweeper does not work; the detail says which.")
 }
 RANDOM: Responses = {
     200: {"headers": _headers("Cache-Control")},

@@ -9,6 +9,8 @@ from sqlalchemy import make_url
 
 from config import Settings
 from devstack.databases import through
+from devstack.waiting import wait_until
+from services.sweeper import Sweeper
 from tests.support.fault_proxy import FaultProxy
 from tests.support.uploads import on_sqlite, problem, serving
 
@@ -105,6 +107,24 @@ def test_silent_for_long(frail: Frail) -> None:
     frail.database.hang()
     for _ in range(5):
         frail.fails(database="timeout", bucket="ok")
+
+
+@on_sqlite
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_dead_sweeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweeper that ended is named: nothing but a restart brings it back."""
+
+    def end(_: Sweeper) -> None:
+        raise SystemExit
+
+    with serving(settings, sweep_interval_seconds=0.01) as client:
+        assert client.get("/health/ready").json()["checks"] == {"database": "ok", "bucket": "ok"}
+        monkeypatch.setattr(Sweeper, "sweep", end)
+        wait_until(
+            lambda: client.get("/health/ready").status_code == 503, timeout=10, what="the alarm"
+        )
+        checks = problem(client.get("/health/ready"), 503, "not_ready")["checks"]
+    assert checks == {"database": "ok", "bucket": "ok", "sweeper": "failed"}
 
 
 @on_sqlite

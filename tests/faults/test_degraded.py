@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import urllib3
+from sqlalchemy import event, select, text
 
 from config import Settings
-from db import build_engine, build_sessions
+from db import build_engine, build_sessions, fetch, reading
 from devstack.databases import through
 from devstack.waiting import wait_until
 from errors import DatabaseUnavailableError
@@ -115,6 +116,43 @@ def test_timed_out_connections_are_closed(settings: Settings) -> None:
         finally:
             gc.enable()
             gc.collect()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb", "mysql"], indirect=True)
+def test_silent_while_connecting(settings: Settings) -> None:
+    """A server that accepts and says nothing costs the time to connect, not that of a statement."""
+    with FaultProxy(("127.0.0.1", 1)) as proxy:
+        proxy.hang()
+        url = through(settings.db_url, proxy.address)
+        limits = {"connect_timeout_seconds": 0.5, "db_statement_timeout_seconds": 60.0}
+        engine = build_engine(settings.model_copy(update=limits | {"db_url": url}))
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(ping, build_sessions(engine)())
+            try:
+                assert isinstance(asked.exception(timeout=10), DatabaseUnavailableError)
+            finally:
+                proxy.close_connections()
+
+
+@on_both
+def test_slow_statement(settings: Settings) -> None:
+    """A statement that takes too long ends while its server answers, and is not tried again."""
+    engine = build_engine(settings.model_copy(update=HASTY))
+    begun: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *args: begun.append(args[2]))
+    sleep = "pg_sleep(20)" if engine.dialect.name == "postgresql" else "sleep(20)"
+    with (
+        ThreadPoolExecutor(1) as threads,
+        build_sessions(engine)() as session,
+    ):
+        with reading(session) as connection:
+            connection.exec_driver_sql("SELECT 1")
+        begun.clear()
+        asked = threads.submit(fetch, session, select(text(sleep)), {})
+        assert isinstance(asked.exception(timeout=10), DatabaseUnavailableError)
+        assert len(begun) <= 1
+        with reading(session) as connection:
+            assert connection.exec_driver_sql("SELECT 1").scalar() == 1
 
 
 @on_postgresql
