@@ -44,12 +44,6 @@ def bulkhead_of(request: Request) -> Bulkhead:
     return bulkhead
 
 
-async def hold_place(request: Request) -> AsyncIterator[None]:
-    """Hold one of the places for requests that need S3 while the handler works."""
-    async with bulkhead_of(request).place():
-        yield
-
-
 async def get_upload_form(request: Request) -> AsyncIterator[UploadForm]:
     """Yield the received form of an upload, holding a place; its file is closed afterwards."""
     settings, uploads = resources_of(request).settings, request.state.uploads
@@ -63,5 +57,4 @@ async def get_upload_form(request: Request) -> AsyncIterator[UploadForm]:
 
 StoreDep = Annotated[ImageStore, Depends(get_store)]
 ImageName = Annotated[str, Path(description="The image's name, percent-encoded UTF-8.")]
-NeedsS3 = Depends(hold_place, scope="function")
 FormDep = Annotated[UploadForm, Depends(get_upload_form, scope="function")]

@@ -9,7 +9,6 @@ from fastapi.responses import JSONResponse, Response
 from routers.dependencies import (
     FormDep,
     ImageName,
-    NeedsS3,
     StoreDep,
     bulkhead_of,
     resources_of,
@@ -18,12 +17,14 @@ from schemas import Deleted, ImageList, ImageMetadata
 from services.image_store import Outcome
 from services.names import normalise_prefix
 from web import openapi as docs
+from web.bulkhead import S3Route
 from web.conditional_requests import image_validators, write_precondition
 from web.image_response import DownloadRequest, bytes_response, plan_download, redirect_response
 from web.metadata_response import image_json, json_response, list_json, metadata_response
 from web.pagination import OrderName, decode_cursor, encode_cursor, next_link, order_of
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
+downloads = APIRouter(route_class=S3Route)
 
 Disposition = Annotated[
     Literal["attachment", "inline"], Query(description="Save the image, or show it.")
@@ -61,11 +62,10 @@ def describe(request: Request, name: ImageName, store: StoreDep) -> Response:
     return metadata_response(request.headers, store.describe(name), cache_control)
 
 
-@router.get(
+@downloads.get(
     "/{name}",
     operation_id="download_image",
     response_class=Response,
-    dependencies=[NeedsS3],
     responses=docs.DOWNLOAD,
     openapi_extra=docs.CONDITIONAL_RANGE,
 )
@@ -89,6 +89,9 @@ def download(
         if body := store.open_object(image, *plan.span):
             return bytes_response(plan, body, settings.client_idle_seconds, bulkhead_of(request))
         image = store.describe_replacement(image)
+
+
+router.include_router(downloads)
 
 
 @router.get("", operation_id="list_images", response_model=ImageList, responses=docs.LIST)
@@ -150,5 +153,7 @@ def delete(request: Request, name: ImageName, store: StoreDep, after: Background
 # Routes are tried one after another, each at 6 us: these after those that are asked for most.
 router.head("/random/metadata", include_in_schema=False)(describe_random)
 router.head("/{name}/metadata", include_in_schema=False)(describe)
-router.head("/{name}", include_in_schema=False)(download)
+router.add_api_route(
+    "/{name}", download, methods=["HEAD"], include_in_schema=False, route_class_override=S3Route
+)
 router.head("", include_in_schema=False)(list_images)

@@ -1,12 +1,15 @@
 """A bulkhead: requests that need S3 cannot take all threads from those that do not."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
 
 from errors import OverloadedError
 
@@ -55,3 +58,21 @@ class Bulkhead:
         """Call a function that asks S3, in a thread of this bulkhead."""
         call = partial(call, *args, **kwargs)
         return await anyio.to_thread.run_sync(call, limiter=self._threads)
+
+
+class S3Route(APIRoute):
+    """A route that holds one of the places for requests that need S3 while its handler works.
+
+    Not a dependency: one that yields takes FastAPI 30 us, a tenth of a 304.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler, called while a place is held."""
+        handle = super().get_route_handler()
+
+        async def handle_in_place(request: Request) -> Response:
+            bulkhead: Bulkhead = request.state.bulkhead
+            async with bulkhead.place():
+                return await handle(request)
+
+        return handle_in_place
