@@ -24,7 +24,7 @@ from web.metadata_response import image_json, json_response, list_json, metadata
 from web.pagination import OrderName, decode_cursor, encode_cursor, next_link, order_of
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
-downloads = APIRouter(route_class=S3Route)
+s3_router = APIRouter(route_class=S3Route)
 
 Disposition = Annotated[
     Literal["attachment", "inline"], Query(description="Save the image, or show it.")
@@ -62,7 +62,7 @@ def describe(request: Request, name: ImageName, store: StoreDep) -> Response:
     return metadata_response(request.headers, store.describe(name), cache_control)
 
 
-@downloads.get(
+@s3_router.get(
     "/{name}",
     operation_id="download_image",
     response_class=Response,
@@ -91,7 +91,7 @@ def download(
         image = store.describe_replacement(image)
 
 
-router.include_router(downloads)
+router.include_router(s3_router)
 
 
 @router.get("", operation_id="list_images", response_model=ImageList, responses=docs.LIST)
