@@ -12,7 +12,7 @@ SUITABLE := import ctypes, sqlite3, ssl, sys; sys.exit(sys.version_info < (3, 11
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import ensurepip, venv; $(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help install run test lint soak bench lock dist
+.PHONY: help install run test lint soak bench lock dist image
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -53,18 +53,21 @@ bench: install ## Measure throughput, latency and memory
 	@$(python) -m benchmarks
 
 # For Python 3.11 and later on every platform: requirements-dev.lock for this checkout,
-# requirements.lock with the same versions for what is deployed. Keeps what is locked where it
-# can: delete both first to take the newest of everything.
+# requirements.lock with the same versions for what is deployed, requirements-traces.lock for what is
+# deployed with traces. Keeps what is locked where it can: delete them first to take the newest.
 COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command 'make lock' --quiet
 
-lock: ## Resolve both locks anew from pyproject.toml (needs uv)
-	$(COMPILE) --group dev --output-file requirements-dev.lock
+lock: ## Resolve the locks anew from pyproject.toml (needs uv)
+	$(COMPILE) --group dev --extra traces --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) --extra traces --constraint requirements-dev.lock --output-file requirements-traces.lock
 
 DIST ?= dist
-NAME := image-api-$(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
-NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock .ci .github .gitignore
+VERSION := $(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
+NAME := image-api-$(VERSION)
+NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock .ci .github .gitignore \
+	Dockerfile .dockerignore
 # The checkout may belong to somebody else.
 GIT := git -c 'safe.directory=$(CURDIR)'
 
@@ -79,3 +82,6 @@ dist: ## Build the archive that is deployed, in DIST (dist)
 		--mtime="@$$time" --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner && \
 	rm '$(DIST)/files' && \
 	echo '$(DIST)/$(NAME).tar.gz'
+
+image: dist ## Build the container image image-api, of that archive (needs Docker)
+	@docker build --build-arg VERSION=$(VERSION) --tag image-api:$(VERSION) --tag image-api .

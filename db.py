@@ -1,4 +1,4 @@
-"""The database: its two tables, the engine, and the two kinds of transaction.
+"""The database: its tables, the engine, and the two kinds of transaction.
 
 `images` holds one row per image. `pending_objects` is the journal: the keys that no image row
 names, yet or any more. `reading(session)` and `writing(session)` are the only ways to them: both
@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.pool import QueuePool
 
 from adapters.column_types import ExactText, UTCDateTime
 from adapters.database_drivers import (
@@ -43,10 +44,11 @@ from errors import (
     DatabaseUnavailableError,
     TransactionAbortedError,
 )
+from telemetry.request_figures import DatabaseTimer
 
 
 class Base(DeclarativeBase):
-    """The declarative base of both tables."""
+    """The declarative base of the tables."""
 
 
 _MYSQL_OPTIONS = {
@@ -158,10 +160,15 @@ def build_sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+def lent_connections(engine: Engine) -> int:
+    """Return how many connections of the engine's pool are in use."""
+    return engine.pool.checkedout() if isinstance(engine.pool, QueuePool) else 0
+
+
 @contextmanager
 def reading(session: Session) -> Iterator[Connection]:
     """Lend a connection for SELECTs. Raises DatabaseUnavailableError."""
-    with _connected(session) as connection:
+    with DatabaseTimer("read"), _connected(session) as connection:
         yield connection
 
 
@@ -173,19 +180,20 @@ def fetch(session: Session, statement: Select[Any], parameters: Mapping[str, Any
     0.43 (16 clients, not pinned). A SELECT whose connection turns out to be dead is run once more
     on another: after a failover every connection of the pool is.
     """
-    try:
+    with DatabaseTimer("read"):
+        try:
+            return _fetch(session, statement, parameters)
+        except DatabaseUnavailableError as exc:
+            if not lost_connection(exc.__cause__):
+                raise
         return _fetch(session, statement, parameters)
-    except DatabaseUnavailableError as exc:
-        if not lost_connection(exc.__cause__):
-            raise
-    return _fetch(session, statement, parameters)
 
 
 def _fetch(
     session: Session, statement: Select[Any], parameters: Mapping[str, Any]
 ) -> Sequence[Any]:
     engine = session.get_bind().engine
-    if engine.dialect.name != "postgresql":
+    if engine.dialect.name != "postgresql" or engine.get_execution_options().get("traced"):
         with _connected(session) as connection:
             return connection.execute(statement, parameters).all()
     try:
@@ -226,7 +234,7 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
     # Only psycopg2 switches between the two without a round trip.
     if session.get_bind().dialect.name == "postgresql" and not single_statement:
         options["isolation_level"] = _WRITE_LEVEL
-    with _connected(session, **options) as connection:
+    with DatabaseTimer("write"), _connected(session, **options) as connection:
         yield connection
         _commit(connection)
 

@@ -163,10 +163,8 @@ class UploadTooSlowError(ServiceError):
 class WriteConflictError(ServiceError):
     """Too many writers on this name at once; nothing was changed."""
 
-    status = 409
-    code = "write_conflict"
+    status, code, retry_after = 409, "write_conflict", 1
     title = "Too many concurrent writes to this image"
-    retry_after = 1
 
 
 class PreconditionFailedError(ServiceError):

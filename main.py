@@ -8,12 +8,14 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from config import Settings
-from routers import health, images
+from routers import health, images, metrics
 from runtime.lifespan import StartupErrorMiddleware, lifespan
+from runtime.tracing import excluded
 from web.middleware.api_keys import ApiKeyMiddleware
 from web.middleware.cors import CorsMiddleware
 from web.middleware.cross_site_writes import CrossSiteWritesMiddleware
 from web.middleware.load_shedding import LoadSheddingMiddleware
+from web.middleware.observation import ObservationMiddleware
 from web.middleware.path_guard import PathGuardMiddleware
 from web.middleware.request_id import RequestIdMiddleware
 from web.openapi import complete
@@ -43,10 +45,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        # Only where OTEL_* says so; see `runtime.tracing`.
+        telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": excluded},
     )
     _add_head(app)
     app.include_router(images.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     generate = app.openapi
     app.openapi = lambda: complete(generate())  # type: ignore[method-assign]
     for error, handler in HANDLERS.items():
@@ -57,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(CrossSiteWritesMiddleware)
     app.add_middleware(CorsMiddleware)
     app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(ObservationMiddleware)
     app.add_middleware(StartupErrorMiddleware)
     return app
 

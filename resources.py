@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from config import Settings
-from db import build_engine, build_sessions
+from db import build_engine, build_sessions, lent_connections
 from s3_client import Bucket
 from services.image_store import ImageStore, RandomImages
 from services.inspection import Inspector
@@ -47,7 +47,15 @@ class Resources:
             stack.callback(inspector.close)
             readiness = Readiness({"database": lambda: ping(sessions()), "bucket": bucket.check})
             stack.callback(readiness.close)
-            yield cls(settings, engine, sessions, bucket, inspector, readiness, RandomImages())
+            yield cls(
+                *(settings, engine, sessions, bucket, inspector, readiness),
+                RandomImages(),
+            )
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many database connections are in use, and how many requests may have."""
+        return lent_connections(self.engine), self.settings.threads
 
     def store(self, session: Session) -> ImageStore:
         """Return the use cases, on `session`."""

@@ -34,6 +34,7 @@ _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 # User-defined object metadata (AWS: "Working with object metadata"); ASCII, so percent-encoded.
 _NAME_HEADER = "x-amz-meta-name"
 _KEY_SAFE = "/~"
+_SERVED_STATUS = {200, 204, 206, 404}
 _RETRYABLE_STATUS = {429, 500, 502, 503, 504}
 
 
@@ -66,10 +67,7 @@ class Bucket:
         """Build clients and pool. Nothing is sent."""
         settings = self._settings
         self._credentials = session.get_credentials()
-        self._client = s3_connections.client(session, settings, settings.s3_max_attempts)
-        self._ready_client = s3_connections.client(
-            session, settings, 1, read_timeout=settings.s3_read_timeout_seconds
-        )
+        self._client = s3_connections.client(session, settings)
         self._base_url = s3_connections.base_url(session, settings, settings.aws_endpoint_url_s3)
         self._public_url = s3_connections.base_url(
             session, settings, settings.s3_public_endpoint_url or settings.aws_endpoint_url_s3
@@ -175,16 +173,18 @@ class Bucket:
         return self._signer().presigned_url(method, url, overrides, self._settings.redirect_seconds)
 
     def check(self) -> None:
-        """Ask for the bucket, once and briefly. Raises StorageUnavailableError."""
+        """Ask for the bucket (AWS: HeadBucket). Raises StorageUnavailableError.
+
+        As all else is asked: boto3 would find a bucket in another region, the rest would not.
+        """
         try:
-            self._ready_client.head_bucket(Bucket=self._name)
-        except (BotoCoreError, ClientError) as exc:
+            self._head("")
+        except ObjectMissingError as exc:
             raise StorageUnavailableError from exc
 
     def close(self) -> None:
         """Close all pooled connections."""
-        for client in (self._client, self._ready_client):
-            client.close()
+        self._client.close()
         self._pool.close()
 
     def _ask(self, method: str, key: str, headers: dict[str, str]) -> ObjectBody:

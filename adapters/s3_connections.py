@@ -21,19 +21,13 @@ _LONGEST_SILENCE_SECONDS = 5.0
 _LONGEST_STALL_SECONDS = 10.0
 
 
-def client(
-    session: boto3.session.Session,
-    settings: Settings,
-    attempts: int,
-    connect_timeout: float | None = None,
-    read_timeout: float | None = None,
-) -> Any:
-    """Build a boto3 client that makes at most `attempts`; connects when it is used."""
+def client(session: boto3.session.Session, settings: Settings) -> Any:
+    """Build a boto3 client; it connects when it is used."""
     config = Config(
         signature_version="s3v4",
-        connect_timeout=connect_timeout or settings.connect_timeout_seconds,
-        read_timeout=read_timeout or settings.s3_read_timeout_seconds,
-        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=settings.connect_timeout_seconds,
+        read_timeout=settings.s3_read_timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": settings.s3_max_attempts},
         # Rendering botocore's own for every request is a tenth of a small PUT.
         user_agent="image-api",
         max_pool_connections=settings.concurrency,

@@ -1,10 +1,12 @@
 """What S3 answers: the bytes of an object on their way, or an error document."""
 
 import re
+import time
 
 import urllib3
 
 from errors import StorageUnavailableError
+from telemetry.request_figures import add_s3_wait
 
 
 class S3ResponseError(Exception):
@@ -26,10 +28,13 @@ class ObjectBody:
 
     def read(self, size: int | None = None) -> bytes:
         """Return the next `size` bytes, all that is left with None, `b""` at the end."""
+        begun = time.perf_counter()
         try:
             return self._response.read(size)
         except urllib3.exceptions.HTTPError as exc:
             raise StorageUnavailableError from exc
+        finally:
+            add_s3_wait(time.perf_counter() - begun)
 
     def read_all(self, size: int | None = None) -> bytes:
         """Return the whole and close. Raises StorageUnavailableError unless it has `size` bytes."""

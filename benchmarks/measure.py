@@ -10,7 +10,7 @@ from benchmarks import python_load, wrk
 from benchmarks.load import Load, Summary
 from benchmarks.photos import MB
 from benchmarks.rows import ROWS, Place, Row, Station
-from benchmarks.stack import Setting, Stack, bare, cpu_seconds, settle
+from benchmarks.stack import Setting, Stack, bare, context_switches, cpu_seconds, settle
 from devstack.service_process import ServiceProcess
 
 _AT_ONCE = 16  # requests are worked on by one process, by default; others wait
@@ -32,13 +32,18 @@ class Case:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured. `cpu_ms` is the service's own, per request; 0 where it has no part."""
+    """What was measured; 0 where the service has no part in it.
+
+    `cpu_ms` is the service's own time of CPU, `switches` how often one of its threads gave its CPU
+    up or lost it (proc(5), "ctxt_switches"); both per request.
+    """
 
     requests_per_second: float
     mb_per_second: float
     p50_ms: float
     p99_ms: float
     cpu_ms: float
+    switches: float
     errors: int
 
 
@@ -116,18 +121,20 @@ def _measure(plan: Plan, row: Row, load: Load, process: ServiceProcess, clients:
     else:
         python_load.run(load.anew(), clients, _WARM_UP_SECONDS)
     settle(process)
-    before = cpu_seconds(process)
+    cpu, switches = cpu_seconds(process), context_switches(process)
     summary = plan.send(load, clients, seconds)
-    cpu = cpu_seconds(process) - before
-    ours = load.base_url == process.base_url
+    cpu, switches = cpu_seconds(process) - cpu, context_switches(process) - switches
+    # What was being worked on at the end is, on average, half done.
+    served = summary.requests + min(clients, _AT_ONCE) / 2
+    share = 1 / served if load.base_url == process.base_url else 0
     rate = summary.requests / summary.seconds
     return Figures(
         requests_per_second=rate,
         mb_per_second=rate * row.size / 1e6,
         p50_ms=summary.p50_ms,
         p99_ms=summary.p99_ms,
-        # What was being worked on at the end is, on average, half done.
-        cpu_ms=1000 * cpu / (summary.requests + min(clients, _AT_ONCE) / 2) if ours else 0,
+        cpu_ms=1000 * cpu * share,
+        switches=switches * share,
         errors=summary.errors,
     )
 

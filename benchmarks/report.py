@@ -26,7 +26,8 @@ the picture are inspected by header; against our redirect stands its signing of 
 
 {conditions}
 
-*CPU ms/req* is the user and system time of the service's own processes per request. *x bare* is
+*CPU ms/req* is the user and system time of the service's own processes per request,
+*switches/req* how often one of their threads gave its CPU up or lost it. *x bare* is
 the same in units of an empty sync FastAPI endpoint under the same uvicorn. *x S3 req/s* is the
 part of the requests per second that the store itself serves by presigned URL. Both ratios are
 taken within one pass, and `bare` is measured anew before each set-up of the service. Load

@@ -13,6 +13,9 @@ from benchmarks.memory import Memory
 Pass = dict[Case, Figures]
 
 
+_MEDIANS = ("requests_per_second", "mb_per_second", "p50_ms", "p99_ms", "cpu_ms", "switches")
+
+
 @dataclass(frozen=True)
 class Result:
     """One line of the table. Ratios are of figures of the same pass; None where there is none."""
@@ -29,6 +32,7 @@ class Result:
     p50_ms: float
     p99_ms: float
     cpu_ms: float
+    switches: float
     errors: int
     to_bare: float | None  # CPU per request, in units of `bare` at the same station
     to_s3: float | None  # requests per second, as part of what S3 itself serves
@@ -38,8 +42,7 @@ class Result:
         """Take the medians of one case."""
         figures = [one[case] for one in passes if case in one]
         medians = {
-            name: round(median(getattr(one, name) for one in figures), 3)
-            for name in ("requests_per_second", "mb_per_second", "p50_ms", "p99_ms", "cpu_ms")
+            name: round(median(getattr(one, name) for one in figures), 3) for name in _MEDIANS
         }
         return cls(
             case.row,

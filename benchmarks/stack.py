@@ -1,6 +1,7 @@
 """The real parts under load: databases of any size, a store, the service, and `bare`."""
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -146,6 +147,17 @@ def cpu_seconds(process: ServiceProcess) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])  # proc_pid_stat(5): utime, stime
     return ticks / _TICKS_PER_SECOND
+
+
+def context_switches(process: ServiceProcess) -> int:
+    """How often threads of the service gave their CPU up or lost it; those that ended count not."""
+    statuses = [
+        status.read_text()
+        for pid in process.pids()
+        for status in Path(f"/proc/{pid}/task").glob("*/status")
+    ]
+    counters = re.findall("ctxt_switches:\\s+(\\d+)", "".join(statuses))  # proc_pid_status(5)
+    return sum(map(int, counters))
 
 
 def settle(process: ServiceProcess, *, timeout: float = 5) -> None:

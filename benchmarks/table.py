@@ -6,7 +6,7 @@ from benchmarks.results import Result
 
 HEADINGS = (
     "row", "rows in table", "workers", "clients", "req/s", "MB/s", "p50 ms", "p99 ms",
-    "CPU ms/req", "x bare", "x S3 req/s", "errors",
+    "CPU ms/req", "switches/req", "x bare", "x S3 req/s", "errors",
 )  # fmt: skip
 
 
@@ -22,6 +22,7 @@ def cells(result: Result) -> tuple[str, ...]:
         number(result.p50_ms),
         number(result.p99_ms),
         number(result.cpu_ms),
+        number(result.switches),
         number(result.to_bare),
         number(result.to_s3),
         str(result.errors or ""),

@@ -38,8 +38,10 @@ _UNITS_OF_BARE = [
     ("GET 1 MB", _STORED, 7, "23"),
     ("GET 20 MB", _STORED, 50, "330"),
     ("upload 100 KB", _UPLOADS, 9, "15"),
-    ("upload 5 MB", _UPLOADS, 60, "180"),
+    ("upload 5 MB", _UPLOADS, 80, "180"),
 ]
+# Context switches of the service per request, at most.
+_SWITCHES = [("metadata", _STORED, 5), ("upload 100 KB", _UPLOADS, 15)]
 
 # CPU-ms per request of Supabase Storage 1.11 (Node 24), 16 clients, on the same kind of machine
 # with the same PostgreSQL and SeaweedFS; where it was a range, its lower end.
@@ -64,19 +66,32 @@ def verdicts(results: Results) -> list[Verdict]:
         found = results.find(row, **setting)
         target = f"{row}: CPU in units of bare"
         judged.append(Verdict(target, limit, found.to_bare if found else None, peer))
-    judged.insert(1, _random(results))
-    peak = next((one.peak for one in results.memory if "uploads" in one.row), None)
-    judged.append(Verdict("16 uploads of 25 MB: peak RSS in MB", 200, peak, "949"))
+    for row, setting, most in _SWITCHES:
+        found = results.find(row, **setting)
+        judged.append(
+            Verdict(f"{row}: context switches", most, found.switches if found else None, "")
+        )
+    judged.append(_upload_of_one(results))
+    judged.append(_memory(results, "16 uploads of 25 MB", 200, "949"))
+    judged.append(_memory(results, "sustained uploads of 5 MB", 250, "800"))
     return [*judged, *(_scaling(results, row) for row in ("metadata", "GET 100 KB"))]
 
 
-def _random(results: Results) -> Verdict:
-    random, metadata = (results.find(row, images=10**6) for row in ("random", "metadata"))
-    share = random.cpu_ms / metadata.cpu_ms if random and metadata else None
-    return Verdict("random of 1,000,000: CPU in units of metadata", 1.3, share, "")
+def _memory(results: Results, row: str, most: int, peer: str) -> Verdict:
+    peak = next((one.peak for one in results.memory if one.row.startswith(row)), None)
+    return Verdict(f"{row}: peak RSS in MB", most, peak, peer)
+
+
+def _upload_of_one(results: Results) -> Verdict:
+    """Compare how long one client waits for an upload and for the same PUT to the store."""
+    ours, theirs = (
+        results.find(row, clients=1, **_UPLOADS) for row in ("upload 5 MB", "S3 PUT 5 MB")
+    )
+    share = ours.p50_ms / theirs.p50_ms if ours and theirs else None
+    return Verdict("upload 5 MB, one client: p50 in units of S3 PUT 5 MB", 1.3, share, "")
 
 
 def _scaling(results: Results, row: str) -> Verdict:
     one, two = (results.find(row, images=1000, workers=number) for number in (1, 2))
     gain = two.requests_per_second / one.requests_per_second if one and two else None
-    return Verdict(f"{row}: req/s of two workers over one", 1.6, gain, "", at_least=True)
+    return Verdict(f"{row}: req/s of two workers over one", 1.5, gain, "", at_least=True)

@@ -6,6 +6,7 @@ from config.environment import FORMER_NAMES, load_settings
 from config.settings import KNOWN_EXTENSIONS, Settings
 
 __all__ = [
+    "FORMATS",
     "FORMER_NAMES",
     "KNOWN_EXTENSIONS",
     "ApiKey",

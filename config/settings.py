@@ -103,6 +103,27 @@ class Settings(BaseSettings):
         default=True, description="with API keys: whether reading needs none; writing always does"
     )
 
+    metrics: bool = Field(
+        default=True,
+        description="`/metrics` for Prometheus; with API keys it needs one of either scope",
+    )
+    metrics_folder: Path | None = Field(
+        default=None,
+        description="folder shared with `scripts.sweep` and `scripts.verify`: they write their "
+        "figures there, as for node_exporter, and `/metrics` answers them",
+    )
+    prometheus_multiproc_dir: Path | None = Field(
+        default=None,
+        description="folder in which workers share their figures, empty before the start; needed "
+        "only where another server than uvicorn starts them",
+    )
+    access_log: bool = Field(
+        default=True, description="a line in the log for each request, instead of uvicorn's"
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="`json`, `text`, or `auto`: text on a terminal"
+    )
+
     concurrency: int = Field(
         default=16,
         ge=1,

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import urllib3
 
@@ -28,6 +28,9 @@ class ServiceProcess:
     `.venv` of its own; without it this checkout and this Python run. Entering the context starts
     it, in a thread that must outlive it; leaving the context kills what still runs.
     """
+
+    on_end: ClassVar[list[Callable[["ServiceProcess"], None]]] = []
+    """Called with each service that has ended, while its log is still there."""
 
     def __init__(
         self,
@@ -53,9 +56,14 @@ class ServiceProcess:
         with ExitStack() as ends:
             self._folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="service-")))
             self.start()
+            ends.callback(self._tell_of_end)
             ends.callback(self.kill)
             self._ends = ends.pop_all()
         return self
+
+    def _tell_of_end(self) -> None:
+        for told in self.on_end:
+            told(self)
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
@@ -88,6 +96,11 @@ class ServiceProcess:
             answer = urllib3.request("GET", url, timeout=2, retries=False)
             return answer.status == http.HTTPStatus.OK
         return False
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Its variables."""
+        return self._environment
 
     @property
     def pid(self) -> int:

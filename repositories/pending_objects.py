@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, literal, select, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from db import PendingObject
 
@@ -23,6 +33,25 @@ class JournalEntry(NamedTuple):
     state: str
     created_at: datetime
     claimed_at: datetime | None
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a sweeper took it from an upload."""
+        return self.claimed_at is not None
+
+    @property
+    def since(self) -> datetime:
+        """When it came into its state."""
+        return self.claimed_at or self.created_at
+
+
+class JournalGroup(NamedTuple):
+    """The entries of one kind: how many, and since when the oldest has been waiting."""
+
+    state: str
+    is_claimed: bool
+    number: int
+    since: datetime
 
 
 _pending = cast(Table, PendingObject.__table__)
@@ -89,6 +118,18 @@ def entries_after(
             | ((_pending.c.created_at == moment) & (_pending.c.s3_key > key))
         )
     return [JournalEntry(*row) for row in connection.execute(statement)]
+
+
+def summarise(connection: Connection) -> Sequence[JournalGroup]:
+    """Count the entries of each kind, and tell since when the oldest of it waits."""
+    since = func.coalesce(_pending.c.claimed_at, _pending.c.created_at)
+    claimed = _pending.c.claimed_at.is_not(None)
+    statement = select(_pending.c.state, claimed, func.count(), func.min(since))
+    statement = statement.group_by(_pending.c.state, claimed)
+    return [
+        JournalGroup(state, bool(is_claimed), count, oldest)
+        for state, is_claimed, count, oldest in connection.execute(statement)
+    ]
 
 
 def ping(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from types import FrameType
 from typing import TypedDict
 
+import anyio
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,11 +22,15 @@ from resources import Resources
 from runtime.cpu_affinity import one_cpu
 from runtime.logging import log_to_stderr
 from runtime.server import bound_connections
+from runtime.tracing import trace_backends
 from services.sweeper import sweep_until
+from telemetry.recorder import recorder
 from web.bulkhead import Bulkhead
+from web.middleware.observation import Observer
 
 logger = logging.getLogger("image_api")
 
+_SAMPLING_SECONDS = 1.0
 _NEW_OBJECTS_PER_COLLECTION = 5000
 _M_TRIM_THRESHOLD, _M_ARENA_MAX = -1, -8  # malloc.h
 
@@ -36,6 +41,8 @@ class State(TypedDict):
     resources: Resources
     bulkhead: Bulkhead
     uploads: Bulkhead
+    observer: Observer
+    scrapes: anyio.CapacityLimiter
 
 
 @asynccontextmanager
@@ -44,14 +51,17 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
 
     Without `settings` they are read from the environment. Raises ConfigurationError.
     """
-    log_to_stderr()
     tune_malloc()
     settings = settings or load_settings()
+    log_to_stderr(settings)
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
     with ExitStack() as stack:
+        if settings.metrics:
+            stack.enter_context(recorder.opened(settings.prometheus_multiproc_dir))
         if settings.cpu_affinity:
             stack.enter_context(one_cpu())
         resources = stack.enter_context(Resources.open(settings))
+        trace_backends(resources.engine)
         stack.enter_context(_sweeping(resources))
         bound_connections()  # before the next, which hides the server
         delay_shutdown(resources)
@@ -62,7 +72,15 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         # Costly pictures wait for a decoder: half of the places are left to downloads. Whoever has
         # sent a large file would rather wait than send it again.
         uploads = Bulkhead(max(1, places // 2), patience=60.0)
-        yield {"resources": resources, "bulkhead": Bulkhead(places), "uploads": uploads}
+        observer = Observer(settings)
+        async with _sampling(resources, observer):
+            yield {
+                "observer": observer,
+                "resources": resources,
+                "bulkhead": Bulkhead(places),
+                "uploads": uploads,
+                "scrapes": anyio.CapacityLimiter(1),
+            }
 
 
 @contextmanager
@@ -76,6 +94,22 @@ def _sweeping(resources: Resources) -> Iterator[None]:
         resources.readiness.background.append(thread)
     yield
     stop.set()
+
+
+@asynccontextmanager
+async def _sampling(resources: Resources, observer: Observer) -> AsyncIterator[None]:
+    """Note every second what is in use and in progress; in the end tell of the last requests."""
+
+    async def sample() -> None:
+        while True:
+            recorder.note_connections(*resources.connections)
+            observer.tell()
+            await asyncio.sleep(_SAMPLING_SECONDS)
+
+    sampling = asyncio.create_task(sample())
+    yield
+    sampling.cancel()
+    observer.tell()
 
 
 def tune_gc() -> None:

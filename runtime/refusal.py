@@ -6,6 +6,8 @@ from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from errors import ServiceError
+from telemetry.recorder import recorder
+from web.middleware.observation import UNMATCHED
 from web.middleware.request_id import mint, request_id
 from web.problem_details import problem
 
@@ -24,6 +26,9 @@ def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> b
         answer = problem(
             Request(scope), error.status, error.code, error.title, error.detail, error.headers
         )
+        recorder.count_request(UNMATCHED, "other", error.status, 0.0)
+        recorder.count_bytes(0, len(bytes(answer.body)))
+        recorder.count_code(error.code)
         last = [(b"x-request-id", request_id.get().encode()), (b"connection", b"close")]
     finally:
         request_id.reset(token)

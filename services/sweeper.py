@@ -16,12 +16,15 @@ from config import Settings
 from db import reading, writing
 from errors import StorageUnavailableError, TransactionAbortedError, UnavailableError
 from repositories import pending_objects
-from repositories.pending_objects import JournalEntry
+from repositories.pending_objects import JournalEntry, JournalGroup
 from s3_client import Bucket
+from telemetry.job_figures import write_sweep
+from telemetry.recorder import recorder
 
 logger = logging.getLogger("image_api")
 
 _PAGE = 500
+_STATE_NAMES = {pending_objects.UPLOADING: "uploading", pending_objects.TO_DELETE: "to_delete"}
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class Sweeper:
         self._grace = timedelta(seconds=settings.upload_grace_seconds)
         self._horizon = timedelta(seconds=settings.put_horizon_seconds)
         self._keep = timedelta(seconds=settings.keep_deleted_seconds)
+        self._folder = settings.metrics_folder
 
     def sweep(self, progress: Callable[[SweepReport], None] | None = None) -> SweepReport:
         """Look at every journal entry once; call `progress` after every page of them.
@@ -79,6 +83,30 @@ class Sweeper:
             if progress:
                 progress(report)
         return report
+
+    def record(self) -> None:
+        """Write what the journal holds where `/metrics` and node_exporter find it, if anywhere.
+
+        An entry is due when the next sweep would act on it. Raises DatabaseUnavailableError.
+        """
+        folder = self._folder or recorder.folder
+        if folder is None:
+            return
+        with reading(self._sessions()) as connection:
+            groups = pending_objects.summarise(connection)
+        now = datetime.now(UTC)
+        counts = dict.fromkeys(_STATE_NAMES.values(), 0)
+        overdue = [timedelta()]
+        for group in groups:
+            counts[_STATE_NAMES[group.state]] += group.number
+            overdue.append(now - group.since - self._pause(group))
+        write_sweep(folder, counts, max(overdue).total_seconds())
+
+    def _pause(self, entry: JournalEntry | JournalGroup) -> timedelta:
+        """Return how long an entry waits until it is due."""
+        if entry.state == pending_objects.UPLOADING:
+            return self._grace
+        return self._horizon if entry.is_claimed else self._keep
 
     def _pages(self) -> Iterator[Sequence[JournalEntry]]:
         after = None
@@ -106,7 +134,7 @@ class Sweeper:
         The entry stays: its PUT may still be on the way, and land after the object was deleted.
         """
         now = datetime.now(UTC)
-        if now - entry.created_at < self._grace:
+        if now - entry.since < self._pause(entry):
             return "waiting"
         with writing(self._sessions()) as connection:
             if not pending_objects.claim_upload(connection, entry.s3_key, claimed_at=now):
@@ -116,10 +144,7 @@ class Sweeper:
 
     def _remove(self, entry: JournalEntry) -> str:
         """Delete an object for good, once nobody can be reading it and no PUT can be under way."""
-        since, pause = entry.created_at, self._keep
-        if entry.claimed_at is not None:
-            since, pause = entry.claimed_at, self._horizon
-        if datetime.now(UTC) - since < pause:
+        if datetime.now(UTC) - entry.since < self._pause(entry):
             return "waiting"
         remove_object(self._sessions(), self._bucket, entry.s3_key)
         return "removed"
@@ -133,6 +158,7 @@ def sweep_until(stop: threading.Event, sweeper: Sweeper, interval: float) -> Non
     while not stop.wait(interval):
         try:
             report = sweeper.sweep()
+            sweeper.record()
             if report.removed or report.taken or report.failed:
                 logger.info("Swept: %s", asdict(report))
         except (UnavailableError, TransactionAbortedError):

@@ -34,6 +34,7 @@ from errors import (
 from repositories import pending_objects, references
 from repositories.references import Reference
 from s3_client import Bucket, ObjectBody
+from telemetry.job_figures import write_verification
 
 _CHUNK = 256 * 1024  # bytes of an object in memory at a time, per thread
 _BATCH = 32  # suspects per thread that are handed out at a time
@@ -131,6 +132,8 @@ class Verifier:
                     report.found[finding.damage] += 1
                     report.journaled += finding.journaled
                     found(finding)
+        if (folder := self.settings.metrics_folder) and not report.found[Damage.UNREADABLE]:
+            write_verification(folder, {kind: report.found[kind] for kind in Damage})
         return report
 
     def _suspects(self, stored: Iterable[list[Any]], report: VerifyReport) -> Iterator[str]:

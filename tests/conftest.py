@@ -30,6 +30,7 @@ from devstack.object_store import object_store as run_object_store
 from devstack.postgresql import postgres
 from devstack.service_process import ServiceProcess
 from tests.support.invariants import violations
+from tests.support.log_secrets import secrets_in
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,10 +45,16 @@ _LOCK_TIMEOUT = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marks of this file."""
+    """Name the marks of this file; check the log of every service that any test runs."""
+    ServiceProcess.on_end.append(_require_no_secrets)
     config.addinivalue_line(
         "markers", "planted_damage: bucket and tables disagree on purpose after this test"
     )
+
+
+def _require_no_secrets(service: ServiceProcess) -> None:
+    found = secrets_in(service.log(), service.environment)
+    assert not found, f"the service has logged {found}"
 
 
 # Servers, once per session.

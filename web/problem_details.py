@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from errors import InvalidParameterError, OutOfResourcesError, OverloadedError, ServiceError
+from telemetry.request_figures import note_code
 from web.middleware.request_id import HEADER, request_id
 
 logger = logging.getLogger("image_api")
@@ -79,6 +80,7 @@ def problem(
     **members: Any,
 ) -> Response:
     """Render a problem document; `members` are extensions (RFC 9457 section 3.2)."""
+    note_code(code)
     document = {
         "type": f"urn:image-api:problem:{code}",
         "title": title,

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from errors import StorageUnavailableError
+from telemetry.request_figures import note_code
 from web.bulkhead import Bulkhead
 
 logger = logging.getLogger("image_api")
@@ -83,7 +84,9 @@ class ObjectResponse(Response):
                     await send(
                         {"type": "http.response.body", "body": chunk, "more_body": self._left > 0}
                     )
-        except (StorageUnavailableError, TimeoutError):
+        except (StorageUnavailableError, TimeoutError) as exc:
+            if isinstance(exc, StorageUnavailableError):
+                note_code(exc.code)
             # The server closes a connection whose response was not completed.
             logger.warning("Download aborted with %d bytes to go", self._left, exc_info=True)
 

@@ -6,7 +6,7 @@ does not and of its metadata. All is answered from the database alone, but for t
 
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,13 +16,12 @@ import pytest
 from sqlalchemy import text
 from starlette.datastructures import Headers
 
-from devstack.object_store import ObjectStore
-from tests.support.metered_service import Fields, MeteredService, S3Request, metered_service
+from tests.support.metered_service import Fields, MeteredService, S3Request
 from tests.support.pictures import png
 from web.conditional_requests import Validators, is_not_modified
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 OLD, NEW = png(seed=1), png(seed=2)
 READS = [(method, suffix) for suffix in ("", "/metadata") for method in ("GET", "HEAD")]
@@ -114,25 +113,16 @@ CASES = list(_cases())
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.conditions for case in CASES])
 
 
-@pytest.fixture(scope="module")
-def service(
-    object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
-) -> Iterator[MeteredService]:
-    """Return a running service whose S3 requests are counted."""
-    with metered_service(object_store, s3, new_bucket()) as service:
-        yield service
-
-
 @pytest.fixture(autouse=True)
-def _quiet(service: MeteredService) -> None:
+def _quiet(metered: MeteredService) -> None:
     """Let no request of the test before be counted."""
-    service.settle()
+    metered.settle()
 
 
 @pytest.fixture(scope="module")
-def path(service: MeteredService) -> str:
+def path(metered: MeteredService) -> str:
     """Return the path of an image that nobody changes."""
-    return service.image(OLD)
+    return metered.image(OLD)
 
 
 def words(answer: httpx.Response) -> dict[str, str]:
@@ -155,13 +145,13 @@ def fields(conditions: str, current: httpx.Response) -> Fields:
 
 @each_case
 @pytest.mark.parametrize(("method", "suffix"), READS)
-def test_read(service: MeteredService, path: str, case: Case, method: str, suffix: str) -> None:
+def test_read(metered: MeteredService, path: str, case: Case, method: str, suffix: str) -> None:
     """GET and HEAD answer 200, 304 or 412 as the conditions say, and only bytes cost S3 a GET."""
-    plain = service.send(method, path + suffix)
-    service.meter.taken()
-    answer = service.send(method, path + suffix, fields(case.conditions, plain))
+    plain = metered.send(method, path + suffix)
+    metered.meter.taken()
+    answer = metered.send(method, path + suffix, fields(case.conditions, plain))
     assert answer.status_code == case.read
-    asked = service.meter.taken()
+    asked = metered.meter.taken()
     if case.read == 200:
         assert (answer.content, words(answer)) == (plain.content, words(plain))
         assert asked == ([S3Request("GET", None)] if (method, suffix) == ("GET", "") else [])
@@ -177,27 +167,27 @@ def test_read(service: MeteredService, path: str, case: Case, method: str, suffi
 
 
 @each_case
-def test_nothing_there(service: MeteredService, path: str, case: Case) -> None:
+def test_nothing_there(metered: MeteredService, path: str, case: Case) -> None:
     """Where there is nothing to read or delete the answer is 404 under any conditions."""
-    current = service.send("HEAD", path)
+    current = metered.send("HEAD", path)
     for method, suffix in (*READS, ("DELETE", "")):
-        answer = service.send(method, "/images/nothing" + suffix, fields(case.conditions, current))
+        answer = metered.send(method, "/images/nothing" + suffix, fields(case.conditions, current))
         assert answer.status_code == 404
-    assert service.meter.taken() == []
+    assert metered.meter.taken() == []
 
 
 @each_case
-def test_overwrite(service: MeteredService, case: Case) -> None:
+def test_overwrite(metered: MeteredService, case: Case) -> None:
     """POST replaces an image if the conditions hold, and is refused without asking S3 if not."""
-    path = service.image(OLD)
-    before = service.send("HEAD", path)
-    answer = service.upload(path.rpartition("/")[2], NEW, fields(case.conditions, before))
+    path = metered.image(OLD)
+    before = metered.send("HEAD", path)
+    answer = metered.upload(path.rpartition("/")[2], NEW, fields(case.conditions, before))
     assert answer.status_code == (200 if case.write else 412)
-    asked = [request.method for request in service.meter.taken() if request.method != "DELETE"]
+    asked = [request.method for request in metered.meter.taken() if request.method != "DELETE"]
     assert asked == (["PUT"] if case.write else [])
-    service.settle()
-    assert service.send("GET", path).content == (NEW if case.write else OLD)
-    after = service.send("HEAD", path)
+    metered.settle()
+    assert metered.send("GET", path).content == (NEW if case.write else OLD)
+    after = metered.send("HEAD", path)
     same = (after.headers["etag"], after.headers["last-modified"]) == (
         before.headers["etag"],
         before.headers["last-modified"],
@@ -206,25 +196,25 @@ def test_overwrite(service: MeteredService, case: Case) -> None:
 
 
 @each_case
-def test_create(service: MeteredService, path: str, case: Case) -> None:
+def test_create(metered: MeteredService, path: str, case: Case) -> None:
     """POST makes an image if the conditions can hold without one, otherwise nothing."""
-    name = service.new_name()
-    answer = service.upload(name, NEW, fields(case.conditions, service.send("HEAD", path)))
+    name = metered.new_name()
+    answer = metered.upload(name, NEW, fields(case.conditions, metered.send("HEAD", path)))
     assert answer.status_code == (201 if case.create else 412)
-    asked = [request.method for request in service.meter.taken()]
+    asked = [request.method for request in metered.meter.taken()]
     assert asked == (["PUT"] if case.create else [])
-    assert service.send("HEAD", f"/images/{name}").status_code == (200 if case.create else 404)
+    assert metered.send("HEAD", f"/images/{name}").status_code == (200 if case.create else 404)
 
 
 @each_case
-def test_delete(service: MeteredService, case: Case) -> None:
+def test_delete(metered: MeteredService, case: Case) -> None:
     """DELETE deletes if the conditions hold; otherwise nothing happens in S3 or anywhere."""
-    path = service.image(OLD)
-    answer = service.send("DELETE", path, fields(case.conditions, service.send("HEAD", path)))
+    path = metered.image(OLD)
+    answer = metered.send("DELETE", path, fields(case.conditions, metered.send("HEAD", path)))
     assert answer.status_code == (200 if case.write else 412)
-    service.settle() if case.write else None
-    assert service.meter.taken() == []
-    left = service.send("GET", path)
+    metered.settle() if case.write else None
+    assert metered.meter.taken() == []
+    left = metered.send("GET", path)
     assert left.status_code == 404 if case.write else left.content == OLD
 
 
@@ -243,17 +233,17 @@ NOT_A_DATE = [
 
 
 @pytest.mark.parametrize("conditions", NOT_A_DATE)
-def test_no_http_date(service: MeteredService, path: str, conditions: str) -> None:
+def test_no_http_date(metered: MeteredService, path: str, conditions: str) -> None:
     """What is not one HTTP-date is ignored, be it another notation or a list (13.1.3, 13.1.4)."""
-    given = fields(conditions, service.send("HEAD", path))
-    assert service.send("HEAD", path, given).status_code == 200
+    given = fields(conditions, metered.send("HEAD", path))
+    assert metered.send("HEAD", path, given).status_code == 200
 
 
 @pytest.mark.parametrize("prefix", ["w/", "x", "W /", "W/ "])
-def test_no_entity_tag(service: MeteredService, path: str, prefix: str) -> None:
+def test_no_entity_tag(metered: MeteredService, path: str, prefix: str) -> None:
     """What only contains the current entity tag does not let a write go ahead."""
-    tag = service.send("HEAD", path).headers["etag"]
-    assert service.send("HEAD", path, [("If-Match", prefix + tag)]).status_code == 412
+    tag = metered.send("HEAD", path).headers["etag"]
+    assert metered.send("HEAD", path, [("If-Match", prefix + tag)]).status_code == 412
 
 
 LONG_LISTS = [
@@ -280,47 +270,47 @@ def test_long_lists(tags: str) -> None:
     assert time.process_time() < begun + 10
 
 
-def test_validators_of_versions(service: MeteredService) -> None:
+def test_validators_of_versions(metered: MeteredService) -> None:
     """Image and metadata have strong tags of their own, and each version of both has another."""
-    path = service.image(OLD)
+    path = metered.image(OLD)
     name = path.rpartition("/")[2]
     seen = set()
     for content in (OLD, NEW, OLD):
-        service.upload(name, content)
-        heads = [service.send("HEAD", path + suffix) for suffix in ("", "/metadata")]
+        metered.upload(name, content)
+        heads = [metered.send("HEAD", path + suffix) for suffix in ("", "/metadata")]
         seen |= {head.headers["etag"] for head in heads}
     assert len(seen) == 5  # the first and the last image are the same bytes
     assert all(tag.startswith('"') for tag in seen)
 
 
-def test_last_modified(service: MeteredService, path: str) -> None:
+def test_last_modified(metered: MeteredService, path: str) -> None:
     """Last-Modified is when the bytes were stored, in whole seconds, on both representations."""
-    metadata = service.send("GET", f"{path}/metadata").json()
+    metadata = metered.send("GET", f"{path}/metadata").json()
     stored = datetime.fromisoformat(metadata["last_updated_at"])
     for suffix in ("", "/metadata"):
-        told = parsedate_to_datetime(service.send("HEAD", path + suffix).headers["last-modified"])
+        told = parsedate_to_datetime(metered.send("HEAD", path + suffix).headers["last-modified"])
         assert told == stored.replace(microsecond=0)
 
 
-def test_not_in_the_future(service: MeteredService) -> None:
+def test_not_in_the_future(metered: MeteredService) -> None:
     """Last-Modified is never later than Date (8.8.2.1), even if another host's clock is fast."""
-    path = service.image(OLD)
+    path = metered.image(OLD)
     future = datetime.now(UTC).replace(tzinfo=None) + timedelta(minutes=1)
     values = {"at": f"{future:%Y-%m-%d %H:%M:%S.%f}", "name": path.rpartition("/")[2]}
-    with service.engine.begin() as connection:
+    with metered.engine.begin() as connection:
         connection.execute(
             text("UPDATE images SET last_updated_at = :at WHERE name = :name"), values
         )
-    headers = service.send("HEAD", path).headers
+    headers = metered.send("HEAD", path).headers
     assert parsedate_to_datetime(headers["last-modified"]) <= parsedate_to_datetime(headers["date"])
 
 
-def test_head_is_get_without_bytes(service: MeteredService, path: str) -> None:
+def test_head_is_get_without_bytes(metered: MeteredService, path: str) -> None:
     """HEAD has the header fields of GET, Content-Length too, and asks nothing of S3."""
     for suffix, asked in (("", [S3Request("GET", None)]), ("/metadata", [])):
-        answers = [service.send(method, path + suffix) for method in ("GET", "HEAD")]
+        answers = [metered.send(method, path + suffix) for method in ("GET", "HEAD")]
         for answer in answers:
             del answer.headers["date"], answer.headers["x-request-id"]
         assert sorted(answers[0].headers.items()) == sorted(answers[1].headers.items())
         assert answers[1].content == b""
-        assert service.meter.taken() == asked
+        assert metered.meter.taken() == asked

@@ -2,18 +2,16 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from devstack.object_store import ObjectStore
-from tests.support.metered_service import Fields, MeteredService, metered_service
+from tests.support.metered_service import Fields, MeteredService
 from tests.support.pictures import png
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 PICTURE, OTHER = png(seed=1), png(seed=2)
 FIELDS = ("Content-Digest", "Repr-Digest")
@@ -25,28 +23,19 @@ def digest(content: bytes, algorithm: str = "sha-256") -> str:
     return f"{algorithm}=:{base64.b64encode(raw).decode()}:"
 
 
-@pytest.fixture(scope="module")
-def service(
-    object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
-) -> Iterator[MeteredService]:
-    """Return a running service whose S3 requests are counted."""
-    with metered_service(object_store, s3, new_bucket()) as service:
-        yield service
-
-
 @pytest.fixture(autouse=True)
-def _quiet(service: MeteredService) -> None:
+def _quiet(metered: MeteredService) -> None:
     """Let no request of the test before be counted."""
-    service.settle()
+    metered.settle()
 
 
-def assert_refused(service: MeteredService, name: str, answer: httpx.Response) -> None:
+def assert_refused(metered: MeteredService, name: str, answer: httpx.Response) -> None:
     """Check that the upload of `name` was refused and left no trace."""
     assert answer.status_code == 400
     assert answer.json()["code"] == "digest_mismatch"
-    assert service.meter.taken() == []
-    assert service.journal() == 0
-    assert service.send("GET", f"/images/{name}").status_code == 404
+    assert metered.meter.taken() == []
+    assert metered.journal() == 0
+    assert metered.send("GET", f"/images/{name}").status_code == 404
 
 
 RIGHT = [
@@ -63,11 +52,11 @@ RIGHT = [
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", RIGHT)
-def test_right_digest(service: MeteredService, field: str, value: str) -> None:
+def test_right_digest(metered: MeteredService, field: str, value: str) -> None:
     """An upload whose SHA-256 is as announced is stored, whatever other algorithms say."""
-    name = service.new_name()
-    assert service.upload(name, PICTURE, [(field, value)]).status_code == 201
-    assert service.send("GET", f"/images/{name}").content == PICTURE
+    name = metered.new_name()
+    assert metered.upload(name, PICTURE, [(field, value)]).status_code == 201
+    assert metered.send("GET", f"/images/{name}").content == PICTURE
 
 
 WRONG = [
@@ -90,16 +79,16 @@ WRONG = [
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", WRONG)
-def test_wrong_digest(service: MeteredService, field: str, value: str) -> None:
+def test_wrong_digest(metered: MeteredService, field: str, value: str) -> None:
     """A SHA-256 that differs, or is none, is refused with 400, and nothing is stored."""
-    name = service.new_name()
-    assert_refused(service, name, service.upload(name, PICTURE, [(field, value)]))
+    name = metered.new_name()
+    assert_refused(metered, name, metered.upload(name, PICTURE, [(field, value)]))
 
 
-def test_digest_beyond_ascii(service: MeteredService) -> None:
+def test_digest_beyond_ascii(metered: MeteredService) -> None:
     """A digest that is not even ASCII is refused like every other that is none."""
-    name = service.new_name()
-    assert_refused(service, name, service.upload(name, PICTURE, [(FIELDS[0], "sha-256=:\xe9:")]))
+    name = metered.new_name()
+    assert_refused(metered, name, metered.upload(name, PICTURE, [(FIELDS[0], "sha-256=:\xe9:")]))
 
 
 BOTH: list[Fields] = [
@@ -110,39 +99,39 @@ BOTH: list[Fields] = [
 
 
 @pytest.mark.parametrize("fields", BOTH)
-def test_one_of_two_is_wrong(service: MeteredService, fields: Fields) -> None:
+def test_one_of_two_is_wrong(metered: MeteredService, fields: Fields) -> None:
     """Every announced digest has to be right, in whichever field and line it comes."""
-    name = service.new_name()
-    assert_refused(service, name, service.upload(name, PICTURE, fields))
+    name = metered.new_name()
+    assert_refused(metered, name, metered.upload(name, PICTURE, fields))
 
 
-def test_digest_of_the_body(service: MeteredService) -> None:
+def test_digest_of_the_body(metered: MeteredService) -> None:
     """Content-Digest may be of the whole body, as RFC 9530 has it: the form with its boundaries."""
-    name = service.new_name()
+    name = metered.new_name()
     form = {"files": {"file": ("f.png", PICTURE)}, "data": {"name": name}}
-    request = service.client.build_request("POST", "/images", **form)  # type: ignore[arg-type]
+    request = metered.client.build_request("POST", "/images", **form)  # type: ignore[arg-type]
     body = request.read()
     for content, status in ((body + b" ", 400), (body, 201)):
         request.headers["Content-Digest"] = digest(content)
-        assert service.client.send(request).status_code == status
+        assert metered.client.send(request).status_code == status
 
 
-def test_overwriting_with_a_wrong_digest(service: MeteredService) -> None:
+def test_overwriting_with_a_wrong_digest(metered: MeteredService) -> None:
     """An image stays as it is when an upload that would replace it is not what was announced."""
-    path = service.image(PICTURE)
-    refused = service.upload(path.rpartition("/")[2], OTHER, [("Content-Digest", digest(PICTURE))])
+    path = metered.image(PICTURE)
+    refused = metered.upload(path.rpartition("/")[2], OTHER, [("Content-Digest", digest(PICTURE))])
     assert refused.status_code == 400
-    assert service.meter.taken() == []
-    assert service.send("GET", path).content == PICTURE
+    assert metered.meter.taken() == []
+    assert metered.send("GET", path).content == PICTURE
 
 
-def test_repr_digest(service: MeteredService) -> None:
+def test_repr_digest(metered: MeteredService) -> None:
     """Downloads tell the SHA-256 of the whole image: 200, HEAD and a part alike."""
-    path = service.image(PICTURE)
+    path = metered.image(PICTURE)
     answers = [
-        service.send("GET", path),
-        service.send("HEAD", path),
-        service.send("GET", path, [("Range", "bytes=3-9")]),
+        metered.send("GET", path),
+        metered.send("HEAD", path),
+        metered.send("GET", path, [("Range", "bytes=3-9")]),
     ]
     assert [answer.status_code for answer in answers] == [200, 200, 206]
     assert {answer.headers["repr-digest"] for answer in answers} == {digest(PICTURE)}

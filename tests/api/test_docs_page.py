@@ -1,8 +1,10 @@
 """`/docs` in a real browser without internet: a picture goes up through its form and comes back."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -68,9 +70,9 @@ class Visit:
         return answer
 
 
-@pytest.fixture
-def visit(service: ServiceProcess) -> Iterator[Visit]:
-    """Open /docs of the running service in a browser that reaches nothing else."""
+@contextmanager
+def visiting(service: ServiceProcess) -> Iterator[Visit]:
+    """Open /docs of a running service in a browser that reaches nothing else."""
     chromium = shutil.which("chromium") or without_browser()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
@@ -78,6 +80,13 @@ def visit(service: ServiceProcess) -> Iterator[Visit]:
         visit.page.goto(f"{service.base_url}/docs")
         yield visit
         browser.close()
+
+
+@pytest.fixture
+def visit(service: ServiceProcess) -> Iterator[Visit]:
+    """Open /docs of a service without keys."""
+    with visiting(service) as visit:
+        yield visit
 
 
 def test_upload_and_back(visit: Visit, settings: Settings, tmp_path: Path) -> None:
@@ -109,3 +118,29 @@ def test_upload_and_back(visit: Visit, settings: Settings, tmp_path: Path) -> No
     assert count(settings, "images") == 0
     assert visit.elsewhere == []
     assert visit.errors == []
+
+
+def test_authorize(service_environment: dict[str, str], tmp_path: Path) -> None:
+    """Where keys are needed, the Authorize button takes one, and requests are made with it."""
+    picture = tmp_path / "dawn.jpg"
+    picture.write_bytes(pictures.jpeg(320, 240))
+    digest = hashlib.sha256(b"a-key").hexdigest()
+    keys = {"API_KEYS": f"web:write:{digest}", "PUBLIC_READS": "false"}
+    with ServiceProcess(service_environment | keys) as service, visiting(service) as visit:
+        form = visit.try_out("upload_image")
+        form.locator("input[type=file]").set_input_files(picture)
+        expect(visit.execute(form, 401)).to_contain_text("key_required")
+        listing = visit.try_out("list_images")
+        visit.execute(listing, 401)
+
+        form.get_by_placeholder("name").fill(NAME)
+        visit.page.get_by_role("button", name="Authorize").first.click()
+        dialogue = visit.page.locator(".dialog-ux")
+        dialogue.locator("input").fill("a-key")
+        dialogue.locator("button.authorize").click()
+        dialogue.get_by_role("button", name="Close").last.click()
+
+        expect(visit.execute(form, 201)).to_contain_text(NAME)
+        expect(visit.execute(listing, 200)).to_contain_text(NAME)
+        assert httpx.get(f"{service.base_url}/images/{NAME}").status_code == 401
+        assert visit.elsewhere == []

@@ -1,5 +1,6 @@
 """Errors have one shape (RFC 9457), the right status, and never a word of what lies behind."""
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -263,12 +264,12 @@ def test_log(service_environment: dict[str, str]) -> None:
         unavailable(upload(client, pictures.png()), "storage_unavailable")
         client.get("/images/none")
         log = service.log()
-    lines = [line for line in log.splitlines() if "[traced-1]" in line]
-    refused, missing = lines
-    assert "ERROR" in refused
-    assert "storage_unavailable" in refused
-    assert "INFO" in missing
-    assert "image_not_found" in missing
+    lines = [json.loads(line) for line in log.splitlines() if '"traced-1"' in line]
+    refused, missing = (line for line in lines if line["logger"] == "image_api")
+    assert refused["level"] == "ERROR"
+    assert "storage_unavailable" in refused["message"]
+    assert missing["level"] == "INFO"
+    assert "image_not_found" in missing["message"]
     assert "NewConnectionError" in log
     for secret in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         assert service_environment[secret] not in log

@@ -1,6 +1,5 @@
 """RFC 9110 section 14, against the real server process: S3 is asked only for what is needed."""
 
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -8,12 +7,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from devstack.object_store import ObjectStore
-from tests.support.metered_service import Fields, MeteredService, S3Request, metered_service
+from tests.support.metered_service import Fields, MeteredService, S3Request
 from tests.support.pictures import noise_png, png
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 # The service reads up to 1 MB whole and streams what is larger.
 PICTURES = {"whole": png(seed=1), "streamed": noise_png(1_500_000, seed=1)}
@@ -76,50 +74,41 @@ RANGES: dict[str, str] = {
 }
 
 
-@pytest.fixture(scope="module")
-def service(
-    object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
-) -> Iterator[MeteredService]:
-    """Return a running service whose S3 requests are counted."""
-    with metered_service(object_store, s3, new_bucket()) as service:
-        yield service
-
-
 @pytest.fixture(autouse=True)
-def _quiet(service: MeteredService) -> None:
+def _quiet(metered: MeteredService) -> None:
     """Let no request of the test before be counted."""
-    service.settle()
+    metered.settle()
 
 
 @pytest.fixture(scope="module")
-def paths(service: MeteredService) -> dict[str, str]:
+def paths(metered: MeteredService) -> dict[str, str]:
     """Return the paths of images that nobody changes."""
-    return {kind: service.image(picture) for kind, picture in PICTURES.items()}
+    return {kind: metered.image(picture) for kind, picture in PICTURES.items()}
 
 
 @pytest.mark.parametrize("kind", PICTURES)
 @pytest.mark.parametrize("asked", RANGES)
-def test_range(service: MeteredService, paths: dict[str, str], kind: str, asked: str) -> None:
+def test_range(metered: MeteredService, paths: dict[str, str], kind: str, asked: str) -> None:
     """GET answers 206, 200 or 416 as the table says, and S3 is asked for just these bytes."""
     whole = PICTURES[kind]
     size = len(whole)
     places = {"ninth": size - 9, "last": size - 1, "size": size, "past": size + 1}
     answered = RANGES[asked].format_map(places)
-    answer = service.send("GET", paths[kind], [("Range", asked.format_map(places))])
+    answer = metered.send("GET", paths[kind], [("Range", asked.format_map(places))])
     if answered == REFUSED:
         assert answer.status_code == 416
         assert answer.headers["content-range"] == f"bytes */{size}"
         assert answer.json()["code"] == "range_not_satisfiable"
-        assert service.meter.taken() == []
+        assert metered.meter.taken() == []
         return
     if answered == IGNORED:
         assert_whole(answer, whole)
-        assert service.meter.taken() == [S3Request("GET", None)]
+        assert metered.meter.taken() == [S3Request("GET", None)]
         return
     first, last = map(int, answered.split())
     assert_part(answer, whole, first, last)
     is_all = (first, last) == (0, size - 1)
-    assert service.meter.taken() == [S3Request("GET", None if is_all else f"bytes={first}-{last}")]
+    assert metered.meter.taken() == [S3Request("GET", None if is_all else f"bytes={first}-{last}")]
 
 
 def assert_whole(answer: httpx.Response, whole: bytes) -> None:
@@ -161,50 +150,50 @@ def if_ranges(head: httpx.Response) -> dict[str, tuple[str, set[int]]]:
 
 
 @pytest.mark.parametrize("kind", PICTURES)
-def test_if_range(service: MeteredService, paths: dict[str, str], kind: str) -> None:
+def test_if_range(metered: MeteredService, paths: dict[str, str], kind: str) -> None:
     """Only a strong validator of the current version makes a part of what If-Range guards."""
     path, whole = paths[kind], PICTURES[kind]
-    for what, (value, statuses) in if_ranges(service.send("HEAD", path)).items():
-        answer = service.send("GET", path, [("Range", "bytes=5-9"), ("If-Range", value)])
+    for what, (value, statuses) in if_ranges(metered.send("HEAD", path)).items():
+        answer = metered.send("GET", path, [("Range", "bytes=5-9"), ("If-Range", value)])
         assert answer.status_code in statuses, what
         assert answer.content in {whole, whole[5:10]}, what
-        past_end = service.send("GET", path, [("Range", "bytes=9999999-"), ("If-Range", value)])
+        past_end = metered.send("GET", path, [("Range", "bytes=9999999-"), ("If-Range", value)])
         assert (past_end.status_code == 416) == (answer.status_code == 206), what
-        assert_whole(service.send("GET", path, [("If-Range", value)]), whole)
+        assert_whole(metered.send("GET", path, [("If-Range", value)]), whole)
 
 
-def second_version(service: MeteredService, name: str, *, delete: bool) -> tuple[str, bytes]:
+def second_version(metered: MeteredService, name: str, *, delete: bool) -> tuple[str, bytes]:
     """Store a picture twice within one second; return the common date, and what it is now."""
     dates: list[str] = []
     for seed in range(20):
         if delete:
-            service.send("DELETE", f"/images/{name}")
-        service.upload(name, png(seed=seed))
-        dates.append(service.send("HEAD", f"/images/{name}").headers["last-modified"])
+            metered.send("DELETE", f"/images/{name}")
+        metered.upload(name, png(seed=seed))
+        dates.append(metered.send("HEAD", f"/images/{name}").headers["last-modified"])
         if dates[-2:] == [dates[-1], dates[-1]]:
             return dates[-1], png(seed=seed)
     pytest.fail("no two uploads in a row took less than a second")
 
 
 @pytest.mark.parametrize("delete", [False, True])
-def test_if_range_within_a_second(service: MeteredService, *, delete: bool) -> None:
+def test_if_range_within_a_second(metered: MeteredService, *, delete: bool) -> None:
     """Two versions of the same second are told apart: If-Range never joins them by their date."""
-    name = service.new_name()
-    date, current = second_version(service, name, delete=delete)
+    name = metered.new_name()
+    date, current = second_version(metered, name, delete=delete)
     range_of_old = [("Range", "bytes=100-"), ("If-Range", date)]
-    assert_whole(service.send("GET", f"/images/{name}", range_of_old), current)
+    assert_whole(metered.send("GET", f"/images/{name}", range_of_old), current)
 
 
-def test_preconditions_first(service: MeteredService, paths: dict[str, str]) -> None:
+def test_preconditions_first(metered: MeteredService, paths: dict[str, str]) -> None:
     """Preconditions are decided before ranges, and HEAD and metadata know no ranges."""
     path = paths["whole"]
-    etag = service.send("HEAD", path).headers["etag"]
+    etag = metered.send("HEAD", path).headers["etag"]
     for part in ("bytes=0-1", "bytes=9999999-"):
         asked: Fields = [("Range", part)]
-        assert service.send("GET", path, [*asked, ("If-None-Match", etag)]).status_code == 304
-        assert service.send("GET", path, [*asked, ("If-Match", '"other"')]).status_code == 412
-        head = service.send("HEAD", path, asked)
+        assert metered.send("GET", path, [*asked, ("If-None-Match", etag)]).status_code == 304
+        assert metered.send("GET", path, [*asked, ("If-Match", '"other"')]).status_code == 412
+        head = metered.send("HEAD", path, asked)
         assert (head.status_code, "content-range" in head.headers) == (200, False)
         assert int(head.headers["content-length"]) == len(PICTURES["whole"])
-        assert service.send("GET", f"{path}/metadata", asked).json()["extension"] == "png"
-    assert service.meter.taken() == []
+        assert metered.send("GET", f"{path}/metadata", asked).json()["extension"] == "png"
+    assert metered.meter.taken() == []

@@ -19,38 +19,28 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from devstack.object_store import ObjectStore
 from devstack.waiting import wait_until
-from tests.support.metered_service import Fields, MeteredService, S3Request, metered_service
+from tests.support.metered_service import Fields, MeteredService, S3Request
 from tests.support.pictures import noise_png, png
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 # The service reads up to 1 MB whole and streams what is larger.
 PICTURES = {"whole": png(seed=1), "streamed": noise_png(1_500_000, seed=1)}
 OTHERS = {"whole": png(seed=2), "streamed": noise_png(1_500_000, seed=2)}
 
 
-@pytest.fixture(scope="module")
-def service(
-    object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
-) -> Iterator[MeteredService]:
-    """Return a running service whose S3 requests are counted."""
-    with metered_service(object_store, s3, new_bucket()) as service:
-        yield service
-
-
 @pytest.fixture(autouse=True)
-def _quiet(service: MeteredService) -> None:
+def _quiet(metered: MeteredService) -> None:
     """Let no request of the test before be counted."""
-    service.settle()
+    metered.settle()
 
 
 @pytest.fixture(scope="module")
-def paths(service: MeteredService) -> dict[str, str]:
+def paths(metered: MeteredService) -> dict[str, str]:
     """Return the paths of images that nobody changes."""
-    return {kind: service.image(picture) for kind, picture in PICTURES.items()}
+    return {kind: metered.image(picture) for kind, picture in PICTURES.items()}
 
 
 CUTS: list[tuple[str, Fields]] = [
@@ -62,82 +52,82 @@ CUTS: list[tuple[str, Fields]] = [
 
 
 @pytest.mark.parametrize(("kind", "part"), CUTS)
-def test_cut_by_s3(service: MeteredService, paths: dict[str, str], kind: str, part: Fields) -> None:
+def test_cut_by_s3(metered: MeteredService, paths: dict[str, str], kind: str, part: Fields) -> None:
     """A body that S3 cuts short is an error or a broken connection, never a clean answer."""
-    cut = service.meter.cut_response_after(len(PICTURES[kind]) * 2 // 3, when=b"GET /", times=None)
+    cut = metered.meter.cut_response_after(len(PICTURES[kind]) * 2 // 3, when=b"GET /", times=None)
     try:
-        status = service.send("GET", paths[kind], part).status_code
+        status = metered.send("GET", paths[kind], part).status_code
     except httpx.RemoteProtocolError:
         status = 0
     finally:
-        service.meter.heal()
+        metered.meter.heal()
     assert status == (503 if kind == "whole" else 0)
     assert cut.fired
-    assert service.send("GET", paths[kind]).content == PICTURES[kind]
+    assert metered.send("GET", paths[kind]).content == PICTURES[kind]
 
 
 @pytest.mark.parametrize("part", [[], [("Range", "bytes=9-99")]], ids=["whole", "part"])
 @pytest.mark.parametrize("length", [0, 10, 90, 92, 9_999_999])
 def test_wrong_length(
-    service: MeteredService, paths: dict[str, str], part: Fields, length: int
+    metered: MeteredService, paths: dict[str, str], part: Fields, length: int
 ) -> None:
     """What S3 answers in another length than the row says is never passed on."""
     head = f"HTTP/1.1 {206 if part else 200} OK\r\nContent-Length: {length}\r\n\r\n"
-    wrong = service.meter.answer_with(head.encode() + bytes(length), when=b"GET /", times=None)
-    answer = service.send("GET", paths["whole"], part)
-    service.meter.heal()
+    wrong = metered.meter.answer_with(head.encode() + bytes(length), when=b"GET /", times=None)
+    answer = metered.send("GET", paths["whole"], part)
+    metered.meter.heal()
     assert answer.status_code in {500, 503}
     assert wrong.fired
-    assert service.send("GET", paths["whole"]).content == PICTURES["whole"]
+    assert metered.send("GET", paths["whole"]).content == PICTURES["whole"]
 
 
-def curl(service: MeteredService, path: str, file: Path, *options: str) -> int:
+def curl(metered: MeteredService, path: str, file: Path, *options: str) -> int:
     """Let curl continue the download into `file`; return its exit status."""
     program = shutil.which("curl")
     if program is None and os.environ.get("REQUIRE_SERVICES") != "1":
         pytest.skip("curl is not installed")
     assert program, "curl is not installed"
-    url = f"{service.process.base_url}{path}"
+    url = f"{metered.process.base_url}{path}"
     command = [program, "--silent", "-C", "-", "-o", str(file), *options, url]
     return subprocess.run(command, check=False, timeout=60).returncode
 
 
-def test_curl_resumes(service: MeteredService, paths: dict[str, str], tmp_path: Path) -> None:
+def test_curl_resumes(metered: MeteredService, paths: dict[str, str], tmp_path: Path) -> None:
     """`curl -C -` completes a download that broke, and asks for nothing that it has."""
     file, whole = tmp_path / "picture", PICTURES["streamed"]
-    service.meter.cut_response_after(1_000_000, when=b"GET /", times=None)
-    assert curl(service, paths["streamed"], file) == 18  # CURLE_PARTIAL_FILE
-    service.meter.heal()
+    metered.meter.cut_response_after(1_000_000, when=b"GET /", times=None)
+    assert curl(metered, paths["streamed"], file) == 18  # CURLE_PARTIAL_FILE
+    metered.meter.heal()
     had = len(file.read_bytes())
     assert 0 < had < len(whole)
-    service.meter.taken()
-    assert curl(service, paths["streamed"], file) == 0
+    metered.meter.taken()
+    assert curl(metered, paths["streamed"], file) == 0
     assert file.read_bytes() == whole
-    assert service.meter.taken() == [S3Request("GET", f"bytes={had}-{len(whole) - 1}")]
+    assert metered.meter.taken() == [S3Request("GET", f"bytes={had}-{len(whole) - 1}")]
 
 
-def test_curl_does_not_mix(service: MeteredService, tmp_path: Path) -> None:
+def test_curl_does_not_mix(metered: MeteredService, tmp_path: Path) -> None:
     """With If-Range, curl is not given the rest of another version, and starts over."""
-    path = service.image(PICTURES["streamed"])
-    etag = service.send("HEAD", path).headers["etag"]
+    path = metered.image(PICTURES["streamed"])
+    etag = metered.send("HEAD", path).headers["etag"]
     file = tmp_path / "picture"
     file.write_bytes(PICTURES["streamed"][:500_000])
-    service.upload(path.rpartition("/")[2], OTHERS["streamed"])
-    assert curl(service, path, file, "-H", f"If-Range: {etag}") == 33  # CURLE_RANGE_ERROR
+    metered.upload(path.rpartition("/")[2], OTHERS["streamed"])
+    assert curl(metered, path, file, "-H", f"If-Range: {etag}") == 33  # CURLE_RANGE_ERROR
     assert file.read_bytes() == PICTURES["streamed"][:500_000]
     file.unlink()
-    assert curl(service, path, file) == 0
+    assert curl(metered, path, file) == 0
     assert file.read_bytes() == OTHERS["streamed"]
 
 
 @contextmanager
-def overwriting(service: MeteredService, path: str, versions: list[bytes]) -> Iterator[list[int]]:
+def overwriting(metered: MeteredService, path: str, versions: list[bytes]) -> Iterator[list[int]]:
     """Overwrite the image with these versions in turn; yield the statuses of the answers so far."""
     stop, statuses = Event(), list[int]()
     name = {"name": path.rpartition("/")[2]}
 
     def overwrite() -> None:
-        with httpx.Client(base_url=service.process.base_url, timeout=30) as client:
+        with httpx.Client(base_url=metered.process.base_url, timeout=30) as client:
             while not stop.is_set():
                 files = {"file": ("f.png", versions[len(statuses) % len(versions)])}
                 statuses.append(client.post("/images", files=files, data=name).status_code)
@@ -151,16 +141,16 @@ def overwriting(service: MeteredService, path: str, versions: list[bytes]) -> It
         writer.result()
 
 
-def seek_through(service: MeteredService, path: str) -> bytes:
+def seek_through(metered: MeteredService, path: str) -> bytes:
     """Put an image together from ranges, as a player does: the end first, then from the start."""
-    tail = service.send("GET", path, [("Range", "bytes=-1000")])
+    tail = metered.send("GET", path, [("Range", "bytes=-1000")])
     assert tail.status_code == 206
     etag = tail.headers["etag"]
     behind = int(tail.headers["content-range"].split()[1].split("-")[0])
     parts = []
     for start in range(0, behind, 400_000):
         part = f"bytes={start}-{min(start + 400_000, behind) - 1}"
-        answer = service.send("GET", path, [("Range", part), ("If-Range", etag)])
+        answer = metered.send("GET", path, [("Range", part), ("If-Range", etag)])
         if answer.status_code == 200:  # another version: everything, at once
             return answer.content
         assert (answer.status_code, answer.headers["etag"]) == (206, etag)
@@ -168,9 +158,9 @@ def seek_through(service: MeteredService, path: str) -> bytes:
     return b"".join([*parts, tail.content])
 
 
-def read_whole(service: MeteredService, path: str) -> bytes:
+def read_whole(metered: MeteredService, path: str) -> bytes:
     """Return the body of a plain GET."""
-    answer = service.send("GET", path)
+    answer = metered.send("GET", path)
     assert answer.status_code == 200
     assert answer.headers["etag"] == f'"{hashlib.sha256(answer.content).hexdigest()}"'
     return answer.content
@@ -179,17 +169,17 @@ def read_whole(service: MeteredService, path: str) -> bytes:
 @pytest.mark.parametrize("kind", PICTURES)
 @pytest.mark.parametrize("read", [read_whole, seek_through])
 def test_while_overwritten(
-    service: MeteredService, kind: str, read: Callable[[MeteredService, str], bytes]
+    metered: MeteredService, kind: str, read: Callable[[MeteredService, str], bytes]
 ) -> None:
     """Readers get one whole version each while the image is overwritten, or a broken connection."""
     versions = [OTHERS[kind], PICTURES[kind]]
-    path = service.image(PICTURES[kind])
+    path = metered.image(PICTURES[kind])
     whole = 0
-    with overwriting(service, path, versions) as statuses:
+    with overwriting(metered, path, versions) as statuses:
         for round_ in range(10):
             wait_until(partial(longer, statuses, round_), timeout=20, what="a write")
             with suppress(httpx.RemoteProtocolError):
-                assert read(service, path) in versions
+                assert read(metered, path) in versions
                 whole += 1
     assert set(statuses) == {200}
     assert whole > 0

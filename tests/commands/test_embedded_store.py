@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -28,8 +29,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
 def ports(store: ObjectStore) -> set[int]:
     """Return every TCP port that the store's process listens on."""
     process = Path("/proc", str(store.process.pid))
-    links = [str(path.readlink()) for path in (process / "fd").iterdir()]
-    open_sockets = {link[8:-1] for link in links if link.startswith("socket:[")}
+    open_sockets = set()
+    for descriptor in (process / "fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since the folder was listed
+            open_sockets.add(str(descriptor.readlink()).removeprefix("socket:[").rstrip("]"))
     lines = [
         line.split()
         for table in ("tcp", "tcp6")

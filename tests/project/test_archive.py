@@ -1,13 +1,10 @@
 """What `make dist` builds is what is deployed: it installs from its own lock, and serves."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -15,33 +12,20 @@ import pytest
 
 from devstack.object_store import ObjectStore
 from devstack.service_process import ROOT, ServiceProcess
+from tests.support.container_files import Build
 from tests.support.pictures import png
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 VERSION = PROJECT["project"]["version"]
 NAME = f"image-api-{VERSION}"
-DEVELOPMENT = {"devstack", "tests", "benchmarks", "Makefile", "requirements-dev.lock", ".github"}
-
-Build = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Return what builds the archive in a new folder of that name; skip where git knows no file."""
-    if not (shutil.which("git") and (ROOT / ".git").exists()):
-        reason = "`make dist` needs git and a git checkout, so no archive was built"
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-    def run(folder: str) -> Path:
-        target = tmp_path_factory.mktemp(folder)
-        make = ["/usr/bin/env", "make", "dist", f"DIST={target}"]
-        subprocess.run(make, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        (archive,) = target.iterdir()
-        return archive
-
-    return run
+DEVELOPMENT = {
+    "devstack",
+    "tests",
+    "benchmarks",
+    "Makefile",
+    "requirements-dev.lock",
+    ".github",
+} | {"Dockerfile"}
 
 
 @pytest.fixture(scope="module")

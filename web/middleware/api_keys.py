@@ -14,6 +14,7 @@ from web.problem_details import answer_service_error
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/")
+_METRICS_PATH = "/metrics"
 
 # The name of the key that the current request was made with; for the log.
 caller: ContextVar[str] = ContextVar("caller", default="-")
@@ -23,8 +24,8 @@ class ApiKeyMiddleware:
     """Refuses requests without the key that they need, before their body is read.
 
     Every path is refused alike, so that nothing tells an image that exists from one that does not.
-    Health, documentation and, with PUBLIC_READS, all reading stay open. Without API_KEYS everything
-    does.
+    Health, documentation and, with PUBLIC_READS, all reading but of `/metrics` stay open. Without
+    API_KEYS everything does.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -46,9 +47,10 @@ def _refusal(scope: Scope, settings: Settings) -> ServiceError | None:
     if scope["path"].startswith(_OPEN_PATHS):
         return None
     reads = scope["method"] in _SAFE_METHODS
+    public = settings.public_reads and scope["path"] != _METRICS_PATH
     scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        return None if reads and settings.public_reads else KeyRequiredError()
+        return None if reads and public else KeyRequiredError()
     key = find_key(settings.api_keys, token.strip())
     if key is None:
         return InvalidKeyError()

@@ -6,12 +6,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from errors import OverloadedError
 from web.problem_details import answer_service_error
 
+_ALWAYS_ANSWERED = ("/health/", "/metrics")
+
 
 class LoadSheddingMiddleware:
     """Answers 503 at once when too many requests wait already, instead of queueing without bound.
 
     A request waits from when its body has arrived until its answer begins: slow uploads and slow
-    downloads take no place. Health is always answered.
+    downloads take no place. Health and `/metrics` are always answered.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -20,7 +22,7 @@ class LoadSheddingMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit the request, or refuse it."""
-        if scope["type"] != "http" or scope["path"].startswith("/health/"):
+        if scope["type"] != "http" or scope["path"].startswith(_ALWAYS_ANSWERED):
             await self.app(scope, receive, send)
             return
         if self._waiting >= scope["state"]["resources"].settings.max_waiting_requests:

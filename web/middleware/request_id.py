@@ -5,11 +5,11 @@ import random
 import re
 from contextvars import ContextVar
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "X-Request-ID"
-_ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_FIELD = HEADER.lower().encode()
+_ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -30,13 +30,17 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        identity = given if _ACCEPTABLE.fullmatch(given) else mint()
+        given = b""
+        for name, value in scope["headers"]:  # starlette's Headers would take 2 us
+            if name == _FIELD:
+                given = value
+                break
+        identity = given.decode() if _ACCEPTABLE.fullmatch(given) else mint()
         request_id.set(identity)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (HEADER.encode(), identity.encode())]
+                message["headers"] = [*message["headers"], (_FIELD, identity.encode())]
             await send(message)
 
         await self.app(scope, receive, send_with_id)
@@ -46,6 +50,7 @@ class RequestIdFilter(logging.Filter):
     """Puts the id of the current request into log records as `request_id`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the id; keep the record."""
-        record.request_id = request_id.get()
+        """Add the id, unless the record has one; keep the record."""
+        if not hasattr(record, "request_id"):
+            record.request_id = request_id.get()
         return True

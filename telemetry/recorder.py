@@ -1,0 +1,234 @@
+"""The figures that `/metrics` answers, by prometheus_client.
+
+`recorder` takes figures from every layer. It keeps none, and costs next to nothing, until the
+service opens it: scripts never do.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from errors import ImageLostError, OverloadedError
+from telemetry.job_figures import JobFiguresCollector
+from telemetry.shared_folder import SharedFolder
+
+_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_BACKEND_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# Clients may send any method; each must not become a series.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _Instruments:
+    """Every figure of the workers. Names and labels are an interface: docs/operations.md."""
+
+    def __init__(self) -> None:
+        self.requests = _counter("requests", "Requests by route and status", "route method status")
+        self.durations = _histogram(
+            "request_duration_seconds", "Until the answer ended", "route method", _REQUEST_SECONDS
+        )
+        self.in_progress = _gauge("requests_in_progress", "Requests being worked on")
+        self.shed = _counter("requests_shed", "Requests answered 503 overloaded")
+        self.s3_durations = _histogram(
+            "s3_request_duration_seconds", "Until S3's answer began", "operation", _BACKEND_SECONDS
+        )
+        self.s3_errors = _counter("s3_errors", "Attempts that S3 did not serve", "operation")
+        self.database_durations = _histogram(
+            "database_duration_seconds", "Time of a SELECT or transaction", "kind", _BACKEND_SECONDS
+        )
+        for kind in ("read", "write"):
+            self.database_durations.labels(kind)
+        self.database_errors = _counter("database_errors", "Times the database did not serve")
+        self.connections = _gauge("database_connections", "Of the pool, each second", "state")
+        self.uploads = _counter("uploads", "Uploads by what became of them", "outcome")
+        self.received = _counter("received_bytes", "Bytes of request bodies")
+        self.sent = _counter("sent_bytes", "Bytes of answers' bodies")
+        self.lost = _counter("images_lost", "Times that an image's object was missing or cut")
+
+
+def _counter(name: str, meaning: str, labels: str = "") -> Counter:
+    return Counter(f"image_api_{name}", meaning, labels.split(), registry=None)
+
+
+def _gauge(name: str, meaning: str, labels: str = "") -> Gauge:
+    return Gauge(
+        f"image_api_{name}", meaning, labels.split(), registry=None, multiprocess_mode="livesum"
+    )
+
+
+def _histogram(name: str, meaning: str, labels: str, buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(f"image_api_{name}", meaning, labels.split(), buckets=buckets, registry=None)
+
+
+@contextmanager
+def _named_in_environment(folder: Path) -> Iterator[None]:
+    """Tell prometheus_client of the folder, which it looks for once for each kind of figure.
+
+    Not for longer: processes that we start inherit the environment.
+    """
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[_VARIABLE]
+        if before is not None:
+            os.environ[_VARIABLE] = before
+
+
+class Recorder:
+    """Takes figures.
+
+    `folder` is where workers share what they have, None where nothing is kept.
+    """
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._instruments: _Instruments | None = None
+        self._shared: SharedFolder | None = None
+        # `labels` takes as long as counting does, so what it found is kept; see `_METHODS`.
+        self._of_request: dict[
+            tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]
+        ] = {}
+        self._of_database: dict[str, Callable[[float], None]] = {}
+        self._of_s3: dict[str, Callable[[float], None]] = {}
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the workers' figures are."""
+        return self._shared.path if self._shared else None
+
+    @contextmanager
+    def opened(self, chosen: Path | None) -> Iterator[None]:
+        """Keep figures in `chosen` or a folder of the service's own, until the block ends.
+
+        Applications of one process share them. Raises ConfigurationError.
+        """
+        if self._shared is None:
+            self._open(SharedFolder(chosen))
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._close()
+
+    def _open(self, shared: SharedFolder) -> None:
+        values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
+            lambda: shared.number
+        )
+        with _named_in_environment(shared.path):
+            self._shared, self._instruments = shared, _Instruments()
+
+    def _close(self) -> None:
+        shared, self._shared, self._instruments = self._shared, None, None
+        for children in (self._of_request, self._of_database, self._of_s3):
+            children.clear()
+        values.close_all_multiprocess_files()  # type: ignore[no-untyped-call]
+        if shared:
+            shared.close()
+
+    def note_in_progress(self, number: int) -> None:
+        """Note how many requests this process is working on."""
+        if self._instruments:
+            self._instruments.in_progress.set(number)
+
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request. `route` must be one of a few: a template, never a path."""
+        if not (instruments := self._instruments):
+            return
+        if method not in _METHODS:
+            method = "other"
+        key = route, method, status
+        children = self._of_request.get(key)
+        if children is None:
+            children = self._of_request[key] = (
+                instruments.requests.labels(route, method, str(status)).inc,
+                instruments.durations.labels(route, method).observe,
+            )
+        count, observe = children
+        count()
+        observe(seconds)
+
+    def count_bytes(self, received: int, sent: int) -> None:
+        """Count the bytes of a request's body and of its answer's."""
+        if not (instruments := self._instruments):
+            return
+        if received:
+            instruments.received.inc(received)
+        if sent:
+            instruments.sent.inc(sent)
+
+    def count_code(self, code: str) -> None:
+        """Count an error that has a figure of its own; others are told by their status."""
+        if code == OverloadedError.code and self._instruments:
+            self._instruments.shed.inc()
+        elif code == ImageLostError.code:
+            self.count_lost_image()
+
+    def count_upload(self, outcome: str) -> None:
+        """Count an upload by what became of it."""
+        if self._instruments:
+            self._instruments.uploads.labels(outcome).inc()
+
+    def count_lost_image(self) -> None:
+        """Count that an image's object was found missing or cut: invariant I1 is broken."""
+        if self._instruments:
+            self._instruments.lost.inc()
+
+    def count_database(self, kind: str, seconds: float, *, failed: bool) -> None:
+        """Count a SELECT (`read`) or a transaction (`write`), and the time that it took."""
+        if not (instruments := self._instruments):
+            return
+        observe = self._of_database.get(kind)
+        if observe is None:
+            observe = instruments.database_durations.labels(kind).observe
+            self._of_database[kind] = observe
+        observe(seconds)
+        if failed:
+            instruments.database_errors.inc()
+
+    def count_s3(self, operation: str, seconds: float, *, failed: bool) -> None:
+        """Count one attempt of a request to S3, and the time until its answer began."""
+        if not (instruments := self._instruments):
+            return
+        observe = self._of_s3.get(operation)
+        if observe is None:
+            observe = instruments.s3_durations.labels(operation).observe
+            self._of_s3[operation] = observe
+        observe(seconds)
+        if failed:
+            instruments.s3_errors.labels(operation).inc()
+
+    def note_connections(self, in_use: int, limit: int) -> None:
+        """Note how many database connections are in use, and how many requests may have."""
+        if self._instruments:
+            self._instruments.connections.labels("in_use").set(in_use)
+            self._instruments.connections.labels("limit").set(limit)
+
+    def render(self, jobs: Path | None) -> bytes:
+        """Return the figures of all workers, and of the jobs that wrote into the folder `jobs`.
+
+        In Prometheus's text format, version 0.0.4.
+        """
+        registry = CollectorRegistry()
+        if self._shared:
+            for number in self._shared.vacant_numbers():
+                mark_process_dead(  # type: ignore[no-untyped-call]
+                    number, str(self._shared.path)
+                )
+            MultiProcessCollector(  # type: ignore[no-untyped-call]
+                registry, str(self._shared.path)
+            )
+        folders = [folder for folder in (self.folder, jobs) if folder]
+        registry.register(JobFiguresCollector(folders))
+        content: bytes = generate_latest(registry)
+        return content
+
+
+recorder = Recorder()

@@ -1,0 +1,128 @@
+"""The folder in which the workers of one service keep their figures, so that each can add all up.
+
+A worker takes the lowest number that no living worker has, and goes on with the files of whoever
+had it before: however often workers are replaced, no count is lost and no file is left over.
+"""
+
+import fcntl
+import itertools
+import multiprocessing
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from errors import ConfigurationError
+
+_PREFIX = "image-api-metrics-"
+# Room for all series that there can be. A page of a mapped file for which a full disk has no room
+# would kill the process, so room is made beforehand; see mmap(2), SIGBUS.
+_FILE_BYTES = {"counter": 512 * 1024, "histogram": 1024 * 1024, "gauge_livesum": 64 * 1024}
+
+
+class SharedFolder:
+    """A worker's place in the folder: `number` is its own as long as the process lives."""
+
+    def __init__(self, chosen: Path | None) -> None:
+        """Take a place in `chosen`, or in a folder for the workers of this process's parent.
+
+        Raises ConfigurationError when it cannot be written to.
+        """
+        self.path = chosen or _own_folder()
+        try:
+            self._make()
+            self._lock, self.number = self._take_number()
+            for kind, size in _FILE_BYTES.items():
+                _reserve(self.path / f"{kind}_{self.number}.db", size)
+        except OSError as exc:
+            raise ConfigurationError(
+                f"Configuration: PROMETHEUS_MULTIPROC_DIR: figures cannot be kept: {exc}."
+            ) from exc
+        # With a supervisor, who takes this place next goes on with its files.
+        self._is_passing = chosen is None and multiprocessing.parent_process() is None
+        _remove_orphaned()
+
+    def _make(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = self.path.lstat().st_uid
+        if self.path.name.startswith(_PREFIX) and owner != os.geteuid():
+            raise PermissionError(f"{self.path} belongs to another user")
+
+    def _take_number(self) -> tuple[int, int]:
+        for number in itertools.count():
+            if (lock := _lock(self.path / f"{number}.lock")) is not None:
+                # What the worker before was doing when it ended is over.
+                (self.path / f"gauge_livesum_{number}.db").unlink(missing_ok=True)
+                return lock, number
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Give the place to whoever comes next."""
+        if self._is_passing:
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+    def vacant_numbers(self) -> list[int]:
+        """Return the numbers of workers that ended and were not replaced."""
+        vacant = []
+        for file in self.path.glob("*.lock"):
+            if int(file.stem) != self.number and (lock := _lock(file)) is not None:
+                os.close(lock)
+                vacant.append(int(file.stem))
+        return vacant
+
+
+def _own_folder() -> Path:
+    """Return the folder of the workers that have the same supervisor, or of this process alone.
+
+    uvicorn starts its workers by `multiprocessing`. The time of its start tells a process from a
+    former one of the same number.
+    """
+    supervisor = multiprocessing.parent_process()
+    leader = supervisor.pid if supervisor else os.getpid()
+    return Path(tempfile.gettempdir()) / f"{_PREFIX}{os.geteuid()}-{leader}-{_started(leader)}"
+
+
+def _started(pid: int | None) -> str:
+    """Return when a process started, in clock ticks since boot (proc(5)); `0`: it is not there."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return "0"
+
+
+def _remove_orphaned() -> None:
+    """Remove folders whose supervisor is gone and whose workers are, too."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{os.geteuid()}-*"):
+        *_, leader, started = path.name.split("-")
+        if started != "0" and _started(int(leader)) != started and not _is_used(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_used(path: Path) -> bool:
+    for file in path.glob("*.lock"):
+        if (lock := _lock(file)) is None:
+            return True
+        os.close(lock)
+    return False
+
+
+def _lock(file: Path) -> int | None:
+    """Lock a file for as long as this process lives; return None where another process has it."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _reserve(file: Path, size: int) -> None:
+    """Make a file of `size` zero bytes that are on disk, unless it is there."""
+    if file.exists():
+        return
+    new = file.with_suffix(".new")
+    with new.open("wb") as opened:
+        os.posix_fallocate(opened.fileno(), 0, size)
+    new.rename(file)

@@ -1,0 +1,220 @@
+"""The log: a line of JSON for every request, and nowhere a secret."""
+
+import base64
+import hashlib
+import io
+import json
+import logging
+import sys
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import httpx
+import pytest
+import urllib3
+from sqlalchemy import make_url
+
+from config import Settings
+from devstack.service_process import ServiceProcess
+from devstack.waiting import wait_until
+from runtime.logging import JsonFormatter, LineHandler, TextFormatter
+from tests.support import pictures
+from tests.support.log_secrets import secrets_in
+from tests.support.service_behind_proxies import Behind
+from tests.support.uploads import on_sqlite, serving, upload
+from web.middleware.observation import access_logger
+
+FIELDS = {
+    "time", "level", "logger", "request_id", "message", "method", "route", "status", "code",
+    "bytes_in", "bytes_out", "duration_ms", "database_ms", "s3_ms", "key",
+}  # fmt: skip
+TOKEN, HIDDEN = "token-of-the-backend", "hidden-from-the-log"
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+def lines_of(log: str) -> list[dict[str, Any]]:
+    """Return what was logged since the application started; before, uvicorn has its own form."""
+    lines = [line for line in log.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in lines]
+
+
+def requests_in(service: ServiceProcess, number: int) -> list[dict[str, Any]]:
+    """Return the lines of so many requests, apart from those by which the tests watch."""
+
+    def told() -> list[dict[str, Any]]:
+        lines = lines_of(service.log())
+        return [line for line in lines if line.get("route") not in {None, "/health/live"}]
+
+    wait_until(lambda: len(told()) >= number, timeout=10, what="the lines")
+    return told()
+
+
+@on_sqlite
+def test_line(service_environment: dict[str, str]) -> None:
+    """A request has one line, with all that an operator asks for."""
+    key = f"backend:write:{hashlib.sha256(TOKEN.encode()).hexdigest()}"
+    picture = pictures.png()
+    with (
+        ServiceProcess(service_environment | {"API_KEYS": key}) as service,
+        httpx.Client(base_url=service.base_url, headers={"X-Request-ID": "told-1"}) as client,
+    ):
+        client.headers["Authorization"] = f"Bearer {TOKEN}"
+        stored = upload(client, picture, name="a")
+        del client.headers["Authorization"]
+        body = client.get("/images/a").content
+        client.get("/images/b/metadata", params={"q": HIDDEN})
+        posted, read, missing = requests_in(service, 3)
+        log = service.log()
+    assert set(posted) == FIELDS
+    assert (posted["method"], posted["route"], posted["status"]) == ("POST", "/images", 201)
+    assert (posted["key"], posted["request_id"], posted["code"]) == ("backend", "told-1", None)
+    assert posted["bytes_in"] == int(stored.request.headers["Content-Length"])
+    assert posted["bytes_out"] == len(stored.content)
+    assert 0 < posted["database_ms"] < posted["duration_ms"]
+    assert 0 < posted["s3_ms"] < posted["duration_ms"]
+    assert (read["key"], read["bytes_in"], read["bytes_out"]) == ("-", 0, len(body))
+    assert (missing["status"], missing["code"]) == (404, "image_not_found")
+    assert missing["route"] == "/images/{name}/metadata"
+    assert missing["s3_ms"] == 0
+    assert HIDDEN not in log
+    assert '" 200 OK' not in log  # uvicorn's own line
+
+
+@on_sqlite
+def test_settings(service_environment: dict[str, str]) -> None:
+    """LOG_FORMAT=text is for people; ACCESS_LOG=false leaves requests to uvicorn's own log."""
+    with ServiceProcess(service_environment | {"LOG_FORMAT": "text"}) as service:
+        httpx.get(f"{service.base_url}/images/none")
+        wait_until(lambda: "code=image_not_found" in service.log(), timeout=10, what="the line")
+        assert "GET /images/{name} 404" in service.log()
+        assert not lines_of(service.log())
+    with ServiceProcess(service_environment | {"ACCESS_LOG": "false"}) as service:
+        httpx.get(f"{service.base_url}/images/none")
+        wait_until(
+            lambda: '"GET /images/none HTTP/1.1" 404' in service.log(), timeout=10, what="it"
+        )
+        assert not [line for line in lines_of(service.log()) if "route" in line]
+
+
+@on_sqlite
+def test_last_lines(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """What was kept for a moment is written before the application ends."""
+    with serving(settings) as client:
+        client.get("/images/none")
+        caplog.clear()
+        client.get("/nowhere")
+    lines = [record for record in caplog.records if record.name == access_logger.name]
+    assert "GET unmatched 404" in [line.getMessage() for line in lines]
+
+
+def test_formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a message holds, it is one line of JSON; stack traces are within."""
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    handler = LineHandler()
+    handler.setFormatter(JsonFormatter())
+    try:
+        raise ValueError('a "quoted"\nreason')
+    except ValueError:
+        record = logging.LogRecord(
+            "image_api", logging.ERROR, "", 0, "two\nlines %s", ("\x1b[31m",), sys.exc_info()
+        )
+    handler.emit(record)
+    kept = logging.makeLogRecord({"name": access_logger.name, "msg": "kept"})
+    handler.emit(kept)
+    assert written.getvalue().count("\n") == 1
+    handler.flush()
+    first, second = map(json.loads, written.getvalue().splitlines())
+    assert first["message"] == "two\nlines \x1b[31m"
+    assert 'ValueError: a "quoted"' in first["exception"]
+    assert second["message"] == "kept"
+    assert "\x1b" not in written.getvalue()
+    record.request_id = kept.request_id = "r"
+    assert "Traceback" in TextFormatter().format(record)
+
+
+@on_postgresql
+def test_no_secrets(service_environment: dict[str, str]) -> None:
+    """All routes, keys right and wrong, and every backend failing: no secret is logged."""
+    password = "password-of-the-database"
+    url = make_url(service_environment["DB_URL"]).set(password=password)
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    secret = {
+        "DB_URL": url.render_as_string(hide_password=False),
+        "API_KEYS": f"backend:write:{digest}",
+        "PUBLIC_READS": "false",
+        "SWEEP_INTERVAL_SECONDS": "0.3",
+        "AWS_SESSION_TOKEN": "",
+    }
+    basic = base64.b64encode(f"user:{HIDDEN}".encode()).decode()
+    with ExitStack() as stack:
+        behind = Behind(stack, service_environment | secret)
+        signed = exercise(behind, f"Bearer {TOKEN}")
+        for wrong in (f"Bearer {HIDDEN}", f"Basic {basic}", HIDDEN):
+            exercise(behind, wrong)
+        for proxy in (behind.storage, behind.database):
+            for fault in ("refuse", "hang"):
+                getattr(proxy, fault)()
+                proxy.close_connections()
+                exercise(behind, f"Bearer {TOKEN}")
+                proxy.heal()
+        log = behind.process.log()
+        assert not secrets_in(log, behind.process.environment)
+        for hidden in (TOKEN, HIDDEN, basic, password, digest, *signed):
+            assert hidden not in log
+        assert {line["status"] for line in lines_of(log) if "status" in line} >= {
+            200, 201, 307, 401, 404, 503,
+        }  # fmt: skip
+
+
+def exercise(behind: Behind, authorization: str) -> list[str]:
+    """Ask for everything, with secrets in query and body; return those of presigned URLs."""
+    signed = []
+    picture = {"file": ("a.png", pictures.png() + HIDDEN.encode())}
+    whole = {"file": ("a.png", pictures.png())}
+    with urllib3.PoolManager(
+        retries=False, timeout=30, headers={"Authorization": authorization, "Cookie": HIDDEN}
+    ) as pool:
+        for method, path, fields in [
+            ("POST", "/images", picture),
+            ("POST", "/images", whole),
+            ("GET", f"/images?prefix={HIDDEN}&cursor={HIDDEN}", None),
+            ("GET", "/images/a", None),
+            ("GET", "/images/a?redirect=true", None),
+            ("GET", f"/images/a/metadata?X-Amz-Signature={HIDDEN}", None),
+            ("GET", "/images/random/metadata", None),
+            ("GET", "/health/ready", None),
+            ("GET", "/metrics", None),
+            ("GET", f"/nowhere?{HIDDEN}", None),
+            ("DELETE", "/images/none", None),
+        ]:
+            with suppress(urllib3.exceptions.HTTPError):
+                answer = pool.request(method, behind.url + path, fields=fields, redirect=False)
+                location = answer.headers.get("Location", "")
+                signed += [location.rpartition("=")[2]] if "X-Amz" in location else []
+    return signed
+
+
+def test_checker() -> None:
+    """The check of all services' logs finds what it is for."""
+    environment = {
+        "AWS_SECRET_ACCESS_KEY": "0123456789abcdef",
+        "DB_URL": "postgresql://user:pass-word@host/images",
+    }
+    assert not secrets_in("GET /images/{name} 200 user host 401 Bearer realm", environment)
+    for leak in (
+        "key 0123456789abcdef",
+        "to postgresql://user:pass-word@host",
+        "/key?X-Amz-Signature=00",
+        "Authorization: AWS4 Signature=0123456789abcdef",
+        "Bearer abcdef",
+    ):
+        assert secrets_in(leak, environment), leak
+
+
+@on_sqlite
+def test_every_service_is_checked(service_environment: dict[str, str], settings: Settings) -> None:
+    """A service of the tests that logs a secret fails the test that ran it."""
+    leaking = service_environment | {"CORS_ALLOW_ORIGINS": settings.aws_s3_bucket}
+    with pytest.raises(AssertionError, match="logged"), ServiceProcess(leaking) as service:
+        (service._folder / "log").write_text(leaking["AWS_SECRET_ACCESS_KEY"])

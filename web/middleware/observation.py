@@ -1,0 +1,211 @@
+"""Every request leaves its traces: in the figures of `/metrics`, and as a line in the log."""
+
+import asyncio
+import logging
+import re
+import time
+from functools import lru_cache
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from config import Settings
+from telemetry.recorder import recorder
+from telemetry.request_figures import RequestFigures, request_figures
+from web.middleware.api_keys import caller
+from web.middleware.request_id import request_id
+
+access_logger = logging.getLogger("image_api.access")
+
+UNMATCHED = "unmatched"
+_CLIENT_LEFT = 499  # as nginx counts it: the client took no (more) answer
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+# Counting and logging many requests together takes a third of the CPU of doing so one by one.
+_PATIENCE_SECONDS = 0.05
+
+
+class ObservationMiddleware:
+    """Counts, times and logs requests, the refused ones, too. Never logs queries or headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; when it has ended, tell."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        observer: Observer = scope["state"]["observer"]
+        exchange = observer.begin(receive, send)
+        try:
+            if scope["method"] not in _BODILESS:
+                receive = exchange.receive
+            await self.app(scope, receive, exchange.send)
+        except Exception:
+            exchange.fail()
+            raise
+        finally:
+            observer.end(exchange, scope)
+
+
+class Observer:
+    """Tells of requests in the event loop, a moment after they ended."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._in_progress = 0
+        self._ended: list[_Exchange] = []
+
+    def begin(self, receive: Receive, send: Send) -> "_Exchange":
+        """Observe a request from now on."""
+        self._in_progress += 1
+        exchange = _Exchange(receive, send)
+        request_figures.set(exchange)
+        return exchange
+
+    def end(self, exchange: "_Exchange", scope: Scope) -> None:
+        """Note that a request has ended."""
+        self._in_progress -= 1
+        exchange.end(scope)
+        self._ended.append(exchange)
+        if len(self._ended) == 1:
+            asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self.tell)
+
+    def tell(self) -> None:
+        """Count and log what ended until now."""
+        ended, self._ended = self._ended, []
+        if self._settings.metrics:
+            recorder.note_in_progress(self._in_progress)
+            for exchange in ended:
+                exchange.count()
+        if self._settings.access_log and ended:
+            for exchange in ended:
+                access_logger.handle(exchange.line())
+            for handler in logging.getLogger("image_api").handlers:
+                handler.flush()
+
+
+class _Exchange(RequestFigures):
+    """A request and its answer as they pass."""
+
+    __slots__ = (
+        "_begun", "_caller", "_complete", "_ended", "_left", "_method", "_receive", "_received",
+        "_request_id", "_route", "_seconds", "_send", "_sent", "_status", "_upload",
+    )  # fmt: skip
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        super().__init__()
+        self._begun = time.perf_counter()
+        self._receive, self._send = receive, send
+        self._status = self._received = self._sent = 0
+        self._complete = self._left = False
+        self._upload = b""
+
+    async def receive(self) -> Message:
+        """Receive the next part of the request."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+        elif not self._status:
+            self._left = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send the next part of the answer."""
+        await self._send(message)
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            if self._received and self._status in {200, 201}:
+                self._upload = dict(message["headers"]).get(b"upload-result", b"")
+        else:
+            self._sent += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+
+    def fail(self) -> None:
+        """Note that a bug of ours ended the request."""
+        self._status, self._complete = 500, True
+        self.code = "internal_error"
+
+    def end(self, scope: Scope) -> None:
+        """Keep what there is to tell, and let go of the rest."""
+        self._ended = time.time()
+        self._seconds = time.perf_counter() - self._begun
+        del self._receive, self._send  # and with them the connection
+        self._method, self._route = scope["method"], _route(scope)
+        self._request_id, self._caller = request_id.get(), caller.get()
+        if self._method == "HEAD":
+            self._sent = 0  # the server leaves the body out
+        # What became of the request may differ from how the answer began.
+        if self._left or not (self._complete or self.code == "storage_unavailable"):
+            self._status = _CLIENT_LEFT
+        elif not self._complete:
+            self._status = 503
+
+    def count(self) -> None:
+        """Add to the figures."""
+        recorder.count_request(self._route, self._method, self._status, self._seconds)
+        recorder.count_bytes(self._received, self._sent)
+        for kind, seconds, failed in self.database:
+            recorder.count_database(kind, seconds, failed=failed)
+        for operation, seconds, failed in self.s3:
+            recorder.count_s3(operation, seconds, failed=failed)
+        if self.code:
+            recorder.count_code(self.code)
+        if self._route == "/images" and self._method == "POST":
+            recorder.count_upload(self._upload.decode() or _failure(self._status))
+
+    def line(self) -> logging.LogRecord:
+        """Return the line for the log."""
+        fields = {
+            "method": self._method,
+            "route": self._route,
+            "status": self._status,
+            "code": self.code or None,
+            "bytes_in": self._received,
+            "bytes_out": self._sent,
+            "duration_ms": round(1000 * self._seconds, 3),
+            "database_ms": round(1000 * sum(seconds for _, seconds, _ in self.database), 3),
+            "s3_ms": round(1000 * self.s3_seconds, 3),
+            "key": self._caller,
+        }
+        return logging.makeLogRecord(
+            {
+                "name": access_logger.name,
+                "levelno": logging.INFO,
+                "levelname": "INFO",
+                "created": self._ended,
+                "msecs": self._ended % 1 * 1000,
+                "msg": f"{self._method} {self._route} {self._status}",
+                "request_id": self._request_id,
+                "fields": fields,
+            }
+        )
+
+
+def _failure(status: int) -> str:
+    if status == _CLIENT_LEFT:
+        return "aborted"
+    return "failed" if status >= 500 else "refused"
+
+
+def _route(scope: Scope) -> str:
+    """Return the template of the request's route, so that no client can make a series."""
+    route = scope.get("route")
+    if route is not None:
+        return str(route.path)
+    # Refused before routing, or there is none.
+    path = scope["path"]
+    return next(
+        (template for pattern, template in _templates(scope["app"]) if pattern.match(path)),
+        UNMATCHED,
+    )
+
+
+@lru_cache(maxsize=1)
+def _templates(app: FastAPI) -> list[tuple[re.Pattern[str], str]]:
+    routes = [
+        route
+        for top in app.routes
+        for route in getattr(getattr(top, "original_router", None), "routes", [top])
+    ]
+    return [(route.path_regex, route.path) for route in routes if hasattr(route, "path_regex")]
