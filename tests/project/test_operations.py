@@ -1,0 +1,118 @@
+"""docs/operations.md, tried as a new operator would: every command that needs no AWS is run."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from devstack.processes import die_with_parent
+from devstack.service_process import ROOT
+from devstack.waiting import free_port
+from tests.support.runbook import PAGE, blocks
+
+# What the page leaves to the reader's eyes, here between its commands.
+AFTER = {
+    "On one machine": """
+cmp docs/sunset.jpg copy.jpg
+[ "$(curl -s -o /dev/null -w '%{http_code}' -X DELETE $HERE/images/sunset)" = 401 ]
+grep -q '^image_api_last_sweep_timestamp_seconds ' figures.txt
+grep -q '^image_api_last_verify_timestamp_seconds ' figures.txt
+grep -q '^image_api_uploads_total{.*} 1' figures.txt
+[ "$(grep -c 'Started server process' log)" = 2 ]
+[ "$(sed -n '$p' sweeps)" = '0 removed, 0 taken, 0 waiting, 0 failed' ]
+! grep -q -F "$KEY" log
+""",
+    "Rotate keys": """
+settled() {  # SIGHUP works on one worker after another: both must say so, many times
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        [ "$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $1" \
+            $HERE/metrics)" = $2 ] || return 1
+    done
+}
+until settled "$NEW_KEY" 200 && settled "$KEY" 401; do sleep 0.2; done
+""",
+    "End of the rehearsal": "wait $SERVERS\n",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a copy of the checkout, with what git knows of it."""
+    if not (shutil.which("git") and (ROOT / ".git").is_dir()):
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail("`make dist` needs git and a git checkout")
+        pytest.skip("`make dist` needs git and a git checkout")
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT / ".git", copy / ".git", symlinks=True)
+    git = ["/usr/bin/env", "git", "-c", "safe.directory=*", "ls-files", "-z"]
+    names = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
+    (copy / ".venv").symlink_to(sys.prefix)
+    return copy
+
+
+def script() -> str:
+    """Return all commands that need nothing, with a look at what they did after each part."""
+    lines = []
+    found = blocks("console")
+    for block, following in zip(found, [*found[1:], None], strict=True):
+        lines.append(block.text)
+        if following is None or following.heading != block.heading:
+            lines.append(AFTER[block.heading])
+    return "set -euo pipefail\n" + "\n".join(lines)
+
+
+def test_rehearsal(checkout: Path) -> None:
+    """The page brings up a production that serves, is guarded, swept and verified, and ends it."""
+    address = f"http://127.0.0.1:{free_port()}"
+    commands = script().replace("http://127.0.0.1:8000", address)
+    commands = commands.replace("--port 8000", f"--port {address.rpartition(':')[2]}")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DB_", "DIST"))}
+    ours = {"HERE": address, "HOME": str(checkout), "no_proxy": "127.0.0.1"}
+    run = subprocess.Popen(
+        ["/usr/bin/env", "bash", "-c", commands],
+        cwd=checkout,
+        env=kept | ours,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),  # noqa: PLW1509
+    )
+    try:
+        told, _ = run.communicate(timeout=600)
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+    log = checkout / "production" / "log"
+    assert run.returncode == 0, told[-6000:] + (log.read_text()[-4000:] if log.exists() else "")
+    assert "FAILED" not in told
+
+
+def test_every_block_is_marked() -> None:
+    """No command on the page escapes: a console block runs here, or says what it needs."""
+    marks = ("", "AWS only", "needs Docker")
+    assert sum(len(blocks("console", mark)) for mark in marks) == PAGE.count("```console\n")
+    for block in blocks("console"):
+        assert block.heading in AFTER
+
+
+def test_containers(checkout: Path) -> None:
+    """Where Docker is, its blocks run, too, and what they start is taken away again."""
+    docker = shutil.which("docker")
+    if not docker or subprocess.run([docker, "info"], capture_output=True, check=False).returncode:
+        pytest.skip("no Docker here: compose.yaml's commands ran in test_compose.py")
+    compose = [docker, "compose", "--env-file", "production.env"]
+    up = "\n".join(["set -eu", *(block.text for block in blocks("console", "needs Docker"))])
+    try:
+        subprocess.run(["/usr/bin/env", "bash", "-c", up], cwd=checkout, check=True, timeout=900)
+    finally:
+        subprocess.run([*compose, "logs", "--tail", "50"], cwd=checkout, check=False)
+        subprocess.run([*compose, "down", "--volumes"], cwd=checkout, check=False)

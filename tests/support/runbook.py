@@ -1,0 +1,32 @@
+"""The fenced blocks of docs/operations.md, by who runs them."""
+
+import re
+from typing import NamedTuple
+
+from devstack.service_process import ROOT
+
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its text, and the heading above it."""
+
+    language: str
+    text: str
+    heading: str
+
+    @property
+    def mark(self) -> str:
+        """What the block says of where it can run: `AWS only`, `needs Docker`, or nothing."""
+        found = re.match(r"# (AWS only|needs Docker)\n", self.text)
+        return found[1] if found else ""
+
+
+def blocks(language: str, mark: str = "") -> list[Block]:
+    """Return the blocks of a language that bear this mark."""
+    found = []
+    for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
+        heading = section.partition("\n")[0]
+        fenced = re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+        found += [Block(name, text, heading) for name, text in fenced]
+    return [block for block in found if block.language == language and block.mark == mark]
