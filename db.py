@@ -1,9 +1,9 @@
 """The database: its tables, the engine, and the two kinds of transaction.
 
-`images` holds one row per image. `pending_objects` is the journal: the keys that no image row
-names, yet or any more. `reading(session)` and `writing(session)` are the only ways to them: both
-end the transaction and give the connection back before they return, and both translate the
-errors of SQLAlchemy and the drivers into ours.
+`images` holds one row per image, `variants` one per smaller picture of it. `pending_objects` is the
+journal: the keys that neither names, yet or any more. `reading(session)` and `writing(session)` are
+the only ways to them: both end the transaction and give the connection back before they return, and
+both translate the errors of SQLAlchemy and the drivers into ours.
 """
 
 import functools
@@ -105,6 +105,24 @@ class PendingObject(Base):
         Index("pending_objects_by_age", "created_at", "s3_key"),
         _MYSQL_OPTIONS,
     )
+
+
+class Variant(Base):
+    """One derived picture: of the object `original_key`, made by `spec`, such as `320.webp`."""
+
+    __tablename__ = "variants"
+
+    original_key: Mapped[str] = mapped_column(ExactText(255), primary_key=True)
+    spec: Mapped[str] = mapped_column(ExactText(32), primary_key=True)
+    s3_key: Mapped[str] = mapped_column(ExactText(255), unique=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    content_type: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+    __table_args__ = (_MYSQL_OPTIONS,)
 
 
 _WRITE_LEVEL = "READ COMMITTED"

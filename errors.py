@@ -14,6 +14,7 @@
     ├── RedirectNotAllowedError         403 redirect_not_allowed
     ├── CrossSiteRequestError           403 cross_site_request
     ├── ImageNotFoundError              404 image_not_found
+    ├── VariantNotFoundError            404 variant_not_found
     ├── UploadTooSlowError              408 upload_too_slow
     ├── WriteConflictError              409 write_conflict           + Retry-After
     ├── PreconditionFailedError         412 precondition_failed
@@ -152,6 +153,12 @@ class ImageNotFoundError(ServiceError):
     """No image has this name."""
 
     status, code, title = 404, "image_not_found", "Image not found"
+
+
+class VariantNotFoundError(ServiceError):
+    """The deployment does not offer this variant, or none of this image can be made."""
+
+    status, code, title = 404, "variant_not_found", "Variant not found"
 
 
 class UploadTooSlowError(ServiceError):

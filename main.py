@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from config import Settings
-from routers import health, images, metrics
+from routers import health, images, metrics, variants
 from runtime.lifespan import StartupErrorMiddleware, lifespan
 from runtime.tracing import excluded
 from web.middleware.api_keys import ApiKeyMiddleware
@@ -50,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     _add_head(app)
     app.include_router(images.router)
+    app.include_router(variants.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     generate = app.openapi

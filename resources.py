@@ -15,6 +15,8 @@ from services.image_store import ImageStore, RandomImages
 from services.inspection import Inspector
 from services.readiness import Readiness, ping
 from services.sweeper import Sweeper
+from services.variants.renderer import Renderer
+from services.variants.variant_store import VariantStore
 from services.verification import Verifier
 
 
@@ -27,6 +29,7 @@ class Resources:
     sessions: sessionmaker[Session]
     bucket: Bucket
     inspector: Inspector
+    renderer: Renderer
     readiness: Readiness
     random_images: RandomImages
 
@@ -45,10 +48,12 @@ class Resources:
             stack.callback(bucket.close)
             inspector = Inspector(settings)
             stack.callback(inspector.close)
+            renderer = Renderer(settings)
+            stack.callback(renderer.close)
             readiness = Readiness({"database": lambda: ping(sessions()), "bucket": bucket.check})
             stack.callback(readiness.close)
             yield cls(
-                *(settings, engine, sessions, bucket, inspector, readiness),
+                *(settings, engine, sessions, bucket, inspector, renderer, readiness),
                 RandomImages(),
             )
 
@@ -60,6 +65,10 @@ class Resources:
     def store(self, session: Session) -> ImageStore:
         """Return the use cases, on `session`."""
         return ImageStore(session, self.bucket, self.inspector, self.settings, self.random_images)
+
+    def variants(self, session: Session) -> VariantStore:
+        """Return the use cases of variants, on `session`."""
+        return VariantStore(session, self.bucket, self.renderer, self.settings)
 
     def sweeper(self) -> Sweeper:
         """Return what finishes the work that crashed services left behind."""

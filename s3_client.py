@@ -26,6 +26,7 @@ from adapters.s3_responses import ObjectBody, S3ResponseError, response_error
 from adapters.s3_signing import Signer
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
+from telemetry.request_figures import S3Timer
 
 __all__ = ["Bucket", "ObjectBody", "S3ResponseError", "generate_s3_key", "key_prefix"]
 
@@ -223,16 +224,19 @@ class Bucket:
         """
         path = quote(key, safe=_KEY_SAFE)
         headers = self._signer().signed_headers(method, self._base_url + path, headers, sha256)
-        return self._pool.urlopen(
-            method,
-            self._target + path,
-            headers=headers,
-            preload_content=False,
-            decode_content=False,
-            redirect=False,
-            retries=False,
-            **options,
-        )
+        with S3Timer(method.lower()) as timer:
+            response = self._pool.urlopen(
+                method,
+                self._target + path,
+                headers=headers,
+                preload_content=False,
+                decode_content=False,
+                redirect=False,
+                retries=False,
+                **options,
+            )
+            timer.failed = response.status not in _SERVED_STATUS
+        return response
 
     def _signer(self) -> Signer:
         """Return what signs, with the credentials of this moment; a role's are refreshed in time.

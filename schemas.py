@@ -16,6 +16,7 @@ _EXAMPLE: JsonDict = {
     "width": 1024,
     "height": 768,
     "created_at": "2026-11-23T14:05:09.123456Z",
+    "variants": {"320": "/images/sunset/variants/320"},
 }
 
 
@@ -33,6 +34,7 @@ class ImageMetadata(BaseModel):
     width: Annotated[int, Field(description="Width in pixels.")]
     height: Annotated[int, Field(description="Height in pixels.")]
     created_at: Annotated[datetime, Field(description="When the name was first uploaded.")]
+    variants: Annotated[dict[str, str], Field(description="Paths of smaller pictures of it.")]
 
 
 class ImageList(BaseModel):

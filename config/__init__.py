@@ -4,6 +4,7 @@ from config.api_keys import ApiKey
 from config.database_url import normalise_db_url
 from config.environment import FORMER_NAMES, load_settings
 from config.settings import KNOWN_EXTENSIONS, Settings
+from config.variants import FORMATS, VariantSpec
 
 __all__ = [
     "FORMATS",
@@ -11,6 +12,7 @@ __all__ = [
     "KNOWN_EXTENSIONS",
     "ApiKey",
     "Settings",
+    "VariantSpec",
     "load_settings",
     "normalise_db_url",
 ]

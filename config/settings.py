@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.api_keys import ApiKey
 from config.database_url import normalise_db_url
+from config.variants import require_encodings, require_variants
 
 KNOWN_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp")
 
@@ -66,6 +67,15 @@ class Settings(BaseSettings):
     )
     inspection_memory_bytes: PositiveInt = Field(
         default=200 * 1024 * 1024, description="most memory that decoding one image may take"
+    )
+
+    variants: Annotated[CommaSeparated, AfterValidator(require_variants)] = Field(
+        default=("160", "320", "640", "1280", "2048", "320x320-crop"),
+        description="smaller pictures that clients may ask for: `320` fits in a square of that "
+        "side, `640x480` in that box, `320x320-crop` fills it; empty: none",
+    )
+    variant_formats: Annotated[CommaSeparated, AfterValidator(require_encodings)] = Field(
+        default=("jpg", "png", "webp"), description="formats of them, of jpg, png, webp and avif"
     )
 
     cache_control: str = Field(
@@ -226,7 +236,9 @@ class Settings(BaseSettings):
             raise ValueError("is not a bucket name that S3 allows")
         return value
 
-    @field_validator("allowed_extensions", "cors_allow_origins", mode="before")
+    @field_validator(
+        "allowed_extensions", "cors_allow_origins", "variants", "variant_formats", mode="before"
+    )
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Who names which object: the rows of both tables, in the order of their keys."""
+"""Who names which object: the rows of all tables, in the order of their keys."""
 
 import heapq
 from collections.abc import Iterator
@@ -7,16 +7,17 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Table, literal, select
 
-from db import Image, PendingObject
+from db import Image, PendingObject, Variant
 
 _KEYS_PAGE = 1000
 
 _images = cast("Table", Image.__table__)
 _pending = cast("Table", PendingObject.__table__)
+_variants = cast("Table", Variant.__table__)
 
 
 class Reference(NamedTuple):
-    """One row that names an object; of a journal entry nothing but the key is told."""
+    """One row that names an object; of an entry or a variant only the key is told."""
 
     s3_key: str
     name: str | None
@@ -25,12 +26,12 @@ class Reference(NamedTuple):
 
     @property
     def is_image(self) -> bool:
-        """Whether it is an image row rather than a journal entry."""
+        """Whether it is an image row rather than a journal entry or a variant."""
         return self.name is not None
 
 
 _image_references = select(_images.c.s3_key, _images.c.name, _images.c.size_bytes, _images.c.sha256)
-_pending_references = select(_pending.c.s3_key, *[literal(None)] * 3)
+_other_references = [select(t.c.s3_key, *[literal(None)] * 3) for t in (_pending, _variants)]
 
 
 def read_all(connection: Connection) -> Iterator[Reference]:
@@ -38,7 +39,7 @@ def read_all(connection: Connection) -> Iterator[Reference]:
 
     The pages are of one moment only where the transaction is a snapshot.
     """
-    tables = (_image_references, _pending_references)
+    tables = (_image_references, *_other_references)
     return heapq.merge(*(_by_key(connection, t) for t in tables), key=attrgetter("s3_key"))
 
 
@@ -54,6 +55,9 @@ def _by_key(connection: Connection, statement: Any) -> Iterator[Reference]:
 
 def read_of_key(connection: Connection, key: str) -> list[Reference]:
     """Return what names the object under `key`, as one statement and so of one moment."""
-    images = _image_references.where(_images.c.s3_key == key)
-    statement = images.union_all(_pending_references.where(_pending.c.s3_key == key))
+    images, *others = (
+        references.where(references.selected_columns.s3_key == key)
+        for references in (_image_references, *_other_references)
+    )
+    statement = images.union_all(*others)
     return [Reference(*row) for row in connection.execute(statement)]

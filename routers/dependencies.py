@@ -1,15 +1,17 @@
 """What handlers ask for. Dependencies are `async`, so that none of them costs a thread hop."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 from sqlalchemy.orm import Session
 
 from resources import Resources
 from services.image_store import ImageStore
+from services.variants.variant_store import VariantStore
 from web.bulkhead import Bulkhead
 from web.form_parser import UploadForm
+from web.metadata_response import VariantLinks
 from web.multipart import receive_form
 
 
@@ -44,6 +46,17 @@ def bulkhead_of(request: Request) -> Bulkhead:
     return bulkhead
 
 
+def links_of(request: Request) -> VariantLinks:
+    """Return where the variants of images are, as this client sees it."""
+    variants = resources_of(request).settings.variants
+    return VariantLinks(request.scope.get("root_path", ""), variants)
+
+
+async def get_variants(request: Request) -> VariantStore:
+    """Return the use cases of variants, on this request's session."""
+    return resources_of(request).variants(get_session(request))
+
+
 async def get_upload_form(request: Request) -> AsyncIterator[UploadForm]:
     """Yield the received form of an upload, holding a place; its file is closed afterwards."""
     settings, uploads = resources_of(request).settings, request.state.uploads
@@ -55,6 +68,13 @@ async def get_upload_form(request: Request) -> AsyncIterator[UploadForm]:
         yield form
 
 
+Disposition = Annotated[
+    Literal["attachment", "inline"], Query(description="Save the image, or show it.")
+]
+Redirect = Annotated[
+    bool | None, Query(description="Answer with a redirect to S3, or do not; default: a setting.")
+]
+VariantsDep = Annotated[VariantStore, Depends(get_variants)]
 StoreDep = Annotated[ImageStore, Depends(get_store)]
 ImageName = Annotated[str, Path(description="The image's name, percent-encoded UTF-8.")]
 FormDep = Annotated[UploadForm, Depends(get_upload_form, scope="function")]

@@ -1,16 +1,19 @@
 """The images API: HTTP to use case and back."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from routers.dependencies import (
+    Disposition,
     FormDep,
     ImageName,
+    Redirect,
     StoreDep,
     bulkhead_of,
+    links_of,
     resources_of,
 )
 from schemas import Deleted, ImageList, ImageMetadata
@@ -24,14 +27,7 @@ from web.metadata_response import image_json, json_response, list_json, metadata
 from web.pagination import OrderName, decode_cursor, encode_cursor, next_link, order_of
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
-s3_router = APIRouter(route_class=S3Route)
 
-Disposition = Annotated[
-    Literal["attachment", "inline"], Query(description="Save the image, or show it.")
-]
-Redirect = Annotated[
-    bool | None, Query(description="Answer with a redirect to S3, or do not; default: a setting.")
-]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most images on a page.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 Prefix = Annotated[str, Query(max_length=255, description="Beginning of the names.")]
@@ -44,9 +40,11 @@ OrderBy = Annotated[OrderName, Query(description="A minus sign says descending."
     response_model=ImageMetadata,
     responses=docs.RANDOM,
 )
-def describe_random(store: StoreDep) -> Response:
+def describe_random(request: Request, store: StoreDep) -> Response:
     """Describe an image picked at random, every image with the same probability."""
-    return json_response(image_json(store.describe_random()), {"Cache-Control": "no-store"})
+    return json_response(
+        image_json(store.describe_random(), links_of(request)), {"Cache-Control": "no-store"}
+    )
 
 
 @router.get(
@@ -59,16 +57,11 @@ def describe_random(store: StoreDep) -> Response:
 def describe(request: Request, name: ImageName, store: StoreDep) -> Response:
     """Describe an image."""
     cache_control = resources_of(request).settings.read_cache_control
-    return metadata_response(request.headers, store.describe(name), cache_control)
+    return metadata_response(
+        request.headers, store.describe(name), links_of(request), cache_control
+    )
 
 
-@s3_router.get(
-    "/{name}",
-    operation_id="download_image",
-    response_class=Response,
-    responses=docs.DOWNLOAD,
-    openapi_extra=docs.CONDITIONAL_RANGE,
-)
 def download(
     request: Request,
     name: ImageName,
@@ -91,7 +84,15 @@ def download(
         image = store.describe_replacement(image)
 
 
-router.include_router(s3_router)
+router.add_api_route(
+    "/{name}",
+    download,
+    route_class_override=S3Route,
+    operation_id="download_image",
+    response_class=Response,
+    responses=docs.DOWNLOAD,
+    openapi_extra=docs.CONDITIONAL_RANGE,
+)
 
 
 @router.get("", operation_id="list_images", response_model=ImageList, responses=docs.LIST)
@@ -112,7 +113,7 @@ def list_images(
     headers = {"Cache-Control": resources_of(request).settings.read_cache_control}
     if following:
         headers["Link"] = next_link(request, following)
-    return json_response(list_json(page, following), headers)
+    return json_response(list_json(page, links_of(request), following), headers)
 
 
 @router.post(
@@ -131,9 +132,9 @@ def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTa
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
     headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
     if stored.outcome is not Outcome.CREATED:
-        return json_response(image_json(stored.image), headers)
+        return json_response(image_json(stored.image, links_of(request)), headers)
     headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
-    return json_response(image_json(stored.image), headers, status=201)
+    return json_response(image_json(stored.image, links_of(request)), headers, status=201)
 
 
 @router.delete(

@@ -27,6 +27,7 @@ from services.sweeper import sweep_until
 from telemetry.recorder import recorder
 from web.bulkhead import Bulkhead
 from web.middleware.observation import Observer
+from web.renderings import Renderings
 
 logger = logging.getLogger("image_api")
 
@@ -41,6 +42,7 @@ class State(TypedDict):
     resources: Resources
     bulkhead: Bulkhead
     uploads: Bulkhead
+    renderings: Renderings
     observer: Observer
     scrapes: anyio.CapacityLimiter
 
@@ -79,6 +81,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
                 "resources": resources,
                 "bulkhead": Bulkhead(places),
                 "uploads": uploads,
+                "renderings": Renderings(),
                 "scrapes": anyio.CapacityLimiter(1),
             }
 

@@ -5,13 +5,12 @@ docs/write-protocol.md together with what each wrong variant loses.
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from sqlalchemy.orm import Session
 
@@ -23,7 +22,6 @@ from errors import (
     ImageNotFoundError,
     ObjectMissingError,
     PreconditionFailedError,
-    StorageUnavailableError,
     TransactionAbortedError,
     UploadInterruptedError,
     WriteConflictError,
@@ -32,8 +30,9 @@ from repositories import images, pending_objects
 from repositories.images import ImageRecord, Order, RandomImages
 from s3_client import Bucket, ObjectBody, generate_s3_key
 from services.inspection import ImageInfo, Inspector
+from services.journaled_writes import JournaledWrites
 from services.names import normalise_name
-from services.sweeper import remove_object
+from telemetry.recorder import recorder
 
 __all__ = [
     "ImageRecord",
@@ -46,9 +45,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger("image_api")
-
-_WRITE_ATTEMPTS = 20
-_Result = TypeVar("_Result")
 
 # Raises PreconditionFailedError unless the current row, None where there is none, may be replaced.
 Precondition = Callable[[ImageRecord | None], None]
@@ -71,7 +67,7 @@ class UploadResult:
     old_key: str | None
 
 
-class ImageStore:
+class ImageStore(JournaledWrites):
     """All that can be done with images, on one database session and one bucket."""
 
     def __init__(
@@ -82,8 +78,7 @@ class ImageStore:
         settings: Settings,
         random_images: RandomImages | None = None,
     ) -> None:
-        self._session = session
-        self._bucket = bucket
+        super().__init__(session, bucket)
         self._inspector = inspector
         self._random_images = random_images or RandomImages()
         self._keep_deleted = settings.keep_deleted_seconds
@@ -144,21 +139,12 @@ class ImageStore:
         if not self._keep_deleted:
             self._remove_object(key)
 
-    def _remove_object(self, key: str) -> None:
-        try:
-            remove_object(self._session, self._bucket, key)
-        except (StorageUnavailableError, DatabaseUnavailableError, TransactionAbortedError):
-            logger.warning("Object %s is left to the sweeper", key, exc_info=True)
-
     def _has_object(self, image: ImageRecord) -> bool:
         if self._bucket.has_object(image.s3_key, image.size_bytes):
             return True
+        recorder.count_lost_image()
         logger.critical("Image row %d has lost object %s: storing anew", image.id, image.s3_key)
         return False
-
-    def _journal_upload(self, key: str) -> None:
-        with writing(self._session, single_statement=True) as connection:
-            pending_objects.journal_upload(connection, key, _now())
 
     def _commit_upload(
         self,
@@ -188,7 +174,7 @@ class ImageStore:
                 images.insert_image(connection, record)
                 return UploadResult(_record(record), Outcome.CREATED, None)
             # Clocks differ between hosts; a name's versions must not go back in time.
-            values["last_updated_at"] = max(now, current.last_updated_at + _TICK)
+            values["last_updated_at"] = max(now, current.last_updated_at + timedelta.resolution)
             if not images.replace_image(connection, current, values):
                 raise TransactionAbortedError
             pending_objects.journal_deletion(connection, current.s3_key, now)
@@ -204,27 +190,6 @@ class ImageStore:
                 raise TransactionAbortedError
             pending_objects.journal_deletion(connection, current.s3_key, _now())
             return current
-
-    def _abandon_upload(self, key: str) -> None:
-        """Make sure that an upload whose COMMIT failed is either done or never will be."""
-        try:
-            with writing(self._session) as connection:
-                never_committed = pending_objects.claim_upload(connection, key, claimed_at=None)
-        except (DatabaseUnavailableError, TransactionAbortedError):
-            logger.warning("The fate of object %s is left to the sweeper", key, exc_info=True)
-            return
-        if never_committed:
-            self._remove_object(key)
-
-    def _retry(self, transaction: Callable[[int], _Result]) -> _Result:
-        """Run a transaction until the database does not undo it. Raises WriteConflictError."""
-        for attempt in range(_WRITE_ATTEMPTS):
-            try:
-                return transaction(attempt)
-            except TransactionAbortedError as exc:
-                cause = exc
-                time.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))  # noqa: S311
-        raise WriteConflictError from cause
 
     def describe(self, name: str) -> ImageRecord:
         """Return what is known of the image `name`.
@@ -285,9 +250,6 @@ class ImageStore:
 def _describes(image: ImageRecord, info: ImageInfo) -> bool:
     """Whether storing these bytes would change nothing."""
     return all(getattr(image, field) == value for field, value in asdict(info).items())
-
-
-_TICK = timedelta(microseconds=1)
 
 
 def _now() -> datetime:

@@ -10,13 +10,15 @@ from errors import ObjectMissingError
 from repositories import images, pending_objects
 from s3_client import Bucket, key_prefix
 from services.names import normalise_name
-from services.sweeper import remove_object
+from services.sweeper import journal_unnamed_variants, remove_object
 
 _PAGE = 500
 
 
 def purge(sessions: sessionmaker[Session], bucket: Bucket, name: str) -> list[str]:
-    """Delete the image `name` and all its objects that KEEP_DELETED_SECONDS keeps; return the keys.
+    """Delete the image `name`, its variants and all objects that KEEP_DELETED_SECONDS keeps.
+
+    Returns the keys.
 
     An upload of that name that is under way meanwhile is not touched. What was stored by a version
     of this service that did not note names in S3 counts where its key begins like those of `name`.
@@ -26,6 +28,7 @@ def purge(sessions: sessionmaker[Session], bucket: Bucket, name: str) -> list[st
     """
     name = normalise_name(name)
     _delete_image(sessions(), name)
+    journal_unnamed_variants(sessions())
     erased = []
     for entry in _deleted(sessions(), key_prefix(name)):
         if _stored_name(bucket, entry.s3_key) not in {name, None}:

@@ -14,8 +14,13 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from config import Settings
 from db import reading, writing
-from errors import StorageUnavailableError, TransactionAbortedError, UnavailableError
-from repositories import pending_objects
+from errors import (
+    DatabaseUnavailableError,
+    StorageUnavailableError,
+    TransactionAbortedError,
+    UnavailableError,
+)
+from repositories import pending_objects, variants
 from repositories.pending_objects import JournalEntry, JournalGroup
 from s3_client import Bucket
 from telemetry.job_figures import write_sweep
@@ -59,6 +64,26 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
         pending_objects.remove_entry(connection, key)
 
 
+def journal_unnamed_variants(session: Session) -> None:
+    """Let the journal name the objects of variants whose original no image names any more.
+
+    What fails is left to the next sweep: the rest of this one does not depend on it.
+    """
+    try:
+        while keys := _unnamed_variants(session):
+            for key in keys:
+                with writing(session) as connection:
+                    if variants.delete_variant(connection, key):
+                        pending_objects.journal_deletion(connection, key, datetime.now(UTC))
+    except (DatabaseUnavailableError, TransactionAbortedError):
+        logger.warning("Variants of images that are gone are left to the next sweep", exc_info=True)
+
+
+def _unnamed_variants(session: Session) -> list[str]:
+    with reading(session) as connection:
+        return variants.unnamed_variants(connection, _PAGE)
+
+
 class Sweeper:
     """Finishes what services left behind: crashed uploads, overwritten and deleted objects."""
 
@@ -69,6 +94,7 @@ class Sweeper:
         self._horizon = timedelta(seconds=settings.put_horizon_seconds)
         self._keep = timedelta(seconds=settings.keep_deleted_seconds)
         self._folder = settings.metrics_folder
+        self._has_variants = bool(settings.variants)
 
     def sweep(self, progress: Callable[[SweepReport], None] | None = None) -> SweepReport:
         """Look at every journal entry once; call `progress` after every page of them.
@@ -76,6 +102,8 @@ class Sweeper:
         Raises DatabaseUnavailableError; what was done until then stays done.
         """
         report = SweepReport()
+        if self._has_variants:
+            journal_unnamed_variants(self._sessions())
         for page in self._pages():
             for entry in page:
                 result = self._handle(entry)

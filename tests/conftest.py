@@ -150,6 +150,7 @@ def _empty_tables(url: str) -> None:
     with connection(url) as db:
         db.execute(text(_LOCK_TIMEOUT[db.dialect.name]))
         db.execute(text("DELETE FROM images"))
+        db.execute(text("DELETE FROM variants"))
         db.execute(text("DELETE FROM pending_objects"))
 
 

@@ -131,6 +131,9 @@ DOWNLOAD: Responses = _NAMED | {
     },
     416: _problem("The range begins behind the end of the image.", "Content-Range"),
 }
+VARIANT: Responses = DOWNLOAD | {
+    404: _problem("There is no such image, or the deployment does not offer this variant."),
+}
 UPLOAD: Responses = {
     200: {
         "description": "The image was overwritten, or had these very bytes.",

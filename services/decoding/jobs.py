@@ -19,7 +19,10 @@ class _Message:
 
 @dataclass(frozen=True, slots=True)
 class Job(_Message):
-    """Decode a file of that format under these limits: bytes, seconds of CPU, and of waiting."""
+    """Decode a file of that format under these limits: bytes, seconds of CPU, and of waiting.
+
+    With `variant`, a spec, and `encoding` also write that variant to a second file.
+    """
 
     image_format: str
     frame_pixels: int
@@ -27,6 +30,8 @@ class Job(_Message):
     memory: int
     cpu_seconds: float
     seconds: float
+    variant: str = ""
+    encoding: str = ""
 
 
 class Outcome(StrEnum):
@@ -40,7 +45,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result(_Message):
-    """The outcome; the size as shown of what was decoded, or the reason why it was not."""
+    """The outcome; the size as shown of what was decoded or made, or the reason why it was not."""
 
     outcome: Outcome
     width: int = 0

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -45,16 +45,16 @@ class _Decoder:
     def __init__(self) -> None:
         self.end: Callable[[], object] = lambda: None
 
-    def run(self, job: Job, descriptor: int) -> Result:
-        """Hand over a job and its file, and wait for the result.
+    def run(self, job: Job, descriptors: Sequence[int]) -> Result:
+        """Hand over a job and its files, and wait for the result.
 
         Raises MalformedImageError, DecodingTooCostlyError, OverloadedError or UnavailableError;
         then the process has ended.
         """
         try:
             with suppress(_HadNoFilesError):
-                return self._exchange(job, descriptor)
-            return self._exchange(job, descriptor)
+                return self._exchange(job, descriptors)
+            return self._exchange(job, descriptors)
         except (OSError, subprocess.TimeoutExpired) as exc:
             self.end()
             logger.exception("a decoder process does not work")
@@ -63,12 +63,12 @@ class _Decoder:
             self.end()
             raise
 
-    def _exchange(self, job: Job, descriptor: int) -> Result:
+    def _exchange(self, job: Job, descriptors: Sequence[int]) -> Result:
         if not getattr(self.end, "alive", False):
             self._start()
         self._socket.settimeout(job.seconds + _START_SECONDS)
         try:
-            socket.send_fds(self._socket, [job.encode()], [descriptor])
+            socket.send_fds(self._socket, [job.encode()], descriptors)
             answer = self._socket.recv(_MESSAGE_BYTES)
         except (BrokenPipeError, ConnectionResetError):
             answer = b""
@@ -137,31 +137,33 @@ class DecoderPool:
         for decoder in self._decoders:
             decoder.end()
 
-    def decode(self, job: Job, descriptor: int) -> Result:
+    def decode(self, job: Job, *descriptors: int) -> Result:
         """Decode every pixel of a file; return its size as shown.
+
+        Of a job with a variant the second file takes it, and the size is the variant's.
 
         Raises MalformedImageError, TooManyPixelsError, DecodingTooCostlyError, OverloadedError or
         UnavailableError.
         """
         usual = min(job.memory, _USUAL_BYTES)
-        result = self._run(replace(job, memory=usual), descriptor)
+        result = self._run(replace(job, memory=usual), descriptors)
         if result.outcome == Outcome.NEEDS_MEMORY and usual < job.memory:
             if not self._large.acquire(timeout=_PATIENCE_SECONDS):
                 raise OverloadedError("Too many large pictures at once; try again.")
             try:
-                result = self._run(job, descriptor)
+                result = self._run(job, descriptors)
             finally:
                 self._large.release()
         _raise_refusal(result, job)
         return result
 
-    def _run(self, job: Job, descriptor: int) -> Result:
+    def _run(self, job: Job, descriptors: Sequence[int]) -> Result:
         try:
             decoder = self._idle.get(timeout=_PATIENCE_SECONDS)
         except queue.Empty:
             raise OverloadedError("Too many pictures at once; try again.") from None
         try:
-            return decoder.run(job, descriptor)
+            return decoder.run(job, descriptors)
         finally:
             self._idle.put(decoder)
 

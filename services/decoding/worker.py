@@ -17,12 +17,15 @@ from pathlib import Path
 
 from PIL import Image
 
+from config import VariantSpec
 from errors import TooManyPixelsError
 from services.containers.content import MalformedImageError
 from services.containers.formats import walk
 from services.containers.limits import PixelLimits
+from services.containers.outline import Outline
 from services.decoding.jobs import Job, Outcome, Result
 from services.decoding.pixels import decode
+from services.variants.rendering import render
 
 _MESSAGE_BYTES = 4096
 _IDLE_SECONDS = 10.0
@@ -42,14 +45,14 @@ def main() -> None:
         service.settimeout(_IDLE_SECONDS)
         while True:
             try:
-                message, files, _, _ = socket.recv_fds(service, _MESSAGE_BYTES, 1)
+                message, files, _, _ = socket.recv_fds(service, _MESSAGE_BYTES, 2)
             except TimeoutError:
                 return
             if not message:
                 return
             job = Job.decode(message)
             _arm(job)
-            result = _examine(job, files[0], at_rest)
+            result = _examine(job, files, at_rest)
             _disarm()
             service.send(result.encode())
 
@@ -78,12 +81,12 @@ def _disarm() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _examine(job: Job, descriptor: int, at_rest: int) -> Result:
+def _examine(job: Job, files: list[int], at_rest: int) -> Result:
     try:
-        _bound_memory(at_rest, os.fstat(descriptor).st_size + job.memory + _SLACK_BYTES)
+        _bound_memory(at_rest, os.fstat(files[0]).st_size + job.memory + _SLACK_BYTES)
         # A private mapping: libwebp wants a writable one, though it writes nothing.
-        content = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
-        return _decode(job, content)
+        content = mmap.mmap(files[0], 0, access=mmap.ACCESS_COPY)
+        return _render(job, content, files[1]) if job.variant else _decode(job, content)
     except MemoryError:
         return Result(Outcome.NEEDS_MEMORY)
     except MalformedImageError as exc:
@@ -91,7 +94,8 @@ def _examine(job: Job, descriptor: int, at_rest: int) -> Result:
     except TooManyPixelsError as exc:
         return Result(Outcome.TOO_MANY_PIXELS, reason=exc.detail)
     finally:
-        os.close(descriptor)
+        for descriptor in files:
+            os.close(descriptor)
 
 
 def _bound_memory(at_rest: int, more: int) -> None:
@@ -99,10 +103,23 @@ def _bound_memory(at_rest: int, more: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (at_rest + more, resource.RLIM_INFINITY))
 
 
-def _decode(job: Job, content: mmap.mmap) -> Result:
+def _render(job: Job, content: mmap.mmap, output: int) -> Result:
+    _walk(job, content)
+    spec = VariantSpec.parse(job.variant)
+    with open(output, "wb", closefd=False) as file:
+        file.truncate()  # of an attempt with less memory
+        size = render(content, job.image_format, spec, job.encoding, file)  # type: ignore[arg-type]
+    return Result(Outcome.DECODED, *size)
+
+
+def _walk(job: Job, content: mmap.mmap) -> Outline:
     Image.MAX_IMAGE_PIXELS = job.frame_pixels  # the walk's rule, again in Pillow itself
     limits = PixelLimits(job.frame_pixels, job.animation_pixels)
-    outline = walk(content, job.image_format, limits)
+    return walk(content, job.image_format, limits)
+
+
+def _decode(job: Job, content: mmap.mmap) -> Result:
+    outline = _walk(job, content)
     if outline.decoded_bytes > job.memory:
         return Result(Outcome.NEEDS_MEMORY)
     decode(content, outline)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -23,27 +24,40 @@ KEYS = tuple(
     ApiKey.parse(f"{line}:{hashlib.sha256(token.encode()).hexdigest()}")
     for line, token in (("web:read", READER), ("backend:write", WRITER))
 )
-READS: list[tuple[str, str, dict[str, str], set[int]]] = [
-    ("GET", "/images/a", {}, {200}),
-    ("HEAD", "/images/a", {}, {200}),
-    ("GET", "/images/a", {"If-None-Match": "*"}, {304}),
-    ("GET", "/images/a", {"Range": "bytes=0-0"}, {206}),
-    ("GET", "/images/a?redirect=true", {}, {307}),
-    ("GET", "/images/absent", {}, {404}),
-    ("GET", "/images/a/metadata", {}, {200}),
-    ("HEAD", "/images/a/metadata", {}, {200}),
-    ("GET", "/images/random/metadata", {}, {200}),
-    ("HEAD", "/images/random/metadata", {}, {200}),
-    ("GET", "/images", {}, {200}),
-    ("HEAD", "/images", {}, {200}),
-    ("GET", "/nowhere", {}, {404}),
+# How a read may be asked for; and what each answers who may read, in this order.
+WAYS: list[tuple[str, str, dict[str, str]]] = [
+    ("GET", "", {}),
+    ("HEAD", "", {}),
+    ("GET", "", {"If-None-Match": "*"}),
+    ("GET", "", {"Range": "bytes=0-0"}),
+    ("GET", "?redirect=true", {}),
+    ("HEAD", "?redirect=true", {}),
 ]
-WRITES: list[tuple[str, str, dict[str, str], set[int]]] = [
-    ("DELETE", "/images/absent", {}, {404}),
-    ("POST", "/images", {}, {400}),
-    ("PUT", "/images/a", {}, {405}),
-    ("POST", "/nowhere", {}, {404}),
+READS: dict[str, tuple[int, ...]] = {
+    "/images/a": (200, 200, 304, 206, 307, 307),
+    "/images/absent": (404, 404, 404, 404, 404, 404),
+    "/images/a/metadata": (200, 200, 304, 200, 200, 200),
+    "/images/absent/metadata": (404, 404, 404, 404, 404, 404),
+    "/images/a/variants/160": (200, 200, 304, 206, 307, 307),
+    "/images/absent/variants/160": (404, 404, 404, 404, 404, 404),
+    "/images/random/metadata": (200, 200, 200, 200, 200, 200),
+    "/images": (200, 200, 200, 200, 200, 200),
+    "/metrics": (200, 200, 200, 200, 200, 200),
+    "/nowhere": (404, 404, 404, 404, 404, 404),
+}
+WRITES: list[tuple[str, str, dict[str, str], int]] = [
+    ("DELETE", "/images/absent", {}, 404),
+    ("DELETE", "/images/a", {"If-Match": '"other"'}, 412),
+    ("POST", "/images", {}, 400),
+    ("POST", "/images", {"If-None-Match": "*"}, 400),
+    ("PUT", "/images/a", {}, 405),
+    ("POST", "/nowhere", {}, 404),
 ]
+TABLE = [
+    (method, path + query, headers, status)
+    for path, statuses in READS.items()
+    for (method, query, headers), status in zip(WAYS, statuses, strict=True)
+] + WRITES
 OPEN = ["/health/live", "/health/ready", "/docs", "/openapi.json"]
 
 
@@ -69,19 +83,44 @@ def guarded(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Test
 def test_table(guarded: TestClient, held: str) -> None:
     """Each request gets its own answer, or 401 or 403 before anything tells of the image."""
     public = guarded.app_state["resources"].settings.public_reads
-    for method, path, headers, expected in READS + WRITES:
+    refusals: dict[str, set[str]] = {}
+    for method, path, headers, expected in TABLE:
         reads = method in {"GET", "HEAD"}
         answer = guarded.request(method, path, headers=headers | bearer(TOKENS[held]))
-        if held == "wrong" or (held == "none" and not (reads and public)):
+        if held == "wrong" or (
+            held == "none" and not (reads and public and path.partition("?")[0] != "/metrics")
+        ):
             refused, code = 401, "invalid_key" if held == "wrong" else "key_required"
         elif held == "read" and not reads:
             refused, code = 403, "insufficient_scope"
         else:
-            assert answer.status_code in expected, (method, path)
+            assert answer.status_code == expected, (method, path, headers)
             continue
         assert answer.headers["WWW-Authenticate"].startswith("Bearer realm=")
         assert answer.status_code == refused, (method, path)
         assert method == "HEAD" or problem(answer, refused, code)
+        refusals.setdefault(method, set()).add(_told(answer))
+    # To whoever may not ask, all paths are alike: those of images, and those of nothing.
+    assert all(len(told) == 1 for told in refusals.values()), refusals
+
+
+def _told(answer: httpx.Response) -> str:
+    """Return all that an answer tells, but for what names the request itself."""
+    own = {"x-request-id", "date", "content-length"}
+    fields = sorted((name, value) for name, value in answer.headers.items() if name not in own)
+    body = answer.json() if answer.content else {}
+    return repr((fields, {k: v for k, v in body.items() if k not in {"instance", "request_id"}}))
+
+
+@on_sqlite
+def test_table_is_complete(guarded: TestClient) -> None:
+    """Every route, with every method that it has, is in the table or is open."""
+    asked = {(method, path.partition("?")[0]) for method, path, _, _ in TABLE}
+    for path, operations in guarded.get("/openapi.json").json()["paths"].items():
+        for method in operations:
+            of_size = path.replace("{variant}", "160")
+            names = {of_size.replace("{name}", name) for name in ("a", "absent")}
+            assert path in OPEN or asked & {(method.upper(), name) for name in names}, path
 
 
 @on_sqlite

@@ -18,7 +18,7 @@ from tests.support.uploads import on_sqlite, problem, upload
 
 FIELDS = [
     *("name", "size_bytes", "extension", "last_updated_at"),
-    *("content_type", "sha256", "width", "height", "created_at"),
+    *("content_type", "sha256", "width", "height", "created_at", "variants"),
 ]
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|\+00:00)")
 # Dense, sparse, and so sparse that drawing ids finds nothing in most rounds.

@@ -70,6 +70,7 @@ def test_byte_for_byte(client: TestClient) -> None:
             "sha256": hashlib.sha256(content).hexdigest(),
             "width": width,
             "height": height,
+            "variants": described["variants"],
         }
 
 

@@ -23,8 +23,8 @@ from tests.conftest import ENGINES
 
 Command = Callable[[str], tuple[int, str, str]]
 SERVERS = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}
-CREATED = ["Table images created.", "Table pending_objects created."]
-EXIST = ["Table images exists.", "Table pending_objects exists."]
+CREATED = ["Table images created.", "Table pending_objects created.", "Table variants created."]
+EXIST = ["Table images exists.", "Table pending_objects exists.", "Table variants exists."]
 
 
 @pytest.fixture(params=ENGINES)
@@ -115,6 +115,9 @@ def test_missing_unique_indexes(empty: str, command: Command) -> None:
         sentence = "Table pending_objects lacks unique indexes on: s3_key.\n"
         assert command(empty) == (1, "", sentence)
         db.execute(text("CREATE UNIQUE INDEX unique_key ON pending_objects (s3_key)"))
+        assert command(empty)[2].startswith("Table variants lacks unique indexes on: original_key")
+        db.execute(text("CREATE UNIQUE INDEX unique_spec ON variants (original_key, spec)"))
+        db.execute(text("CREATE UNIQUE INDEX unique_variant ON variants (s3_key)"))
         assert command(empty) == (0, "\n".join([*EXIST, ""]), "")
 
 

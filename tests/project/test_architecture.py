@@ -32,6 +32,8 @@ MAY_IMPORT = {
 # In `web`, names of `services` that are no records or rules of names would be use cases.
 WEB_MAY_USE = {
     "services.image_store": {"ImageRecord", "Order", "Precondition"},
+    "services.variants.specs": {"VariantChoice"},
+    "services.variants.variant_store": {"Variant", "VariantMissingError"},
     "services.names": {"content_disposition", "normalise_prefix", "split_extension"},
 }
 DEPLOYED = {

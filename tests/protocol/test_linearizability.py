@@ -66,7 +66,7 @@ class Actor:
         return Operation("deleted" if answer.status == 200 else "absent", None, 0)
 
 
-@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("rounds", [1, pytest.param(60, marks=pytest.mark.soak)])
 def test_histories(service: ServiceProcess, rounds: int) -> None:
     """Whatever 16 clients do to few names at once, each name's history is linearizable."""

@@ -214,7 +214,7 @@ def rig(settings: Settings, s3: "S3Client") -> Iterator[Rig]:
 LENGTHS = {"short": (12, 15), "long": (400, 50)}
 
 
-@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("length", ["short", pytest.param("long", marks=pytest.mark.soak)])
 def test_against_the_model(rig: Rig, length: str) -> None:
     """Whatever is done in whatever order: answers fit the model, and the invariants hold."""

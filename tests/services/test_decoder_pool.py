@@ -91,7 +91,7 @@ taken = []
 worker.decode = lambda content, outline: taken.append(bytearray(300_000_000))
 file = os.memfd_create("file"); os.write(file, sys.stdin.buffer.read())
 job = Job("png", 10**9, 10**9, 200_000_000, 1, 1)
-print(worker._examine(job, file, worker._address_space()).outcome)
+print(worker._examine(job, [file], worker._address_space()).outcome)
 """
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -24,7 +24,8 @@ Image.MAX_IMAGE_PIXELS = None  # what the service has accepted is looked at, wha
 _SNAPSHOT = text(
     "SELECT s3_key, NULL AS state, name, size_bytes, sha256, width, height, extension, content_type"
     " FROM images UNION ALL SELECT s3_key, state, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
-    " FROM pending_objects"
+    " FROM pending_objects UNION ALL SELECT s3_key, 'V', NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+    " FROM variants"
 )
 
 

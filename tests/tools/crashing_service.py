@@ -20,19 +20,23 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
 import db
 import main
 import s3_client
-from config import Settings, load_settings
+from config import Settings, VariantSpec, load_settings
 from db import build_engine, build_sessions
-from repositories import images, pending_objects
+from repositories import images, pending_objects, variants
 from s3_client import Bucket
 from services import image_store
 from services.inspection import Inspector
 from services.sweeper import Sweeper
+from services.variants.renderer import Renderer
+from services.variants.specs import VariantChoice
+from services.variants.variant_store import VariantMissingError, VariantStore
 
 # A sweep as if the grace period and the horizon had passed; no start-up would allow it.
 AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
@@ -48,6 +52,8 @@ STEPS: dict[str, tuple[Any, str]] = {
     "insert_image": (images, "insert_image"),
     "replace_image": (images, "replace_image"),
     "delete_image": (images, "delete_image"),
+    "insert_variant": (variants, "insert_variant"),
+    "delete_variant": (variants, "delete_variant"),
     "claim_upload": (pending_objects, "claim_upload"),
     "delete_object": (Bucket, "delete_image"),
     "remove_entry": (pending_objects, "remove_entry"),
@@ -98,6 +104,14 @@ def settings_and_bucket() -> tuple[Settings, Bucket]:
     return settings, Bucket(settings)
 
 
+def make_variant(store: VariantStore, choice: VariantChoice) -> None:
+    """Make a variant of `crash`, as the route does."""
+    try:
+        store.find("crash", choice)
+    except VariantMissingError as missing:
+        missing.make()
+
+
 def perform(operation: str, picture: str) -> None:
     """Do one use case as the handlers do it, with what follows the answer."""
     settings, bucket = settings_and_bucket()
@@ -113,6 +127,11 @@ def perform(operation: str, picture: str) -> None:
         image = store.delete("crash", lambda _: None)
         print("acknowledged", flush=True)
         store.remove_unless_kept(image.s3_key)
+    elif operation == "variant":
+        choice = VariantChoice(VariantSpec.parse("160"), "png", ("png",))
+        with closing(Renderer(settings)) as renderer:
+            make_variant(VariantStore(sessions(), bucket, renderer, settings), choice)
+        print("acknowledged", flush=True)
     else:
         Sweeper(sessions, bucket, settings.model_copy(update=AT_ONCE)).sweep()
 

@@ -109,7 +109,7 @@ MUTATIONS = {
     ),
     "no-horizon": Mutation(
         "services/sweeper.py",
-        [("if entry.claimed_at is not None:", "if False and entry.claimed_at:")],
+        [("self._horizon if entry.is_claimed else self._keep", "self._keep")],
         MATRIX,
         "put_late and postgresql",
     ),

@@ -47,6 +47,7 @@ from tests.tools.protocol_world import (
     Commit,
     Get,
     Key,
+    Look,
     Program,
     Put,
     Remove,
@@ -56,6 +57,8 @@ from tests.tools.protocol_world import (
     Select,
     World,
     Write,
+    derived,
+    original_of,
     pending,
 )
 
@@ -89,6 +92,10 @@ SHORT = {
     "delete, two sweepers": Scenario("delete, sweep, sweep", "o"),
     "two deletes": Scenario("delete, delete, sweep", "o"),
     "read, overwrite, delete": Scenario("read, upload a, delete", "o"),
+    "variant, overwrite": Scenario("derive v, upload a, sweep", "o"),
+    "variant, delete": Scenario("derive v, delete, sweep", "o"),
+    "two variants": Scenario("derive v, derive w, sweep", "o"),
+    "variants read, overwrite": Scenario("look, derive v, upload a, delete", "o"),
     "repair, upload": Scenario("repair a, upload a, sweep"),
     "repair, overwrite": Scenario("repair o, upload a, sweep", "o"),
 }
@@ -137,7 +144,8 @@ def broken(world: World) -> set[str]:
     rules = set(world.broken)
     if image is not None and image not in world.objects:
         rules.add("I1")
-    if any(key != image and not world.committed(pending(key)) for key in world.objects):
+    named = {image, *(key for slot, key in world.rows if original_of(slot) is not None)}
+    if any(key not in named and not world.committed(pending(key)) for key in world.objects):
         rules.add("I5")
     return rules
 
@@ -156,8 +164,11 @@ def swept(world: World, sweeper: Program) -> World:
 
 
 def is_clean(world: World) -> bool:
-    """Tell whether the journal is empty and the bucket holds the image's object alone."""
-    return world.objects == {world.committed(IMAGE)} - {None} and len(world.rows) <= 1
+    """Tell whether the journal is empty and the bucket holds the image and its variant alone."""
+    image = world.committed(IMAGE)
+    rows = {IMAGE: image, derived(str(image)): world.committed(derived(str(image)))}
+    kept = {slot: key for slot, key in rows.items() if key is not None}
+    return dict(world.rows) == kept and world.objects == set(kept.values())
 
 
 def explore(start: World, sweeper: Program) -> Verdict:
@@ -213,6 +224,7 @@ def check_variant(name: str) -> Verdict:
 
 PHRASES: dict[type, str] = {
     Select: "SELECT image",
+    Look: "SELECT image JOIN variants",
     Candidate: "SELECT pending",
     Rollback: "ROLLBACK",
     Put: "S3 PUT {0.key}",

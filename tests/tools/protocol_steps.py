@@ -13,11 +13,13 @@ from tests.tools.protocol_world import (
     IMAGE,
     TO_DELETE,
     UNKNOWN,
+    UNNAMED,
     UPLOADING,
     Candidate,
     Commit,
     Get,
     Key,
+    Look,
     Put,
     Remove,
     Reply,
@@ -26,6 +28,7 @@ from tests.tools.protocol_world import (
     Steps,
     Write,
     delete_row,
+    derived,
     insert,
     pending,
     update,
@@ -132,7 +135,15 @@ def delete(wrong: str) -> Steps:
 def sweep(wrong: str) -> Steps:
     """One journal row: claim it if it was uploading, else finish what was begun."""
     key, state = yield Candidate(wrong)
-    if state == UPLOADING and wrong == "sweep-without-claim":
+    if state == UNNAMED:
+        original, picture = key
+        gone = yield delete_row(derived(original), picture)
+        if gone and wrong == "derived-forgotten-first":
+            yield Commit()
+            yield Remove(picture)
+        elif gone and (yield insert(pending(picture), TO_DELETE)):
+            yield Commit()
+    elif state == UPLOADING and wrong == "sweep-without-claim":
         yield from discard(key, wrong, UPLOADING)
     elif state == UPLOADING:
         if (yield from claim(key, wrong)):
@@ -166,6 +177,42 @@ def read(wrong: str) -> Steps:
         key = again
 
 
+def derive(name: Key, wrong: str) -> Steps:
+    """Make a variant of the image: journal, PUT, publish; whoever finds its row taken gives up."""
+    by_name = wrong == "derived-by-name"
+    original, picture = yield Look(by_name)
+    if original is None or picture or not (yield Get(original)):
+        return
+    key, row = f"{name}/{original}", derived("name" if by_name else original)
+    if wrong != "derived-without-journal" and (
+        (yield Commit(insert(pending(key), UPLOADING))) != 1
+    ):
+        return
+    if not (yield Put(key)):
+        return
+    if wrong not in {"derived-without-journal", "derived-unchecked-entry"}:
+        if not (yield delete_row(pending(key), UPLOADING)):
+            return
+    elif wrong == "derived-unchecked-entry":
+        yield delete_row(pending(key), UPLOADING)
+    if wrong == "derived-upsert":
+        named = yield Write("UPSERT", row, None, key)
+    else:
+        named = yield insert(row, key)
+    outcome = (yield Commit()) if named else UNKNOWN
+    if not named:
+        yield Rollback()
+    if outcome == UNKNOWN:
+        yield from resolve(key, wrong)
+
+
+def look(wrong: str) -> Steps:
+    """Read a variant: what is found must be of the image as it is at that moment."""
+    original, picture = yield Look(wrong == "derived-by-name")
+    if picture and not picture.endswith(f"/{original}"):
+        yield Reply(500)
+
+
 def repair(key: Key, wrong: str) -> Steps:
     """`verify --repair`, however old its report: journal the key first, then look for its row."""
     if not (yield Get(key)):
@@ -190,6 +237,8 @@ PROGRAMS: dict[str, Callable[..., Steps]] = {
     "sweep": sweep,
     "read": read,
     "repair": repair,
+    "derive": derive,
+    "look": look,
     "upload-row-first": upload_row_first,
 }
 
@@ -269,6 +318,33 @@ VARIANTS = {
     ),
     "sweep-uploads-only": Variant("the sweeper looks at state U only", "END", "delete", "o"),
     "read-once": Variant("a reader does not look at the row again", "I4", "read, upload a", "o"),
+    "derived-by-name": Variant(
+        "a variant is kept for the image's name, not for its object",
+        "I4",
+        "look, derive v, upload a",
+        "o",
+    ),
+    "derived-without-journal": Variant(
+        "a variant is PUT without a journal entry", "I5 END", "derive v", "o"
+    ),
+    "derived-unchecked-entry": Variant(
+        "a variant's DELETE pending may hit 0 rows", "END", "derive v, sweep", "o"
+    ),
+    "derived-upsert": Variant(
+        "a variant replaces the row of one that was faster", "I5 END", "derive v, derive w", "o"
+    ),
+    "derived-forgotten-first": Variant(
+        "the sweeper deletes a variant's row without journalling its object",
+        "I5 END",
+        "derive v, delete, sweep",
+        "o",
+    ),
+    "sweep-keeps-derived": Variant(
+        "the sweeper does not look at variants whose original is gone",
+        "END",
+        "derive v, delete",
+        "o",
+    ),
     "repair-looks-first": Variant(
         "repair looks for the row before it journals the key", "I1 END", "repair a, upload a, sweep"
     ),

@@ -21,6 +21,7 @@ Steps = Generator["Request", Any, Any]
 
 IMAGE: Slot = "image"
 UPLOADING, TO_DELETE = "U", "D"
+UNNAMED = "unnamed"  # not a state: a derived picture whose original no image names
 CLAIMED = "D claimed"  # state D with claimed_at set: a sweeper took it from U
 UNKNOWN = "unknown"
 
@@ -28,6 +29,16 @@ UNKNOWN = "unknown"
 def pending(key: Key) -> Slot:
     """Name the journal's row of this key."""
     return f"pending {key}"
+
+
+def derived(original: Key) -> Slot:
+    """Name the row of the picture that is derived from this object (a variant of one spec)."""
+    return f"derived {original}"
+
+
+def original_of(slot: Slot) -> Key | None:
+    """Return whose derived picture a row is of, None of all other rows."""
+    return slot.removeprefix("derived ") if slot.startswith("derived ") else None
 
 
 @dataclass(eq=False)
@@ -178,6 +189,22 @@ class Select:
 
 
 @dataclass(frozen=True)
+class Look:
+    """SELECT of the image row joined to the picture derived from its object: both keys, or None.
+
+    With `by_name` the derived picture is the image's, whatever its object is.
+    """
+
+    by_name: bool = False
+
+    def outcomes(self, world: World, _me: int) -> Iterator[Outcome]:
+        """Read the committed rows, at one moment."""
+        key = world.committed(IMAGE)
+        picture = world.committed(derived("name" if self.by_name else str(key)))
+        yield f"{key} {picture}", (key, picture), world
+
+
+@dataclass(frozen=True)
 class Commit:
     """COMMIT of the open transaction; or of one statement, which is all of its transaction."""
 
@@ -246,7 +273,10 @@ class Remove:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The sweeper's plain read: one journal row that is due, as (key, state)."""
+    """The sweeper's plain read: one journal row that is due, as (key, state).
+
+    Or a derived picture whose original is gone, as ((original, key), UNNAMED).
+    """
 
     wrong: str
 
@@ -255,6 +285,10 @@ class Candidate:
         upcoming = {actor.request() for actor in world.actors}
         for slot, state in sorted(world.rows, key=str):
             key, after = slot.removeprefix("pending "), world
+            if (original := original_of(slot)) is not None:
+                if original != world.committed(IMAGE) and self.wrong != "sweep-keeps-derived":
+                    yield f"{state} {UNNAMED}", ((original, state), UNNAMED), world
+                continue
             if slot == IMAGE or (state != UPLOADING and self.wrong == "sweep-uploads-only"):
                 continue
             if state == CLAIMED and self.wrong != "put-without-deadline" and Put(key) in upcoming:

@@ -1,0 +1,240 @@
+"""Variants: found, or made and stored by the write protocol (docs/write-protocol.md).
+
+A variant is no truth of its own: a lost one is made again, and one that cannot be stored is
+answered all the same.
+"""
+
+import hashlib
+import io
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import IO
+
+from sqlalchemy.orm import Session
+
+from config import FORMATS, Settings, VariantSpec
+from db import writing
+from errors import (
+    ImageLostError,
+    ImageNotFoundError,
+    ObjectMissingError,
+    TransactionAbortedError,
+    UnavailableError,
+    UploadInterruptedError,
+)
+from repositories import images, pending_objects, variants
+from repositories.images import ImageRecord
+from repositories.variants import VariantRecord
+from s3_client import Bucket, ObjectBody, generate_s3_key
+from services.journaled_writes import JournaledWrites
+from services.names import normalise_name
+from services.variants.renderer import Rendered, Renderer, memory_file
+from services.variants.specs import VariantChoice
+
+logger = logging.getLogger("image_api")
+
+_CHUNK_BYTES = 1024 * 1024
+_IN_MEMORY_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A variant as it is delivered: like an image, with its `content` where it was just made.
+
+    One that is not stored, by us, has no key.
+    """
+
+    image: ImageRecord
+    content: bytes | None = None
+
+
+class KeptContent:
+    """Bytes in memory, read like those of an object."""
+
+    def __init__(self, content: bytes) -> None:
+        self._file = io.BytesIO(content)
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, at most `size`."""
+        return self._file.read(size)
+
+    def read_all(self, size: int) -> bytes:
+        """Return all `size` bytes."""
+        return self._file.read(size)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class VariantMissingError(Exception):
+    """The variant named `key` must be made first: `make` does, for as long as that takes.
+
+    It returns the variant, or None where its original is gone.
+    """
+
+    def __init__(self, key: tuple[str, str], make: Callable[[], Variant | None]) -> None:
+        super().__init__(key)
+        self.key = key
+        self.make = make
+
+
+class VariantStore(JournaledWrites):
+    """All that can be done with variants, on one database session and one bucket."""
+
+    def __init__(
+        self, session: Session, bucket: Bucket, renderer: Renderer, settings: Settings
+    ) -> None:
+        super().__init__(session, bucket)
+        self._renderer = renderer
+        self._put_timeout = settings.s3_put_timeout_seconds
+
+    def find(self, name: str, choice: VariantChoice) -> Variant:
+        """Return the variant of the image `name`.
+
+        Raises VariantMissingError, InvalidNameError, ImageNotFoundError or
+        DatabaseUnavailableError.
+        """
+        specs = choice.specs()
+        found = variants.find_image_with_variants(self._session, normalise_name(name), specs)
+        if found is None:
+            raise ImageNotFoundError
+        image, stored = found
+        encoding = choice.encoding(image.extension)
+        spec = f"{choice.spec}.{encoding}"
+        if record := stored.get(spec):
+            return Variant(_delivered(image, record, encoding))
+        make = partial(self._make, image, choice.spec, encoding)
+        raise VariantMissingError((image.s3_key, spec), make)
+
+    def open_object(
+        self, variant: Variant, first: int, last: int
+    ) -> ObjectBody | KeptContent | None:
+        """Open the bytes `first` to `last` inclusive of a variant.
+
+        None when its object is gone or not whole: then its row is, too, so that it is made again.
+        Raises StorageUnavailableError or DatabaseUnavailableError.
+        """
+        image = variant.image
+        if variant.content is not None:
+            return KeptContent(variant.content[first : last + 1])
+        whole = (first, last) == (0, image.size_bytes - 1)
+        try:
+            body = self._bucket.download_image(image.s3_key, None if whole else (first, last))
+        except ObjectMissingError:
+            self._forget(image.s3_key)
+            return None
+        if body.length != last - first + 1:
+            body.close()
+            self._forget(image.s3_key)
+            return None
+        return body
+
+    def presigned_url(self, variant: Variant, method: str, headers: dict[str, str]) -> str:
+        """Return a URL at which S3 itself answers `method` with the variant and `headers`."""
+        return self._bucket.presigned_url(method, variant.image.s3_key, headers)
+
+    def _forget(self, key: str) -> None:
+        logger.warning("Variant %s is lost: it is made again", key)
+        with writing(self._session) as connection:
+            if variants.delete_variant(connection, key):
+                pending_objects.journal_deletion(connection, key, datetime.now(UTC))
+
+    def _make(self, image: ImageRecord, spec: VariantSpec, encoding: str) -> Variant | None:
+        """Make a variant and store it if that can be done; return it.
+
+        None where its original is gone. Raises VariantNotFoundError, ImageLostError or
+        UnavailableError.
+        """
+        with _original_file(image.size_bytes) as original:
+            try:
+                self._download(image, original)
+            except ObjectMissingError:
+                self._require_replaced(image)
+                return None
+            rendered = self._renderer.render(original, image.extension, spec, encoding)
+        record = _record(image, f"{spec}.{encoding}", rendered)
+        try:
+            record = self._stored(record, image.name, encoding, rendered.content)
+        except UnavailableError:
+            logger.warning(
+                "Variant %s of %s is not stored", record.spec, image.s3_key, exc_info=True
+            )
+        return Variant(_delivered(image, record, encoding), rendered.content)
+
+    def _download(self, image: ImageRecord, file: IO[bytes]) -> None:
+        body = self._bucket.download_image(image.s3_key)
+        if body.length != image.size_bytes:
+            body.close()
+            logger.critical("Object %s has not the size of image row %d", image.s3_key, image.id)
+            raise ImageLostError
+        while chunk := body.read(_CHUNK_BYTES):
+            file.write(chunk)
+        file.flush()
+
+    def _require_replaced(self, image: ImageRecord) -> None:
+        current = images.find_image(self._session, image.name)
+        if current and current.s3_key == image.s3_key:
+            logger.critical("Image row %d has no object %s", image.id, image.s3_key)
+            raise ImageLostError
+
+    def _stored(
+        self, record: VariantRecord, name: str, encoding: str, content: bytes
+    ) -> VariantRecord:
+        """Store a variant, unless somebody else has; return its row. Raises UnavailableError."""
+        key = generate_s3_key(name, encoding)
+        # The sweeper's horizon must cover the PUT, so its time runs from before the journal entry.
+        deadline = time.monotonic() + self._put_timeout
+        self._retry(lambda _: self._journal_upload(key))
+        self._bucket.upload_image(
+            io.BytesIO(content),
+            key,
+            record.content_type,
+            sha256=record.sha256,
+            name=name,
+            deadline=deadline,
+        )
+        try:
+            with writing(self._session) as connection:
+                if not pending_objects.finish_upload(connection, key):
+                    raise UploadInterruptedError
+                stored = record._replace(s3_key=key)
+                variants.insert_variant(connection, stored)
+        except TransactionAbortedError:
+            self._abandon_upload(key)  # the primary key says that somebody was faster
+            return record
+        except UnavailableError:
+            self._abandon_upload(key)
+            raise
+        return stored
+
+
+def _original_file(size: int) -> AbstractContextManager[IO[bytes]]:
+    return memory_file() if size <= _IN_MEMORY_BYTES else tempfile.TemporaryFile()
+
+
+def _record(image: ImageRecord, spec: str, rendered: Rendered) -> VariantRecord:
+    return VariantRecord(
+        image.s3_key,
+        spec,
+        s3_key="",
+        size_bytes=len(rendered.content),
+        content_type=FORMATS[spec.rpartition(".")[2]],
+        sha256=hashlib.sha256(rendered.content).hexdigest(),
+        width=rendered.width,
+        height=rendered.height,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _delivered(image: ImageRecord, record: VariantRecord, encoding: str) -> ImageRecord:
+    """Return the record of an image that is this variant."""
+    return ImageRecord(
+        *(image.id, image.name, record.size_bytes, encoding, record.content_type, record.sha256),
+        *(record.width, record.height, record.s3_key, image.created_at, record.created_at),
+    )

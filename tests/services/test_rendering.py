@@ -1,0 +1,196 @@
+"""Variants look like their originals: upright, sharp, in the right colours, and nothing else."""
+
+import io
+import math
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
+
+from config import VariantSpec
+from devstack.service_process import ROOT
+from services.containers.content import MalformedImageError
+from services.variants.rendering import render
+from tests.support.icc_profiles import ADOBE_RGB, DISPLAY_P3, RgbSpace, delta_e
+
+PHOTO = ROOT / "docs" / "sunset.jpg"
+FORMATS = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP"}
+
+
+def saved(image: Image.Image, image_format: str = "png", **options: object) -> io.BytesIO:
+    """Return a file with the picture."""
+    file = io.BytesIO()
+    image.save(file, FORMATS[image_format], **options)
+    file.seek(0)
+    return file
+
+
+def variant(
+    file: io.BytesIO, spec: str, image_format: str = "png", encoding: str = "png"
+) -> Image.Image:
+    """Return a variant of a picture, decoded."""
+    output = io.BytesIO()
+    file.seek(0)
+    size = render(file, image_format, VariantSpec.parse(spec), encoding, output)
+    picture = Image.open(output)
+    picture.load()
+    assert picture.size == size
+    return picture
+
+
+def colour_of(image: Image.Image, mode: str = "RGB", at: tuple[int, int] = (9, 9)) -> list[int]:
+    """Return one pixel of a picture in that mode."""
+    return list(image.convert(mode).crop((*at, at[0] + 1, at[1] + 1)).tobytes())
+
+
+def similarity(one: Image.Image, other: Image.Image, window: int = 8) -> float:
+    """Return the mean SSIM of the greys of two pictures, window by window (Wang et al. 2004)."""
+    assert one.size == other.size
+    found = []
+    for left in range(0, one.width - window + 1, window):
+        for top in range(0, one.height - window + 1, window):
+            box = (left, top, left + window, top + window)
+            x, y = (picture.convert("L").crop(box).tobytes() for picture in (one, other))
+            mx, my = fmean(x), fmean(y)
+            vx, vy = fmean((v - mx) ** 2 for v in x), fmean((v - my) ** 2 for v in y)
+            both = fmean((v - mx) * (w - my) for v, w in zip(x, y, strict=True))
+            same = (2 * mx * my + 6.5025) * (2 * both + 58.5225)
+            found.append(same / ((mx * mx + my * my + 6.5025) * (vx + vy + 58.5225)))
+    return fmean(found)
+
+
+def photo() -> Image.Image:
+    """Return a large picture with the detail of a photograph."""
+    with Image.open(PHOTO) as image:
+        smooth = image.convert("RGB").resize((2400, 1500), Image.Resampling.BICUBIC)
+    grain = Image.effect_noise(smooth.size, 40).convert("RGB")
+    return Image.blend(smooth, grain, 0.15)
+
+
+def zone_plate(side: int = 1200) -> Image.Image:
+    """Return rings whose frequency rises to what a picture of 320 can show."""
+    middle, scale = side / 2, math.pi * 0.2 / side
+    rows = (
+        bytes(
+            round(127.5 + 127.5 * math.cos(scale * ((x - middle) ** 2 + (y - middle) ** 2)))
+            for x in range(side)
+        )
+        for y in range(side)
+    )
+    return Image.frombytes("L", (side, side), b"".join(rows))
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg"])
+def test_sharp(image_format: str) -> None:
+    """A photograph is resized as Lanczos does it."""
+    original = photo()
+    options = {"quality": 95} if image_format == "jpeg" else {}
+    file = saved(original, image_format, **options)
+    reference = Image.open(file).convert("RGB").resize((320, 200), Image.Resampling.LANCZOS)
+    assert similarity(variant(file, "320", image_format), reference) >= 0.995
+
+
+def test_zone_plate() -> None:
+    """Fine rings make no new ones."""
+    original = zone_plate()
+    for image_format, options in (("png", {}), ("jpeg", {"quality": 95})):
+        file = saved(original, image_format, **options)
+        reference = original.resize((320, 320), Image.Resampling.LANCZOS)
+        assert similarity(variant(file, "320", image_format), reference) >= 0.97
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("spec", ["64", "64x32", "40x40-crop"])
+def test_upright(orientation: int, spec: str) -> None:
+    """All eight orientations are shown as viewers show them."""
+    corners = Image.new("RGB", (203, 101), "white")
+    for place, colour in {(0, 0): "red", (153, 0): "green", (0, 51): "blue"}.items():
+        corners.paste(colour, (*place, place[0] + 50, place[1] + 50))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    file = saved(corners, "png", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(file))
+    reference = variant(saved(upright), spec)
+    picture = variant(file, spec)
+    assert picture.size == reference.size
+    assert similarity(picture, reference) > 0.99
+
+
+@pytest.mark.parametrize("space", [ADOBE_RGB, DISPLAY_P3], ids=["Adobe RGB", "Display P3"])
+@pytest.mark.parametrize("encoding", ["png", "jpg", "webp"])
+def test_colours(space: RgbSpace, encoding: str) -> None:
+    """Colours of other spaces are those that a viewer with colour management shows."""
+    for colour in [(128, 128, 128), (180, 120, 90), (90, 140, 110), (60, 70, 140), (230, 220, 200)]:
+        file = saved(Image.new("RGB", (64, 64), colour), "png", icc_profile=space.profile())
+        red, green, blue = colour_of(variant(file, "32", encoding=encoding))
+        assert delta_e((red, green, blue), space.in_srgb(colour)) < 2
+
+
+def test_broken_profile() -> None:
+    """A profile that cannot be read counts as none."""
+    file = saved(Image.new("RGB", (64, 64), (10, 200, 30)), "png", icc_profile=b"nonsense" * 20)
+    assert colour_of(variant(file, "32")) == [10, 200, 30]
+
+
+def test_modes() -> None:
+    """Palettes, grey, transparency, one bit, sixteen bits and CMYK keep their colours."""
+    palette = Image.new("RGB", (64, 64), (200, 30, 40)).quantize(8)
+    assert colour_of(variant(saved(palette), "32")) == [200, 30, 40]
+    see_through = variant(saved(Image.new("LA", (64, 64), (90, 128))), "32")
+    assert colour_of(see_through, "RGBA") == pytest.approx([90, 90, 90, 128], abs=1)
+    stripes = Image.new("1", (64, 64))
+    stripes.paste(1, (0, 0, 64, 32))
+    grey = variant(saved(stripes), "16")
+    assert (colour_of(grey, "L", (8, 2)), colour_of(grey, "L", (8, 13))) == ([255], [0])
+    deep = Image.new("I;16", (64, 64), 0x8000)
+    assert colour_of(variant(saved(deep), "32"), "L") == [128]
+    ink = variant(saved(Image.new("CMYK", (64, 64), (0, 255, 255, 0)), "jpeg"), "32", "jpeg")
+    red, green, blue = colour_of(ink)
+    assert red > 200
+    assert max(green, blue) < 60
+
+
+def test_transparent_as_jpeg() -> None:
+    """What is transparent is white where the format knows no transparency."""
+    file = saved(Image.new("RGBA", (64, 64), (255, 0, 0, 0)))
+    assert min(colour_of(variant(file, "32", encoding="jpg"))) > 250
+
+
+@pytest.mark.parametrize("image_format", ["gif", "webp", "png"])
+def test_first_frame(image_format: str) -> None:
+    """Of an animation the first frame is shown."""
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    file = saved(frames[0], image_format, save_all=True, append_images=frames[1:])
+    assert colour_of(variant(file, "32", image_format))[0] > 250
+
+
+@pytest.mark.parametrize("encoding", ["jpg", "png", "webp", "avif"])
+def test_nothing_else(encoding: str) -> None:
+    """No Exif, profile, comment or text of the original is in a variant."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "somebody"
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "somewhere")
+    options = {"exif": exif, "icc_profile": DISPLAY_P3.profile(), "pnginfo": text}
+    picture = variant(saved(Image.new("RGB", (64, 64)), "png", **options), "32", encoding=encoding)
+    assert not dict(picture.getexif())
+    assert not {"icc_profile", "comment", "Comment", "xmp", "exif"} & set(picture.info)
+
+
+def test_same_bytes() -> None:
+    """The same file gives the same variant."""
+    file, outputs = saved(photo(), "jpeg"), []
+    for _ in range(2):
+        outputs.append(io.BytesIO())
+        render(file, "jpeg", VariantSpec.parse("320"), "webp", outputs[-1])
+        file.seek(0)
+    assert outputs[0].getvalue() == outputs[1].getvalue()
+
+
+def test_not_a_picture(tmp_path: Path) -> None:
+    """What cannot be decoded is an error of ours."""
+    file = tmp_path / "none.png"
+    file.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    with file.open("rb") as content, pytest.raises(MalformedImageError):
+        render(content, "png", VariantSpec.parse("320"), "png", io.BytesIO())

@@ -1,0 +1,42 @@
+"""Which variant a URL and the Accept header ask for."""
+
+import functools
+
+from starlette.datastructures import Headers
+
+from config import Settings, VariantSpec
+from errors import VariantNotFoundError
+from services.variants.specs import VariantChoice
+
+_WEBP = "image/webp"
+_parsed = functools.cache(VariantSpec.parse)  # of those that are offered, 20 at most
+
+
+def choose_variant(variant: str, headers: Headers, settings: Settings) -> VariantChoice:
+    """Return what `variant`, such as `320` or `320.webp`, stands for.
+
+    Without an ending the client gets WebP where its Accept header names it (RFC 9110 section
+    12.5.1; `*/*` names nothing), else the image's own kind. Raises VariantNotFoundError.
+    """
+    spec, _, encoding = variant.partition(".")
+    encodings = settings.variant_formats
+    offered = encoding in encodings if "." in variant else True
+    if spec not in settings.variants or not offered:
+        raise VariantNotFoundError
+    if not encoding and "webp" in encodings and _names_webp(headers):
+        encoding = "webp"
+    return VariantChoice(_parsed(spec), encoding, encodings)
+
+
+def depends_on_accept(variant: str) -> bool:
+    """Whether the Accept header has a say in the answer."""
+    return "." not in variant
+
+
+def _names_webp(headers: Headers) -> bool:
+    for element in ",".join(headers.getlist("accept")).split(","):
+        media_type, *parameters = (part.strip().lower() for part in element.split(";"))
+        if media_type == _WEBP:
+            weights = [value[2:] for value in parameters if value.startswith("q=")]
+            return not weights or weights[0].strip("0.") != ""
+    return False
