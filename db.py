@@ -30,6 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from sqlalchemy.pool import QueuePool
 
 from adapters.column_types import ExactText, UTCDateTime
+from adapters.connection_stack import StackPool
 from adapters.database_drivers import (
     connect_arguments,
     is_undone,
@@ -128,8 +129,6 @@ class Variant(Base):
 _WRITE_LEVEL = "READ COMMITTED"
 _SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
-# --- engine and sessions ------------------------------------------------------------------------
-
 
 def build_engine(settings: Settings) -> Engine:
     """Build the lazily connecting engine: bounded in connections and in every wait.
@@ -139,6 +138,7 @@ def build_engine(settings: Settings) -> Engine:
     url = make_url(settings.db_url)
     backend = url.get_backend_name()
     options: dict[str, Any] = {
+        "poolclass": StackPool,
         "connect_args": connect_arguments(backend, settings),
         # One for each thread, so that none waits for the pool; one each for readiness and sweeper.
         "pool_size": settings.threads + 2,

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
@@ -49,10 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": excluded},
     )
     _add_head(app)
-    app.include_router(images.router)
-    app.include_router(variants.router)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
+    _mount(app, images.router, variants.router, health.router, metrics.router)
     generate = app.openapi
     app.openapi = lambda: complete(generate())  # type: ignore[method-assign]
     for error, handler in HANDLERS.items():
@@ -66,6 +63,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(ObservationMiddleware)
     app.add_middleware(StartupErrorMiddleware)
     return app
+
+
+def _mount(app: FastAPI, *routers: APIRouter) -> None:
+    """Add the routers' routes to the application, before those of the documentation.
+
+    FastAPI matches an included router twice for each request, which with the documentation's routes
+    before it was a quarter of all that happens in the event loop for a metadata request (30 us).
+    """
+    app.router.routes[:0] = [route for router in routers for route in router.routes]
 
 
 def _add_head(app: FastAPI) -> None:
