@@ -22,29 +22,16 @@ from sqlalchemy import (
     Integer,
     Select,
     String,
-    create_engine,
-    make_url,
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.pool import QueuePool
 
+from adapters import engines
 from adapters.column_types import ExactText, UTCDateTime
-from adapters.connection_stack import StackPool
-from adapters.database_drivers import (
-    connect_arguments,
-    is_undone,
-    lost_connection,
-    prepare,
-    require_known_arguments,
-)
+from adapters.database_drivers import is_undone, lost_connection
 from config import Settings
-from errors import (
-    CommitUnknownError,
-    ConfigurationError,
-    DatabaseUnavailableError,
-    TransactionAbortedError,
-)
+from errors import CommitUnknownError, DatabaseUnavailableError, TransactionAbortedError
 from telemetry.request_figures import DatabaseTimer
 
 
@@ -126,47 +113,17 @@ class Variant(Base):
     __table_args__ = (_MYSQL_OPTIONS,)
 
 
-_WRITE_LEVEL = "READ COMMITTED"
+_WRITE_LEVEL = engines.WRITE_LEVEL
 _SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 def build_engine(settings: Settings) -> Engine:
     """Build the lazily connecting engine: bounded in connections and in every wait.
 
-    Raises ConfigurationError when the driver that the URL names is not installed.
+    Raises ConfigurationError when the driver that the URL names is not installed, or the URL cannot
+    be used.
     """
-    url = make_url(settings.db_url)
-    backend = url.get_backend_name()
-    options: dict[str, Any] = {
-        "poolclass": StackPool,
-        "connect_args": connect_arguments(backend, settings),
-        # One for each thread, so that none waits for the pool; one each for readiness and sweeper.
-        "pool_size": settings.threads + 2,
-        "max_overflow": 0,
-        "pool_timeout": settings.connect_timeout_seconds,
-        "pool_recycle": 1800,
-    }
-    if backend == "postgresql":
-        # A lone SELECT needs no BEGIN and ROLLBACK around it; `writing` asks for a transaction.
-        options["isolation_level"] = "AUTOCOMMIT"
-        # Nor is there anything to roll back when a connection is returned: `writing` has done it.
-        options["pool_reset_on_return"] = None
-        # psycopg2's rollback hands the GIL over even where there is nothing to undo.
-        options["skip_autocommit_rollback"] = True
-    elif backend != "sqlite":
-        options["isolation_level"] = _WRITE_LEVEL
-    try:
-        engine = create_engine(url, **options)
-    except (ImportError, SQLAlchemyError) as exc:
-        raise ConfigurationError(
-            f"Configuration: DB_URL names {url.drivername}, whose driver is not installed: {exc}."
-        ) from exc
-    try:
-        require_known_arguments(engine)
-    except ValueError as exc:
-        raise ConfigurationError(f"Configuration: DB_URL cannot be used: {exc}.") from exc
-    prepare(engine, settings)
-    return engine
+    return engines.build_engine(settings)
 
 
 def build_sessions(engine: Engine) -> sessionmaker[Session]:

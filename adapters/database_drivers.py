@@ -106,9 +106,10 @@ def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
         return {"timeout": patience, "isolation_level": None}
     return {
         "connect_timeout": settings.connect_timeout_seconds,
-        # The greeting of a server is read with this; from then on see `_bound_statements`.
+        # The greeting of a server is awaited by the first, the handshake of TLS by the second; from
+        # then on see `_bound_statements`.
         "read_timeout": settings.connect_timeout_seconds,
-        "write_timeout": patience,
+        "write_timeout": settings.connect_timeout_seconds,
     }
 
 
@@ -127,7 +128,9 @@ def _configure_postgresql(limit: float, dbapi_connection: Any, _record: object) 
 
 def _bound_statements(limit: float, dbapi_connection: Any, _record: object) -> None:
     """Wait for statements from now on, no longer for the connection."""
-    dbapi_connection._read_timeout = limit  # PyMySQL has no public way  # noqa: SLF001
+    # PyMySQL has no public way.
+    dbapi_connection._read_timeout = limit  # noqa: SLF001
+    dbapi_connection._write_timeout = limit  # noqa: SLF001
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     db_url: str = Field(description="`postgresql://`, `mysql://`, `mariadb://` or `sqlite:///` URL")
+    db_iam_auth: bool = Field(
+        default=False,
+        description="sign in to RDS by IAM: a token instead of a password, for each new connection",
+    )
     aws_region: str = Field(min_length=1, description="region of the bucket")
     aws_s3_bucket: str = Field(
         description="bucket of the images; nothing else should write into it",

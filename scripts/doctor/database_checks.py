@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, inspect, select
 
 from db import Base, Image, reading, writing
-from errors import TransactionAbortedError
+from errors import DatabaseUnavailableError, TransactionAbortedError
 from repositories import images, pending_objects, references
 from scripts.doctor.checks import Check, CheckFailed, Subject, compare_clock
 
@@ -50,9 +50,15 @@ def _random_text() -> str:
 
 
 def _database_answers(subject: Subject) -> str:
-    with reading(subject.sessions()) as connection:
-        connection.exec_driver_sql("SELECT 1")
-        version = connection.dialect.server_version_info or ()
+    try:
+        with reading(subject.sessions()) as connection:
+            connection.execute(select(1))
+            version = connection.dialect.server_version_info or ()
+    except DatabaseUnavailableError as exc:
+        seen = str(exc.__cause__).partition("\n")[0]
+        if "certificate" not in seen:
+            raise
+        raise CheckFailed(seen, _WRONG_CA) from exc
     return f"{subject.engine.dialect.name} {'.'.join(map(str, version))}"
 
 
@@ -155,6 +161,10 @@ def _database_clock(subject: Subject) -> str:
     return compare_clock(now.replace(tzinfo=UTC))
 
 
+_WRONG_CA = (
+    "name in DB_URL the file with the CA of the server, by sslrootcert (PostgreSQL) or ssl_ca "
+    "(MySQL), and the host as its certificate does"
+)
 _CREATE_ANEW = "run `python -m scripts.create_tables` on a new database and copy the rows there"
 
 _ANSWERS = "database answers"

@@ -1,0 +1,87 @@
+"""The SQLAlchemy engine: bounded in connections and in every wait."""
+
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from adapters import rds_iam
+from adapters.connection_stack import StackPool
+from adapters.database_drivers import connect_arguments, prepare, require_known_arguments
+from adapters.mysql_tls import split_tls, verifies_server
+from config import Settings
+from errors import ConfigurationError
+
+WRITE_LEVEL = "READ COMMITTED"
+# An sslmode that leaves no doubt about who is asked (libpq).
+_VERIFYING = {"verify-ca", "verify-full"}
+
+
+def build_engine(settings: Settings) -> Engine:
+    """Build the engine; it connects when it is used.
+
+    Raises ConfigurationError when the driver that the URL names is not installed, or the URL cannot
+    be used.
+    """
+    try:
+        url, tls = _split_tls(make_url(settings.db_url))
+        engine = _create_engine(url, settings, tls)
+        require_known_arguments(engine)
+    except ValueError as exc:
+        raise ConfigurationError(f"Configuration: DB_URL cannot be used: {exc}.") from exc
+    prepare(engine, settings)
+    if settings.db_iam_auth:
+        _require_safe_tokens(url, tls)
+        rds_iam.sign_in(engine, rds_iam.token_source(url, settings.aws_region))
+    return engine
+
+
+def _split_tls(url: URL) -> tuple[URL, dict[str, Any]]:
+    on_mysql = url.get_backend_name() in {"mysql", "mariadb"}
+    return split_tls(url) if on_mysql else (url, {})
+
+
+def _create_engine(url: URL, settings: Settings, tls: dict[str, Any]) -> Engine:
+    backend = url.get_backend_name()
+    options: dict[str, Any] = {
+        "poolclass": StackPool,
+        "connect_args": connect_arguments(backend, settings) | tls,
+        # One for each thread, so that none waits for the pool; one each for readiness and sweeper.
+        "pool_size": settings.threads + 2,
+        "max_overflow": 0,
+        "pool_timeout": settings.connect_timeout_seconds,
+        "pool_recycle": 1800,
+    }
+    if backend == "postgresql":
+        # A lone SELECT needs no BEGIN and ROLLBACK around it; `writing` asks for a transaction.
+        options["isolation_level"] = "AUTOCOMMIT"
+        # Nor is there anything to roll back when a connection is returned: `writing` has done it.
+        options["pool_reset_on_return"] = None
+        # psycopg2's rollback hands the GIL over even where there is nothing to undo.
+        options["skip_autocommit_rollback"] = True
+    elif backend != "sqlite":
+        options["isolation_level"] = WRITE_LEVEL
+    try:
+        return create_engine(url, **options)
+    except (ImportError, SQLAlchemyError) as exc:
+        raise ConfigurationError(
+            f"Configuration: DB_URL names {url.drivername}, whose driver is not installed: {exc}."
+        ) from exc
+
+
+def _require_safe_tokens(url: URL, tls: dict[str, Any]) -> None:
+    """Raise ConfigurationError where somebody else than RDS could get the token, in clear text."""
+    backend = url.get_backend_name()
+    if backend not in {"postgresql", "mysql", "mariadb"} or not (url.username and url.host):
+        raise ConfigurationError(
+            "Configuration: DB_IAM_AUTH is for users of RDS for PostgreSQL, MySQL and MariaDB."
+        )
+    if backend == "postgresql":
+        safe, wanted = url.query.get("sslmode") in _VERIFYING, "sslmode=verify-full"
+    else:
+        safe, wanted = verifies_server(tls), "ssl_ca"
+    if not safe:
+        raise ConfigurationError(
+            "Configuration: DB_IAM_AUTH hands out tokens in clear text, so the URL of the database "
+            f"must make sure who gets them: by {wanted}."
+        )

@@ -1,0 +1,293 @@
+"""How the service signs in to its database: over TLS, with passwords, with RDS's tokens."""
+
+import os
+import secrets
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from sqlalchemy import Engine, make_url
+
+from adapters import rds_iam
+from adapters.mysql_tls import split_tls
+from config import Settings
+from db import build_engine, build_sessions, reading
+from devstack.databases import connection, disconnect_others
+from errors import ConfigurationError, DatabaseUnavailableError
+from scripts.create_tables import create_tables
+from services.readiness import ping
+from tests.support.certificates import make_certificates
+from tests.support.clear_text_server import ClearTextServer
+from tests.support.diagnoses import failures
+from tests.support.fault_proxy import FaultProxy
+from tests.support.private_servers import KINDS, PrivateServer, private_server
+from tests.support.secured_database import Database, secured_database
+
+ENCRYPTED = {
+    "postgresql": "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+    "mysql": "SHOW STATUS LIKE 'Ssl_version'",
+}
+CLIENT_HELLO = b"\x16\x03\x01"
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
+    """Return a server with TLS."""
+    with private_server(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def database(server: PrivateServer) -> Iterator[Database]:
+    """Return an empty database of a user of its own."""
+    with secured_database(server) as database:
+        yield database
+
+
+@contextmanager
+def engine_of(settings: Settings) -> Iterator[Engine]:
+    """Lend the service's engine."""
+    engine = build_engine(settings)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def refusal(settings: Settings) -> str:
+    """Return why the database is unavailable."""
+    with engine_of(settings) as engine, pytest.raises(DatabaseUnavailableError) as refused:
+        ping(build_sessions(engine)())
+    assert refused.value.status == 503
+    return str(refused.value.__cause__)
+
+
+def test_tls(database: Database) -> None:
+    """With the CA of the server in the URL the service works, and what it says is encrypted."""
+    settings = database.settings()
+    create_tables(settings)
+    with engine_of(settings) as engine, build_sessions(engine)() as session:
+        ping(session)
+        with reading(session) as db:
+            row = db.exec_driver_sql(ENCRYPTED[database.kind]).one()
+    assert row[-1].startswith("TLSv1.")
+
+
+def test_wrong_ca(database: Database, tmp_path: Path) -> None:
+    """A server whose certificate another CA signed is refused with 503; the doctor says why."""
+    settings = database.settings(database.url(make_certificates(tmp_path).ca))
+    assert "certificate verify failed" in refusal(settings)
+    fix = failures(settings)["database answers"]
+    assert "sslrootcert" in fix
+    assert "ssl_ca" in fix
+
+
+def test_wrong_name(database: Database) -> None:
+    """A certificate for another name is refused, unless the URL says that names do not matter."""
+    create_tables(database.settings())
+    assert "localhost" in refusal(database.settings(database.url(host="localhost")))
+    on_postgresql = database.kind == "postgresql"
+    lenient = {"sslmode": "verify-ca"} if on_postgresql else {"ssl_check_hostname": "false"}
+    with engine_of(database.settings(database.url(host="localhost", query=lenient))) as engine:
+        ping(build_sessions(engine)())
+
+
+def test_silent_handshake(database: Database) -> None:
+    """A server that falls silent while TLS begins costs the time to connect."""
+    port = make_url(database.root_url).port or 0
+    with FaultProxy(("127.0.0.1", port)) as proxy:
+        proxy.hold(CLIENT_HELLO, times=None)
+        url = make_url(database.url()).set(port=proxy.address[1])
+        limits = {"connect_timeout_seconds": 0.5, "db_statement_timeout_seconds": 60.0}
+        settings = database.settings(url.render_as_string(hide_password=False), **limits)
+        assert "time" in refusal(settings)
+        proxy.close_connections()
+
+
+def test_no_tls(mariadb_url: str, mysql_url: str, tmp_path: Path) -> None:
+    """A server without TLS is refused where the URL wants it; `ssl_disabled` asks for none."""
+    ca = make_certificates(tmp_path).ca
+    settings = Settings(db_url=f"{mariadb_url}?ssl_ca={ca}", aws_region="a", aws_s3_bucket="abc")
+    with connection(mariadb_url) as db:
+        has_tls = db.exec_driver_sql("SELECT @@have_ssl").scalar_one() == "YES"
+    assert ("certificate verify failed" if has_tls else "SSL is required") in refusal(settings)
+    plain = Settings(db_url=f"{mysql_url}?ssl_disabled=true", aws_region="a", aws_s3_bucket="abc")
+    with engine_of(plain) as engine, reading(build_sessions(engine)()) as db:
+        assert not db.exec_driver_sql(ENCRYPTED["mysql"]).one()[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "verifies", "names"),
+    [
+        ("ssl_ca={ca}", True, True),
+        ("ssl_ca={ca}&ssl_verify_identity=true", True, True),
+        ("ssl_verify_identity=true", True, True),
+        ("ssl_ca={ca}&ssl_disabled=false", True, True),
+        ("ssl_ca={ca}&ssl_verify_identity=false", True, False),
+        ("ssl_ca={ca}&ssl_check_hostname=0", True, False),
+        ("ssl_verify_cert=false", False, False),
+        ("ssl_cert={cert}&ssl_key={key}&ssl_ca={ca}&ssl_cipher=HIGH", True, True),
+    ],
+)
+def test_arguments(tmp_path: Path, query: str, verifies: bool, names: bool) -> None:  # noqa: FBT001
+    """Each argument of a MySQL URL about TLS means what PyMySQL's documentation says."""
+    made = make_certificates(tmp_path)
+    query = query.format(ca=made.ca, cert=made.certificate, key=made.key)
+    rest, arguments = split_tls(make_url(f"mysql+pymysql://u@h/images?{query}&charset=utf8mb4"))
+    assert dict(rest.query) == {"charset": "utf8mb4"}
+    context = arguments["ssl"]
+    assert (context.verify_mode == ssl.CERT_REQUIRED, context.check_hostname) == (verifies, names)
+    assert set(arguments) == {"ssl"}
+
+
+@pytest.mark.parametrize(
+    "query", ["ssl_ca=/nowhere.pem", "ssl_ca={garbage}", "ssl_verify_cert=maybe", "ssl_mode=on"]
+)
+def test_wrong_arguments(tmp_path: Path, query: str) -> None:
+    """What cannot be used stops the start with one sentence."""
+    (tmp_path / "garbage").write_text("no certificate")
+    url = f"mysql://u:hunter2@h/images?{query.format(garbage=tmp_path / 'garbage')}"
+    with pytest.raises(ConfigurationError, match=r"^Configuration: DB_URL [^\n]+\.$") as refused:
+        build_engine(Settings(db_url=url, aws_region="a", aws_s3_bucket="abc"))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("tls", ["ssl_disabled=true", "ssl_verify_cert=false"])
+def test_caching_sha2(mysql_url: str, tls: str) -> None:
+    """An account of MySQL 8 and 9 signs in with and without TLS, at first and when it is cached."""
+    password = secrets.token_hex(8)
+    user = f"images_{password}"
+    with connection(mysql_url) as db:
+        db.exec_driver_sql(
+            f"CREATE USER {user} IDENTIFIED WITH caching_sha2_password BY '{password}'"
+        )
+    try:
+        url = make_url(mysql_url).set(
+            username=user, password=password, database="information_schema"
+        )
+        text = f"{url.render_as_string(hide_password=False)}?{tls}"
+        for _ in range(2):
+            settings = Settings(db_url=text, aws_region="a", aws_s3_bucket="abc")
+            with engine_of(settings) as engine, reading(build_sessions(engine)()) as db:
+                assert db.exec_driver_sql("SELECT CURRENT_USER()").scalar() == f"{user}@%"
+                encrypted = db.exec_driver_sql(ENCRYPTED["mysql"]).one()[1]
+            assert bool(encrypted) == (tls != "ssl_disabled=true")
+    finally:
+        with connection(mysql_url) as db:
+            db.exec_driver_sql(f"DROP USER {user}")
+
+
+class Tokens:
+    """Tokens that the database itself checks: each new one takes the place of the one before."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._database = database
+        self.given: list[str] = []
+        monkeypatch.setattr(rds_iam, "token_source", lambda _url, _region: self._make)
+
+    def _make(self) -> str:
+        self.given.append(secrets.token_hex(100))
+        self._database.set_password(self.given[-1])
+        return self.given[-1]
+
+    def expire(self) -> None:
+        """Let the database refuse the last token, too."""
+        self._database.set_password(secrets.token_hex(8))
+
+
+def test_pool_outlives_its_token(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection works on after its token expired; whatever takes its place has a fresh one."""
+    tokens = Tokens(database, monkeypatch)
+    settings = database.settings(db_iam_auth=True)
+    create_tables(settings)
+    with engine_of(settings) as engine:
+        session = build_sessions(engine)()
+        ping(session)
+        first = len(tokens.given)
+        tokens.expire()
+        ping(session)
+        assert len(tokens.given) == first
+        disconnect_others(database.root_url)
+        with suppress(DatabaseUnavailableError):  # at most the one that finds out
+            ping(session)
+        ping(session)
+        assert len(tokens.given) == first + 1
+
+
+def test_each_connection_has_its_token(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each new connection signs in with a token of its own, not with the one before."""
+    tokens = Tokens(database, monkeypatch)
+    with engine_of(database.settings(db_iam_auth=True)) as engine:
+        with ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(reading(build_sessions(engine)()))
+        assert len(set(tokens.given)) == 3
+
+
+def test_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token is what boto3 makes for user, host and port, in the region that the host names."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    for host, region in [
+        ("images.abc123.ap-south-2.rds.amazonaws.com", "ap-south-2"),
+        ("proxy.internal", "eu-central-1"),
+    ]:
+        url = make_url(f"mysql+pymysql://images@{host}/images")
+        token = urlsplit(f"https://{rds_iam.token_source(url, 'eu-central-1')()}")
+        assert token.netloc == f"{host}:3306"
+        query = parse_qs(token.query)
+        assert (query["Action"], query["DBUser"]) == (["connect"], ["images"])
+        assert query["X-Amz-Expires"] == ["900"]
+        assert f"/{region}/rds-db/aws4_request" in query["X-Amz-Credential"][0]
+
+
+def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without AWS credentials the database is unavailable, and the reason is told."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    settings = Settings(
+        db_url="postgresql://images@127.0.0.1:1/images?sslmode=verify-full",
+        db_iam_auth=True,
+        aws_region="eu-central-1",
+        aws_s3_bucket="none",
+    )
+    assert "no token for RDS: Unable to locate credentials" in refusal(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://images@h/images",
+        "postgresql://images@h/images?sslmode=require",
+        "mysql://images@h/images",
+        "mysql://images@h/images?ssl_verify_cert=false",
+        "postgresql://h/images?sslmode=verify-full",
+        "sqlite:///images.db",
+    ],
+)
+def test_unsafe_tokens(url: str) -> None:
+    """Where others could get the tokens, or nobody wants them, the service does not start."""
+    settings = Settings(
+        db_url=url, db_iam_auth=True, aws_region="eu-central-1", aws_s3_bucket="none"
+    )
+    with pytest.raises(ConfigurationError, match=r"^Configuration: DB_IAM_AUTH [^\n]+\.$"):
+        build_engine(settings)
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_clear_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, encrypted: bool) -> None:
+    """RDS for MySQL gets the token in clear text, as it asks, over verified TLS only."""
+    monkeypatch.setattr(rds_iam, "token_source", lambda _url, _region: lambda: "the token")
+    made = make_certificates(tmp_path)
+    with ClearTextServer(made if encrypted else None) as fake:
+        url = f"mysql://images@127.0.0.1:{fake.port}/images?ssl_ca={made.ca}"
+        told = refusal(
+            Settings(db_url=url, db_iam_auth=True, aws_region="eu-central-1", aws_s3_bucket="none")
+        )
+    assert fake.passwords == ([b"the token"] if encrypted else [])
+    assert ("Access denied" if encrypted else "SSL is required") in told

@@ -1,0 +1,190 @@
+"""Database servers of a test's own, which it may kill, restart and configure.
+
+Children of this process, on free ports of 127.0.0.1, with TLS by certificates of the test's own.
+PostgreSQL and MariaDB are the system's; of MySQL no package can be counted on, so
+TEST_MYSQL_PROGRAM names a program that runs it in the foreground: `PROGRAM DATADIR PORT`.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from sqlalchemy import exc, text
+
+from devstack.databases import connection
+from devstack.processes import die_with_parent
+from devstack.waiting import free_port, wait_until
+from tests.support.certificates import Certificates, make_certificates
+
+KINDS = ["postgresql", "mariadb", "mysql"]
+_NOBODY = pwd.getpwnam("nobody")
+_AS_NOBODY = {"user": _NOBODY.pw_uid, "group": _NOBODY.pw_gid, "extra_groups": []}
+START_SECONDS = 60
+
+
+class PrivateServer:
+    """A running server: its root's URL, the certificates that it shows, and power over its life."""
+
+    def __init__(
+        self,
+        url: str,
+        certificates: Certificates,
+        command: Sequence[str],
+        log: Path,
+        **popen: Any,
+    ) -> None:
+        self.url, self.certificates = url, certificates
+        self._command, self._log, self._popen = command, log, popen
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),  # noqa: PLW1509
+                **self._popen,
+            )
+        try:
+            wait_until(self._is_settled, timeout=START_SECONDS, what="the database server")
+            assert self._process.poll() is None, "the database server ended at once"
+        except (AssertionError, TimeoutError) as error:
+            error.add_note(self._log.read_text(errors="replace")[-3000:])
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def execute(self, *statements: str) -> None:
+        """Execute statements as root."""
+        with connection(self.url) as db:
+            for statement in statements:
+                db.execute(text(statement))
+
+    def _is_settled(self) -> bool:
+        if self._process.poll() is not None:
+            return True
+        with suppress(exc.OperationalError), connection(self.url):
+            return True
+        return False
+
+
+@contextmanager
+def private_server(kind: str) -> Iterator[PrivateServer]:
+    """Run a server of that kind with a new database; without its program skip, or fail in CI."""
+    place = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir="/tmp"))
+    try:
+        server = {"postgresql": _postgresql, "mariadb": _mariadb, "mysql": _mysql}[kind](place)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _postgresql(place: Path) -> PrivateServer:
+    """Prepare PostgreSQL with TLS, users with passwords but for `postgres`."""
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.get_exec_path())]
+    programs = next((folder for folder in folders if (folder / "initdb").exists()), None)
+    if programs is None:
+        _without("PostgreSQL")
+    certificates, port = make_certificates(place), free_port()
+    user = _handed_over(place)
+    data = place / "data"
+    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
+    encoding = ["-E", "UTF8", "--locale=C"]
+    subprocess.run([*initdb, *encoding], check=True, stdout=subprocess.DEVNULL, cwd=place, **user)
+    (data / "pg_hba.conf").write_text(
+        "host all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+    )
+    tls = {"ssl": "on", "ssl_cert_file": certificates.certificate, "ssl_key_file": certificates.key}
+    options = [part for name, value in tls.items() for part in ("-c", f"{name}={value}")]
+    command = [
+        str(programs / "postgres"),
+        "-D",
+        str(data),
+        "-p",
+        str(port),
+        "-k",
+        "",
+        "-h",
+        "127.0.0.1",
+    ]
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    log = place / "log"
+    return PrivateServer(url, certificates, [*command, *options], log, cwd=place, **user)
+
+
+def _mariadb(place: Path) -> PrivateServer:
+    """Prepare MariaDB with TLS."""
+    program, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
+    if program is None and (folder := Path("/usr/sbin/mariadbd")).exists():
+        program = str(folder)
+    if program is None or install is None:
+        _without("MariaDB")
+    certificates, port = make_certificates(place), free_port()
+    user = _handed_over(place)
+    data, socket = place / "data", place / "socket"
+    setup = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    subprocess.run(
+        [install, "--no-defaults", f"--datadir={data}", *setup],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd=place,
+        **user,
+    )
+    command = [program, "--no-defaults", f"--datadir={data}", f"--port={port}"]
+    command += ["--bind-address=127.0.0.1", f"--socket={socket}", "--innodb-buffer-pool-size=64M"]
+    command += [f"--ssl-ca={certificates.ca}", f"--ssl-cert={certificates.certificate}"]
+    command += [f"--ssl-key={certificates.key}"]
+    url = f"mysql://root@127.0.0.1:{port}/mysql"
+    return PrivateServer(url, certificates, command, place / "log", cwd=place, **user)
+
+
+def _mysql(place: Path) -> PrivateServer:
+    """Prepare MySQL, which makes certificates by itself; ours take their place."""
+    program = os.environ.get("TEST_MYSQL_PROGRAM")
+    if program is None:
+        pytest.skip("TEST_MYSQL_PROGRAM names no MySQL to run, so none was restarted")
+    data, port = place / "data", free_port()
+    url = f"mysql://root@127.0.0.1:{port}/mysql"
+    command = [program, str(data), str(port)]
+    server = PrivateServer(url, make_certificates(place), command, place / "log", cwd=place)
+    server.start()
+    for path in (server.certificates.ca, server.certificates.certificate, server.certificates.key):
+        shutil.copy(path, data / path.name)
+    server.kill()
+    return server
+
+
+def _handed_over(place: Path) -> dict[str, Any]:
+    """Return as which user to run what root must not, once `place` is theirs."""
+    if os.geteuid() != 0:
+        return {}
+    for path in (place, *place.rglob("*")):
+        os.chown(path, _NOBODY.pw_uid, _NOBODY.pw_gid)
+    return dict(_AS_NOBODY)
+
+
+def _without(server: str) -> NoReturn:
+    reason = f"no {server} is installed that a test could run by itself"
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
