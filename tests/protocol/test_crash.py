@@ -28,6 +28,7 @@ from services.inspection import Inspector
 from services.sweeper import Sweeper
 from tests.support.invariants import violations
 from tests.support.pictures import jpeg
+from tests.support.writers import Writer, act, download
 from tests.tools.crashing_service import STEPS
 
 if TYPE_CHECKING:
@@ -229,52 +230,6 @@ def test_service_killed_at_a_step(
         ground.check()
         act(anew.base_url, "crash", NEW)
         assert download(anew.base_url, "crash") == NEW
-
-
-def act(base_url: str, name: str, picture: bytes | None) -> None:
-    """Upload the picture, or delete the image where there is none."""
-    if picture is None:
-        answer = urllib3.request("DELETE", f"{base_url}/images/{name}", retries=False)
-        assert answer.status in {200, 404}
-        return
-    files = {"file": (f"{name}.jpg", picture)}
-    answer = urllib3.request("POST", f"{base_url}/images", fields=files, retries=False)
-    assert answer.status in {200, 201}
-
-
-def download(base_url: str, name: str) -> bytes | None:
-    """Return the bytes of an image, None where there is none."""
-    answer = urllib3.request("GET", f"{base_url}/images/{name}", retries=False)
-    assert answer.status in {200, 404}
-    return answer.data if answer.status == 200 else None
-
-
-class Writer:
-    """A client that alone writes its names, and so knows what each must be."""
-
-    def __init__(self, number: int) -> None:
-        self.random = random.Random(number)
-        self.names = [f"kill-{number}-{i}" for i in range(3)]
-        self.allowed: dict[str, list[bytes | None]] = {name: [None] for name in self.names}
-
-    def write(self, service: ServiceProcess, acknowledged: threading.Semaphore) -> None:
-        """Upload and delete until the service is gone."""
-        with suppress(urllib3.exceptions.HTTPError):
-            while True:
-                name = self.random.choice(self.names)
-                seed = self.random.getrandbits(40)
-                wanted = None if seed % 4 == 0 else jpeg(32, 24, seed)
-                self.allowed[name].append(wanted)
-                act(service.base_url, name, wanted)
-                self.allowed[name] = [wanted]
-                acknowledged.release()
-
-    def check(self, service: ServiceProcess) -> None:
-        """Each image is what was acknowledged last, or what was under way when it died."""
-        for name in self.names:
-            found = download(service.base_url, name)
-            assert found in self.allowed[name], name
-            self.allowed[name] = [found]
 
 
 @on_postgresql

@@ -11,14 +11,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from sqlalchemy import exc, text
+from sqlalchemy import exc, make_url, text
 
 from devstack.databases import connection
 from devstack.processes import die_with_parent
@@ -38,18 +38,31 @@ class PrivateServer:
         self,
         url: str,
         certificates: Certificates,
-        command: Sequence[str],
-        log: Path,
+        command: Callable[[int], Sequence[str]],
+        place: Path,
         **popen: Any,
     ) -> None:
-        self.url, self.certificates = url, certificates
-        self._command, self._log, self._popen = command, log, popen
+        """`command` runs it on a port."""
+        self.certificates = certificates
+        self._url, self._port = make_url(url), free_port()
+        self._command, self._place, self._popen = command, place, popen
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return "127.0.0.1", self._port
+
+    @property
+    def url(self) -> str:
+        """The URL of its root."""
+        return self._url.set(port=self._port).render_as_string(hide_password=False)
 
     def start(self) -> None:
         """Start it, and return when it answers."""
-        with self._log.open("ab") as log:
+        with (self._place / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                self._command(self._port),
+                cwd=self._place,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -60,15 +73,28 @@ class PrivateServer:
             wait_until(self._is_settled, timeout=START_SECONDS, what="the database server")
             assert self._process.poll() is None, "the database server ended at once"
         except (AssertionError, TimeoutError) as error:
-            error.add_note(self._log.read_text(errors="replace")[-3000:])
+            error.add_note((self._place / "log").read_text(errors="replace")[-3000:])
             self.kill()
             raise
 
     def kill(self) -> None:
         """End it as a power cut would."""
+        # PostgreSQL ends its children by this signal, none of which closes or writes anything.
+        hard = signal.SIGQUIT if "postgresql" in self._url.drivername else signal.SIGKILL
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            os.killpg(self._process.pid, hard)
+        self._process.wait(timeout=30)
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.kill()
+        self.start()
+
+    def move(self) -> None:
+        """Kill it and start it on another port, with what it has stored."""
+        self.kill()
+        self._port = free_port()
+        self.start()
 
     def execute(self, *statements: str) -> None:
         """Execute statements as root."""
@@ -105,7 +131,7 @@ def _postgresql(place: Path) -> PrivateServer:
     programs = next((folder for folder in folders if (folder / "initdb").exists()), None)
     if programs is None:
         _without("PostgreSQL")
-    certificates, port = make_certificates(place), free_port()
+    certificates = make_certificates(place)
     user = _handed_over(place)
     data = place / "data"
     initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
@@ -116,20 +142,14 @@ def _postgresql(place: Path) -> PrivateServer:
     )
     tls = {"ssl": "on", "ssl_cert_file": certificates.certificate, "ssl_key_file": certificates.key}
     options = [part for name, value in tls.items() for part in ("-c", f"{name}={value}")]
-    command = [
-        str(programs / "postgres"),
-        "-D",
-        str(data),
-        "-p",
-        str(port),
-        "-k",
-        "",
-        "-h",
-        "127.0.0.1",
-    ]
-    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    log = place / "log"
-    return PrivateServer(url, certificates, [*command, *options], log, cwd=place, **user)
+    command = [str(programs / "postgres"), "-D", str(data), "-k", "", "-h", "127.0.0.1", *options]
+    return PrivateServer(
+        "postgresql://postgres@127.0.0.1/postgres",
+        certificates,
+        lambda port: [*command, "-p", str(port)],
+        place,
+        **user,
+    )
 
 
 def _mariadb(place: Path) -> PrivateServer:
@@ -139,7 +159,7 @@ def _mariadb(place: Path) -> PrivateServer:
         program = str(folder)
     if program is None or install is None:
         _without("MariaDB")
-    certificates, port = make_certificates(place), free_port()
+    certificates = make_certificates(place)
     user = _handed_over(place)
     data, socket = place / "data", place / "socket"
     setup = ["--auth-root-authentication-method=normal", "--skip-test-db"]
@@ -150,12 +170,17 @@ def _mariadb(place: Path) -> PrivateServer:
         cwd=place,
         **user,
     )
-    command = [program, "--no-defaults", f"--datadir={data}", f"--port={port}"]
+    command = [program, "--no-defaults", f"--datadir={data}"]
     command += ["--bind-address=127.0.0.1", f"--socket={socket}", "--innodb-buffer-pool-size=64M"]
     command += [f"--ssl-ca={certificates.ca}", f"--ssl-cert={certificates.certificate}"]
     command += [f"--ssl-key={certificates.key}"]
-    url = f"mysql://root@127.0.0.1:{port}/mysql"
-    return PrivateServer(url, certificates, command, place / "log", cwd=place, **user)
+    return PrivateServer(
+        "mysql://root@127.0.0.1/mysql",
+        certificates,
+        lambda port: [*command, f"--port={port}"],
+        place,
+        **user,
+    )
 
 
 def _mysql(place: Path) -> PrivateServer:
@@ -163,10 +188,13 @@ def _mysql(place: Path) -> PrivateServer:
     program = os.environ.get("TEST_MYSQL_PROGRAM")
     if program is None:
         pytest.skip("TEST_MYSQL_PROGRAM names no MySQL to run, so none was restarted")
-    data, port = place / "data", free_port()
-    url = f"mysql://root@127.0.0.1:{port}/mysql"
-    command = [program, str(data), str(port)]
-    server = PrivateServer(url, make_certificates(place), command, place / "log", cwd=place)
+    data = place / "data"
+    server = PrivateServer(
+        "mysql://root@127.0.0.1/mysql",
+        make_certificates(place),
+        lambda port: [program, str(data), str(port)],
+        place,
+    )
     server.start()
     for path in (server.certificates.ca, server.certificates.certificate, server.certificates.key):
         shutil.copy(path, data / path.name)

@@ -1,0 +1,69 @@
+"""Clients that write what they alone write, and so know what must be there."""
+
+import random
+import threading
+from contextlib import suppress
+from typing import Any
+
+import urllib3
+
+from devstack.service_process import ServiceProcess
+from tests.support.pictures import jpeg
+
+
+def act(base_url: str, name: str, picture: bytes | None) -> int:
+    """Upload the picture, or delete the image where there is none; return the status."""
+    patient: dict[str, Any] = {"retries": False, "timeout": 30}
+    if picture is None:
+        return urllib3.request("DELETE", f"{base_url}/images/{name}", **patient).status
+    files = {"file": (f"{name}.jpg", picture)}
+    return urllib3.request("POST", f"{base_url}/images", fields=files, **patient).status
+
+
+def download(base_url: str, name: str) -> bytes | None:
+    """Return the bytes of an image, None where there is none."""
+    answer = urllib3.request("GET", f"{base_url}/images/{name}", retries=False)
+    assert answer.status in {200, 404}
+    return answer.data if answer.status == 200 else None
+
+
+class Writer:
+    """A client that alone writes its names, and so knows what each must be."""
+
+    def __init__(self, number: int) -> None:
+        self.random = random.Random(number)
+        self.names = [f"kill-{number}-{i}" for i in range(3)]
+        self.allowed: dict[str, list[bytes | None]] = {name: [None] for name in self.names}
+
+    def write(self, service: ServiceProcess, acknowledged: threading.Semaphore) -> None:
+        """Upload and delete until the service is gone."""
+        with suppress(urllib3.exceptions.HTTPError):
+            while True:
+                status = self._write_once(service, acknowledged)
+                assert status in {200, 201, 404}
+
+    def write_until(
+        self, stop: threading.Event, service: ServiceProcess, acknowledged: threading.Semaphore
+    ) -> None:
+        """Upload and delete until `stop`, whether or not the database is there."""
+        while not stop.is_set():
+            status = self._write_once(service, acknowledged)
+            assert status in {200, 201, 404, 503}
+
+    def _write_once(self, service: ServiceProcess, acknowledged: threading.Semaphore) -> int:
+        name = self.random.choice(self.names)
+        seed = self.random.getrandbits(40)
+        wanted = None if seed % 4 == 0 else jpeg(32, 24, seed)
+        self.allowed[name].append(wanted)
+        status = act(service.base_url, name, wanted)
+        if status < 500:
+            self.allowed[name] = [wanted]
+            acknowledged.release()
+        return status
+
+    def check(self, service: ServiceProcess) -> None:
+        """Each image is what was acknowledged last, or what has been under way since."""
+        for name in self.names:
+            found = download(service.base_url, name)
+            assert found in self.allowed[name], name
+            self.allowed[name] = [found]
