@@ -37,10 +37,15 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 ENGINES = ["sqlite", "postgresql", "mariadb", "mysql"]
+# No server of these is to be had everywhere; whoever has one names it.
+_NAMED_ONLY = {"oracle": "TEST_ORACLE_URL", "mssql": "TEST_MSSQL_URL"}
+CONTRACT_ENGINES = [*ENGINES, *(name for name, url in _NAMED_ONLY.items() if url in os.environ)]
 _LOCK_TIMEOUT = {
     "sqlite": "PRAGMA busy_timeout = 2000",
     "postgresql": "SET lock_timeout = '2s'",
     "mysql": "SET lock_wait_timeout = 2, innodb_lock_wait_timeout = 2",
+    "oracle": "ALTER SESSION SET DDL_LOCK_TIMEOUT = 2",
+    "mssql": "SET LOCK_TIMEOUT 2000",
 }
 
 
@@ -143,6 +148,20 @@ def mariadb_database(mariadb_url: str) -> Iterator[str]:
 def mysql_database(mysql_url: str) -> Iterator[str]:
     """Return the URL of the session's MySQL database, with tables."""
     with _database_with_tables(mysql_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def oracle_database() -> Iterator[str]:
+    """Return the URL of the session's Oracle database, with tables."""
+    with _database_with_tables(os.environ["TEST_ORACLE_URL"]) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mssql_database() -> Iterator[str]:
+    """Return the URL of the session's SQL Server database, with tables."""
+    with _database_with_tables(os.environ["TEST_MSSQL_URL"]) as url:
         yield url
 
 

@@ -1,0 +1,197 @@
+"""A fault at each step of the write protocol, on every database: the old image or the new one."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+import db
+from config import Settings
+from devstack.databases import engine_for
+from errors import CommitUnknownError, ImageNotFoundError, ServiceError, StorageUnavailableError
+from repositories import references
+from resources import Resources
+from s3_client import Bucket
+from tests.conftest import CONTRACT_ENGINES
+from tests.support.invariants import violations
+from tests.support.pictures import png
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+pytestmark = pytest.mark.parametrize("database_url", CONTRACT_ENGINES, indirect=True)
+
+OLD, NEW = png(seed=1), png(seed=2)
+MOST_STEPS = 20
+
+
+class Steps:
+    """Counts the steps of an operation, and fails at the one whose turn it is."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    @property
+    def struck(self) -> bool:
+        """Whether the operation came as far."""
+        return self._left <= 0
+
+    def next(self) -> bool:
+        """Whether this is the step to fail at; only one is."""
+        self._left -= 1
+        return self._left == 0
+
+
+@contextmanager
+def lost_before_statements(steps: Steps, engine: Engine) -> Iterator[None]:
+    """Lose the connection before a statement."""
+
+    def lose(connection: Connection, *_: Any) -> None:
+        if steps.next():
+            connection.connection.driver_connection.close()  # type: ignore[union-attr]
+
+    event.listen(engine, "before_cursor_execute", lose)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", lose)
+
+
+@contextmanager
+def lost_around_commits(steps: Steps, _engine: Engine) -> Iterator[None]:
+    """Lose the connection before a COMMIT, or its answer after it."""
+    real = db._commit
+
+    def commit(connection: Connection) -> None:
+        if steps.next():
+            connection.invalidate()
+            raise CommitUnknownError
+        real(connection)
+        if steps.next():
+            raise CommitUnknownError
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(db, "_commit", commit)
+        yield
+
+
+@contextmanager
+def failed_store(steps: Steps, _engine: Engine) -> Iterator[None]:
+    """Let a PUT or a DELETE fail before or after it is done."""
+
+    def failing(real: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: Any, **options: Any) -> None:
+            if steps.next():
+                raise StorageUnavailableError
+            real(*args, **options)
+            if steps.next():
+                raise StorageUnavailableError
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("upload_image", "delete_image"):
+            patched.setattr(Bucket, name, failing(getattr(Bucket, name)))
+        yield
+
+
+FAULTS = {
+    "connection": lost_before_statements,
+    "commit": lost_around_commits,
+    "store": failed_store,
+}
+
+
+class World:
+    """One image, a service on it, and a look at what is left."""
+
+    def __init__(self, resources: Resources, s3: "S3Client") -> None:
+        self.resources, self._s3 = resources, s3
+        self._direct = engine_for(resources.settings.db_url)
+
+    def write(self, picture: bytes | None) -> None:
+        """Store the picture as the image, or delete that; and do what follows the answer."""
+        store = self.resources.store(self.resources.sessions())
+        if picture is None:
+            store.remove_unless_kept(store.delete("a", lambda _: None).s3_key)
+        else:
+            stored = store.upload(io.BytesIO(picture), "a", "png", lambda _: None)
+            if stored.old_key:
+                store.remove_unless_kept(stored.old_key)
+
+    def reset(self, picture: bytes | None) -> None:
+        """Let the image be that, and nothing else be there."""
+        with suppress(ImageNotFoundError):
+            self.write(None)
+        if picture is not None:
+            self.write(picture)
+        self.sweep()
+
+    def content(self) -> bytes | None:
+        """Return the bytes of the image."""
+        store = self.resources.store(self.resources.sessions())
+        try:
+            image = store.describe("a")
+        except ImageNotFoundError:
+            return None
+        body = store.open_object(image, 0, image.size_bytes - 1)
+        assert body
+        return body.read_all(image.size_bytes)
+
+    def sweep(self) -> None:
+        """Sweep as if the grace period and the horizon had passed."""
+        for _ in range(2):
+            report = self.resources.sweeper().sweep()
+            assert not report.failed
+
+    def check(self) -> None:
+        """After the sweep each object is an image's, and the journal is empty."""
+        bucket = self.resources.settings.aws_s3_bucket
+        assert not violations(self._direct, self._s3, bucket)
+        with db.reading(self.resources.sessions()) as connection:
+            left = list(references.read_all(connection))
+        assert all(reference.is_image for reference in left)
+
+
+@pytest.fixture
+def world(settings: Settings, s3: "S3Client") -> Iterator[World]:
+    """Return a world without any patience."""
+    at_once: dict[str, Any] = {"upload_grace_seconds": 0, "put_horizon_seconds": 0}
+    hasty = settings.model_copy(update=at_once | {"inspection": "header", "concurrency": 2})
+    with ExitStack() as stack:
+        yield World(stack.enter_context(Resources.open(hasty)), s3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, NEW), (OLD, NEW), (OLD, None)], ids=["first", "over", "delete"]
+)
+def test_fault_at_each_step(world: World, before: bytes | None, after: bytes | None) -> None:
+    """The image is the old or the new one, the new one if that was said; nothing is left over."""
+    for fault, failing in FAULTS.items():
+        for at in range(1, MOST_STEPS):
+            steps = Steps(at)
+            fail_once(world, before, after, failing(steps, world.resources.engine))
+            if not steps.struck:
+                assert at > 2, fault
+                break
+        else:
+            pytest.fail("there is no end of steps")
+
+
+def fail_once(
+    world: World, before: bytes | None, after: bytes | None, fault: AbstractContextManager[None]
+) -> None:
+    """Do it once under that fault, and see what came of it."""
+    world.reset(before)
+    acknowledged = False
+    with fault, suppress(ServiceError):
+        world.write(after)
+        acknowledged = True
+    allowed = [after] if acknowledged else [before, after]
+    assert world.content() in allowed
+    world.sweep()
+    assert world.content() in allowed
+    world.check()
