@@ -18,21 +18,40 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
+    Identity,
     Index,
     Integer,
     Select,
     String,
+    column,
+    func,
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.pool import QueuePool
 
-from adapters import engines
+from adapters import engines, unverified_engines
 from adapters.column_types import ExactText, UTCDateTime
 from adapters.database_drivers import is_undone, lost_connection
+from adapters.unverified_engines import lock_rows
 from config import Settings
 from errors import CommitUnknownError, DatabaseUnavailableError, TransactionAbortedError
 from telemetry.request_figures import DatabaseTimer
+
+__all__ = [
+    "Base",
+    "Image",
+    "PendingObject",
+    "Variant",
+    "build_engine",
+    "build_sessions",
+    "fetch",
+    "lent_connections",
+    "lock_rows",
+    "reading",
+    "snapshot",
+    "writing",
+]
 
 
 class Base(DeclarativeBase):
@@ -52,7 +71,9 @@ class Image(Base):
     __tablename__ = "images"
 
     # SQLite numbers rows by itself only in a column of exactly the type INTEGER.
-    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True
+    )
     name: Mapped[str] = mapped_column(ExactText(255), unique=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     extension: Mapped[str] = mapped_column(String(16))
@@ -67,7 +88,7 @@ class Image(Base):
     __table_args__ = (
         CheckConstraint("size_bytes > 0", name="images_size_positive"),
         CheckConstraint("width > 0 AND height > 0", name="images_dimensions_positive"),
-        CheckConstraint("length(sha256) = 64", name="images_sha256_hex"),
+        CheckConstraint(func.char_length(column("sha256")) == 64, name="images_sha256_hex"),
         CheckConstraint("created_at <= last_updated_at", name="images_times_ordered"),
         Index("images_by_last_update", "last_updated_at", "id"),
         _MYSQL_OPTIONS,
@@ -114,7 +135,6 @@ class Variant(Base):
 
 
 _WRITE_LEVEL = engines.WRITE_LEVEL
-_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 def build_engine(settings: Settings) -> Engine:
@@ -217,10 +237,14 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
 @contextmanager
 def snapshot(session: Session) -> Iterator[Connection]:
     """Lend a connection on which all SELECTs see one moment. Raises DatabaseUnavailableError."""
+    backend = session.get_bind().dialect.name
+    options: dict[str, Any] = {}
     # SQLite's transactions are snapshots by themselves, once they are begun.
-    on_sqlite = session.get_bind().dialect.name == "sqlite"
-    with _connected(session, **({} if on_sqlite else _SNAPSHOT)) as connection:
-        if on_sqlite:
+    if backend != "sqlite":
+        level = unverified_engines.SNAPSHOT_LEVELS.get(backend, "REPEATABLE READ")
+        options = {"isolation_level": level, "postgresql_readonly": True}
+    with _connected(session, **options) as connection:
+        if backend == "sqlite":
             connection.exec_driver_sql("BEGIN")
         yield connection
 

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import DateTime, Dialect, String
-from sqlalchemy.dialects import mysql
+from sqlalchemy import TIMESTAMP, DateTime, Dialect, String
+from sqlalchemy.dialects import mssql, mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
@@ -11,7 +11,9 @@ class ExactText(TypeDecorator[str]):
     """Text that compares byte for byte on every engine.
 
     PostgreSQL's "C" collation also makes prefixes and keyset pages index-backed. The usual
-    collations of MySQL and MariaDB merge case, accents, trailing spaces and all emoji.
+    collations of MySQL and MariaDB merge case, accents, trailing spaces and all emoji. Oracle
+    compares as its session says; SQL Server, by UTF-8 here, merges trailing spaces whatever it is
+    told: neither names nor keys have any.
     """
 
     impl = String
@@ -28,6 +30,9 @@ class ExactText(TypeDecorator[str]):
             return dialect.type_descriptor(
                 mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
             )
+        if dialect.name == "mssql":
+            collation = "Latin1_General_100_BIN2_UTF8"
+            return dialect.type_descriptor(mssql.VARCHAR(length, collation=collation))
         return dialect.type_descriptor(String(length))
 
 
@@ -41,6 +46,10 @@ class UTCDateTime(TypeDecorator[datetime]):
         """Choose the type with microseconds."""
         if dialect.name in {"mysql", "mariadb"}:
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        if dialect.name == "mssql":
+            return dialect.type_descriptor(mssql.DATETIME2(6))  # type: ignore[no-untyped-call]
+        if dialect.name == "oracle":
+            return dialect.type_descriptor(TIMESTAMP())  # its DATE has seconds only
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:

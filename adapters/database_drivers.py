@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event, mak
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from adapters import unverified_engines
 from adapters.silent_postgresql import Watchdog, WatchedConnection
 from config import Settings
 
@@ -37,10 +38,13 @@ def is_undone(exc: SQLAlchemyError) -> bool:
     if not isinstance(exc, DBAPIError) or exc.connection_invalidated:
         return False
     error = exc.orig
+    if error is None:
+        return False
     return bool(
         getattr(error, "pgcode", None) in _UNDONE_SQLSTATES
         or getattr(error, "sqlite_errorname", None) in _UNDONE_SQLITE_ERRORS
-        or (error is not None and error.args[:1] and error.args[0] in _UNDONE_MYSQL_ERRORS)
+        or (isinstance(next(iter(error.args), None), int) and error.args[0] in _UNDONE_MYSQL_ERRORS)
+        or unverified_engines.is_undone(error)
     )
 
 
@@ -73,6 +77,7 @@ def prepare(engine: Engine, settings: Settings) -> None:
     if engine.dialect.name == "postgresql":
         event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
         event.listen(engine, "connect", Watchdog(limit).watch)
+    unverified_engines.prepare(engine, settings)
     if engine.dialect.name in {"mysql", "mariadb"}:
         event.listen(engine, "connect", functools.partial(_bound_statements, limit))
 
@@ -104,6 +109,8 @@ def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
     if backend == "sqlite":
         # Autocommit at the driver: `_begin_sqlite` says when a transaction begins.
         return {"timeout": patience, "isolation_level": None}
+    if backend in unverified_engines.NAMES:
+        return unverified_engines.connect_arguments(backend, settings)
     return {
         "connect_timeout": settings.connect_timeout_seconds,
         # The greeting of a server is awaited by the first, the handshake of TLS by the second; from

@@ -1,18 +1,26 @@
 """The SQLAlchemy engine: bounded in connections and in every wait."""
 
+import logging
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from adapters import rds_iam
+from adapters import rds_iam, unverified_engines
 from adapters.connection_stack import StackPool
 from adapters.database_drivers import connect_arguments, prepare, require_known_arguments
 from adapters.mysql_tls import split_tls, verifies_server
 from config import Settings
 from errors import ConfigurationError
 
+logger = logging.getLogger("image_api")
+
 WRITE_LEVEL = "READ COMMITTED"
+# Drivers that are not in requirements.lock.
+_EXTRAS = {
+    "oracle+oracledb": "`pip install oracledb`",
+    "mssql+pymssql": "`pip install pymssql`",
+}
 # An sslmode that leaves no doubt about who is asked (libpq).
 _VERIFYING = {"verify-ca", "verify-full"}
 
@@ -30,6 +38,8 @@ def build_engine(settings: Settings) -> Engine:
     except ValueError as exc:
         raise ConfigurationError(f"Configuration: DB_URL cannot be used: {exc}.") from exc
     prepare(engine, settings)
+    if name := unverified_engines.NAMES.get(engine.dialect.name):
+        logger.warning("%s is not verified: the service was never run on it", name)
     if settings.db_iam_auth:
         _require_safe_tokens(url, tls)
         rds_iam.sign_in(engine, rds_iam.token_source(url, settings.aws_region))
@@ -64,8 +74,9 @@ def _create_engine(url: URL, settings: Settings, tls: dict[str, Any]) -> Engine:
     try:
         return create_engine(url, **options)
     except (ImportError, SQLAlchemyError) as exc:
+        driver, remedy = url.drivername, _EXTRAS.get(url.drivername, str(exc))
         raise ConfigurationError(
-            f"Configuration: DB_URL names {url.drivername}, whose driver is not installed: {exc}."
+            f"Configuration: DB_URL names {driver}, whose driver is not installed: {remedy}."
         ) from exc
 
 

@@ -11,6 +11,9 @@ _SHIPPED_DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
     "sqlite": "sqlite",
+    # Extras, and not verified.
+    "oracle": "oracle+oracledb",
+    "mssql": "mssql+pymssql",
 }
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from db import Image, fetch
+from db import Image, fetch, lock_rows
 
 _RANDOM_DRAWS = 16
 _RANDOM_ROUNDS = 4
@@ -53,7 +53,7 @@ _select_image = select(*(_images.c[field] for field in ImageRecord._fields))
 
 # Statements are built once: building one and its cache key costs as much as asking the database.
 _select_by_name = _select_image.where(_images.c.name == bindparam("name"))
-_select_by_name_locked = _select_by_name.with_for_update()
+_select_by_name_locked = lock_rows(_select_by_name, _images)
 _is_current = (
     _images.c.name == bindparam("its_name"),
     _images.c.s3_key == bindparam("its_key"),

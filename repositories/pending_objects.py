@@ -12,10 +12,12 @@ from sqlalchemy import (
     Connection,
     Table,
     bindparam,
+    case,
     delete,
     func,
     insert,
     literal,
+    literal_column,
     select,
     update,
 )
@@ -123,7 +125,10 @@ def entries_after(
 def summarise(connection: Connection) -> Sequence[JournalGroup]:
     """Count the entries of each kind, and tell since when the oldest of it waits."""
     since = func.coalesce(_pending.c.claimed_at, _pending.c.created_at)
-    claimed = _pending.c.claimed_at.is_not(None)
+    # A condition is no column on Oracle and SQL Server; nor may GROUP BY have parameters there.
+    claimed = case(
+        (_pending.c.claimed_at.is_not(None), literal_column("1")), else_=literal_column("0")
+    )
     statement = select(_pending.c.state, claimed, func.count(), func.min(since))
     statement = statement.group_by(_pending.c.state, claimed)
     return [

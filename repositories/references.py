@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Table, literal, select
+from sqlalchemy import Connection, Table, null, select
 
 from db import Image, PendingObject, Variant
 
@@ -31,7 +31,7 @@ class Reference(NamedTuple):
 
 
 _image_references = select(_images.c.s3_key, _images.c.name, _images.c.size_bytes, _images.c.sha256)
-_other_references = [select(t.c.s3_key, *[literal(None)] * 3) for t in (_pending, _variants)]
+_other_references = [select(t.c.s3_key, *[null()] * 3) for t in (_pending, _variants)]
 
 
 def read_all(connection: Connection) -> Iterator[Reference]:

@@ -20,6 +20,8 @@ _SERVER_TIME = {
     "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
     "mysql": "SELECT UTC_TIMESTAMP(6)",
     "mariadb": "SELECT UTC_TIMESTAMP(6)",
+    "oracle": "SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL",
+    "mssql": "SELECT SYSUTCDATETIME()",
 }
 
 

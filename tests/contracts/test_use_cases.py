@@ -102,6 +102,8 @@ def test_names(store: ImageStore) -> None:
 
 def test_trailing_spaces(resources: Resources) -> None:
     """The database itself would keep names apart that differ in a space at their end."""
+    if resources.engine.dialect.name == "mssql":
+        pytest.skip("SQL Server merges spaces at the end; names and keys have none there")
     with rolled_back(resources) as connection:
         for name in ("a", "a ", "a  "):
             images.insert_image(connection, values(name))
