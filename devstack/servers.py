@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from devstack.databases import fresh_database
-from devstack.object_store import object_store
 from devstack.postgresql import postgres
+from devstack.seaweedfs import seaweedfs
 
 BUCKET = "images"
 
@@ -42,7 +42,7 @@ def servers() -> Iterator[dict[str, str]]:
         tempfile.TemporaryDirectory(prefix="objects-") as folder,
         postgres() as server,
         fresh_database(server) as url,
-        object_store(Path(folder)) as store,
+        seaweedfs(Path(folder)) as store,
     ):
         store.create_bucket(BUCKET)
         yield {"DB_URL": url, **store.environment(), "AWS_S3_BUCKET": BUCKET}

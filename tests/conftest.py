@@ -26,8 +26,8 @@ from devstack.databases import (
     mysql,
 )
 from devstack.object_store import ObjectStore
-from devstack.object_store import object_store as run_object_store
 from devstack.postgresql import postgres
+from devstack.seaweedfs import seaweedfs
 from devstack.service_process import ServiceProcess
 from tests.support.invariants import violations
 from tests.support.log_secrets import secrets_in
@@ -69,7 +69,7 @@ def _require_no_secrets(service: ServiceProcess) -> None:
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """Run one SeaweedFS; its credentials are in the environment, where boto3 looks."""
     with (
-        run_object_store(tmp_path_factory.mktemp("objects")) as store,
+        seaweedfs(tmp_path_factory.mktemp("objects")) as store,
         pytest.MonkeyPatch.context() as environment,
     ):
         environment.setenv("AWS_ACCESS_KEY_ID", store.access_key)

@@ -61,7 +61,7 @@ def test_store_ends(tmp_path: Path, port: int) -> None:
     assert service.returncode == 1
     assert said.splitlines()[-1] == (
         "The object store has ended by itself (exit status -9), so the service has too; "
-        f"what was stored is kept. The store's log: {tmp_path}/objects/weed.log"
+        f"what was stored is kept. The store's log: {tmp_path}/objects/server.log"
     )
     assert "Traceback" not in said
 

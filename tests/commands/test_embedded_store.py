@@ -10,7 +10,8 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from devstack.object_store import ObjectStore, object_store
+from devstack.object_store import StoreProcess
+from devstack.seaweedfs import seaweedfs
 
 BODY = Random(1).randbytes(5000)  # SeaweedFS would compress a text
 PAGE = {"Origin": "http://evil.example"}
@@ -18,15 +19,15 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
     """Return a store of its own, with one object in the bucket `images`."""
-    with object_store(tmp_path_factory.mktemp("store")) as running:
+    with seaweedfs(tmp_path_factory.mktemp("store")) as running:
         running.create_bucket("images")
         running.client().put_object(Bucket="images", Key="key.png", Body=BODY)
         yield running
 
 
-def ports(store: ObjectStore) -> set[int]:
+def ports(store: StoreProcess) -> set[int]:
     """Return every TCP port that the store's process listens on."""
     process = Path("/proc", str(store.process.pid))
     open_sockets = set()
@@ -42,7 +43,7 @@ def ports(store: ObjectStore) -> set[int]:
     return {int(address.rpartition(":")[2], 16) for address in listening}
 
 
-def needle(store: ObjectStore) -> str:
+def needle(store: StoreProcess) -> str:
     """Return the path of the object's bytes on the volume server: volume, id and cookie."""
     (volume,) = [file for file in store.data_dir.rglob("images_*.dat") if BODY in file.read_bytes()]
     # Behind a superblock of 8 bytes the first object begins: 4 bytes of cookie, 8 of its id.
@@ -52,7 +53,7 @@ def needle(store: ObjectStore) -> str:
 
 
 @pytest.fixture(scope="module")
-def paths(store: ObjectStore) -> list[str]:
+def paths(store: StoreProcess) -> list[str]:
     """Return the paths at which SeaweedFS's servers show, hand out, change or delete something."""
     objects = ["/images/key.png", "/buckets/images/key.png", needle(store)]
     lists = ["/", "/images", "/images/?list-type=2", "/buckets/", "/buckets/images/", "/.tus/"]
@@ -69,7 +70,7 @@ def ask(port: int, method: str, path: str) -> urllib3.BaseHTTPResponse | None:
         return None
 
 
-def test_strangers(store: ObjectStore, paths: list[str]) -> None:
+def test_strangers(store: StoreProcess, paths: list[str]) -> None:
     """On no port of the store can a page without its keys read, list, add or delete anything."""
     granted = [
         (port, method, path, answer.status)
@@ -87,7 +88,7 @@ def test_strangers(store: ObjectStore, paths: list[str]) -> None:
     assert kept["Body"].read() == BODY
 
 
-def test_origins(store: ObjectStore, paths: list[str]) -> None:
+def test_origins(store: StoreProcess, paths: list[str]) -> None:
     """No page of another origin may read an answer that says anything, or be told so before."""
     for port in ports(store):
         for path in paths:
@@ -101,7 +102,7 @@ def test_origins(store: ObjectStore, paths: list[str]) -> None:
     assert "Access-Control-Allow-Origin" not in asked.headers
 
 
-def test_anonymous(store: ObjectStore) -> None:
+def test_anonymous(store: StoreProcess) -> None:
     """S3 itself refuses a request without a signature."""
     for method, path in [("GET", "/images/key.png"), ("GET", "/images?list-type=2"), ("GET", "/")]:
         assert urllib3.request(method, store.endpoint_url + path).status == 403
