@@ -44,9 +44,13 @@ def client(session: boto3.session.Session, settings: Settings) -> Any:
     return session.client("s3", endpoint_url=settings.aws_endpoint_url_s3, config=config)
 
 
-def _addressing_style(endpoint: str | None) -> Literal["path", "auto"]:
-    """Compatible stores rarely have a host name for each bucket."""
-    return "path" if endpoint else "auto"
+def _addressing_style(endpoint: str | None) -> Literal["path", "virtual"]:
+    """Compatible stores rarely have a host name for each bucket.
+
+    With "auto" botocore presigns for a global host, which redirects requests to new buckets, and
+    has none for FIPS outside us-east-1. A bucket whose name has dots gets a path all the same.
+    """
+    return "path" if endpoint else "virtual"
 
 
 def base_url(session: boto3.session.Session, settings: Settings, endpoint: str | None) -> str:

@@ -34,7 +34,6 @@ from tests.support.stores import STORES, named_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 ENGINES = ["sqlite", "postgresql", "mariadb", "mysql"]
 # No server of these is to be had everywhere; whoever has one names it.
@@ -209,11 +208,8 @@ def _session_bucket(new_bucket: Callable[[], str]) -> str:
 def bucket(s3: "S3Client", _session_bucket: str) -> str:
     """Return the name of an empty bucket."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=_session_bucket):
-        keys: list[ObjectIdentifierTypeDef] = [
-            {"Key": entry["Key"]} for entry in page.get("Contents", [])
-        ]
-        if keys:
-            s3.delete_objects(Bucket=_session_bucket, Delete={"Objects": keys, "Quiet": True})
+        for entry in page.get("Contents", []):
+            s3.delete_object(Bucket=_session_bucket, Key=entry["Key"])
     return _session_bucket
 
 

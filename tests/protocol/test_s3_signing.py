@@ -1,10 +1,6 @@
 """Our signatures are those of botocore, for any key, header, credentials and time."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from unittest import mock
+from datetime import datetime
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from botocore import auth
@@ -14,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.s3_signing import Signer
+from tests.support.frozen_time import at
 
 _PRINTABLE = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
 _WORD = st.text(st.sampled_from("abcXYZ019+/="), min_size=1, max_size=40)
@@ -42,17 +39,6 @@ METHODS = st.sampled_from(["GET", "HEAD", "PUT", "DELETE"])
 class _KnownPayload(auth.S3SigV4Auth):
     def payload(self, request: AWSRequest) -> str:  # noqa: ARG002
         return "0" * 64
-
-
-@contextmanager
-def at(moment: datetime) -> Iterator[None]:
-    """Let it be that moment, for botocore and for us."""
-    ours = moment.replace(tzinfo=UTC).timetuple()
-    with (
-        mock.patch.object(time, "gmtime", return_value=ours),
-        mock.patch.object(auth, "get_current_datetime", return_value=moment),
-    ):
-        yield
 
 
 @given(CREDENTIALS, REGIONS, METHODS, HOSTS, KEYS, HEADERS, MOMENTS)
