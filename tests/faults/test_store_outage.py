@@ -1,0 +1,184 @@
+"""The object store dies or freezes in mid-load: 503 meanwhile, nothing lost, then all goes on."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+import urllib3
+
+from devstack.juicefs import juicefs
+from devstack.object_store import StoreProcess
+from devstack.seaweedfs import seaweedfs
+from devstack.service_process import ServiceProcess
+from devstack.waiting import wait_until
+from tests.support.pictures import jpeg
+from tests.support.writers import Writer, act
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+WRITES = 30
+KEPT = jpeg(seed=1)
+HASTY = {
+    "CONNECT_TIMEOUT_SECONDS": "1",
+    "S3_READ_TIMEOUT_SECONDS": "1",
+    "S3_PUT_TIMEOUT_SECONDS": "2",
+}
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+class MortalStore:
+    """A store that can be killed, started again on the same data and port, and frozen."""
+
+    def __init__(
+        self, run: Callable[..., AbstractContextManager[StoreProcess]], folder: Path
+    ) -> None:
+        self._run, self._folder = run, folder
+        self._port: int | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it; return once it serves."""
+        self._ends = ExitStack()
+        self.running = self._ends.enter_context(self._run(self._folder, port=self._port))
+        self._port = int(self.running.endpoint_url.rpartition(":")[2])
+
+    def kill(self) -> None:
+        """Kill it, as a host does that loses its power but for what the disk has not written."""
+        self.running.process.kill()
+        self._ends.close()
+
+    def freeze(self) -> None:
+        """Let it accept connections and do nothing."""
+        self.running.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on where it stopped."""
+        self.running.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(params=[seaweedfs, juicefs])
+def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MortalStore]:
+    """Run a store that the test may kill, with a bucket `images`."""
+    store = MortalStore(request.param, tmp_path)
+    store.running.create_bucket("images")
+    yield store
+    store.kill()
+
+
+# What every test runs on, here on that store; so its invariants are compared at the end.
+
+
+@pytest.fixture
+def object_store(mortal: MortalStore) -> StoreProcess:
+    """Return the store as it was started first."""
+    return mortal.running
+
+
+@pytest.fixture
+def s3(object_store: StoreProcess) -> Iterator["S3Client"]:
+    """Return a client for the test's own look at the bucket."""
+    client = object_store.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def bucket() -> str:
+    """Return the name of the bucket."""
+    return "images"
+
+
+class Load:
+    """Clients that write and read as long as the block runs, and may be told 503."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self.service = service
+        self.acknowledged, self.refused = threading.Semaphore(0), threading.Semaphore(0)
+        self.writers = [Writer(number) for number in range(4)]
+        self._stop = threading.Event()
+        self._threads = ThreadPoolExecutor(6)
+
+    def __enter__(self) -> Self:
+        assert act(self.service.base_url, "kept", KEPT) in {200, 201}
+        self._work = [
+            self._threads.submit(one.write_until, self._stop, self.service, self.acknowledged)
+            for one in self.writers
+        ]
+        self._work += [self._threads.submit(self._read) for _ in range(2)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._threads.shutdown()
+
+    def _read(self) -> None:
+        while not self._stop.is_set():
+            url = f"{self.service.base_url}/images/kept"
+            answer = urllib3.request("GET", url, retries=False, timeout=30)
+            if answer.status == 503:
+                self.refused.release()
+            else:
+                assert (answer.status, answer.data) == (200, KEPT)
+
+    def check(self) -> None:
+        """What was acknowledged is there, and no client was told anything but 503 meanwhile."""
+        for work in self._work:
+            work.result()
+        for writer in self.writers:
+            writer.check(self.service)
+        for alarm in ("internal_error", "image_lost"):
+            assert alarm not in self.service.log()
+
+
+def survive(service: ServiceProcess, strike: Callable[[], None], heal: Callable[[], None]) -> None:
+    """Write, strike until clients are refused, heal, and see that uploads work again."""
+    with Load(service) as load:
+        for _ in range(WRITES):
+            assert load.acknowledged.acquire(timeout=30)
+        strike()
+        for _ in range(4):
+            assert load.refused.acquire(timeout=60)
+        assert act(service.base_url, "after", KEPT) == 503
+        heal()
+        uploaded = lambda: act(service.base_url, "after", KEPT) in {200, 201}  # noqa: E731
+        wait_until(uploaded, timeout=10, what="uploads after the outage")
+        while load.acknowledged.acquire(blocking=False):
+            pass  # of before
+        for _ in range(WRITES):
+            assert load.acknowledged.acquire(timeout=30)
+    load.check()
+
+
+@on_postgresql
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.soak)])
+def test_killed(mortal: MortalStore, service_environment: dict[str, str], times: int) -> None:
+    """A store that is killed and started again on its data costs 503s and nothing else."""
+    with ServiceProcess(service_environment | HASTY) as service:
+        for _ in range(times):
+            survive(service, mortal.kill, mortal.start)
+
+
+@on_postgresql
+def test_frozen(mortal: MortalStore, service_environment: dict[str, str]) -> None:
+    """A store that freezes costs 503s; what lands when it goes on is named by the journal."""
+    with ServiceProcess(service_environment | HASTY) as service:
+        survive(service, mortal.freeze, mortal.thaw)
+
+
+@on_postgresql
+@pytest.mark.soak
+def test_frozen_for_long(mortal: MortalStore, service_environment: dict[str, str]) -> None:
+    """The same for half a minute, with the time limits that a service has by default."""
+
+    def thaw() -> None:
+        threading.Event().wait(30)
+        mortal.thaw()
+
+    with ServiceProcess(service_environment | {"S3_PUT_TIMEOUT_SECONDS": "20"}) as service:
+        survive(service, mortal.freeze, thaw)
