@@ -12,7 +12,7 @@ SUITABLE := import ctypes, sqlite3, ssl, sys; sys.exit(sys.version_info < (3, 11
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import ensurepip, venv; $(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help install run test lint soak bench lock dist image
+.PHONY: help install run test lint soak matrix bench lock dist image
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -48,6 +48,9 @@ lint: install ## Check style and types
 
 soak: install ## Run the tests that take minutes of load
 	@$(python) -m pytest -m soak
+
+matrix: install ## Run the contracts on each database with each store; writes docs/compatibility.md
+	@$(python) -m tests.tools.compatibility
 
 bench: install ## Measure throughput, latency and memory
 	@$(python) -m benchmarks

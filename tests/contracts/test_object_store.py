@@ -8,7 +8,9 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from random import Random
+from unittest.mock import Mock
 
 import pytest
 import urllib3
@@ -325,14 +327,18 @@ def test_concurrent_use(images: Bucket) -> None:
     assert not list(images.list_objects(shared))
 
 
-def test_listing(images: Bucket) -> None:
-    """A listing of more than one page has every object once, with its size, in order of bytes."""
+def test_listing(images: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing of many pages has every object once, with its size, in order of bytes."""
+    client = images._client
+    page = Mock(wraps=partial(client.list_objects_v2, MaxKeys=20))
+    monkeypatch.setattr(client, "list_objects_v2", page)
     random = Random(3)
-    names = [f"list-{''.join(random.choices('aZ09_.-~é𐀀', k=8))}" for _ in range(1100)]
-    sizes = {name: number % 50 for number, name in enumerate(names)}
+    names = [f"list-{''.join(random.choices('aZ09_.-~é𐀀', k=8))}" for _ in range(150)]
+    sizes = {name: number for number, name in enumerate(names)}
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda key: put(images, key, b"x" * sizes[key]), sizes))
         listed = list(images.list_objects("list-"))
+        assert page.call_count == 8
         list(threads.map(images.delete_image, sizes))
     assert dict(listed) == sizes
     assert [key for key, _ in listed] == sorted(sizes, key=lambda key: key.encode())

