@@ -1,4 +1,4 @@
-"""Fixtures on real parts: SeaweedFS, SQLite, PostgreSQL, MariaDB and the service itself.
+"""Fixtures on real parts: an object store, SQLite, PostgreSQL, MariaDB and the service itself.
 
 After every test that uses `settings`, bucket and tables are compared: the invariants of the write
 protocol hold, or the test has failed. A test that plants damage on purpose says so by
@@ -30,7 +30,7 @@ from devstack.postgresql import postgres
 from devstack.service_process import ServiceProcess
 from tests.support.invariants import violations
 from tests.support.log_secrets import secrets_in
-from tests.support.stores import STORES, named_store
+from tests.support.stores import STORES, chosen_stores
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -68,7 +68,7 @@ def _require_no_secrets(service: ServiceProcess) -> None:
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """Run the store that TEST_OBJECT_STORE names, or SeaweedFS; boto3 finds its credentials."""
     with (
-        STORES[named_store() or "seaweedfs"].run(tmp_path_factory.mktemp("objects")) as store,
+        STORES[chosen_stores()[0]].run(tmp_path_factory.mktemp("objects")) as store,
         pytest.MonkeyPatch.context() as environment,
     ):
         environment.setenv("AWS_ACCESS_KEY_ID", store.access_key)

