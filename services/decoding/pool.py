@@ -147,7 +147,7 @@ class DecoderPool:
         """
         usual = min(job.memory, _USUAL_BYTES)
         result = self._run(replace(job, memory=usual), descriptors)
-        if result.outcome == Outcome.NEEDS_MEMORY and usual < job.memory:
+        if _may_need_memory(result, job) and usual < job.memory:
             if not self._large.acquire(timeout=_PATIENCE_SECONDS):
                 raise OverloadedError("Too many large pictures at once; try again.")
             try:
@@ -166,6 +166,16 @@ class DecoderPool:
             return decoder.run(job, descriptors)
         finally:
             self._idle.put(decoder)
+
+
+def _may_need_memory(result: Result, job: Job) -> bool:
+    """Whether a job may have failed for lack of memory only.
+
+    Variants are made of files that were found whole: where libjpeg (a large progressive picture)
+    and libwebp get no memory, Pillow says that the file is broken.
+    """
+    may_lack = {Outcome.NEEDS_MEMORY, Outcome.MALFORMED} if job.encoding else {Outcome.NEEDS_MEMORY}
+    return result.outcome in may_lack
 
 
 def _raise_refusal(result: Result, job: Job) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from config import VariantSpec
 from errors import TooManyPixelsError
 from services.containers.content import MalformedImageError
 from services.containers.formats import walk
@@ -86,7 +85,7 @@ def _examine(job: Job, files: list[int], at_rest: int) -> Result:
         _bound_memory(at_rest, os.fstat(files[0]).st_size + job.memory + _SLACK_BYTES)
         # A private mapping: libwebp wants a writable one, though it writes nothing.
         content = mmap.mmap(files[0], 0, access=mmap.ACCESS_COPY)
-        return _render(job, content, files[1]) if job.variant else _decode(job, content)
+        return _render(job, content, files[1]) if job.encoding else _decode(job, content)
     except MemoryError:
         return Result(Outcome.NEEDS_MEMORY)
     except MalformedImageError as exc:
@@ -105,10 +104,9 @@ def _bound_memory(at_rest: int, more: int) -> None:
 
 def _render(job: Job, content: mmap.mmap, output: int) -> Result:
     _walk(job, content)
-    spec = VariantSpec.parse(job.variant)
     with open(output, "wb", closefd=False) as file:
         file.truncate()  # of an attempt with less memory
-        size = render(content, job.image_format, spec, job.encoding, file)  # type: ignore[arg-type]
+        size = render(content, job.image_format, job, job.encoding, file)  # type: ignore[arg-type]
     return Result(Outcome.DECODED, *size)
 
 

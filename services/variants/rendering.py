@@ -8,19 +8,19 @@ import io
 from collections.abc import Callable
 from typing import IO, Any
 
-from PIL import ExifTags, Image
+from PIL import Image, ImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from config import VariantSpec
 from services.containers.content import MalformedImageError
-from services.variants.colours import on_white, resizable, to_srgb
-from services.variants.specs import Region, Size, shown_region, target_size
+from services.containers.exif import read_orientation
+from services.variants.colours import on_white, resizable, to_srgb, transparent_colour
+from services.variants.specs import Box, Region, Size, shown_region, target_size
 
 # Not by `Image.open`, which takes a JPEG of several pictures for an MPO.
-_OPENERS: dict[str, Callable[[IO[bytes]], Image.Image]] = {
+_OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,
     "png": PngImageFile,
     "gif": GifImageFile,
@@ -48,16 +48,17 @@ _DRAFT_FACTOR = 2
 
 
 def render(
-    content: IO[bytes], image_format: str, spec: VariantSpec, encoding: str, output: IO[bytes]
+    content: IO[bytes], image_format: str, box: Box, encoding: str, output: IO[bytes]
 ) -> Size:
-    """Write the variant `spec` of a picture to `output`; return its width and height.
+    """Write the variant of a picture for `box` to `output`; return its width and height.
 
-    `content` is a file of that format (`jpeg`, `png`, `gif`, `webp`), `encoding` an ending of
-    `specs.FORMATS`. Raises MalformedImageError where the picture cannot be decoded, or MemoryError.
+    `content` is a file of that format (`jpeg`, `png`, `gif`, `webp`), `encoding` one of
+    `config.FORMATS`. Raises MalformedImageError where the picture cannot be decoded, or where a
+    library does not say that it lacks memory; or MemoryError.
     """
     try:
         with _OPENERS[image_format](content) as image:
-            picture = _resized(image, spec)
+            picture = _resized(image, box)
     except MemoryError:
         raise
     # Pillow raises whatever its parsing runs into: SyntaxError, OSError, struct.error, ...
@@ -72,37 +73,40 @@ def render(
     return picture.size
 
 
-def _resized(image: Image.Image, spec: VariantSpec) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    orientation = _orientation(image)
+def _resized(image: ImageFile.ImageFile, box: Box) -> Image.Image:
+    info = dict(image.info)
+    orientation = read_orientation(info.get("exif", b""))
     turned = orientation in _QUARTER_TURNS
     shown = _swapped(image.size) if turned else image.size
-    target = target_size(shown, spec)
-    region = _stored_region(shown_region(shown, spec), shown, orientation)
+    target = target_size(shown, box)
+    region = _stored_region(shown_region(shown, box), shown, orientation)
     stored_target = _swapped(target) if turned else target
-    full_width, full_height = image.size
-    image.draft(None, _least_size(image.size, region, stored_target))
-    region = (
-        region[0] * image.width / full_width,
-        region[1] * image.height / full_height,
-        region[2] * image.width / full_width,
-        region[3] * image.height / full_height,
-    )
-    picture = resizable(image)
+    width = image.width
+    if drafted := image.draft(None, _least_size(image.size, region, stored_target)):
+        # Of its last column and row some part may be filling.
+        scale, (left, top, right, bottom) = drafted[1][2] / width, region
+        region = (
+            *(left * scale, top * scale),
+            *(min(right * scale, image.width), min(bottom * scale, image.height)),
+        )
+    picture = _first_frame(image)
     if stored_target != picture.size or region != (0, 0, *picture.size):
         picture = picture.resize(stored_target, Image.Resampling.LANCZOS, region)
-    picture = to_srgb(picture, profile)
+    picture = to_srgb(picture, info)
     if orientation in _TURNS:
         picture = picture.transpose(_TURNS[orientation])
     return picture if picture is not image else image.copy()
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the orientation by Exif, 1 where there is none that can be read."""
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001 - whatever Exif is made of, the picture is shown
-        return 1
+def _first_frame(image: ImageFile.ImageFile) -> Image.Image:
+    """Return the picture decoded; round a frame smaller than its GIF's screen is nothing."""
+    transparent, screen = transparent_colour(image), (0, 0, *image.size)
+    place = image.tile[0].extents if image.tile else screen
+    if place in {None, screen}:
+        return resizable(image, transparent)
+    page = Image.new("RGBA", image.size)
+    page.paste(resizable(image.crop(place), transparent), place)
+    return page
 
 
 def _least_size(size: Size, region: Region, target: Size) -> Size:

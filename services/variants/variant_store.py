@@ -35,12 +35,38 @@ from s3_client import Bucket, ObjectBody, generate_s3_key
 from services.journaled_writes import JournaledWrites
 from services.names import normalise_name
 from services.variants.renderer import Rendered, Renderer, memory_file
-from services.variants.specs import VariantChoice
 
 logger = logging.getLogger("image_api")
 
 _CHUNK_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
+# Of an animation the first frame is shown, and that without loss.
+_OWN_KIND = {"jpg": "jpg", "jpeg": "jpg", "png": "png", "gif": "png", "webp": "webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class VariantChoice:
+    """Which variant a request asks for: a spec, and an encoding.
+
+    An empty `encoding_asked` leaves the encoding to the image: its own kind where that is among
+    `encodings`, of which there are four at most, and else the first of them.
+    """
+
+    spec: VariantSpec
+    encoding_asked: str
+    encodings: tuple[str, ...]
+
+    def specs(self) -> list[str]:
+        """Return how the variants are stored that may be the answer, such as `320.webp`."""
+        encodings = [self.encoding_asked] if self.encoding_asked else self.encodings
+        return [f"{self.spec}.{encoding}" for encoding in encodings]
+
+    def encoding(self, extension: str) -> str:
+        """Return the encoding for an image with that extension."""
+        if self.encoding_asked:
+            return self.encoding_asked
+        own = _OWN_KIND[extension]
+        return own if own in self.encodings else self.encodings[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,7 @@ MAY_IMPORT = {
 # In `web`, names of `services` that are no records or rules of names would be use cases.
 WEB_MAY_USE = {
     "services.image_store": {"ImageRecord", "Order", "Precondition"},
-    "services.variants.specs": {"VariantChoice"},
-    "services.variants.variant_store": {"Variant", "VariantMissingError"},
+    "services.variants.variant_store": {"Variant", "VariantChoice", "VariantMissingError"},
     "services.names": {"content_disposition", "normalise_prefix", "split_extension"},
 }
 DEPLOYED = {
@@ -114,6 +113,14 @@ def test_packages() -> None:
     for room, paths in DEPLOYED.items():
         known = {name for path in paths for name in imports(path)}
         assert not {name for name in known & set(allowed) if room not in allowed[name]}, room
+
+
+def test_decoders_are_light() -> None:
+    """A decoder process loads nothing of the service that it does not use: there are up to four."""
+    loaded = "import sys, services.decoding.worker; print(*sys.modules)"
+    command = [sys.executable, "-c", loaded]
+    modules = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert not {"config", "pydantic", "sqlalchemy", "asyncio"} & set(modules.split())
 
 
 def handlers() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:

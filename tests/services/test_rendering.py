@@ -2,6 +2,7 @@
 
 import io
 import math
+import zlib
 from pathlib import Path
 from statistics import fmean
 
@@ -12,7 +13,16 @@ from config import VariantSpec
 from devstack.service_process import ROOT
 from services.containers.content import MalformedImageError
 from services.variants.rendering import render
-from tests.support.icc_profiles import ADOBE_RGB, DISPLAY_P3, RgbSpace, delta_e
+from tests.support.containers import chunk, gif_file, gif_frame, gif_pixels, png_file
+from tests.support.icc_profiles import (
+    ADOBE_RGB,
+    DISPLAY_P3,
+    RgbSpace,
+    delta_e,
+    grey_profile,
+    linear_to_srgb,
+)
+from tests.support.pictures import encoded
 
 PHOTO = ROOT / "docs" / "sunset.jpg"
 FORMATS = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP"}
@@ -100,19 +110,20 @@ def test_zone_plate() -> None:
         assert similarity(variant(file, "320", image_format), reference) >= 0.97
 
 
+@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("spec", ["64", "64x32", "40x40-crop"])
-def test_upright(orientation: int, spec: str) -> None:
+def test_upright(orientation: int, spec: str, image_format: str) -> None:
     """All eight orientations are shown as viewers show them."""
     corners = Image.new("RGB", (203, 101), "white")
     for place, colour in {(0, 0): "red", (153, 0): "green", (0, 51): "blue"}.items():
         corners.paste(colour, (*place, place[0] + 50, place[1] + 50))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    file = saved(corners, "png", exif=exif)
+    file = saved(corners, image_format, exif=exif, quality=95)
     upright = ImageOps.exif_transpose(Image.open(file))
     reference = variant(saved(upright), spec)
-    picture = variant(file, spec)
+    picture = variant(file, spec, image_format)
     assert picture.size == reference.size
     assert similarity(picture, reference) > 0.99
 
@@ -149,6 +160,77 @@ def test_modes() -> None:
     red, green, blue = colour_of(ink)
     assert red > 200
     assert max(green, blue) < 60
+
+
+def flat_png(form: bytes, pixel: bytes, *chunks: bytes) -> io.BytesIO:
+    """Return a PNG of 64 x 64 pixels; `pixel` is one row's share of eight of them."""
+    content = chunk(b"IDAT", zlib.compress((b"\0" + pixel * 8) * 64))
+    return io.BytesIO(png_file(*chunks, content, width=64, height=64, form=form))
+
+
+@pytest.mark.parametrize(
+    ("form", "pixel", "transparent"),
+    [
+        (b"\1\0", b"\xff", b"\0\1"),
+        (b"\2\0", b"\x55\x55", b"\0\1"),
+        (b"\4\0", b"\x88" * 4, b"\0\x08"),
+        (b"\x08\0", b"\x88" * 8, b"\0\x88"),
+        (b"\x10\0", b"\x88\x01" * 8, b"\x88\x01"),
+        (b"\x08\2", b"\x10\x20\x30" * 8, b"\0\x10\0\x20\0\x30"),
+        (b"\x10\2", b"\1\x10\2\x20\3\x30" * 8, b"\1\x10\2\x20\3\x30"),
+    ],
+    ids=["1 bit", "2 bits", "4 bits", "8 bits", "16 bits", "RGB", "RGB of 16 bits"],
+)
+def test_transparent_colour(form: bytes, pixel: bytes, transparent: bytes) -> None:
+    """The colour that a PNG declares transparent is so, however deep its pixels are."""
+    file = flat_png(form, pixel, chunk(b"tRNS", transparent))
+    assert colour_of(variant(file, "32"), "RGBA")[3] == 0
+    other = bytes(len(transparent))
+    assert colour_of(variant(flat_png(form, pixel, chunk(b"tRNS", other)), "32"), "RGBA")[3] == 255
+
+
+def test_small_first_frame() -> None:
+    """Nothing is round a first frame that is smaller than its GIF's screen, as in browsers."""
+    pixels = gif_pixels(encoded(Image.new("1", (32, 32), 1), "GIF"))
+    file = io.BytesIO(gif_file(gif_frame(32, 32, (16, 16), pixels), width=64, height=64))
+    picture = variant(file, "64", "gif")
+    assert colour_of(picture, "RGBA", (8, 8))[3] == 0
+    assert colour_of(picture, "RGBA", (30, 30))[3] == 255
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+def test_grey_profile(mode: str) -> None:
+    """Grey of a profile is that grey in sRGB, and stays grey, with its transparency."""
+    values: dict[str, int | tuple[int, int]] = {"L": 100, "LA": (100, 255), "I;16": 100 * 257}
+    file = saved(Image.new(mode, (64, 64), values[mode]), icc_profile=grey_profile(lambda part: part))
+    picture = variant(file, "32")
+    assert picture.mode == mode[:2].replace("I;", "L")
+    assert colour_of(picture, "L") == pytest.approx([255 * linear_to_srgb(100 / 255)], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([chunk(b"gAMA", b"\0\x01\x86\xa0")], 255 * linear_to_srgb(100 / 255)),
+        ([chunk(b"gAMA", b"\0\0\xb1\x8f")], 100),
+        ([chunk(b"sRGB", b"\0"), chunk(b"gAMA", b"\0\x01\x86\xa0")], 100),
+    ],
+    ids=["linear", "1/2.2", "sRGB"],
+)
+def test_gamma(chunks: list[bytes], expected: float) -> None:
+    """A PNG's gamma counts, but for that of sRGB and where the PNG says that it is sRGB."""
+    picture = variant(flat_png(b"\x08\2", b"\x64\x64\x64" * 8, *chunks), "32")
+    assert colour_of(picture) == pytest.approx([expected] * 3, abs=1)
+
+
+def test_orientation_of_xmp() -> None:
+    """What XMP says turns nothing: browsers do not read it, nor does the image's metadata."""
+    xmp = (
+        b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description'
+        b' xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF>'
+    )
+    file = saved(Image.new("RGB", (64, 32)), "jpeg", xmp=xmp)
+    assert variant(file, "32", "jpeg").size == (32, 16)
 
 
 def test_transparent_as_jpeg() -> None:

@@ -40,25 +40,12 @@ class RgbSpace:
 
     def profile(self) -> bytes:
         """Return its ICC profile."""
-        curve = [round(65535 * self.to_linear(i / 1023)) for i in range(1024)]
-        trc = struct.pack(">4s4xI1024H", b"curv", 1024, *curve)
-        text = b"A profile of a test\0"
-        description = struct.pack(">4s4xI", b"desc", len(text)) + text + bytes(78)
-        tags = [
-            (b"desc", description),
-            (b"cprt", b"text\0\0\0\0nobody\0"),
-            (b"wtpt", _xyz(_D50)),
+        trc = _curve(self.to_linear)
+        return _profile(
+            b"RGB ",
             *((b"rXYZ", _xyz(self.red)), (b"gXYZ", _xyz(self.green)), (b"bXYZ", _xyz(self.blue))),
             *((b"rTRC", trc), (b"gTRC", trc), (b"bTRC", trc)),
-        ]
-        table, body, at = b"", b"", 128 + 4 + 12 * len(tags)
-        for name, content in tags:
-            padded = content + bytes(-len(content) % 4)
-            table += struct.pack(">4sII", name, at, len(content))
-            body, at = body + padded, at + len(padded)
-        header = struct.pack(">I4xI4s4s4s12x4s", at, 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
-        header += bytes(28) + struct.pack(">3i", *(round(65536 * part) for part in _D50))
-        return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+        )
 
     def in_srgb(self, colour: tuple[int, int, int]) -> Triple:
         """Return what a colour of eight bits is in sRGB, from 0 to 255."""
@@ -70,6 +57,35 @@ class RgbSpace:
         rows = (sum(a * b for a, b in zip(row, xyz, strict=True)) for row in _SRGB_FROM_XYZ)
         red, green, blue = (255 * linear_to_srgb(value) for value in rows)
         return red, green, blue
+
+
+def grey_profile(to_linear: Callable[[float], float]) -> bytes:
+    """Return the ICC profile of grey with that curve."""
+    return _profile(b"GRAY", (b"kTRC", _curve(to_linear)))
+
+
+def _profile(space: bytes, *own_tags: tuple[bytes, bytes]) -> bytes:
+    text = b"A profile of a test\0"
+    description = struct.pack(">4s4xI", b"desc", len(text)) + text + bytes(78)
+    tags = [
+        (b"desc", description),
+        (b"cprt", b"text\0\0\0\0nobody\0"),
+        (b"wtpt", _xyz(_D50)),
+        *own_tags,
+    ]
+    table, body, at = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags:
+        padded = content + bytes(-len(content) % 4)
+        table += struct.pack(">4sII", name, at, len(content))
+        body, at = body + padded, at + len(padded)
+    header = struct.pack(">I4xI4s4s4s12x4s", at, 0x02100000, b"mntr", space, b"XYZ ", b"acsp")
+    header += bytes(28) + struct.pack(">3i", *(round(65536 * part) for part in _D50))
+    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def _curve(to_linear: Callable[[float], float]) -> bytes:
+    values = (round(65535 * to_linear(i / 1023)) for i in range(1024))
+    return struct.pack(">4s4xI1024H", b"curv", 1024, *values)
 
 
 def _xyz(colour: Triple) -> bytes:

@@ -35,8 +35,7 @@ from services import image_store
 from services.inspection import Inspector
 from services.sweeper import Sweeper
 from services.variants.renderer import Renderer
-from services.variants.specs import VariantChoice
-from services.variants.variant_store import VariantMissingError, VariantStore
+from services.variants.variant_store import VariantChoice, VariantMissingError, VariantStore
 
 # A sweep as if the grace period and the horizon had passed; no start-up would allow it.
 AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
