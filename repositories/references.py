@@ -17,7 +17,7 @@ _variants = cast("Table", Variant.__table__)
 
 
 class Reference(NamedTuple):
-    """One row that names an object; of an entry or a variant only the key is told."""
+    """One row that names an object; a variant has no name, an entry nothing but the key."""
 
     s3_key: str
     name: str | None
@@ -29,9 +29,17 @@ class Reference(NamedTuple):
         """Whether it is an image row rather than a journal entry or a variant."""
         return self.name is not None
 
+    @property
+    def is_variant(self) -> bool:
+        """Whether it is a variant."""
+        return self.name is None and self.sha256 is not None
+
 
 _image_references = select(_images.c.s3_key, _images.c.name, _images.c.size_bytes, _images.c.sha256)
-_other_references = [select(t.c.s3_key, *[null()] * 3) for t in (_pending, _variants)]
+_other_references = [
+    select(_pending.c.s3_key, *[null()] * 3),
+    select(_variants.c.s3_key, null(), _variants.c.size_bytes, _variants.c.sha256),
+]
 
 
 def read_all(connection: Connection) -> Iterator[Reference]:

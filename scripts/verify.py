@@ -110,6 +110,7 @@ def _difference(finding: Finding) -> str:
 
 def _sentence(report: VerifyReport) -> str:
     seen = f"{report.objects} objects, {report.images} images, {report.entries} journal entries"
+    seen += f", {report.variants} variants" if report.variants else ""
     found = ", ".join(f"{count} {damage}" for damage, count in sorted(report.found.items()))
     journaled = f" ({report.journaled} journaled)" if report.journaled else ""
     return f"{seen}: {found or 'clean'}{journaled}"
@@ -162,6 +163,7 @@ def _summary(report: VerifyReport) -> dict[str, Any]:
         "clean": report.clean,
         "objects": report.objects,
         "images": report.images,
+        "variants": report.variants,
         "journal_entries": report.entries,
         "found": {damage: report.found[damage] for damage in Damage},
         "journaled": report.journaled,

@@ -67,16 +67,21 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
 def journal_unnamed_variants(session: Session) -> None:
     """Let the journal name the objects of variants whose original no image names any more.
 
-    What fails is left to the next sweep: the rest of this one does not depend on it.
+    Raises DatabaseUnavailableError or TransactionAbortedError.
     """
-    try:
-        while keys := _unnamed_variants(session):
-            for key in keys:
-                with writing(session) as connection:
-                    if variants.delete_variant(connection, key):
-                        pending_objects.journal_deletion(connection, key, datetime.now(UTC))
-    except (DatabaseUnavailableError, TransactionAbortedError):
-        logger.warning("Variants of images that are gone are left to the next sweep", exc_info=True)
+    while keys := _unnamed_variants(session):
+        for key in keys:
+            journal_variant(session, key)
+
+
+def journal_variant(session: Session, key: str) -> None:
+    """Let the journal name the object of a variant instead of the variant's row.
+
+    Raises DatabaseUnavailableError or TransactionAbortedError.
+    """
+    with writing(session) as connection:
+        if variants.delete_variant(connection, key):
+            pending_objects.journal_deletion(connection, key, datetime.now(UTC))
 
 
 def _unnamed_variants(session: Session) -> list[str]:
@@ -103,7 +108,7 @@ class Sweeper:
         """
         report = SweepReport()
         if self._has_variants:
-            journal_unnamed_variants(self._sessions())
+            self._journal_variants()
         for page in self._pages():
             for entry in page:
                 result = self._handle(entry)
@@ -111,6 +116,13 @@ class Sweeper:
             if progress:
                 progress(report)
         return report
+
+    def _journal_variants(self) -> None:
+        """Journal what is to go; where that fails, the rest of the sweep does not depend on it."""
+        try:
+            journal_unnamed_variants(self._sessions())
+        except (DatabaseUnavailableError, TransactionAbortedError):
+            logger.warning("Variants of lost originals wait for the next sweep", exc_info=True)
 
     def record(self) -> None:
         """Write what the journal holds where `/metrics` and node_exporter find it, if anywhere.

@@ -76,13 +76,14 @@ class Finding:
 
 @dataclass(slots=True)
 class VerifyReport:
-    """What one verification saw: the numbers of objects, image rows and journal entries.
+    """What one verification saw: the numbers of objects, and of each table's rows.
 
     `found`: the damage, by kind; `journaled`: how many of it are orphans that are repaired.
     """
 
     objects: int = 0
     images: int = 0
+    variants: int = 0
     entries: int = 0
     found: Counter[Damage] = field(default_factory=Counter)
     journaled: int = 0
@@ -96,8 +97,10 @@ class VerifyReport:
         """Count what there is of one key."""
         images = sum(reference.is_image for reference in rows)
         self.objects += stored is not None
+        variants = sum(reference.is_variant for reference in rows)
         self.images += images
-        self.entries += len(rows) - images
+        self.variants += variants
+        self.entries += len(rows) - images - variants
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.datastructures import MutableHeaders
 
-from errors import OverloadedError
+from errors import OverloadedError, ServiceError
 from services.variants.variant_store import Variant, VariantMissingError
 from web.bulkhead import S3Route
 from web.variant_choice import depends_on_accept
@@ -68,13 +68,20 @@ class VariantRoute(S3Route):
             request.state.made = None
             for _ in range(_ROUNDS):
                 try:
-                    response = await handle(request)
+                    return await handle(request)
                 except VariantMissingError as missing:
                     request.state.made = await renderings.run(missing.key, missing.make)
-                    continue
-                if depends_on_accept(request.path_params["variant"]):
-                    MutableHeaders(raw=response.raw_headers).add_vary_header("Accept")
-                return response
             raise OverloadedError
 
-        return make_and_handle
+        async def negotiate(request: Request) -> Response:
+            if not depends_on_accept(request.path_params["variant"]):
+                return await make_and_handle(request)
+            try:
+                response = await make_and_handle(request)
+            except ServiceError as exc:
+                exc.headers["Vary"] = "Accept"
+                raise
+            MutableHeaders(raw=response.raw_headers).add_vary_header("Accept")
+            return response
+
+        return negotiate

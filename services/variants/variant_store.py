@@ -27,6 +27,7 @@ from errors import (
     TransactionAbortedError,
     UnavailableError,
     UploadInterruptedError,
+    WriteConflictError,
 )
 from repositories import images, pending_objects, variants
 from repositories.images import ImageRecord
@@ -34,6 +35,7 @@ from repositories.variants import VariantRecord
 from s3_client import Bucket, ObjectBody, generate_s3_key
 from services.journaled_writes import JournaledWrites
 from services.names import normalise_name
+from services.sweeper import journal_variant
 from services.variants.renderer import Rendered, Renderer, memory_file
 
 logger = logging.getLogger("image_api")
@@ -144,7 +146,7 @@ class VariantStore(JournaledWrites):
         """Open the bytes `first` to `last` inclusive of a variant.
 
         None when its object is gone or not whole: then its row is, too, so that it is made again.
-        Raises StorageUnavailableError or DatabaseUnavailableError.
+        Raises StorageUnavailableError, DatabaseUnavailableError or WriteConflictError.
         """
         image = variant.image
         if variant.content is not None:
@@ -167,9 +169,7 @@ class VariantStore(JournaledWrites):
 
     def _forget(self, key: str) -> None:
         logger.warning("Variant %s is lost: it is made again", key)
-        with writing(self._session) as connection:
-            if variants.delete_variant(connection, key):
-                pending_objects.journal_deletion(connection, key, datetime.now(UTC))
+        self._retry(lambda _: journal_variant(self._session, key))
 
     def _make(self, image: ImageRecord, spec: VariantSpec, encoding: str) -> Variant | None:
         """Make a variant and store it if that can be done; return it.
@@ -187,7 +187,7 @@ class VariantStore(JournaledWrites):
         record = _record(image, f"{spec}.{encoding}", rendered)
         try:
             record = self._stored(record, image.name, encoding, rendered.content)
-        except UnavailableError:
+        except (UnavailableError, WriteConflictError):
             logger.warning(
                 "Variant %s of %s is not stored", record.spec, image.s3_key, exc_info=True
             )

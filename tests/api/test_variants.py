@@ -1,58 +1,15 @@
-"""The same picture, smaller: which there are, how they are answered, and none is ever stale."""
-
-import io
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+"""The same picture, smaller: which there are, and how they are answered."""
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
 from sqlalchemy import text
 
 from config import Settings
 from devstack.databases import connection
-from devstack.service_process import ServiceProcess
-from errors import StorageUnavailableError
-from resources import Resources
-from s3_client import Bucket
-from tests.support.pictures import jpeg, noise_png
+from tests.support.pictures import noise_png
 from tests.support.uploads import count, on_sqlite, problem, serving, upload
-
-WIDE, HIGH = jpeg(800, 400, seed=1), jpeg(400, 800, seed=2)
-
-
-def opened(answer: httpx.Response) -> Image.Image:
-    """Return the picture of an answer."""
-    assert answer.status_code == 200, answer.text
-    return Image.open(io.BytesIO(answer.content))
-
-
-def variant_keys(settings: Settings) -> set[str]:
-    """Return the keys of the stored variants."""
-    with connection(settings.db_url) as db:
-        return set(db.scalars(text("SELECT s3_key FROM variants")))
-
-
-@contextmanager
-def resources(settings: Settings) -> Iterator[Resources]:
-    """Open what the service works with, without patience for what is to be deleted."""
-    with Resources.open(settings.model_copy(update={"upload_grace_seconds": 0})) as opened_ones:
-        yield opened_ones
-
-
-def test_made_once(client: TestClient, settings: Settings) -> None:
-    """A variant is made at the first request and stored; the second finds it."""
-    assert upload(client, WIDE, "a.jpg").status_code == 201
-    first, second = (client.get("/images/a/variants/320") for _ in range(2))
-    assert opened(first).size == (320, 160)
-    assert first.content == second.content
-    assert (
-        first.headers["ETag"] == second.headers["ETag"] != client.get("/images/a").headers["ETag"]
-    )
-    assert count(settings, "variants") == 1
-    assert count(settings, "pending_objects") == 0
+from tests.support.variants import WIDE, opened, resources
 
 
 @on_sqlite
@@ -111,9 +68,18 @@ def test_accept(client: TestClient, accept: str, kind: str) -> None:
     answer = client.get("/images/a/variants/160", headers={"Accept": accept})
     assert answer.headers["Content-Type"] == kind
     again = {"Accept": accept, "If-None-Match": answer.headers["ETag"]}
-    unchanged = client.get("/images/a/variants/160", headers=again)
-    assert unchanged.status_code == 304
-    assert "Accept" in answer.headers["Vary"] == unchanged.headers["Vary"]
+    others = [
+        (304, client.get("/images/a/variants/160", headers=again)),
+        (200, client.head("/images/a/variants/160", headers={"Accept": accept})),
+        (206, client.get("/images/a/variants/160", headers={"Range": "bytes=0-1"})),
+        (416, client.get("/images/a/variants/160", headers={"Range": "bytes=99999999-"})),
+        (412, client.get("/images/a/variants/160", headers={"If-Match": '"other"'})),
+        (307, client.get("/images/a/variants/160?redirect=true", follow_redirects=False)),
+        (404, client.get("/images/none/variants/160")),
+    ]
+    for status, other in others:
+        assert other.status_code == status
+        assert "Accept" in answer.headers["Vary"] == other.headers["Vary"]
 
 
 @on_sqlite
@@ -133,97 +99,6 @@ def test_delivery(client: TestClient) -> None:
     assert inline.headers["Content-Disposition"].startswith('inline; filename="a.webp"')
     there = client.get(path, params={"redirect": True}, follow_redirects=False)
     assert httpx.get(there.headers["Location"]).content == whole.content
-
-
-def test_overwritten(client: TestClient, settings: Settings) -> None:
-    """An overwrite has variants of its own at once, and a sweep removes the old ones."""
-    upload(client, WIDE, "a.jpg")
-    client.get("/images/a/variants/320")
-    upload(client, HIGH, "a.jpg")
-    assert opened(client.get("/images/a/variants/320")).size == (160, 320)
-    assert count(settings, "variants") == 2
-    with resources(settings) as opened_ones:
-        opened_ones.sweeper().sweep()
-    assert count(settings, "variants") == 1
-    assert count(settings, "pending_objects") == 0
-    client.delete("/images/a").raise_for_status()
-    problem(client.get("/images/a/variants/320"), 404, "image_not_found")
-    with resources(settings) as opened_ones:
-        opened_ones.sweeper().sweep()
-    assert count(settings, "variants") == count(settings, "pending_objects") == 0
-
-
-@on_sqlite
-def test_lost(client: TestClient, settings: Settings) -> None:
-    """A variant whose object is lost is made again."""
-    upload(client, WIDE, "a.jpg")
-    first = client.get("/images/a/variants/320")
-    (lost,) = variant_keys(settings)
-    with resources(settings) as opened_ones:
-        opened_ones.bucket.delete_image(lost)
-        assert client.get("/images/a/variants/320").content == first.content
-        assert variant_keys(settings) != {lost}
-        opened_ones.sweeper().sweep()
-        assert opened_ones.verifier().verify(lambda _: None, lambda *_: None).clean
-
-
-@on_sqlite
-def test_not_stored(
-    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A variant that cannot be stored is answered all the same, and stored by a later request."""
-
-    def refuse(*_args: object, **_options: object) -> None:
-        raise StorageUnavailableError
-
-    upload(client, WIDE, "a.jpg")
-    with monkeypatch.context() as patched:
-        patched.setattr(Bucket, "upload_image", refuse)
-        first = client.get("/images/a/variants/320", params={"redirect": True})
-    assert opened(first).size == (320, 160)
-    assert count(settings, "variants") == 0
-    assert count(settings, "pending_objects") == 1
-    assert client.get("/images/a/variants/320").content == first.content
-    assert count(settings, "variants") == 1
-
-
-@pytest.mark.parametrize("database_url", ["postgresql", "mariadb", "mysql"], indirect=True)
-def test_stampede(service_environment: dict[str, str], settings: Settings) -> None:
-    """Of 64 first requests at once to two workers, each worker makes a variant at most once."""
-    with ServiceProcess(service_environment, workers=2) as service:
-        files = {"file": ("a.jpg", WIDE)}
-        httpx.post(f"{service.base_url}/images", files=files).raise_for_status()
-        url = f"{service.base_url}/images/a/variants/320"
-        with ThreadPoolExecutor(64) as threads:
-            answers = list(threads.map(lambda _: httpx.get(url, timeout=60), range(64)))
-        assert {answer.status_code for answer in answers} == {200}
-        assert len({answer.content for answer in answers}) == 1
-        assert count(settings, "variants") == 1
-        assert count(settings, "pending_objects") == 0
-
-
-def test_overwrites_race(client: TestClient, settings: Settings) -> None:
-    """While an image is overwritten again and again, no variant is of another one."""
-    upload(client, WIDE, "a.jpg")
-
-    def overwrite(turn: int) -> None:
-        assert upload(client, (WIDE, HIGH)[turn % 2], "a.jpg").status_code == 200
-
-    def read(_: int) -> None:
-        before = client.get("/images/a/metadata").json()
-        picture = opened(client.get("/images/a/variants/160.png"))
-        after = client.get("/images/a/metadata").json()
-        if before == after:
-            assert (picture.width > picture.height) is (before["width"] > before["height"])
-
-    with ThreadPoolExecutor(6) as threads:
-        work = [threads.submit(act, i) for i in range(12) for act in (overwrite, read, read)]
-    for done in work:
-        done.result()
-    with resources(settings) as opened_ones:
-        opened_ones.sweeper().sweep()
-        assert opened_ones.verifier().verify(lambda _: None, lambda *_: None).clean
-    assert count(settings, "variants") <= 1
 
 
 @on_sqlite
