@@ -1,19 +1,25 @@
-"""Create the tables that do not exist yet.
+"""Create the tables, and add to them what a newer version needs.
 
-Running it again changes nothing. A table that exists but lacks columns or unique indexes is an
-error that names them: this is no migration tool.
+Safe at any time, also while the service runs, and again: what is there is left as it is. It creates
+tables, adds columns that may be empty and indexes, and says what it did. What would need values for
+rows that are there, or might be refused by them (columns without a default, unique indexes), is an
+error that names it, and then nothing was changed in that table.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, Inspector, Table, UniqueConstraint, inspect
+from sqlalchemy import Engine, MetaData, Table, inspect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateColumn
 
 from config import Settings, load_settings
 from db import Base, build_engine
 from errors import ConfigurationError
+from scripts.table_differences import Differences, differences
+
+_INDEX_SECONDS = 6 * 3600.0
 
 
 class TableError(Exception):
@@ -21,19 +27,19 @@ class TableError(Exception):
 
 
 def create_tables(settings: Settings) -> list[str]:
-    """Create the tables that do not exist yet; return a line for each, saying what was done.
+    """Create what does not exist yet; return a line for each table, and for what was added.
 
     Raises TableError with one sentence.
     """
-    engine = build_engine(settings)
+    # An index of a large table takes longer than a request may.
+    patient = {"db_statement_timeout_seconds": _INDEX_SECONDS}
+    engine = build_engine(settings.model_copy(update=patient))
     try:
-        existing = inspect(engine)
-        present = set(existing.get_table_names())
+        present = set(inspect(engine).get_table_names())
         lines = []
         for table in Base.metadata.sorted_tables:
             if table.name in present:
-                _check(table, existing)
-                lines.append(f"Table {table.name} exists.")
+                lines += [f"Table {table.name} exists.", *_complete(table, engine)]
             else:
                 _create(table, engine)
                 lines.append(f"Table {table.name} created.")
@@ -45,42 +51,6 @@ def create_tables(settings: Settings) -> list[str]:
         engine.dispose()
 
 
-def _check(table: Table, existing: Inspector) -> None:
-    """Raise TableError when the table in the database lacks columns or unique indexes."""
-    columns = {column["name"] for column in existing.get_columns(table.name)}
-    if missing := sorted(set(table.columns.keys()) - columns):
-        raise TableError(f"Table {table.name} lacks columns: {', '.join(missing)}.")
-    if missing := sorted(map(" + ".join, _unique(table) - _unique_in(existing, table.name))):
-        raise TableError(f"Table {table.name} lacks unique indexes on: {', '.join(missing)}.")
-
-
-def _unique(table: Table) -> set[tuple[str, ...]]:
-    """Return the columns of which the write protocol needs that no two rows are alike."""
-    constraints = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
-    return {tuple(c.columns.keys()) for c in (table.primary_key, *constraints)}
-
-
-def _unique_in(existing: Inspector, table: str) -> set[tuple[str, ...]]:
-    """Return the columns of which the database ensures that no two rows are alike."""
-    indexes = [
-        index["column_names"]
-        for index in existing.get_indexes(table)
-        # An index on some of the rows, or on the beginning of a value, ensures something else.
-        if index["unique"]
-        and not any(
-            option.endswith(("_where", "_length")) for option in index.get("dialect_options", {})
-        )
-    ]
-    constraints = [
-        constraint["column_names"]
-        for constraint in existing.get_unique_constraints(table)
-        if "duplicates_index" not in constraint
-    ]
-    primary_key = existing.get_pk_constraint(table)["constrained_columns"]
-    found: list[Sequence[str | None]] = [*indexes, *constraints, primary_key]
-    return {tuple(str(column) for column in columns) for columns in found}
-
-
 def _create(table: Table, engine: Engine) -> None:
     try:
         table.create(engine)
@@ -88,6 +58,37 @@ def _create(table: Table, engine: Engine) -> None:
         # Another process may have been faster.
         if not inspect(engine).has_table(table.name):
             raise
+
+
+def _complete(table: Table, engine: Engine) -> list[str]:
+    """Add to a table what it lacks; return a line for each. Raises TableError where that fails."""
+    lacking = differences(table, inspect(engine))
+    if lacking.impossible:
+        raise TableError(f"Table {table.name} lacks columns: {', '.join(lacking.impossible)}.")
+    if lacking.unique:
+        raise TableError(
+            f"Table {table.name} lacks unique indexes on: {', '.join(lacking.unique)}."
+        )
+    try:
+        _add(table, lacking, engine)
+    except SQLAlchemyError:
+        # Another process may have been faster.
+        if differences(table, inspect(engine)).sentence():
+            raise
+    columns = [f"Column {table.name}.{column.name} added." for column in lacking.columns]
+    return columns + [f"Index {index.name} added." for index in lacking.indexes]
+
+
+def _add(table: Table, lacking: Differences, engine: Engine) -> None:
+    for column in lacking.columns:
+        described = CreateColumn(column).compile(dialect=engine.dialect)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {described}")
+    copied = {index.name: index for index in table.to_metadata(MetaData()).indexes}
+    for index in lacking.indexes:
+        # Uploads go on meanwhile; MySQL and MariaDB let them by themselves.
+        copied[index.name].dialect_kwargs["postgresql_concurrently"] = True
+        copied[index.name].create(engine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, inspect, select
 
 from db import Base, Image, reading, writing
 from errors import DatabaseUnavailableError, TransactionAbortedError
-from repositories import images, pending_objects, references
+from repositories import images, pending_objects, references, variants
+from repositories.variants import VariantRecord
 from scripts.doctor.checks import Check, CheckFailed, Subject, compare_clock
+from scripts.table_differences import differences
 
 # All different byte for byte; to one or another collation some are the same.
 _HOSTILE = ("a", "A", "\u00e4", "a\u0308", "a ", "ss", "\u00df", "\U0001f600", "\U0001f601")
@@ -47,6 +49,12 @@ def _probe_row(text: str) -> dict[str, Any]:
     return {"name": text, "s3_key": text, **about, **sizes, **times}
 
 
+def _probe_variant(text: str) -> VariantRecord:
+    """Return a variant's row with this key."""
+    about = 1, "image/png", "0" * 64, 1, 1
+    return VariantRecord(text, "1.png", text, *about, datetime.now(UTC))
+
+
 def _random_text() -> str:
     return f"doctor-{secrets.token_hex(16)}"
 
@@ -72,13 +80,9 @@ def _tables(subject: Subject) -> str:
         for table in Base.metadata.sorted_tables:
             if table.name not in present:
                 raise CheckFailed(f"there is no table {table.name}")
-            columns = {column["name"] for column in existing.get_columns(table.name)}
-            if missing := sorted(set(table.columns.keys()) - columns):
-                raise CheckFailed(
-                    f"table {table.name} lacks columns: {', '.join(missing)}",
-                    "add them as `db.py` describes them",
-                )
-    return "both, with all columns"
+            if lacking := differences(table, existing).sentence():
+                raise CheckFailed(f"table {table.name} lacks {lacking}")
+    return "all, with their columns and indexes"
 
 
 def _isolation(subject: Subject) -> str:
@@ -104,6 +108,8 @@ def _permissions(subject: Subject) -> str:
         pending_objects.journal_upload(connection, text, now)
         pending_objects.claim_upload(connection, text, now)
         pending_objects.remove_entry(connection, text)
+        variants.insert_variant(connection, _probe_variant(text))
+        variants.delete_variant(connection, text)
     return "SELECT, INSERT, UPDATE and DELETE"
 
 

@@ -12,6 +12,7 @@ from scripts.create_tables import create_tables
 from scripts.doctor import __main__ as doctor
 from scripts.doctor.checks import Status
 from tests.support.diagnoses import failures, troubles
+from tests.support.tables import drop_index
 
 
 def on_database(settings: Settings, url: str) -> Settings:
@@ -67,6 +68,18 @@ def test_missing_columns(elsewhere: Settings, server_url: str) -> None:
         found = troubles(ill)["tables"]
     assert found.status is Status.FAILED
     assert found.seen == "table pending_objects lacks columns: claimed_at"
+
+
+def test_missing_index(elsewhere: Settings, server_url: str) -> None:
+    """A missing index is named, and what adds it."""
+    with fresh_database(server_url) as url:
+        ill = on_database(elsewhere, url)
+        create_tables(ill)
+        drop_index(url, "images_by_last_update", "images")
+        found = troubles(ill)["tables"]
+        assert found.seen == "table images lacks indexes: images_by_last_update"
+        assert create_tables(ill)[1] == "Index images_by_last_update added."
+        assert "tables" not in troubles(ill)
 
 
 def test_database_away(elsewhere: Settings) -> None:
