@@ -12,7 +12,7 @@ SUITABLE := import ctypes, sqlite3, ssl, sys; sys.exit(sys.version_info < (3, 11
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import ensurepip, venv; $(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help install run test lint soak matrix bench lock dist image
+.PHONY: help install run test lint soak matrix bench lock dist sbom audit image
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -85,6 +85,20 @@ dist: ## Build the archive that is deployed, in DIST (dist)
 		--mtime="@$$time" --mode=u=rwX,go=rX --owner=0 --group=0 --numeric-owner && \
 	rm '$(DIST)/files' && \
 	echo '$(DIST)/$(NAME).tar.gz'
+
+# By the time of the commit, so that the same lock gives the same list.
+sbom: install ## List what the archive is installed with, as CycloneDX, in DIST (dist)
+	@mkdir -p '$(DIST)'
+	@SOURCE_DATE_EPOCH=$$($(GIT) log -1 --format=%ct) $(VENV)/bin/cyclonedx-py requirements \
+		--pyproject pyproject.toml --output-reproducible \
+		--output-file '$(DIST)/$(NAME).cdx.json' requirements.lock && \
+	echo '$(DIST)/$(NAME).cdx.json'
+
+# Asks the vulnerability database of the Python Packaging Authority; nothing is installed.
+audit: install ## Compare what is deployed with the known vulnerabilities
+	@for lock in requirements.lock requirements-traces.lock; do \
+		$(VENV)/bin/pip-audit --strict --disable-pip --requirement $$lock || exit; \
+	done
 
 image: dist ## Build the container image image-api, of that archive (needs Docker)
 	@docker build --build-arg VERSION=$(VERSION) --tag image-api:$(VERSION) --tag image-api .
