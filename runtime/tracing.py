@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from web.middleware.routed_path import routed_path
+
 logger = logging.getLogger("image_api")
 
 _UNTRACED = ("/health/", "/metrics")
@@ -17,7 +19,7 @@ _UNTRACED = ("/health/", "/metrics")
 
 def excluded(scope: Any) -> bool:
     """Whether a request makes no trace: those by which machines watch us."""
-    return str(scope.get("path", "")).startswith(_UNTRACED)
+    return scope["type"] == "http" and routed_path(scope).startswith(_UNTRACED)
 
 
 def trace_backends(engine: Engine) -> None:

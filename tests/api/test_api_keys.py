@@ -138,6 +138,23 @@ def test_refused_upload_is_not_read(service_environment: dict[str, str]) -> None
 
 
 @on_sqlite
+def test_below_a_prefix(service_environment: dict[str, str]) -> None:
+    """Where a proxy serves it below a prefix of its own, the same is open, and the same guarded."""
+    environment = service_environment | {"API_KEYS": ",".join(":".join(key) for key in KEYS)}
+    for public in ("true", "false"):
+        changed = environment | {"PUBLIC_READS": public}
+        with (
+            ServiceProcess(changed, args=["--root-path", "/pictures"]) as service,
+            httpx.Client(base_url=service.base_url) as client,
+        ):
+            problem(client.get("/metrics"), 401, "key_required")
+            figures = client.get("/metrics", headers=bearer(READER))
+            assert 'route="/metrics",status="401"' in figures.text
+            assert {client.get(path).status_code for path in OPEN} <= {200, 503}
+            assert client.get("/images").status_code == (200 if public == "true" else 401)
+
+
+@on_sqlite
 def test_open_paths(guarded: TestClient) -> None:
     """Health and documentation need no key, and do not mind a wrong one."""
     for path in OPEN:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from config import ApiKey, Settings
 from errors import InsufficientScopeError, InvalidKeyError, KeyRequiredError, ServiceError
+from web.middleware.routed_path import routed_path
 from web.problem_details import answer_service_error
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -44,10 +45,11 @@ class ApiKeyMiddleware:
 
 def _refusal(scope: Scope, settings: Settings) -> ServiceError | None:
     """Return why the request is refused, None where it is not."""
-    if scope["path"].startswith(_OPEN_PATHS):
+    path = routed_path(scope)
+    if path.startswith(_OPEN_PATHS):
         return None
     reads = scope["method"] in _SAFE_METHODS
-    public = settings.public_reads and scope["path"] != _METRICS_PATH
+    public = settings.public_reads and path != _METRICS_PATH
     scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None if reads and public else KeyRequiredError()

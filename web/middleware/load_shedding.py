@@ -4,6 +4,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from errors import OverloadedError
+from web.middleware.routed_path import routed_path
 from web.problem_details import answer_service_error
 
 _ALWAYS_ANSWERED = ("/health/", "/metrics")
@@ -22,7 +23,7 @@ class LoadSheddingMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit the request, or refuse it."""
-        if scope["type"] != "http" or scope["path"].startswith(_ALWAYS_ANSWERED):
+        if scope["type"] != "http" or routed_path(scope).startswith(_ALWAYS_ANSWERED):
             await self.app(scope, receive, send)
             return
         if self._waiting >= scope["state"]["resources"].settings.max_waiting_requests:

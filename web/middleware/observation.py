@@ -14,6 +14,7 @@ from telemetry.recorder import recorder
 from telemetry.request_figures import RequestFigures, request_figures
 from web.middleware.api_keys import caller
 from web.middleware.request_id import request_id
+from web.middleware.routed_path import routed_path
 
 access_logger = logging.getLogger("image_api.access")
 
@@ -194,7 +195,7 @@ def _route(scope: Scope) -> str:
     if route is not None:
         return str(route.path)
     # Refused before routing, or there is none.
-    path = scope["path"]
+    path = routed_path(scope)
     return next(
         (template for pattern, template in _templates(scope["app"]) if pattern.match(path)),
         UNMATCHED,
