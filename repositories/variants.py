@@ -45,12 +45,12 @@ _select_with_image = (
 )
 _insert_variant = insert(_variants)
 _delete_variant = delete(_variants).where(_variants.c.s3_key == bindparam("key"))
+_after = _variants.c.s3_key > bindparam("after")
+_select_key = select(_variants.c.s3_key).where(_after).order_by(_variants.c.s3_key)
 _select_unnamed = (
     select(_variants.c.s3_key)
     .select_from(_variants.outerjoin(_images, _images.c.s3_key == _variants.c.original_key))
-    .where(_images.c.id.is_(None))
-    .order_by(_variants.c.s3_key)
-    .limit(bindparam("most"))
+    .where(_images.c.id.is_(None), _after)
 )
 
 
@@ -81,6 +81,16 @@ def delete_variant(connection: Connection, key: str) -> bool:
     return connection.execute(_delete_variant, {"key": key}).rowcount == 1
 
 
-def unnamed_variants(connection: Connection, limit: int) -> list[str]:
-    """Return keys of variants whose original no image names any more."""
-    return list(connection.scalars(_select_unnamed, {"most": limit}))
+def unnamed_variants(
+    connection: Connection, after: str, slice_rows: int
+) -> tuple[list[str], str | None]:
+    """Return keys of variants whose original no image names any more, and where to go on.
+
+    Of the next `slice_rows` keys greater than `after`, so that no statement takes long however many
+    variants there are; None where there are no more.
+    """
+    last = connection.scalar(_select_key.offset(slice_rows - 1).limit(1), {"after": after})
+    statement = _select_unnamed
+    if last is not None:
+        statement = statement.where(_variants.c.s3_key <= last)
+    return list(connection.scalars(statement, {"after": after})), last

@@ -29,6 +29,7 @@ from telemetry.recorder import recorder
 logger = logging.getLogger("image_api")
 
 _PAGE = 500
+_VARIANTS_SLICE = 20_000  # less than 0.1 s of PostgreSQL and MariaDB
 _STATE_NAMES = {pending_objects.UPLOADING: "uploading", pending_objects.TO_DELETE: "to_delete"}
 
 
@@ -69,7 +70,10 @@ def journal_unnamed_variants(session: Session) -> None:
 
     Raises DatabaseUnavailableError or TransactionAbortedError.
     """
-    while keys := _unnamed_variants(session):
+    after: str | None = ""
+    while after is not None:
+        with reading(session) as connection:
+            keys, after = variants.unnamed_variants(connection, after, _VARIANTS_SLICE)
         for key in keys:
             journal_variant(session, key)
 
@@ -82,11 +86,6 @@ def journal_variant(session: Session, key: str) -> None:
     with writing(session) as connection:
         if variants.delete_variant(connection, key):
             pending_objects.journal_deletion(connection, key, datetime.now(UTC))
-
-
-def _unnamed_variants(session: Session) -> list[str]:
-    with reading(session) as connection:
-        return variants.unnamed_variants(connection, _PAGE)
 
 
 class Sweeper:

@@ -28,6 +28,7 @@ from devstack.databases import (
 from devstack.object_store import ObjectStore
 from devstack.postgresql import postgres
 from devstack.service_process import ServiceProcess
+from runtime.logging import JsonFormatter
 from tests.support.invariants import violations
 from tests.support.log_secrets import secrets_in
 from tests.support.stores import STORES, chosen_stores
@@ -240,6 +241,16 @@ def _invariants_hold(request: pytest.FixtureRequest) -> Iterator[None]:
     found = violations(engine, s3, settings.aws_s3_bucket)
     engine.dispose()
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Look through all that a test's own process has logged."""
+    yield
+    records = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    lines = "\n".join(JsonFormatter().format(record) for record in records)
+    found = secrets_in(lines, os.environ)
+    assert not found, f"a test has logged {found}"
 
 
 @pytest.fixture

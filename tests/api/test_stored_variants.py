@@ -13,6 +13,7 @@ from devstack.service_process import ServiceProcess
 from errors import DatabaseUnavailableError, StorageUnavailableError, TransactionAbortedError
 from repositories import pending_objects, variants
 from s3_client import Bucket
+from services import sweeper
 from services.purge import purge
 from services.verification import Damage
 from tests.support.figures import scrape
@@ -127,6 +128,23 @@ def test_verified(client: TestClient, settings: Settings) -> None:
             db.execute(text("DELETE FROM variants WHERE spec = '160.png'"))
         report = opened_ones.verifier(repairs=True).verify(lambda _: None, lambda *_: None)
         assert (report.found[Damage.ORPHAN], report.journaled, report.clean) == (1, 1, True)
+
+
+@pytest.mark.parametrize("slice_rows", [1, 2])
+def test_swept_in_slices(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch, slice_rows: int
+) -> None:
+    """However few variants a sweeper looks at at once, it finds all whose image is gone."""
+    monkeypatch.setattr(sweeper, "_VARIANTS_SLICE", slice_rows)
+    for name in ("a", "b", "c"):
+        upload(client, WIDE, "a.jpg", name)
+        assert client.get(f"/images/{name}/variants/160.png").is_success
+    for name in ("a", "c"):
+        client.delete(f"/images/{name}").raise_for_status()
+    with resources(settings) as opened_ones:
+        opened_ones.sweeper().sweep()
+    assert count(settings, "variants") == 1
+    assert count(settings, "pending_objects") == 0
 
 
 def test_purged(client: TestClient, settings: Settings) -> None:
