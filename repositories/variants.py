@@ -15,6 +15,7 @@ from db import Image, Variant, fetch
 from repositories.images import ImageRecord
 
 MOST_SPECS = 4
+BEFORE_ALL_KEYS = " "  # no key begins so; to Oracle an empty string is NULL
 
 
 class VariantRecord(NamedTuple):

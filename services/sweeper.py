@@ -70,7 +70,7 @@ def journal_unnamed_variants(session: Session) -> None:
 
     Raises DatabaseUnavailableError or TransactionAbortedError.
     """
-    after: str | None = ""
+    after: str | None = variants.BEFORE_ALL_KEYS
     while after is not None:
         with reading(session) as connection:
             keys, after = variants.unnamed_variants(connection, after, _VARIANTS_SLICE)
