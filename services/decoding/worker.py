@@ -30,6 +30,8 @@ _MESSAGE_BYTES = 4096
 _IDLE_SECONDS = 10.0
 # Reads go first where there is not CPU enough for all.
 _NICENESS = 5
+# Whoever uploads waits for the inspection; variants are made for many at once.
+_NICENESS_OF_VARIANTS = 10
 _SLACK_BYTES = 16 * 1024 * 1024
 
 
@@ -103,6 +105,8 @@ def _bound_memory(at_rest: int, more: int) -> None:
 
 
 def _render(job: Job, content: mmap.mmap, output: int) -> Result:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(ours, _NICENESS_OF_VARIANTS))
     _walk(job, content)
     with open(output, "wb", closefd=False) as file:
         file.truncate()  # of an attempt with less memory
