@@ -7,7 +7,6 @@ import anyio
 import pytest
 
 from errors import OverloadedError
-from services.variants.variant_store import Variant
 from web import renderings
 from web.renderings import Renderings
 
@@ -21,7 +20,7 @@ class Maker:
         self.go_on = threading.Event()
         self._lock = threading.Lock()
 
-    def __call__(self) -> Variant | None:
+    def __call__(self) -> None:
         """Wait."""
         with self._lock:
             self.asked += 1
