@@ -59,7 +59,7 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def ceph(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess]:
+def ceph(data_dir: Path) -> Iterator[StoreProcess]:
     """Run a cluster and its gateway on `data_dir`, which must be empty, until the block ends.
 
     Enter this from a thread that outlives the block. Raises ObjectStoreError when it does not come
@@ -67,7 +67,7 @@ def ceph(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess]:
     """
     data_dir = data_dir.resolve()
     with exclusive(data_dir) as lock, ExitStack() as ends:
-        address = f"{HOST}:{port or free_port()}"
+        address = f"{HOST}:{free_port()}"
         cluster = _Cluster(data_dir, address, lock)
         for start in (cluster.start_monitor, cluster.start_osd, cluster.start_manager):
             ends.callback(_end, start())

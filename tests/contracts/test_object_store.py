@@ -7,51 +7,20 @@ import hashlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from functools import partial
+from contextlib import closing
 from random import Random
-from unittest.mock import Mock
 
 import pytest
 import urllib3
 
 from config import Settings
 from errors import ObjectMissingError, StorageUnavailableError
-from s3_client import Bucket, generate_s3_key
-from tests.support.odd_keys import DOTS, EMPTY_SEGMENTS, FOLDERS, ODD_KEYS
+from s3_client import Bucket
+from tests.support.stored_objects import TEN, get, new_key, put, stored
 from tests.support.stores import Difference, StoreKind
 
 BODY = Random(1).randbytes(10_000)
 BIG = Random(2).randbytes(25_000_000)
-TEN = b"0123456789"
-
-
-def put(bucket: Bucket, key: str, body: bytes, name: str = "") -> None:
-    """Store an object as the service does."""
-    digest = hashlib.sha256(body).hexdigest()
-    bucket.upload_image(io.BytesIO(body), key, "image/png", sha256=digest, name=name)
-
-
-def get(bucket: Bucket, key: str, part: tuple[int, int] | None = None) -> bytes:
-    """Return an object or a part of it."""
-    return bucket.download_image(key, part).read_all()
-
-
-@contextmanager
-def stored(bucket: Bucket, *keys: str, body: bytes = TEN) -> Iterator[None]:
-    """Have these objects while the block runs."""
-    try:
-        for key in keys:
-            put(bucket, key, body)
-        yield
-    finally:
-        for key in keys:
-            bucket.delete_image(key)
-
-
-def new_key() -> str:
-    """Return a key that was never used."""
-    return generate_s3_key("contract", "png")
 
 
 @pytest.mark.parametrize("body", [b"", b"x", BODY, BIG], ids=["empty", "one", "small", "25 MB"])
@@ -127,85 +96,6 @@ def test_delete(images: Bucket) -> None:
         with pytest.raises(ObjectMissingError):
             images.download_image(key)
     assert key not in dict(images.list_objects())
-
-
-@pytest.mark.parametrize("key", ODD_KEYS + FOLDERS)
-def test_odd_keys(images: Bucket, key: str) -> None:
-    """An object is found under its key and no other, and listed by it."""
-    with stored(images, key):
-        assert get(images, key) == TEN
-        assert (key, 10) in images.list_objects()
-    assert key not in dict(images.list_objects())
-
-
-@pytest.mark.parametrize("key", DOTS)
-def test_dots(images: Bucket, kind: StoreKind, key: str) -> None:
-    """Dots mean nothing in a key."""
-    if Difference.DOTS in kind.differences:
-        with pytest.raises(StorageUnavailableError):
-            put(images, key, TEN)
-        return
-    with stored(images, key):
-        assert get(images, key) == TEN
-        assert (key, 10) in images.list_objects()
-
-
-@pytest.mark.parametrize("key", EMPTY_SEGMENTS)
-def test_empty_segments(images: Bucket, kind: StoreKind, key: str) -> None:
-    """A slash is a character like any other: nothing need stand before, between or after."""
-    if Difference.SEGMENTS in kind.differences:
-        with suppress(StorageUnavailableError):
-            put(images, key, TEN)
-        assert (key, 10) not in images.list_objects()
-        images.delete_image(key)
-        return
-    with stored(images, key):
-        assert get(images, key) == TEN
-        assert (key, 10) in images.list_objects()
-
-
-def test_backslash(images: Bucket, kind: StoreKind) -> None:
-    """A backslash is no slash."""
-    listed = "back/slash" if Difference.BACKSLASH in kind.differences else "back\\slash"
-    with stored(images, "back\\slash"):
-        assert get(images, "back\\slash") == TEN
-        assert (listed, 10) in images.list_objects()
-
-
-def test_object_beside_a_folder(images: Bucket, kind: StoreKind) -> None:
-    """An object may be called as the first part of another one's key."""
-    with stored(images, "beside"):
-        if Difference.BESIDE in kind.differences:
-            with pytest.raises(StorageUnavailableError):
-                put(images, "beside/it", BODY)
-            return
-        with stored(images, "beside/it", body=BODY):
-            assert (get(images, "beside"), get(images, "beside/it")) == (TEN, BODY)
-
-
-def test_keys_are_not_folded(images: Bucket) -> None:
-    """Keys that differ in case, in blanks or in their Unicode form are different objects."""
-    keys = ["a", "A", "a ", " a", "é", "e\u0301", "%61", "a%20"]
-    with stored(images, *keys):
-        for key in keys:
-            put(images, key, key.encode())
-        assert [get(images, key) for key in keys] == [key.encode() for key in keys]
-
-
-@pytest.mark.parametrize("name", ["sunset", "Füße und 日本語", 'a b+c%20d;e="f"', "😀" * 60])
-def test_stored_name(images: Bucket, name: str) -> None:
-    """The name of an image is kept with its object."""
-    key = new_key()
-    put(images, key, TEN, name=name)
-    assert images.stored_name(key) == name
-    images.delete_image(key)
-
-
-def test_no_stored_name(images: Bucket) -> None:
-    """An object that was put without a name has none."""
-    key = new_key()
-    with stored(images, key):
-        assert images.stored_name(key) is None
 
 
 OVERRIDES = {
@@ -325,21 +215,3 @@ def test_concurrent_use(images: Bucket) -> None:
         for done in [threads.submit(work, number) for number in range(16)]:
             done.result()
     assert not list(images.list_objects(shared))
-
-
-def test_listing(images: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listing of many pages has every object once, with its size, in order of bytes."""
-    client = images._client
-    page = Mock(wraps=partial(client.list_objects_v2, MaxKeys=20))
-    monkeypatch.setattr(client, "list_objects_v2", page)
-    random = Random(3)
-    names = [f"list-{''.join(random.choices('aZ09_.-~é𐀀', k=8))}" for _ in range(150)]
-    sizes = {name: number for number, name in enumerate(names)}
-    with ThreadPoolExecutor(16) as threads:
-        list(threads.map(lambda key: put(images, key, b"x" * sizes[key]), sizes))
-        listed = list(images.list_objects("list-"))
-        assert page.call_count == 8
-        list(threads.map(images.delete_image, sizes))
-    assert dict(listed) == sizes
-    assert [key for key, _ in listed] == sorted(sizes, key=lambda key: key.encode())
-    assert list(images.list_objects("list-")) == []

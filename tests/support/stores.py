@@ -1,6 +1,6 @@
 """The object stores that the tests run on, and what each does otherwise than S3.
 
-The only place that states the differences: tests/contracts/test_object_store.py shows each, and
+The only place that states the differences: the contract in tests/contracts/ shows each, and
 docs/compatibility.md lists them.
 """
 

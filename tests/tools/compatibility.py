@@ -28,7 +28,7 @@ from devstack.service_process import ROOT
 from tests.support.stores import STORES
 
 PAGE = ROOT / "docs" / "compatibility.md"
-STORE_CONTRACT = ["tests/contracts/test_object_store.py"]
+STORE_CONTRACT = ["tests/contracts/test_object_store.py", "tests/contracts/test_object_keys.py"]
 PAIR_TESTS = [
     "tests/contracts/test_use_cases.py",
     "tests/api/test_upload.py",
