@@ -184,7 +184,7 @@ def _run(
     assert suite is not None
     ran = int(suite.attrib["tests"]) - int(suite.attrib["skipped"])
     bad = int(suite.attrib["failures"]) + int(suite.attrib["errors"])
-    print(f"{store} {engine}: {ran - bad} of {ran}")
+    print(f"{store}{engine and f', {engine}'}: {ran - bad} of {ran}", flush=True)
     return Outcome(ran, ran - bad)
 
 
