@@ -3,14 +3,15 @@
 Through `ImageStore`, without HTTP. TEST_ORACLE_URL and TEST_MSSQL_URL add an engine each.
 """
 
+import functools
 import io
 import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from threading import Barrier
 from typing import Any
@@ -47,12 +48,25 @@ def anything(_: ImageRecord | None) -> None:
     """Set no condition."""
 
 
+Opener = Callable[[Settings], Resources]
+
+
+@pytest.fixture(scope="module")
+def opener() -> Iterator[Opener]:
+    """Return what opens resources, those of the same settings once."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def opened(settings: Settings) -> Resources:
+            return stack.enter_context(Resources.open(settings))
+
+        yield opened
+
+
 @pytest.fixture
-def resources(settings: Settings) -> Iterator[Resources]:
+def resources(settings: Settings, opener: Opener) -> Resources:
     """Return what the service works with, without processes that decode."""
-    hasty = settings.model_copy(update={"inspection": "header", "concurrency": 8})
-    with Resources.open(hasty) as resources:
-        yield resources
+    return opener(settings.model_copy(update={"inspection": "header", "concurrency": 8}))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ RESUMED_SECONDS = 10
 @pytest.fixture(scope="module", params=KINDS)
 def server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
     """Return a server that the tests may kill."""
-    with private_server(request.param) as server:
+    with private_server(request.param, own_ca=False) as server:
         yield server
 
 

@@ -111,11 +111,16 @@ class PrivateServer:
 
 
 @contextmanager
-def private_server(kind: str) -> Iterator[PrivateServer]:
-    """Run a server of that kind with a new database; without its program skip, or fail in CI."""
+def private_server(kind: str, *, own_ca: bool = True) -> Iterator[PrivateServer]:
+    """Run a server of that kind; without its program skip, or fail where CI has it.
+
+    Without `own_ca` MySQL keeps the certificates that it makes for itself, and starts once less.
+    """
     place = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir="/tmp"))
     try:
         server = {"postgresql": _postgresql, "mariadb": _mariadb, "mysql": _mysql}[kind](place)
+        if kind == "mysql" and own_ca:
+            _replace_certificates(server, place / "data")
         server.start()
         try:
             yield server
@@ -130,7 +135,7 @@ def _postgresql(place: Path) -> PrivateServer:
     folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.get_exec_path())]
     programs = next((folder for folder in folders if (folder / "initdb").exists()), None)
     if programs is None:
-        _without("PostgreSQL")
+        _without_postgresql()
     certificates = make_certificates(place)
     user = _handed_over(place)
     data = place / "data"
@@ -158,7 +163,7 @@ def _mariadb(place: Path) -> PrivateServer:
     if program is None and (folder := Path("/usr/sbin/mariadbd")).exists():
         program = str(folder)
     if program is None or install is None:
-        _without("MariaDB")
+        pytest.skip("no MariaDB is installed that a test could run by itself")
     certificates = make_certificates(place)
     user = _handed_over(place)
     data, socket = place / "data", place / "socket"
@@ -184,22 +189,25 @@ def _mariadb(place: Path) -> PrivateServer:
 
 
 def _mysql(place: Path) -> PrivateServer:
-    """Prepare MySQL, which makes certificates by itself; ours take their place."""
+    """Prepare MySQL, which makes its data and certificates when it starts for the first time."""
     program = os.environ.get("TEST_MYSQL_PROGRAM")
     if program is None:
         pytest.skip("TEST_MYSQL_PROGRAM names no MySQL to run, so none was restarted")
     data = place / "data"
-    server = PrivateServer(
+    return PrivateServer(
         "mysql://root@127.0.0.1/mysql",
         make_certificates(place),
         lambda port: [program, str(data), str(port)],
         place,
     )
+
+
+def _replace_certificates(server: PrivateServer, data: Path) -> None:
     server.start()
-    for path in (server.certificates.ca, server.certificates.certificate, server.certificates.key):
+    made = server.certificates
+    for path in (made.ca, made.certificate, made.key):
         shutil.copy(path, data / path.name)
     server.kill()
-    return server
 
 
 def _handed_over(place: Path) -> dict[str, Any]:
@@ -211,8 +219,8 @@ def _handed_over(place: Path) -> dict[str, Any]:
     return dict(_AS_NOBODY)
 
 
-def _without(server: str) -> NoReturn:
-    reason = f"no {server} is installed that a test could run by itself"
+def _without_postgresql() -> NoReturn:
+    reason = "no PostgreSQL is installed that a test could run by itself"
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
