@@ -41,7 +41,7 @@ class World:
         self._name = f"test_{secrets.token_hex(6)}"
         server.execute(f"CREATE DATABASE {self._name}")
         create_tables(Settings(db_url=self.url, aws_region="none", aws_s3_bucket="none"))
-        self.writers = [Writer(number) for number in range(4)]
+        self.writers = [Writer(number, names=40) for number in range(6)]
 
     @property
     def url(self) -> str:

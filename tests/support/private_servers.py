@@ -145,8 +145,15 @@ def _postgresql(place: Path) -> PrivateServer:
     (data / "pg_hba.conf").write_text(
         "host all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
     )
-    tls = {"ssl": "on", "ssl_cert_file": certificates.certificate, "ssl_key_file": certificates.key}
-    options = [part for name, value in tls.items() for part in ("-c", f"{name}={value}")]
+    given = {
+        "ssl": "on",
+        "ssl_cert_file": certificates.certificate,
+        "ssl_key_file": certificates.key,
+        # A COMMIT takes 20 ms, so that whoever kills the server interrupts some.
+        "commit_delay": 20_000,
+        "commit_siblings": 0,
+    }
+    options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
     command = [str(programs / "postgres"), "-D", str(data), "-k", "", "-h", "127.0.0.1", *options]
     return PrivateServer(
         "postgresql://postgres@127.0.0.1/postgres",

@@ -30,9 +30,10 @@ def download(base_url: str, name: str) -> bytes | None:
 class Writer:
     """A client that alone writes its names, and so knows what each must be."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, names: int = 3) -> None:
+        """With many names, what is lost is not soon overwritten."""
         self.random = random.Random(number)
-        self.names = [f"kill-{number}-{i}" for i in range(3)]
+        self.names = [f"kill-{number}-{i}" for i in range(names)]
         self.allowed: dict[str, list[bytes | None]] = {name: [None] for name in self.names}
 
     def write(self, service: ServiceProcess, acknowledged: threading.Semaphore) -> None:
