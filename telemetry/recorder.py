@@ -94,8 +94,7 @@ class Recorder:
         self._of_request: dict[
             tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]
         ] = {}
-        self._of_database: dict[str, Callable[[float], None]] = {}
-        self._of_s3: dict[str, Callable[[float], None]] = {}
+        self._of_backend: dict[tuple[Histogram, str], Callable[[float], None]] = {}
 
     @property
     def folder(self) -> Path | None:
@@ -127,8 +126,8 @@ class Recorder:
 
     def _close(self) -> None:
         shared, self._shared, self._instruments = self._shared, None, None
-        for children in (self._of_request, self._of_database, self._of_s3):
-            children.clear()
+        self._of_request.clear()
+        self._of_backend.clear()
         values.close_all_multiprocess_files()  # type: ignore[no-untyped-call]
         if shared:
             shared.close()
@@ -185,11 +184,7 @@ class Recorder:
         """Count a SELECT (`read`) or a transaction (`write`), and the time that it took."""
         if not (instruments := self._instruments):
             return
-        observe = self._of_database.get(kind)
-        if observe is None:
-            observe = instruments.database_durations.labels(kind).observe
-            self._of_database[kind] = observe
-        observe(seconds)
+        self._observe(instruments.database_durations, kind, seconds)
         if failed:
             instruments.database_errors.inc()
 
@@ -197,13 +192,16 @@ class Recorder:
         """Count one attempt of a request to S3, and the time until its answer began."""
         if not (instruments := self._instruments):
             return
-        observe = self._of_s3.get(operation)
-        if observe is None:
-            observe = instruments.s3_durations.labels(operation).observe
-            self._of_s3[operation] = observe
-        observe(seconds)
+        self._observe(instruments.s3_durations, operation, seconds)
         if failed:
             instruments.s3_errors.labels(operation).inc()
+
+    def _observe(self, durations: Histogram, label: str, seconds: float) -> None:
+        key = durations, label
+        observe = self._of_backend.get(key)
+        if observe is None:
+            observe = self._of_backend[key] = durations.labels(label).observe
+        observe(seconds)
 
     def note_connections(self, in_use: int, limit: int) -> None:
         """Note how many database connections are in use, and how many requests may have."""
