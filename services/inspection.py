@@ -9,6 +9,7 @@ import hashlib
 import mmap
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from services.decoding.pool import DecoderPool
 
 # Up to here a file is copied to where it is wanted; larger ones lie on disk, and are mapped.
 _COPIED_BYTES = 8 * 1024 * 1024
+# So many files are walked at once: while one is, its mapped pages count as memory of the process.
+_walking = threading.BoundedSemaphore(2)
 # How much longer than its CPU time a decoder may take: others want the CPU, too.
 _PATIENCE = 5
 
@@ -88,7 +91,7 @@ class Inspector:
 
     def _walk(self, file: IO[bytes], size: int, image_format: str) -> tuple[int, int]:
         limits = PixelLimits(self._settings.max_pixels, self._settings.max_animation_pixels)
-        with _content(file, size) as content:
+        with _walking, _content(file, size) as content:
             return walk(content, image_format, limits).shown
 
     def _decode(self, file: IO[bytes], size: int, image_format: str) -> tuple[int, int]:

@@ -14,10 +14,12 @@ from web.bulkhead import Bulkhead
 logger = logging.getLogger("image_api")
 
 # A chunk costs two thread hops: at 20 MB, chunks of 256 KB cost twice the CPU of 1 MB. A chunk that
-# a slow reader does not take is memory. So few downloads get large chunks and many get small ones.
+# a slow reader does not take is memory. So a download begins with small chunks, and whoever takes
+# them promptly gets larger ones, as long as there are few downloads.
 _LARGEST_CHUNK_BYTES = 2 * 1024 * 1024
 _SMALLEST_CHUNK_BYTES = 256 * 1024
 _ALL_CHUNKS_BYTES = 32 * 1024 * 1024
+_PROMPT_SECONDS = 0.1
 
 
 class ByteSource(Protocol):
@@ -55,6 +57,8 @@ class ObjectResponse(Response):
         super().__init__(None, status, headers | {"Content-Length": str(length)})
         self._object = body
         self._left = length
+        self._sent = 0
+        self._chunk_bytes = _SMALLEST_CHUNK_BYTES
         self._idle_timeout = idle_timeout
         self._bulkhead = bulkhead
 
@@ -76,24 +80,32 @@ class ObjectResponse(Response):
         )
         try:
             while self._left > 0:
-                chunk = await self._bulkhead.run(self._object.read, self._chunk_bytes())
+                chunk = await self._bulkhead.run(self._object.read, self._chunk_bytes)
                 if not chunk or len(chunk) > self._left:
                     raise StorageUnavailableError("The object's length is not what its row says.")
                 self._left -= len(chunk)
+                began = anyio.current_time()
                 with anyio.fail_after(self._idle_timeout):
                     await send(
                         {"type": "http.response.body", "body": chunk, "more_body": self._left > 0}
                     )
+                self._choose_chunk(anyio.current_time() - began)
         except (StorageUnavailableError, TimeoutError) as exc:
             if isinstance(exc, StorageUnavailableError):
                 note_code(exc.code)
             # The server closes a connection whose response was not completed.
             logger.warning("Download aborted with %d bytes to go", self._left, exc_info=True)
 
-    @classmethod
-    def _chunk_bytes(cls) -> int:
-        share = _ALL_CHUNKS_BYTES // cls._under_way
-        return max(_SMALLEST_CHUNK_BYTES, min(_LARGEST_CHUNK_BYTES, share))
+    def _choose_chunk(self, seconds: float) -> None:
+        """Choose the size of the next chunk by how long the client let the last one wait.
+
+        The first never waits: it lies in the connection's buffer.
+        """
+        self._sent += 1
+        share = min(_LARGEST_CHUNK_BYTES, _ALL_CHUNKS_BYTES // ObjectResponse._under_way)
+        larger = min(2 * self._chunk_bytes, share)
+        prompt = self._sent > 1 and seconds < _PROMPT_SECONDS
+        self._chunk_bytes = max(_SMALLEST_CHUNK_BYTES, larger if prompt else 0)
 
     @staticmethod
     async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -50,23 +50,27 @@ class ObservationMiddleware:
 
 
 class Observer:
-    """Tells of requests in the event loop, a moment after they ended."""
+    """Tells of requests in the event loop, a moment after they ended.
+
+    `begun` is how many there were, `in_progress` how many have not ended.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._in_progress = 0
+        self.in_progress = self.begun = 0
         self._ended: list[_Exchange] = []
 
     def begin(self, receive: Receive, send: Send) -> "_Exchange":
         """Observe a request from now on."""
-        self._in_progress += 1
+        self.in_progress += 1
+        self.begun += 1
         exchange = _Exchange(receive, send)
         request_figures.set(exchange)
         return exchange
 
     def end(self, exchange: "_Exchange", scope: Scope) -> None:
         """Note that a request has ended."""
-        self._in_progress -= 1
+        self.in_progress -= 1
         exchange.end(scope)
         self._ended.append(exchange)
         if len(self._ended) == 1:
@@ -76,7 +80,7 @@ class Observer:
         """Count and log what ended until now."""
         ended, self._ended = self._ended, []
         if self._settings.metrics:
-            recorder.note_in_progress(self._in_progress)
+            recorder.note_in_progress(self.in_progress)
             for exchange in ended:
                 exchange.count()
         if self._settings.access_log and ended:
