@@ -45,18 +45,18 @@ _UNITS_OF_BARE = [
 _SWITCHES = [("metadata", _STORED, 5), ("upload 100 KB", _UPLOADS, 15)]
 
 # CPU-ms per request of Supabase Storage 1.11 (Node 24), 16 clients, on the same kind of machine
-# with the same PostgreSQL and SeaweedFS; where it was a range, its lower end.
+# with the same PostgreSQL and SeaweedFS, in one run.
 PEER_CPU_MS = [
-    ("metadata", _STORED, 0.60),
-    ("list 100", _STORED, 1.8),
-    ("redirect", _STORED, 0.39),
-    ("GET 10 KB", _STORED, 2.1),
-    ("GET 100 KB", _STORED, 2.1),
-    ("GET 1 MB", _STORED, 6.9),
-    ("GET 20 MB", _STORED, 94),
-    ("upload 10 KB", _UPLOADS, 3.8),
-    ("upload 100 KB", _UPLOADS, 4.4),
-    ("upload 5 MB", _UPLOADS, 54),
+    ("metadata", _STORED, 0.47),
+    ("list 100", _STORED, 1.12),
+    ("redirect", _STORED, 0.32),
+    ("GET 10 KB", _STORED, 1.52),
+    ("GET 100 KB", _STORED, 1.50),
+    ("GET 1 MB", _STORED, 5.4),
+    ("GET 20 MB", _STORED, 73),
+    ("upload 10 KB", _UPLOADS, 3.0),
+    ("upload 100 KB", _UPLOADS, 3.5),
+    ("upload 5 MB", _UPLOADS, 46),
 ]
 
 
