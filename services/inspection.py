@@ -8,7 +8,6 @@ its uploaders, every pixel must decode, in a process that can be given up.
 import hashlib
 import mmap
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from services.containers.content import Content, MalformedImageError
 from services.containers.formats import walk
 from services.containers.limits import PixelLimits
 from services.decoding.jobs import Job
+from services.decoding.memory_file import memory_file
 from services.decoding.pool import DecoderPool
 
 # Up to here a file is copied to where it is wanted; larger ones lie on disk, and are mapped.
@@ -126,13 +126,7 @@ def _descriptor(file: IO[bytes], size: int) -> Iterator[int]:
         yield file.fileno()
         return
     file.seek(0)
-    with _memory_file() as copy:
+    with memory_file() as copy:
         copy.write(file.read())
         copy.flush()
         yield copy.fileno()
-
-
-def _memory_file() -> IO[bytes]:
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("upload"), "wb")
-    return tempfile.TemporaryFile()

@@ -1,9 +1,5 @@
 """Variants are made in decoder processes of their own: uploads never wait for them."""
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
@@ -11,6 +7,7 @@ from config import Settings, VariantSpec
 from errors import DecodingTooCostlyError, TooManyPixelsError, VariantNotFoundError
 from services.containers.content import MalformedImageError
 from services.decoding.jobs import Job
+from services.decoding.memory_file import memory_file
 from services.decoding.pool import DecoderPool
 
 # How much longer than inspecting a picture making a variant of it may take, in CPU time; and how
@@ -68,14 +65,3 @@ class Renderer:
                 raise VariantNotFoundError(f"No variant of it can be made: {exc}") from exc
             output.seek(0)
             return Rendered(output.read(), result.width, result.height)
-
-
-@contextmanager
-def memory_file() -> Iterator[IO[bytes]]:
-    """Yield a file that another process can be handed; in memory where the system has such."""
-    if hasattr(os, "memfd_create"):
-        with os.fdopen(os.memfd_create("variant"), "w+b") as file:
-            yield file
-    else:
-        with tempfile.TemporaryFile() as file:
-            yield file

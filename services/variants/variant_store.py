@@ -33,10 +33,11 @@ from repositories import images, pending_objects, variants
 from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
 from s3_client import Bucket, ObjectBody, generate_s3_key
+from services.decoding.memory_file import memory_file
 from services.journaled_writes import JournaledWrites
 from services.names import normalise_name
 from services.sweeper import journal_variant
-from services.variants.renderer import Rendered, Renderer, memory_file
+from services.variants.renderer import Rendered, Renderer
 
 logger = logging.getLogger("image_api")
 
