@@ -1,6 +1,7 @@
 """What handlers ask for. Dependencies are `async`, so that none of them costs a thread hop."""
 
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from fastapi import Depends, Path, Query, Request
@@ -49,7 +50,10 @@ def bulkhead_of(request: Request) -> Bulkhead:
 def links_of(request: Request) -> VariantLinks:
     """Return where the variants of images are, as this client sees it."""
     variants = resources_of(request).settings.variants
-    return VariantLinks(request.scope.get("root_path", ""), variants)
+    return _links(request.scope.get("root_path", ""), variants)
+
+
+_links = lru_cache(maxsize=16)(VariantLinks)
 
 
 async def get_variants(request: Request) -> VariantStore:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
@@ -16,24 +15,28 @@ from services.image_store import ImageRecord
 from web.conditional_requests import Validators, is_not_modified
 
 # Rows were validated when they were written: rendered straight from their fields, a page of 100
-# takes 0.13 ms instead of 0.58 ms through the models.
+# takes a third of the time that it takes through the models.
 _FIELDS = tuple(name for name in ImageMetadata.model_fields if name != "variants")
 _values = attrgetter(*_FIELDS)
 
+# Quotes in strings are escaped in JSON: a member like this is only where we put it.
+_VARIANTS_HERE = b'"variants":0'
 
-@dataclass(frozen=True, slots=True)
+
 class VariantLinks:
     """Where the variants of images are: below `root_path`, the prefix of a proxy in front."""
 
-    root_path: str
-    variants: tuple[str, ...]
+    def __init__(self, root_path: str, variants: tuple[str, ...]) -> None:
+        path = f"{root_path}/images/\0/variants/"
+        links = to_json({"variants": {variant: path + variant for variant in variants}})
+        self._around_names = links[1:-1].split(to_json("\0")[1:-1])
 
-    def of(self, name: str) -> dict[str, str]:
-        """Return the path of each variant of an image."""
-        if not self.variants:
-            return {}
-        path = f"{self.root_path}/images/{quote(name, safe='')}/variants/"
-        return {variant: path + variant for variant in self.variants}
+    def put_into(self, document: bytes, images: Sequence[ImageRecord]) -> bytes:
+        """Put the paths of each image's variants where the document leaves a place for them."""
+        names = quote("/".join([image.name for image in images])).encode().split(b"/")
+        start, *others = document.split(_VARIANTS_HERE)
+        pairs = zip(names, others, strict=True) if others else ()
+        return start + b"".join([name.join(self._around_names) + other for name, other in pairs])
 
 
 def metadata_response(
@@ -59,15 +62,14 @@ def json_response(document: bytes, headers: dict[str, str], status: int = 200) -
 
 def image_json(image: ImageRecord, links: VariantLinks) -> bytes:
     """Render an image as `ImageMetadata`."""
-    return to_json(_document(image, links))
+    return links.put_into(to_json(_document(image)), [image])
 
 
 def list_json(images: Sequence[ImageRecord], links: VariantLinks, next_cursor: str | None) -> bytes:
     """Render a page as `ImageList`."""
-    documents = [_document(image, links) for image in images]
-    return to_json({"images": documents, "next_cursor": next_cursor})
+    documents = [_document(image) for image in images]
+    return links.put_into(to_json({"images": documents, "next_cursor": next_cursor}), images)
 
 
-def _document(image: ImageRecord, links: VariantLinks) -> dict[str, Any]:
-    document = dict(zip(_FIELDS, _values(image), strict=True))
-    return document | {"variants": links.of(image.name)}
+def _document(image: ImageRecord) -> dict[str, Any]:
+    return dict(zip(_FIELDS, _values(image), strict=True), variants=0)

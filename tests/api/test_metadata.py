@@ -1,13 +1,18 @@
 """What is told of an image, and of one picked at random."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
+from schemas import ImageMetadata
+from services.image_store import ImageRecord
 from tests.support import pictures
 from tests.support.uploads import on_sqlite, problem, upload
+from web.metadata_response import VariantLinks, image_json, list_json
 
 FIELDS = [
     *("name", "size_bytes", "extension", "last_updated_at"),
@@ -32,6 +37,27 @@ def test_shape(client: TestClient) -> None:
         assert MOMENT.fullmatch(described.json()[field])
         moment = datetime.fromisoformat(described.json()[field])
         assert before - timedelta(seconds=1) <= moment <= after + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("variants", [(), ("320", "64x48-crop")])
+def test_rendering(variants: tuple[str, ...]) -> None:
+    """Whatever is in a name, and in a prefix, each image has its own variants and no others."""
+    moment = datetime.now(UTC)
+    names = ['"variants":0', "50%", "\\u0000", "{}", "a b&c?#", "é"]
+    images = [
+        ImageRecord(1, name, 5, "jpg", "image/jpeg", "0" * 64, 3, 2, "key", moment, moment)
+        for name in names
+    ]
+    links = VariantLinks('/pre"fix', variants)
+    page = json.loads(list_json(images, links, "cursor"))
+    assert page["next_cursor"] == "cursor"
+    assert [image["name"] for image in page["images"]] == names
+    for image, document in zip(images, page["images"], strict=True):
+        path = f'/pre"fix/images/{quote(image.name, safe="")}/variants/'
+        assert document["variants"] == {variant: path + variant for variant in variants}
+        assert document == json.loads(image_json(image, links))
+        assert ImageMetadata.model_validate(document).created_at == moment
+    assert json.loads(list_json([], links, None)) == {"images": [], "next_cursor": None}
 
 
 def test_random_of_none(client: TestClient) -> None:
