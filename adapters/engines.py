@@ -1,6 +1,5 @@
 """The SQLAlchemy engine: bounded in connections and in every wait."""
 
-import logging
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, make_url
@@ -9,20 +8,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from adapters import rds_iam, unverified_engines
 from adapters.connection_stack import StackPool
 from adapters.database_drivers import connect_arguments, prepare, require_known_arguments
-from adapters.mysql_tls import split_tls, verifies_server
+from adapters.mysql_tls import split_tls
 from config import Settings
 from errors import ConfigurationError
 
-logger = logging.getLogger("image_api")
-
 WRITE_LEVEL = "READ COMMITTED"
-# Drivers that are not in requirements.lock.
-_EXTRAS = {
-    "oracle+oracledb": "`pip install oracledb`",
-    "mssql+pymssql": "`pip install pymssql`",
-}
-# An sslmode that leaves no doubt about who is asked (libpq).
-_VERIFYING = {"verify-ca", "verify-full"}
 
 
 def build_engine(settings: Settings) -> Engine:
@@ -38,10 +28,8 @@ def build_engine(settings: Settings) -> Engine:
     except ValueError as exc:
         raise ConfigurationError(f"Configuration: DB_URL cannot be used: {exc}.") from exc
     prepare(engine, settings)
-    if name := unverified_engines.NAMES.get(engine.dialect.name):
-        logger.warning("%s is not verified: the service was never run on it", name)
     if settings.db_iam_auth:
-        _require_safe_tokens(url, tls)
+        rds_iam.require_verified_server(url, tls)
         rds_iam.sign_in(engine, rds_iam.token_source(url, settings.aws_region))
     return engine
 
@@ -74,25 +62,7 @@ def _create_engine(url: URL, settings: Settings, tls: dict[str, Any]) -> Engine:
     try:
         return create_engine(url, **options)
     except (ImportError, SQLAlchemyError) as exc:
-        driver, remedy = url.drivername, _EXTRAS.get(url.drivername, str(exc))
+        driver, remedy = url.drivername, unverified_engines.DRIVERS.get(url.drivername, str(exc))
         raise ConfigurationError(
             f"Configuration: DB_URL names {driver}, whose driver is not installed: {remedy}."
         ) from exc
-
-
-def _require_safe_tokens(url: URL, tls: dict[str, Any]) -> None:
-    """Raise ConfigurationError where somebody else than RDS could get the token, in clear text."""
-    backend = url.get_backend_name()
-    if backend not in {"postgresql", "mysql", "mariadb"} or not (url.username and url.host):
-        raise ConfigurationError(
-            "Configuration: DB_IAM_AUTH is for users of RDS for PostgreSQL, MySQL and MariaDB."
-        )
-    if backend == "postgresql":
-        safe, wanted = url.query.get("sslmode") in _VERIFYING, "sslmode=verify-full"
-    else:
-        safe, wanted = verifies_server(tls), "ssl_ca"
-    if not safe:
-        raise ConfigurationError(
-            "Configuration: DB_IAM_AUTH hands out tokens in clear text, so the URL of the database "
-            f"must make sure who gets them: by {wanted}."
-        )

@@ -39,7 +39,9 @@ def split_tls(url: URL) -> tuple[URL, dict[str, Any]]:
 def verifies_server(arguments: Mapping[str, Any]) -> bool:
     """Whether nobody but the server itself can be at the other end."""
     context = arguments.get("ssl")
-    return context is not None and context.verify_mode == ssl.CERT_REQUIRED
+    if context is None:
+        return False
+    return bool(context.check_hostname and context.verify_mode == ssl.CERT_REQUIRED)
 
 
 def _context(given: Mapping[str, str]) -> ssl.SSLContext:

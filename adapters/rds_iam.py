@@ -6,7 +6,7 @@ is asked, but for boto3's credentials where these have expired.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,34 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import URL, Dialect, Engine, event
 
+from adapters.mysql_tls import verifies_server
+from errors import ConfigurationError
+
 TokenSource = Callable[[], str]
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
+
+
+def require_verified_server(url: URL, tls: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError where somebody else than RDS could get the token, in clear text.
+
+    A certificate by Amazon is not enough: every RDS server of the region has one. It must be for
+    the host that the URL names.
+    """
+    backend = url.get_backend_name()
+    if backend not in _PORTS or not (url.username and url.host):
+        raise ConfigurationError(
+            "Configuration: DB_IAM_AUTH is for users of RDS for PostgreSQL, MySQL and MariaDB."
+        )
+    if backend == "postgresql":
+        safe, wanted = url.query.get("sslmode") == "verify-full", "sslmode=verify-full"
+    else:
+        safe, wanted = verifies_server(tls), "ssl_ca, without turning checks off"
+    if not safe:
+        raise ConfigurationError(
+            "Configuration: DB_IAM_AUTH hands out tokens in clear text, so the URL of the database "
+            f"must make sure who gets them: by {wanted}."
+        )
 
 
 def token_source(url: URL, region: str) -> TokenSource:

@@ -3,6 +3,7 @@
 Statements and tables are compiled for both in a test. The contract runs where a server is named.
 """
 
+import logging
 import math
 from functools import partial
 from typing import Any
@@ -11,7 +12,15 @@ from sqlalchemy import Engine, Select, Table, event
 
 from config import Settings
 
+logger = logging.getLogger("image_api")
+
 NAMES = {"oracle": "Oracle", "mssql": "SQL Server"}
+
+# What brings their drivers, which are not in requirements.lock.
+DRIVERS = {
+    "oracle+oracledb": "`pip install oracledb`",
+    "mssql+pymssql": "`pip install pymssql`",
+}
 
 # By which isolation all SELECTs of a transaction see one moment; SQL Server's must be allowed.
 SNAPSHOT_LEVELS = {"oracle": "SERIALIZABLE", "mssql": "SNAPSHOT"}
@@ -37,7 +46,9 @@ def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
 
 
 def prepare(engine: Engine, settings: Settings) -> None:
-    """Make the connections of either engine compare bytes, and wait no longer than they may."""
+    """Warn; make the connections of either compare bytes, and wait no longer than they may."""
+    if name := NAMES.get(engine.dialect.name):
+        logger.warning("%s is not verified: the service was never run on it", name)
     if engine.dialect.name == "oracle":
         configure = partial(_configure_oracle, settings.db_statement_timeout_seconds)
         event.listen(engine, "connect", configure)

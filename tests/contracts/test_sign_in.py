@@ -264,8 +264,11 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     [
         "postgresql://images@h/images",
         "postgresql://images@h/images?sslmode=require",
+        "postgresql://images@h/images?sslmode=verify-ca",
         "mysql://images@h/images",
         "mysql://images@h/images?ssl_verify_cert=false",
+        "mysql://images@h/images?ssl_check_hostname=false",
+        "mysql://images@h/images?ssl_verify_identity=false",
         "postgresql://h/images?sslmode=verify-full",
         "sqlite:///images.db",
     ],
