@@ -75,8 +75,8 @@ def prepare(engine: Engine, settings: Settings) -> None:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     if engine.dialect.name == "postgresql":
-        event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
         event.listen(engine, "connect", Watchdog(limit).watch)
+        event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
     unverified_engines.prepare(engine, settings)
     if engine.dialect.name in {"mysql", "mariadb"}:
         event.listen(engine, "connect", functools.partial(_bound_statements, limit))
