@@ -30,9 +30,10 @@ _START_SECONDS = 10.0
 _MESSAGE_BYTES = 4096
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 # Nothing else of the environment, which may hold credentials, is the business of a decoder.
-# Memory that was freed goes back to the kernel at once.
+# Large blocks that were freed go back to the kernel at once; from 256 KB on instead of 4 MB, a
+# variant took 5 % more CPU.
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
-_MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144"}
+_MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "4194304"}
 
 
 class _HadNoFilesError(Exception):

@@ -21,7 +21,6 @@ from errors import TooManyPixelsError
 from services.containers.content import MalformedImageError
 from services.containers.formats import walk
 from services.containers.limits import PixelLimits
-from services.containers.outline import Outline
 from services.decoding.jobs import Job, Outcome, Result
 from services.decoding.pixels import decode
 from services.variants.rendering import render
@@ -83,6 +82,7 @@ def _disarm() -> None:
 
 
 def _examine(job: Job, files: list[int], at_rest: int) -> Result:
+    Image.MAX_IMAGE_PIXELS = job.frame_pixels  # the walk's rule, again in Pillow itself
     try:
         _bound_memory(at_rest, os.fstat(files[0]).st_size + job.memory + _SLACK_BYTES)
         # A private mapping: libwebp wants a writable one, though it writes nothing.
@@ -107,21 +107,15 @@ def _bound_memory(at_rest: int, more: int) -> None:
 def _render(job: Job, content: mmap.mmap, output: int) -> Result:
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(ours, _NICENESS_OF_VARIANTS))
-    _walk(job, content)
     with open(output, "wb", closefd=False) as file:
         file.truncate()  # of an attempt with less memory
         size = render(content, job.image_format, job, job.encoding, file)  # type: ignore[arg-type]
     return Result(Outcome.DECODED, *size)
 
 
-def _walk(job: Job, content: mmap.mmap) -> Outline:
-    Image.MAX_IMAGE_PIXELS = job.frame_pixels  # the walk's rule, again in Pillow itself
-    limits = PixelLimits(job.frame_pixels, job.animation_pixels)
-    return walk(content, job.image_format, limits)
-
-
 def _decode(job: Job, content: mmap.mmap) -> Result:
-    outline = _walk(job, content)
+    limits = PixelLimits(job.frame_pixels, job.animation_pixels)
+    outline = walk(content, job.image_format, limits)
     if outline.decoded_bytes > job.memory:
         return Result(Outcome.NEEDS_MEMORY)
     decode(content, outline)

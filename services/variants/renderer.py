@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from config import Settings, VariantSpec
-from errors import DecodingTooCostlyError, TooManyPixelsError, VariantNotFoundError
+from errors import DecodingTooCostlyError, VariantNotFoundError
 from services.containers.content import MalformedImageError
 from services.decoding.jobs import Job
 from services.decoding.memory_file import memory_file
@@ -61,7 +61,7 @@ class Renderer:
         with memory_file() as output:
             try:
                 result = self._decoders.decode(job, file.fileno(), output.fileno())
-            except (MalformedImageError, TooManyPixelsError, DecodingTooCostlyError) as exc:
+            except (MalformedImageError, DecodingTooCostlyError) as exc:
                 raise VariantNotFoundError(f"No variant of it can be made: {exc}") from exc
             output.seek(0)
             return Rendered(output.read(), result.width, result.height)
