@@ -1,6 +1,7 @@
-"""API keys as the configuration has them."""
+"""API keys as the configuration has them: in `API_KEYS`, and on the lines of `API_KEYS_FILE`."""
 
 import re
+from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 
@@ -23,3 +24,12 @@ class ApiKey(NamedTuple):
         if not re.fullmatch("[0-9a-f]{64}", digest):
             raise ValueError(f"needs a SHA-256 of 64 hexadecimal digits for the key {name}")
         return cls(name, scope, digest)  # type: ignore[arg-type]
+
+
+def lines_of_file(file: str) -> list[str]:
+    """Return the keys in a file, without its comments. Raises ValueError."""
+    try:
+        lines = Path(file).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ValueError(f"API_KEYS_FILE cannot be read: {exc}") from None
+    return [line for line in lines if not line.startswith("#")]

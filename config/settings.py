@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from config.api_keys import ApiKey
+from config.api_keys import ApiKey, lines_of_file
 from config.database_url import normalise_db_url
 from config.variants import require_encodings, require_variants
 
@@ -177,10 +177,11 @@ class Settings(BaseSettings):
         default=10, description="longest time one statement may take"
     )
     s3_read_timeout_seconds: Seconds = Field(
-        default=10, description="longest time S3 may send nothing"
+        default=10, description="longest time S3 may send nothing, except after a PUT"
     )
     s3_put_timeout_seconds: Seconds = Field(
-        default=60, description="longest time for the bytes of one image to go to S3"
+        default=60,
+        description="longest time for an image to go to S3, and then for its answer",
     )
     s3_max_attempts: int = Field(
         default=3, ge=1, le=10, description="attempts of an S3 read or delete"
@@ -262,11 +263,7 @@ class Settings(BaseSettings):
     def _add_keys_of_file(cls, values: dict[str, Any]) -> dict[str, Any]:
         if not (file := values.get("api_keys_file")):
             return values
-        try:
-            lines = Path(file).read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ValueError(f"API_KEYS_FILE cannot be read: {exc}") from None
-        keys = [values.get("api_keys", ""), *(line for line in lines if not line.startswith("#"))]
+        keys = [values.get("api_keys", ""), *lines_of_file(file)]
         return values | {"api_keys": ",".join(filter(None, keys))}
 
     @field_validator("api_keys", mode="before")

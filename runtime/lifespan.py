@@ -70,17 +70,13 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         tune_gc()
         if not settings.api_keys:
             logger.warning("No API_KEYS: whoever reaches this service may read, write and delete")
-        places = settings.concurrency
-        # Costly pictures wait for a decoder: half of the places are left to downloads. Whoever has
-        # sent a large file would rather wait than send it again.
-        uploads = Bulkhead(max(1, places // 2), patience=60.0)
         observer = Observer(settings)
         async with _sampling(resources, observer):
             yield {
                 "observer": observer,
                 "resources": resources,
-                "bulkhead": Bulkhead(places),
-                "uploads": uploads,
+                "bulkhead": Bulkhead(settings.concurrency),
+                "uploads": Bulkhead.for_uploads(settings.concurrency),
                 "renderings": Renderings(),
                 "scrapes": anyio.CapacityLimiter(1),
             }

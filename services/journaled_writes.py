@@ -1,6 +1,7 @@
 """What all use cases that store objects share: journal a key first, and never lose sight of it.
 
-The steps and the reasons for their order: docs/write-protocol.md.
+In which order is said by `ImageStore.upload` (image_store.py) and `VariantStore`; the reasons:
+docs/write-protocol.md.
 """
 
 import logging

@@ -1,8 +1,7 @@
-"""What an image may be called, and how its name becomes a file name again."""
+"""What an image may be called, and how a file name is split."""
 
 import re
 import unicodedata
-from urllib.parse import quote
 
 from errors import InvalidNameError
 
@@ -72,16 +71,3 @@ def split_extension(filename: str) -> tuple[str, str]:
     """
     stem, dot, extension = filename.rpartition(".")
     return (stem, extension.lower()) if dot else (filename, "")
-
-
-def content_disposition(kind: str, name: str, extension: str) -> str:
-    """Render Content-Disposition with `filename` for old clients and `filename*` for the rest.
-
-    RFC 6266 section 4.3 and appendix D: `filename` holds ASCII only and neither quotes,
-    backslashes nor percent signs, which user agents read differently; RFC 8187 encodes the
-    real name.
-    """
-    filename = name if split_extension(name)[1] == extension else f"{name}.{extension}"
-    plain = "".join(char if " " <= char <= "~" and char not in '"\\%' else "_" for char in filename)
-    encoded = quote(filename, safe="!#$&+-.^_`|~")
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"

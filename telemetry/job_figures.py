@@ -18,7 +18,7 @@ logger = logging.getLogger("image_api")
 
 
 def write_sweep(folder: Path, entries: Mapping[str, int], oldest_due_seconds: float) -> None:
-    """Tell of a sweep that came to its end, and of the journal after it."""
+    """Tell of a sweep that came to its end, and of the journal after it (`Sweeper.record`)."""
     counts = GaugeMetricFamily(
         "image_api_journal_entries", "Journal entries by state", labels=["state"]
     )

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -29,6 +29,15 @@ class Bulkhead:
         self._patience = patience
         self._places = anyio.Semaphore(places, fast_acquire=True)
         self._threads = anyio.CapacityLimiter(places)
+
+    @classmethod
+    def for_uploads(cls, concurrency: int) -> Self:
+        """Offer half of the `CONCURRENCY` places to uploads, which take one of these first.
+
+        Costly pictures wait for a decoder: the other half is left to downloads. Whoever has sent a
+        large file would rather wait than send it again.
+        """
+        return cls(max(1, concurrency // 2), patience=60.0)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""Conditional and range requests: RFC 9110 sections 13 and 14, as pure functions of headers."""
+"""Conditional requests: RFC 9110 section 13, as pure functions of headers."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 from starlette.datastructures import Headers
 
-from errors import PreconditionFailedError, RangeNotSatisfiableError
+from errors import PreconditionFailedError
 from services.image_store import ImageRecord, Precondition
 
 # entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3) as an element of a list (section 5.6.1);
@@ -20,8 +20,6 @@ _HTTP_DATE = re.compile(
     r"|[A-Z][a-z]+, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT"
     r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}"
 )
-_RANGES = re.compile(r"bytes=(.*)", re.IGNORECASE)
-_RANGE = re.compile(r"(\d{1,100})-(\d{0,100})|-(\d{1,100})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +71,6 @@ def is_not_modified(headers: Headers, current: Validators) -> bool:
     return since is not None and _seconds(current) <= since
 
 
-def select_range(headers: Headers, current: Validators, size: int) -> tuple[int, int] | None:
-    """Return the first and last byte that a GET asks for, or None for the whole.
-
-    A Range that is malformed, of another unit, or of more than one part is ignored, as RFC 9110
-    section 14.2 allows. Raises RangeNotSatisfiableError.
-    """
-    ranges = _RANGES.fullmatch(headers.get("range", ""))
-    if ranges is None or not _may_continue(headers.get("if-range"), current):
-        return None
-    part = _RANGE.fullmatch(ranges[1].strip(" \t,"))
-    if part is None:
-        return None
-    first, last, suffix = part.groups()
-    if suffix is not None:
-        begin, end = max(0, size - int(suffix)), size - 1
-    else:
-        begin, end = int(first), min(int(last or size - 1), size - 1)
-        if last and int(last) < begin:
-            return None
-    if begin >= size:
-        raise RangeNotSatisfiableError(size)
-    return begin, end
-
-
 def _require_unchanged(headers: Headers, current: Validators | None) -> None:
     if (tags := _field(headers, "if-match")) is not None:
         if not _names(tags, current, strong=True):
@@ -105,14 +79,6 @@ def _require_unchanged(headers: Headers, current: Validators | None) -> None:
     since = _date(_field(headers, "if-unmodified-since"))
     if since is not None and (current is None or _seconds(current) > since):
         raise PreconditionFailedError
-
-
-def _may_continue(if_range: str | None, current: Validators) -> bool:
-    """Whether bytes of `current` may be joined to what the client has (RFC 9110, 13.1.5).
-
-    Not by a date: it counts whole seconds, in which more than one version may have been stored.
-    """
-    return if_range is None or if_range.strip() == current.etag
 
 
 def _names(tags: str, current: Validators | None, *, strong: bool = False) -> bool:

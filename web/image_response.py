@@ -9,10 +9,11 @@ from starlette.responses import Response
 from config import Settings
 from errors import RedirectNotAllowedError
 from services.image_store import ImageRecord
-from services.names import content_disposition
 from web.bulkhead import Bulkhead
-from web.conditional_requests import Validators, image_validators, is_not_modified, select_range
+from web.conditional_requests import Validators, image_validators, is_not_modified
+from web.content_disposition import content_disposition
 from web.digests import render_digest
+from web.ranges import select_range
 from web.streaming import ByteSource, ObjectResponse
 
 # Bodies up to this size are read whole and answered at once, without a streaming task.

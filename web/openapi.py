@@ -1,4 +1,7 @@
-"""What OpenAPI says of the API beyond the handlers' own types: statuses, headers, bytes, forms."""
+"""What OpenAPI says of the API beyond the handlers' own types: statuses, headers, bytes, forms.
+
+Swagger UI, the page at /docs that shows it, comes with `FastAPIOffline` (main.py).
+"""
 
 from typing import Any
 

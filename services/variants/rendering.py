@@ -17,7 +17,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from services.containers.content import MalformedImageError
 from services.containers.exif import read_orientation
 from services.variants.colours import on_white, resizable, to_srgb, transparent_colour
-from services.variants.specs import Box, Region, Size, shown_region, target_size
+from services.variants.sizes import Box, Region, Size, shown_region, target_size
 
 # Not by `Image.open`, which takes a JPEG of several pictures for an MPO.
 _OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {

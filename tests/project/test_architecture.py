@@ -33,7 +33,7 @@ MAY_IMPORT = {
 WEB_MAY_USE = {
     "services.image_store": {"ImageRecord", "Order", "Precondition"},
     "services.variants.variant_store": {"Variant", "VariantChoice", "VariantMissingError"},
-    "services.names": {"content_disposition", "normalise_prefix", "split_extension"},
+    "services.names": {"normalise_prefix", "split_extension"},
 }
 DEPLOYED = {
     room: sorted((ROOT / room).rglob("*.py")) or [ROOT / f"{room}.py"]
