@@ -4,9 +4,9 @@ from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 from adapters import rds_iam, unverified_engines
-from adapters.connection_stack import StackPool
 from adapters.database_drivers import connect_arguments, prepare, require_known_arguments
 from adapters.mysql_tls import split_tls
 from config import Settings
@@ -42,7 +42,8 @@ def _split_tls(url: URL) -> tuple[URL, dict[str, Any]]:
 def _create_engine(url: URL, settings: Settings, tls: dict[str, Any]) -> Engine:
     backend = url.get_backend_name()
     options: dict[str, Any] = {
-        "poolclass": StackPool,
+        "poolclass": QueuePool,  # of SQLite, too
+        "pool_use_lifo": True,
         "connect_args": connect_arguments(backend, settings) | tls,
         # One for each thread, so that none waits for the pool; one each for readiness and sweeper.
         "pool_size": settings.threads + 2,
