@@ -1,4 +1,7 @@
-"""How boto3 and urllib3 are set up for S3: time limits, retries, checksums, addresses."""
+"""How boto3 and urllib3 are set up for S3: time limits, retries, checksums, addresses.
+
+What a PUT may take is said by `Bucket.upload_image` (s3_client.py).
+"""
 
 import os
 import time

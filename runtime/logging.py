@@ -1,4 +1,8 @@
-"""How the process logs: one line of JSON for each event, or text for people."""
+"""How the process logs: one line of JSON for each event, or text for people.
+
+Nothing is filtered here: `tests/support/log_secrets.py` looks for secrets in the log of every
+service that the tests run.
+"""
 
 import json
 import logging

@@ -1,4 +1,7 @@
-"""The uvicorn that runs this application, however it was started."""
+"""The uvicorn that runs this application, however it was started.
+
+How many workers it has is for its command line to say, or for WEB_CONCURRENCY.
+"""
 
 import logging
 import signal

@@ -1,4 +1,7 @@
-"""What an image may be called, and how a file name is split."""
+"""What an image may be called, and how a file name is split.
+
+How a name becomes part of a header: web/content_disposition.py; of a key: `generate_s3_key`.
+"""
 
 import re
 import unicodedata

@@ -178,8 +178,8 @@ class Verifier:
         """Journal an orphan, however old the finding; return what remains of it.
 
         INSERT before SELECT: an upload that commits between the two would lose its object to the
-        sweeper in the other order (`tests/protocol_model.py`, at READ COMMITTED). In this order
-        its row is seen, or it finds its key taken.
+        sweeper in the other order (`tests/tools/protocol_model.py`, at READ COMMITTED). In this
+        order its row is seen, or it finds its key taken.
 
         With `claimed_at` the sweeper waits its horizon before it deletes. The protocol leaves no
         orphans, so nobody knows where this one is from: a PUT on its key may still land, and an

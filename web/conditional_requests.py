@@ -1,4 +1,7 @@
-"""Conditional requests: RFC 9110 section 13, as pure functions of headers."""
+"""Conditional requests: RFC 9110 section 13, as pure functions of headers.
+
+`Range` and `If-Range` are in ranges.py.
+"""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Integrity fields: `Content-Digest` and `Repr-Digest` (RFC 9530), SHA-256 only."""
+"""Integrity fields: `Content-Digest` and `Repr-Digest` (RFC 9530), SHA-256 only.
+
+Those of an upload are compared by form_parser.py.
+"""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""The parts of an upload form, taken apart as its bytes arrive."""
+"""The parts of an upload form, taken apart as its bytes arrive, MAX_UPLOAD_BYTES at most."""
 
 import hashlib
 from io import BytesIO

@@ -1,4 +1,7 @@
-"""Errors as clients see them: RFC 9457 problem details, the same shape for all."""
+"""Errors as clients see them: RFC 9457 problem details, the same shape for all.
+
+Which there are, with status and code: errors.py.
+"""
 
 import errno
 import json

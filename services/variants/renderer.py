@@ -1,4 +1,7 @@
-"""Variants are made in decoder processes of their own: uploads never wait for them."""
+"""Variants are made in decoder processes of their own: uploads never wait for them.
+
+How a picture is made smaller: rendering.py.
+"""
 
 from dataclasses import dataclass
 from typing import IO
