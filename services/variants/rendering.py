@@ -5,6 +5,7 @@ the first frame counts. The same file and spec give the same bytes, with the sam
 """
 
 import io
+import sys
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -58,8 +59,10 @@ def render(
     """
     try:
         with _OPENERS[image_format](content) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or sys.maxsize):
+                raise MalformedImageError("it has too many pixels")
             picture = _resized(image, box)
-    except MemoryError:
+    except (MemoryError, MalformedImageError):
         raise
     # Pillow raises whatever its parsing runs into: SyntaxError, OSError, struct.error, ...
     except Exception as exc:

@@ -42,6 +42,20 @@ def test_large(renderer: Renderer, image_format: str, mode: str, options: dict[s
     assert (made.width, made.height) == (320, 250)
 
 
+def test_too_large() -> None:
+    """Of a picture of more than MAX_PIXELS, accepted under another setting, there are none."""
+    settings = Settings(
+        db_url="sqlite:///none", aws_region="none", aws_s3_bucket="none", max_pixels=64 * 63
+    )
+    renderer = Renderer(settings)
+    with tempfile.TemporaryFile() as file:
+        file.write(encoded(Image.new("RGB", (64, 64)), "PNG"))
+        file.flush()
+        with pytest.raises(VariantNotFoundError, match="too many pixels"):
+            renderer.render(file, "png", VariantSpec(320, 320), "png")
+    renderer.close()
+
+
 def test_no_picture(renderer: Renderer) -> None:
     """Of what cannot be decoded there are none."""
     with tempfile.TemporaryFile() as file:
