@@ -22,7 +22,7 @@ from services.names import normalise_prefix
 from web import openapi as docs
 from web.bulkhead import S3Route
 from web.conditional_requests import image_validators, write_precondition
-from web.image_response import DownloadRequest, bytes_response, plan_download, redirect_response
+from web.image_response import DownloadRequest, download_response, plan_download
 from web.metadata_response import image_json, json_response, list_json, metadata_response
 from web.pagination import OrderName, decode_cursor, encode_cursor, next_link, order_of
 
@@ -75,12 +75,9 @@ def download(
     image = store.describe(name)
     while True:
         plan = plan_download(asked, image, settings)
-        if plan.redirects:
-            return redirect_response(store.presigned_url(image, request.method, plan.headers))
-        if plan.span is None:
-            return Response(status_code=plan.status, headers=plan.headers)
-        if body := store.open_object(image, *plan.span):
-            return bytes_response(plan, body, settings.client_idle_seconds, bulkhead_of(request))
+        idle_timeout, bulkhead = settings.client_idle_seconds, bulkhead_of(request)
+        if response := download_response(asked, plan, store, image, idle_timeout, bulkhead):
+            return response
         image = store.describe_replacement(image)
 
 

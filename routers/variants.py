@@ -14,7 +14,7 @@ from routers.dependencies import (
     resources_of,
 )
 from web import openapi as docs
-from web.image_response import DownloadRequest, bytes_response, plan_download, redirect_response
+from web.image_response import DownloadRequest, download_response, plan_download
 from web.renderings import VariantRoute
 from web.variant_choice import choose_variant
 
@@ -42,12 +42,9 @@ def download_variant(
         may_redirect = redirect if found.image.s3_key else False
         asked = DownloadRequest(request.method, request.headers, disposition, may_redirect)
         plan = plan_download(asked, found.image, settings)
-        if plan.redirects:
-            return redirect_response(store.presigned_url(found, request.method, plan.headers))
-        if plan.span is None:
-            return Response(status_code=plan.status, headers=plan.headers)
-        if body := store.open_object(found, *plan.span):
-            return bytes_response(plan, body, settings.client_idle_seconds, bulkhead_of(request))
+        idle_timeout, bulkhead = settings.client_idle_seconds, bulkhead_of(request)
+        if response := download_response(asked, plan, store, found, idle_timeout, bulkhead):
+            return response
 
 
 for method, shown in (("GET", True), ("HEAD", False)):

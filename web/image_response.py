@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol, TypeVar
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -18,6 +19,19 @@ from web.streaming import ByteSource, ObjectResponse
 
 # Bodies up to this size are read whole and answered at once, without a streaming task.
 _WHOLE_BYTES = 1024 * 1024
+
+
+_Stored_contra = TypeVar("_Stored_contra", contravariant=True)
+
+
+class ObjectStore(Protocol[_Stored_contra]):
+    """The use cases that know an object: of an image, or of a variant."""
+
+    def presigned_url(self, stored: _Stored_contra, method: str, headers: dict[str, str], /) -> str:
+        """Return a URL at which S3 itself answers `method` with the object and `headers`."""
+
+    def open_object(self, stored: _Stored_contra, first: int, last: int, /) -> ByteSource | None:
+        """Open the bytes `first` to `last` inclusive; None when the object is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +81,35 @@ def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings
     return _plan_bytes(asked, image, validators, headers)
 
 
-def redirect_response(url: str) -> Response:
-    """Send the client to a presigned URL; it expires, so the redirect must not be kept."""
-    return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
+def download_response(
+    asked: DownloadRequest,
+    plan: DownloadPlan,
+    store: ObjectStore[_Stored_contra],
+    stored: _Stored_contra,
+    idle_timeout: float,
+    bulkhead: Bulkhead,
+) -> Response | None:
+    """Answer as planned with what `store` has of `stored`; None when its object is gone.
 
-
-def bytes_response(
-    plan: DownloadPlan, body: ByteSource, idle_timeout: float, bulkhead: Bulkhead
-) -> Response:
-    """Answer with the bytes of `body`, which is closed in the end.
-
-    Raises StorageUnavailableError when a small body is cut short; a large one ends the connection.
+    Raises what opening it raises, and StorageUnavailableError when a small body is cut short; a
+    large one ends the connection.
     """
-    first, last = plan.span or (0, -1)
+    if plan.redirects:
+        return _redirect(store.presigned_url(stored, asked.method, plan.headers))
+    if plan.span is None:
+        return Response(status_code=plan.status, headers=plan.headers)
+    first, last = plan.span
+    if (body := store.open_object(stored, first, last)) is None:
+        return None
     length = last - first + 1
     if length <= _WHOLE_BYTES:
         return Response(body.read_all(length), plan.status, plan.headers)
     return ObjectResponse(body, length, plan.status, plan.headers, idle_timeout, bulkhead)
+
+
+def _redirect(url: str) -> Response:
+    """Send the client to a presigned URL; it expires, so the redirect must not be kept."""
+    return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
 
 
 def _content_headers(asked: DownloadRequest, image: ImageRecord) -> dict[str, str]:
