@@ -26,6 +26,7 @@ _MOST_SEGMENTS = 10_000
 _MOST_SCANS = 100
 _MOST_TABLE_BYTES = 1024 * 1024
 _COEFFICIENTS = 64
+_COMPLETE = [0] * _COEFFICIENTS
 
 
 @dataclass(slots=True)
@@ -161,8 +162,8 @@ def _read_scan(found: JpegOutline, scan: bytes) -> None:
     for name in scan[1:-3:2]:
         if name not in found.components or last >= _COEFFICIENTS:
             raise MalformedImageError("a scan is of no component of the picture")
-        for coefficient in range(first, last + 1):
-            found.components[name].missing[coefficient] = approximation & 15
+        sent = slice(first, last + 1)
+        found.components[name].missing[sent] = [approximation & 15] * (last + 1 - first)
 
 
 def _require_complete(found: JpegOutline) -> None:
@@ -170,5 +171,5 @@ def _require_complete(found: JpegOutline) -> None:
     if not found.start:
         raise MalformedImageError("it has no scan")
     for component in found.components.values():
-        if any(bits != 0 for bits in component.missing):
+        if component.missing != _COMPLETE:
             raise MalformedImageError("its last scans are missing")

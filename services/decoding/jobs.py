@@ -1,24 +1,10 @@
-"""What is asked of a decoder process, and what it answers; both travel as JSON."""
+"""What is asked of a decoder process, and what it answers; both travel as JSON arrays."""
 
-import json
-from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple
 
 
-class _Message:
-    def encode(self) -> bytes:
-        """Return the message as bytes."""
-        return json.dumps(asdict(self)).encode()  # type: ignore[call-overload]
-
-    @classmethod
-    def decode(cls, message: bytes) -> Self:
-        """Return what `encode` made bytes of."""
-        return cls(**json.loads(message))
-
-
-@dataclass(frozen=True, slots=True)
-class Job(_Message):
+class Job(NamedTuple):
     """Decode a file of that format under these limits: bytes, seconds of CPU, and of waiting.
 
     With an `encoding` make a variant instead, for the box of `width`, `height` and `crop`, and
@@ -46,8 +32,7 @@ class Outcome(StrEnum):
     NEEDS_MEMORY = "needs memory"
 
 
-@dataclass(frozen=True, slots=True)
-class Result(_Message):
+class Result(NamedTuple):
     """The outcome; the size as shown of what was decoded or made, or the reason why it was not."""
 
     outcome: Outcome

@@ -1,7 +1,7 @@
 """Decodes every pixel of a file whose container was walked, and keeps none.
 
 Each format the cheapest way that still notices what is missing: PNG by inflating, GIF frame by
-frame, WebP down to the last row, JPEG at an eighth of its size.
+frame, WebP down to the last row, JPEG at an eighth of its size and in grey.
 """
 
 import io
@@ -53,13 +53,14 @@ def _decode_jpeg(content: mmap.mmap, outline: JpegOutline) -> None:
     libjpeg fills up with grey what is missing before an End Of Image marker, and only warns. So
     where a picture is one scan, that marker is withheld: a decoder that is not ready by then asks
     for more data. At an eighth of the size the same is noticed in a third of the time (34 ms
-    against 92-105 ms for 12 megapixels).
+    against 92-105 ms for 12 megapixels), and in grey, for which all codes are read too, in a
+    tenth less.
     """
     end = _NO_CODES if outline.is_plain else _END_OF_IMAGE
     with memoryview(content)[outline.start : outline.end] as scans:
         pieces = _Pieces(memoryview(b"".join(outline.tables)), scans, memoryview(end))
         with Image.open(io.BufferedReader(pieces), formats=["JPEG"]) as image:
-            image.draft(None, (image.width // 8 or 1, image.height // 8 or 1))
+            image.draft("L", (image.width // 8 or 1, image.height // 8 or 1))
             image.load()
 
 

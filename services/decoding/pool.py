@@ -1,5 +1,6 @@
 """The decoder processes of this service: started when needed, replaced when a file ends one."""
 
+import json
 import logging
 import os
 import queue
@@ -11,7 +12,6 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from errors import DecodingTooCostlyError, OverloadedError, TooManyPixelsError, UnavailableError
@@ -69,7 +69,7 @@ class _Decoder:
             self._start()
         self._socket.settimeout(job.seconds + _START_SECONDS)
         try:
-            socket.send_fds(self._socket, [job.encode()], descriptors)
+            socket.send_fds(self._socket, [json.dumps(job).encode()], descriptors)
             answer = self._socket.recv(_MESSAGE_BYTES)
         except (BrokenPipeError, ConnectionResetError):
             answer = b""
@@ -77,7 +77,7 @@ class _Decoder:
             status = self._process.wait(_START_SECONDS)
             self.end()
             raise _cause_of_death(status, job)
-        return Result.decode(answer)
+        return Result(*json.loads(answer))
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -147,7 +147,7 @@ class DecoderPool:
         UnavailableError.
         """
         usual = min(job.memory, _USUAL_BYTES)
-        result = self._run(replace(job, memory=usual), descriptors)
+        result = self._run(job._replace(memory=usual), descriptors)
         if _may_need_memory(result, job) and usual < job.memory:
             if not self._large.acquire(timeout=_PATIENCE_SECONDS):
                 raise OverloadedError("Too many large pictures at once; try again.")

@@ -5,6 +5,7 @@ CPU and real time by timers whose signals nothing here catches, so that they hol
 loop in any library.
 """
 
+import json
 import mmap
 import os
 import re
@@ -50,11 +51,11 @@ def main() -> None:
                 return
             if not message:
                 return
-            job = Job.decode(message)
+            job = Job(*json.loads(message))
             _arm(job)
             result = _examine(job, files, at_rest)
             _disarm()
-            service.send(result.encode())
+            service.send(json.dumps(result).encode())
 
 
 def _prefer_this_to_the_service_when_memory_is_short() -> None:
