@@ -1,37 +1,22 @@
-"""The use cases: what happens, in what order, in which transaction.
+"""The use cases: what clients can do with images.
 
-Every statement here, and their order, is needed for the invariants I1 to I5, which are stated in
-docs/write-protocol.md together with what each wrong variant loses.
+How bytes and row are written together is said by write_protocol.py.
 """
 
 import logging
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from enum import Enum
+from dataclasses import asdict
 from typing import IO, Any
 
 from sqlalchemy.orm import Session
 
 from config import Settings
-from db import writing
-from errors import (
-    DatabaseUnavailableError,
-    ImageLostError,
-    ImageNotFoundError,
-    ObjectMissingError,
-    PreconditionFailedError,
-    TransactionAbortedError,
-    UploadInterruptedError,
-    WriteConflictError,
-)
-from repositories import images, pending_objects
+from errors import ImageLostError, ImageNotFoundError, ObjectMissingError
+from repositories import images
 from repositories.images import ImageRecord, Order, RandomImages
-from s3_client import Bucket, ObjectBody, generate_s3_key
+from s3_client import Bucket, ObjectBody
 from services.inspection import ImageInfo, Inspector
-from services.journaled_writes import JournaledWrites
 from services.names import normalise_name
+from services.write_protocol import Outcome, Precondition, UploadResult, WriteProtocol
 from telemetry.recorder import recorder
 
 __all__ = [
@@ -46,28 +31,8 @@ __all__ = [
 
 logger = logging.getLogger("image_api")
 
-# Raises PreconditionFailedError unless the current row, None where there is none, may be replaced.
-Precondition = Callable[[ImageRecord | None], None]
 
-
-class Outcome(Enum):
-    """What an upload did to its name."""
-
-    CREATED = "created"
-    REPLACED = "replaced"
-    UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True, slots=True)
-class UploadResult:
-    """An upload that was committed."""
-
-    image: ImageRecord
-    outcome: Outcome
-    old_key: str | None
-
-
-class ImageStore(JournaledWrites):
+class ImageStore:
     """All that can be done with images, on one database session and one bucket."""
 
     def __init__(
@@ -78,11 +43,12 @@ class ImageStore(JournaledWrites):
         settings: Settings,
         random_images: RandomImages | None = None,
     ) -> None:
-        super().__init__(session, bucket)
+        self._session = session
+        self._bucket = bucket
+        self._protocol = WriteProtocol(session, bucket, settings)
         self._inspector = inspector
         self._random_images = random_images or RandomImages()
         self._keep_deleted = settings.keep_deleted_seconds
-        self._put_timeout = settings.s3_put_timeout_seconds
 
     def upload(
         self, file: IO[bytes], name: str, extension: str, precondition: Precondition
@@ -101,26 +67,7 @@ class ImageStore(JournaledWrites):
         precondition(current)
         if current and _describes(current, info) and self._has_object(current):
             return UploadResult(current, Outcome.UNCHANGED, None)
-        key = generate_s3_key(name, info.extension)
-        # The sweeper's horizon must cover the PUT, so its time runs from before the journal entry.
-        deadline = time.monotonic() + self._put_timeout
-        self._retry(lambda _: self._journal_upload(key))
-        # On failure touch nothing more: the object may be there, or land later. The journal owns
-        # the key, and the sweeper takes it after its grace period.
-        self._bucket.upload_image(
-            file, key, info.content_type, sha256=info.sha256, name=name, deadline=deadline
-        )
-        try:
-            return self._retry(
-                lambda attempt: self._commit_upload(
-                    name, key, info, precondition, current, again=attempt > 0
-                )
-            )
-        except (DatabaseUnavailableError, PreconditionFailedError, WriteConflictError):
-            # Never just delete the object: where the connection broke during COMMIT it may be
-            # the image by now. The journal knows.
-            self._abandon_upload(key)
-            raise
+        return self._protocol.store_image(file, name, info, current, precondition)
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:
         """Delete the image `name`; its object follows by `remove_unless_kept`.
@@ -128,8 +75,7 @@ class ImageStore(JournaledWrites):
         Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
         DatabaseUnavailableError.
         """
-        name = normalise_name(name)
-        return self._retry(lambda _: self._commit_delete(name, precondition))
+        return self._protocol.delete_image(normalise_name(name), precondition)
 
     def remove_unless_kept(self, key: str) -> None:
         """Remove the object of an overwritten or deleted image, unless it is kept for a while.
@@ -137,7 +83,7 @@ class ImageStore(JournaledWrites):
         Best effort: the sweeper finishes.
         """
         if not self._keep_deleted:
-            self._remove_object(key)
+            self._protocol.remove_object(key)
 
     def _has_object(self, image: ImageRecord) -> bool:
         if self._bucket.has_object(image.s3_key, image.size_bytes):
@@ -145,51 +91,6 @@ class ImageStore(JournaledWrites):
         recorder.count_lost_image()
         logger.critical("Image row %d has lost object %s: storing anew", image.id, image.s3_key)
         return False
-
-    def _commit_upload(
-        self,
-        name: str,
-        key: str,
-        info: ImageInfo,
-        precondition: Precondition,
-        current: ImageRecord | None,
-        *,
-        again: bool,
-    ) -> UploadResult:
-        """Let the row name the new object, in one transaction.
-
-        At first `current` is what was seen before the PUT: whether it still holds, the database
-        says by a number of rows or a violated uniqueness.
-        """
-        now = _now()
-        values = asdict(info) | {"s3_key": key}
-        with writing(self._session) as connection:
-            if not pending_objects.finish_upload(connection, key):
-                raise UploadInterruptedError
-            if again:
-                current = images.lock_image(connection, name)
-                precondition(current)
-            if current is None:
-                record = {"name": name, "created_at": now, "last_updated_at": now} | values
-                images.insert_image(connection, record)
-                return UploadResult(_record(record), Outcome.CREATED, None)
-            # Clocks differ between hosts; a name's versions must not go back in time.
-            values["last_updated_at"] = max(now, current.last_updated_at + timedelta.resolution)
-            if not images.replace_image(connection, current, values):
-                raise TransactionAbortedError
-            pending_objects.journal_deletion(connection, current.s3_key, now)
-            return UploadResult(current._replace(**values), Outcome.REPLACED, current.s3_key)
-
-    def _commit_delete(self, name: str, precondition: Precondition) -> ImageRecord:
-        with writing(self._session) as connection:
-            current = images.lock_image(connection, name)
-            if current is None:
-                raise ImageNotFoundError
-            precondition(current)
-            if not images.delete_image(connection, current):
-                raise TransactionAbortedError
-            pending_objects.journal_deletion(connection, current.s3_key, _now())
-            return current
 
     def describe(self, name: str) -> ImageRecord:
         """Return what is known of the image `name`.
@@ -250,12 +151,3 @@ class ImageStore(JournaledWrites):
 def _describes(image: ImageRecord, info: ImageInfo) -> bool:
     """Whether storing these bytes would change nothing."""
     return all(getattr(image, field) == value for field, value in asdict(info).items())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _record(values: dict[str, Any]) -> ImageRecord:
-    """The record of a row just inserted; nobody outside the database needs its id."""
-    return ImageRecord(id=0, **values)

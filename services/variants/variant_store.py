@@ -1,4 +1,4 @@
-"""Variants: found, or made and stored by the write protocol (docs/write-protocol.md).
+"""Variants: found, or made and stored by the write protocol (write_protocol.py).
 
 A variant is no truth of its own: a lost one is made again, and one that cannot be stored is
 answered all the same.
@@ -8,7 +8,6 @@ import hashlib
 import io
 import logging
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,28 +15,26 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import IO
 
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from config import FORMATS, Settings, VariantSpec
-from db import writing
 from errors import (
     ImageLostError,
     ImageNotFoundError,
     ObjectMissingError,
-    TransactionAbortedError,
     UnavailableError,
-    UploadInterruptedError,
     WriteConflictError,
 )
-from repositories import images, pending_objects, variants
+from repositories import images, variants
 from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
-from s3_client import Bucket, ObjectBody, generate_s3_key
+from s3_client import Bucket, ObjectBody
 from services.decoding.memory_file import memory_file
-from services.journaled_writes import JournaledWrites
 from services.names import normalise_name
 from services.sweeper import journal_variant
 from services.variants.renderer import Rendered, Renderer
+from services.write_protocol import NewObject, WriteProtocol, retry
 
 logger = logging.getLogger("image_api")
 
@@ -113,15 +110,16 @@ class VariantMissingError(Exception):
         self.make = make
 
 
-class VariantStore(JournaledWrites):
+class VariantStore:
     """All that can be done with variants, on one database session and one bucket."""
 
     def __init__(
         self, session: Session, bucket: Bucket, renderer: Renderer, settings: Settings
     ) -> None:
-        super().__init__(session, bucket)
+        self._session = session
+        self._bucket = bucket
+        self._protocol = WriteProtocol(session, bucket, settings)
         self._renderer = renderer
-        self._put_timeout = settings.s3_put_timeout_seconds
 
     def find(self, name: str, choice: VariantChoice) -> Variant:
         """Return the variant of the image `name`.
@@ -170,7 +168,7 @@ class VariantStore(JournaledWrites):
 
     def _forget(self, key: str) -> None:
         logger.warning("Variant %s is lost: it is made again", key)
-        self._retry(lambda _: journal_variant(self._session, key))
+        retry(lambda _: journal_variant(self._session, key))
 
     def _make(self, image: ImageRecord, spec: VariantSpec, encoding: str) -> Variant | None:
         """Make a variant and store it if that can be done; return it.
@@ -214,31 +212,17 @@ class VariantStore(JournaledWrites):
         self, record: VariantRecord, name: str, encoding: str, content: bytes
     ) -> VariantRecord:
         """Store a variant, unless somebody else has; return its row. Raises UnavailableError."""
-        key = generate_s3_key(name, encoding)
-        # The sweeper's horizon must cover the PUT, so its time runs from before the journal entry.
-        deadline = time.monotonic() + self._put_timeout
-        self._retry(lambda _: self._journal_upload(key))
-        self._bucket.upload_image(
-            io.BytesIO(content),
-            key,
-            record.content_type,
-            sha256=record.sha256,
-            name=name,
-            deadline=deadline,
-        )
+
+        def insert(connection: Connection, key: str, _attempt: int) -> VariantRecord:
+            stored = record._replace(s3_key=key)
+            variants.insert_variant(connection, stored)
+            return stored
+
+        new = NewObject(io.BytesIO(content), name, encoding, record.content_type, record.sha256)
         try:
-            with writing(self._session) as connection:
-                if not pending_objects.finish_upload(connection, key):
-                    raise UploadInterruptedError
-                stored = record._replace(s3_key=key)
-                variants.insert_variant(connection, stored)
-        except TransactionAbortedError:
-            self._abandon_upload(key)  # the primary key says that somebody was faster
+            return self._protocol.store_object(new, insert, attempts=1)
+        except WriteConflictError:  # the primary key says that somebody was faster
             return record
-        except UnavailableError:
-            self._abandon_upload(key)
-            raise
-        return stored
 
 
 def _original_file(size: int) -> AbstractContextManager[IO[bytes]]:

@@ -1,4 +1,4 @@
-"""The write protocol holds in every order of events, and every wrong variant of it does not."""
+"""The write protocol holds in every order of events, and a wrong one does not."""
 
 import time
 
@@ -11,10 +11,10 @@ from tests.tools.protocol_model import (
     Scenario,
     broken,
     check,
-    check_variant,
+    check_wrong,
     report,
 )
-from tests.tools.protocol_steps import VARIANTS
+from tests.tools.wrong_protocols import WRONG_PROTOCOLS
 
 
 def holds(title: str, scenario: Scenario) -> None:
@@ -43,21 +43,21 @@ def test_the_protocol_holds_among_more_actors(title: str) -> None:
     holds(title, LONG[title])
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_a_wrong_variant_is_caught(name: str) -> None:
+@pytest.mark.parametrize("name", WRONG_PROTOCOLS)
+def test_a_wrong_protocol_is_caught(name: str) -> None:
     """The model finds the invariants that the table says, no more and no fewer."""
-    assert set(check_variant(name).breaches) == set(VARIANTS[name].breaks.split())
+    assert set(check_wrong(name).breaches) == set(WRONG_PROTOCOLS[name].breaks.split())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", WRONG_PROTOCOLS)
 def test_a_counterexample_ends_at_the_breach(name: str) -> None:
     """The last step of a trace breaks its invariant, and no step before it does."""
-    for rule, steps in check_variant(name).breaches.items():
+    for rule, steps in check_wrong(name).breaches.items():
         *before, last = [rule in broken(world) for _, world in steps]
         assert rule == "END" or (last and not any(before))
 
 
-def test_every_invariant_is_broken_by_some_variant() -> None:
+def test_every_invariant_is_broken_by_some_wrong_protocol() -> None:
     """No invariant is there that the model could not find broken."""
-    found = {rule for variant in VARIANTS.values() for rule in variant.breaks.split()}
+    found = {rule for wrong in WRONG_PROTOCOLS.values() for rule in wrong.breaks.split()}
     assert found == set(INVARIANTS)

@@ -4,7 +4,8 @@
 
 Each mutation replaces text in a copy of the checkout and runs the fitting tests there. Text that
 is not found stops everything: whoever changes the protocol changes its mutation too. Needs what
-the tests need; TEST_DB_URL makes it faster.
+the tests need; TEST_DB_URL makes it faster. The wrong protocols of docs/write-protocol.md are no
+mutations of the code: see wrong_protocols.py.
 """
 
 # ruff: noqa: T201 - run as a command it talks to people by print
@@ -43,13 +44,13 @@ _REMOVE = "    bucket.delete_image(key)\n"
 _FORGET = """    with writing(session, single_statement=True) as connection:
         pending_objects.remove_entry(connection, key)
 """
-_JOURNAL = "        self._retry(lambda _: self._journal_upload(key))\n"
-_COMMIT = "        try:\n            return self._retry(\n                lambda attempt:"
+_JOURNAL = "        retry(lambda _: self._journal_upload(key))\n"
+_COMMIT = "        try:\n            return retry(partial(self._commit_upload,"
 _PUT = (
     '            response = self._send("PUT", key, headers, sha256, body=body, timeout=timeout)\n'
 )
 _DELETE = "            if not images.delete_image("
-_OLD = "            pending_objects.journal_deletion(connection, current.s3_key, now)\n"
+_OLD = "    pending_objects.journal_deletion(connection, current.s3_key, now)\n"
 _DELETED = "            pending_objects.journal_deletion(connection, current.s3_key, _now())\n"
 
 
@@ -61,15 +62,17 @@ def _uncounted(file: str, call: str, test: str) -> Mutation:
 
 MUTATIONS = {
     "no-row-count-of-finish-upload": _uncounted(
-        "services/image_store.py", "pending_objects.finish_upload(connection, key)", "swept"
+        "services/write_protocol.py", "pending_objects.finish_upload(connection, key)", "swept"
     ),
     "no-row-count-of-replace-image": _uncounted(
-        "services/image_store.py",
+        "services/write_protocol.py",
         "images.replace_image(connection, current, values)",
         "before_the_overwrite",
     ),
     "no-row-count-of-delete-image": _uncounted(
-        "services/image_store.py", "images.delete_image(connection, current)", "before_the_delete"
+        "services/write_protocol.py",
+        "images.delete_image(connection, current)",
+        "before_the_delete",
     ),
     "no-row-count-of-take-upload": _uncounted(
         "services/sweeper.py",
@@ -77,7 +80,7 @@ MUTATIONS = {
         "before_the_sweep",
     ),
     "object-deleted-before-the-commit": Mutation(
-        "services/image_store.py",
+        "services/write_protocol.py",
         [(_DELETE, f"            self._bucket.delete_image(current.s3_key)\n{_DELETE}")],
         MATRIX,
         "commit and delete and postgresql",
@@ -96,8 +99,8 @@ MUTATIONS = {
         "s3_500_once and postgresql",
     ),
     "clean-up-on-an-unknown-commit": Mutation(
-        "services/image_store.py",
-        [("            self._abandon_upload(key)\n", "            self._remove_object(key)\n")],
+        "services/write_protocol.py",
+        [("            self._abandon_upload(key)\n", "            self.remove_object(key)\n")],
         MATRIX,
         "db_commit_done and postgresql",
     ),
@@ -114,16 +117,16 @@ MUTATIONS = {
         "put_late and postgresql",
     ),
     "journal-after-the-put": Mutation(
-        "services/image_store.py",
+        "services/write_protocol.py",
         [(_JOURNAL, ""), (_COMMIT, _JOURNAL + _COMMIT)],
         MATRIX,
         "put_l and postgresql",
     ),
     "no-journal-of-the-old-key": Mutation(
-        "services/image_store.py", [(_OLD, "")], MATRIX, "db_commit_done and postgresql"
+        "services/write_protocol.py", [(_OLD, "")], MATRIX, "db_commit_done and postgresql"
     ),
     "no-journal-of-a-deleted-key": Mutation(
-        "services/image_store.py", [(_DELETED, "")], MATRIX, "s3_refused and postgresql"
+        "services/write_protocol.py", [(_DELETED, "")], MATRIX, "s3_refused and postgresql"
     ),
 }
 

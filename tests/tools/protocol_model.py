@@ -1,12 +1,13 @@
 """The write protocol, checked in every order of events that can happen.
 
-    python -m tests.tools.protocol_model                  the short scenarios and the wrong variants
+    python -m tests.tools.protocol_model                  the short scenarios and wrong protocols
     python -m tests.tools.protocol_model --long           also more actors at once (`make soak`)
-    python -m tests.tools.protocol_model --variant NAME   the shortest way in which NAME goes wrong
+    python -m tests.tools.protocol_model --wrong NAME     the shortest way in which NAME goes wrong
 
-The protocol and its wrong variants are protocol_steps.py; the database, the bucket and the actors
-are protocol_world.py; here are the invariants, the scenarios and the search. It is breadth first
-over all worlds that can be reached, so the traces that it prints are the shortest there are.
+The protocol is protocol_steps.py, wrong ones are wrong_protocols.py; the database, the bucket and
+the actors are protocol_world.py; here are the invariants, the scenarios and the search. It is
+breadth first over all worlds that can be reached, so the traces that it prints are the shortest
+there are.
 
 What can happen. Between any two yields every other actor may run. Every actor may crash before
 every step; its transaction is then rolled back. A COMMIT answers, or its answer is lost: the locks
@@ -18,8 +19,8 @@ waits, then looks again at what is committed. "0 rows" stands for a unique viola
 
 What is assumed. A key is minted once. *The horizon*: when it has passed since the claim, no PUT of
 that key lands any more, neither one that was given up nor one that its upload has yet to begin. So
-an upload must give up if it comes to its PUT too late (variant put-without-deadline), and the
-hosts' clocks must differ by less than the horizon exceeds the life of a PUT (variant no-horizon).
+an upload must give up if it comes to its PUT too late (put-without-deadline), and the
+hosts' clocks must differ by less than the horizon exceeds the life of a PUT (no-horizon).
 
 What is left out, and why nothing is lost by it. Other names: they share no row and no key. I3: a
 row is its key here; inspection before the PUT, and I2, make the rest of it true. A statement that
@@ -39,7 +40,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from tests.tools.protocol_steps import PROGRAMS, VARIANTS
+from tests.tools.protocol_steps import PROGRAMS
 from tests.tools.protocol_world import (
     IMAGE,
     Actor,
@@ -61,6 +62,7 @@ from tests.tools.protocol_world import (
     original_of,
     pending,
 )
+from tests.tools.wrong_protocols import WRONG_PROTOCOLS
 
 Move = tuple[str, Request | str, str]  # who did what, and what came of it
 Step = tuple[Move, World]  # a move, and the world that it made
@@ -216,10 +218,10 @@ def check(cast: str, image: Key | None, wrong: str = "") -> Verdict:
     return explore(start, program("sweep", wrong))
 
 
-def check_variant(name: str) -> Verdict:
-    """Explore a wrong variant with the cast that shows what is wrong with it."""
-    variant = VARIANTS[name]
-    return check(variant.cast, variant.image, name)
+def check_wrong(name: str) -> Verdict:
+    """Explore a wrong protocol with the cast that shows what is wrong with it."""
+    wrong = WRONG_PROTOCOLS[name]
+    return check(wrong.cast, wrong.image, name)
 
 
 PHRASES: dict[type, str] = {
@@ -278,14 +280,14 @@ def run(scenarios: dict[str, Scenario]) -> bool:
     return holds
 
 
-def run_variants() -> bool:
-    """Check that every wrong variant breaks what the table says."""
+def run_wrong_protocols() -> bool:
+    """Check that every wrong protocol breaks what the table says."""
     as_expected = True
-    for name, variant in VARIANTS.items():
+    for name, wrong in WRONG_PROTOCOLS.items():
         began = time.process_time()
-        verdict = check_variant(name)
+        verdict = check_wrong(name)
         report(name, verdict, began)
-        as_expected &= verdict.breaches.keys() == set(variant.breaks.split())
+        as_expected &= verdict.breaches.keys() == set(wrong.breaks.split())
     return as_expected
 
 
@@ -293,17 +295,19 @@ def main() -> int:
     """Run what the command line asks for; 0 when all is as it should be."""
     parser = argparse.ArgumentParser(prog="python -m tests.tools.protocol_model")
     parser.add_argument("--long", action="store_true", help="more actors at once; minutes")
-    parser.add_argument("--variant", choices=VARIANTS, help="print how this variant goes wrong")
+    parser.add_argument(
+        "--wrong", choices=WRONG_PROTOCOLS, help="print how this protocol goes wrong"
+    )
     options = parser.parse_args()
-    if options.variant:
-        variant = VARIANTS[options.variant]
-        print(f"{options.variant}: {variant.mistake}\n")
-        rule = variant.breaks.split()[0]
-        show(rule, check_variant(options.variant).breaches[rule])
+    if options.wrong:
+        wrong = WRONG_PROTOCOLS[options.wrong]
+        print(f"{options.wrong}: {wrong.mistake}\n")
+        rule = wrong.breaks.split()[0]
+        show(rule, check_wrong(options.wrong).breaches[rule])
         return 0
     holds = run({**SHORT, **LONG} if options.long else SHORT)
-    print("\nWrong variants, and what they break:")
-    return 0 if run_variants() and holds else 1
+    print("\nWrong protocols, and what they break:")
+    return 0 if run_wrong_protocols() and holds else 1
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""The write protocol, one `yield` per statement or S3 call, in the order of image_store.py.
+"""The write protocol, one `yield` per statement or S3 call, as services/write_protocol.py has it.
 
 Change a step there, change it here, and let protocol_model.py show what it breaks. `wrong` names
-a variant that is to fail (the table is below); with "" this is the protocol.
+a protocol that is to fail (wrong_protocols.py); with "" this is the protocol.
 """
 
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
 
 from tests.tools.protocol_world import (
     CLAIMED,
@@ -226,7 +225,7 @@ def repair(key: Key, wrong: str) -> Steps:
 
 
 def upload_row_first(key: Key, _wrong: str) -> Steps:
-    """Show the variant row-first: no journal; the row is taken back if the PUT fails."""
+    """Show the wrong protocol row-first: no journal; the row is taken back if the PUT fails."""
     if (yield Commit(insert(IMAGE, key))) == 1 and not (yield Put(key)):
         yield Commit(delete_row(IMAGE, key))
 
@@ -240,112 +239,4 @@ PROGRAMS: dict[str, Callable[..., Steps]] = {
     "derive": derive,
     "look": look,
     "upload-row-first": upload_row_first,
-}
-
-
-class Variant(NamedTuple):
-    """A wrong protocol: the mistake, all the invariants that it breaks, and a cast to show it.
-
-    The invariant that tells the story best comes first; protocol_model.py explains them.
-    """
-
-    mistake: str
-    breaks: str
-    cast: str
-    image: Key | None = None
-
-
-VARIANTS = {
-    "journal-after-put": Variant("the key is journalled after the PUT", "I5 END", "upload a"),
-    "put-on-unknown-journal": Variant(
-        "PUT although the COMMIT of the journal row is unknown", "I5 END", "upload a"
-    ),
-    "row-first": Variant(
-        "the row is committed before the PUT, without a journal", "I1 I5 END", "upload-row-first a"
-    ),
-    "retry-same-key": Variant(
-        "a failed PUT is tried again under the same key", "I5 I2 END", "upload a, delete, sweep"
-    ),
-    "tidy-after-failed-put": Variant(
-        "after a failed PUT the upload clears object and journal", "I5 END", "upload a"
-    ),
-    "put-without-deadline": Variant(
-        "an upload that was held up begins its PUT however late", "I5 END", "upload a, sweep"
-    ),
-    "no-horizon": Variant("the sweeper forgets a claimed key at once", "I5 END", "upload a, sweep"),
-    "no-second-delete": Variant(
-        "the sweeper does not delete again after the horizon", "I5 END", "upload a, sweep"
-    ),
-    "unchecked-journal-delete": Variant(
-        "DELETE pending may hit 0 rows", "I1 END", "upload a, sweep"
-    ),
-    "blind-upsert": Variant(
-        "SELECT, then an upsert whatever the row is by then", "I5 END", "upload a, upload b"
-    ),
-    "unchecked-image-update": Variant(
-        "UPDATE images ... AND s3_key=:old may hit 0 rows", "I5 ACK END", "upload a, delete", "o"
-    ),
-    "overwrite-object-first": Variant(
-        "an overwrite deletes the old object before its COMMIT", "I1 END", "upload a", "o"
-    ),
-    "delete-object-first": Variant(
-        "a delete deletes the object before its COMMIT", "I1 END", "delete", "o"
-    ),
-    "delete-by-name-only": Variant(
-        "DELETE images without AND s3_key=:key", "I5 END", "upload a, delete", "o"
-    ),
-    "remove-on-unknown-commit": Variant(
-        "an upload deletes its object on an unknown COMMIT", "I1 END", "upload a"
-    ),
-    "delete-on-unknown-commit": Variant(
-        "a delete deletes the object on an unknown COMMIT", "I1 END", "delete", "o"
-    ),
-    "no-rows-means-committed": Variant(
-        "0 rows in step 4 is taken for success", "ACK", "upload a, sweep"
-    ),
-    "forget-first": Variant(
-        "the journal row is removed before the object", "I5 END", "delete", "o"
-    ),
-    "sweep-without-claim": Variant(
-        "the sweeper deletes what is uploading without a claim", "I1 I5 END", "upload a, sweep"
-    ),
-    "remove-before-claim-commits": Variant(
-        "the object is deleted inside the claim's transaction", "I1 END", "upload a, sweep"
-    ),
-    "unchecked-claim": Variant("the sweeper's claim may hit 0 rows", "I1 END", "upload a, sweep"),
-    "unknown-claim": Variant(
-        "the sweeper acts on a claim whose COMMIT is unknown", "I1 END", "upload a, sweep"
-    ),
-    "sweep-uploads-only": Variant("the sweeper looks at state U only", "END", "delete", "o"),
-    "read-once": Variant("a reader does not look at the row again", "I4", "read, upload a", "o"),
-    "derived-by-name": Variant(
-        "a variant is kept for the image's name, not for its object",
-        "I4",
-        "look, derive v, upload a",
-        "o",
-    ),
-    "derived-without-journal": Variant(
-        "a variant is PUT without a journal entry", "I5 END", "derive v", "o"
-    ),
-    "derived-unchecked-entry": Variant(
-        "a variant's DELETE pending may hit 0 rows", "END", "derive v, sweep", "o"
-    ),
-    "derived-upsert": Variant(
-        "a variant replaces the row of one that was faster", "I5 END", "derive v, derive w", "o"
-    ),
-    "derived-forgotten-first": Variant(
-        "the sweeper deletes a variant's row without journalling its object",
-        "I5 END",
-        "derive v, delete, sweep",
-        "o",
-    ),
-    "sweep-keeps-derived": Variant(
-        "the sweeper does not look at variants whose original is gone",
-        "END",
-        "derive v, delete",
-        "o",
-    ),
-    "repair-looks-first": Variant(
-        "repair looks for the row before it journals the key", "I1 END", "repair a, upload a, sweep"
-    ),
 }

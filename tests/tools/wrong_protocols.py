@@ -1,0 +1,124 @@
+"""The write protocol with one mistake each: what it breaks, and who must act to show it.
+
+docs/write-protocol.md lists them. What a mistake changes is in protocol_steps.py, under its name;
+protocol_model.py finds the shortest way to what it breaks. Mistakes made in the real code, for the
+tests to notice, are mutations.py.
+"""
+
+from typing import NamedTuple
+
+from tests.tools.protocol_world import Key
+
+
+class WrongProtocol(NamedTuple):
+    """The mistake, all the invariants that it breaks, and a cast to show it.
+
+    The invariant that tells the story best comes first; protocol_model.py explains them.
+    """
+
+    mistake: str
+    breaks: str
+    cast: str
+    image: Key | None = None
+
+
+WRONG_PROTOCOLS = {
+    "journal-after-put": WrongProtocol("the key is journalled after the PUT", "I5 END", "upload a"),
+    "put-on-unknown-journal": WrongProtocol(
+        "PUT although the COMMIT of the journal row is unknown", "I5 END", "upload a"
+    ),
+    "row-first": WrongProtocol(
+        "the row is committed before the PUT, without a journal", "I1 I5 END", "upload-row-first a"
+    ),
+    "retry-same-key": WrongProtocol(
+        "a failed PUT is tried again under the same key", "I5 I2 END", "upload a, delete, sweep"
+    ),
+    "tidy-after-failed-put": WrongProtocol(
+        "after a failed PUT the upload clears object and journal", "I5 END", "upload a"
+    ),
+    "put-without-deadline": WrongProtocol(
+        "an upload that was held up begins its PUT however late", "I5 END", "upload a, sweep"
+    ),
+    "no-horizon": WrongProtocol(
+        "the sweeper forgets a claimed key at once", "I5 END", "upload a, sweep"
+    ),
+    "no-second-delete": WrongProtocol(
+        "the sweeper does not delete again after the horizon", "I5 END", "upload a, sweep"
+    ),
+    "unchecked-journal-delete": WrongProtocol(
+        "DELETE pending may hit 0 rows", "I1 END", "upload a, sweep"
+    ),
+    "blind-upsert": WrongProtocol(
+        "SELECT, then an upsert whatever the row is by then", "I5 END", "upload a, upload b"
+    ),
+    "unchecked-image-update": WrongProtocol(
+        "UPDATE images ... AND s3_key=:old may hit 0 rows", "I5 ACK END", "upload a, delete", "o"
+    ),
+    "overwrite-object-first": WrongProtocol(
+        "an overwrite deletes the old object before its COMMIT", "I1 END", "upload a", "o"
+    ),
+    "delete-object-first": WrongProtocol(
+        "a delete deletes the object before its COMMIT", "I1 END", "delete", "o"
+    ),
+    "delete-by-name-only": WrongProtocol(
+        "DELETE images without AND s3_key=:key", "I5 END", "upload a, delete", "o"
+    ),
+    "remove-on-unknown-commit": WrongProtocol(
+        "an upload deletes its object on an unknown COMMIT", "I1 END", "upload a"
+    ),
+    "delete-on-unknown-commit": WrongProtocol(
+        "a delete deletes the object on an unknown COMMIT", "I1 END", "delete", "o"
+    ),
+    "no-rows-means-committed": WrongProtocol(
+        "0 rows in step 4 is taken for success", "ACK", "upload a, sweep"
+    ),
+    "forget-first": WrongProtocol(
+        "the journal row is removed before the object", "I5 END", "delete", "o"
+    ),
+    "sweep-without-claim": WrongProtocol(
+        "the sweeper deletes what is uploading without a claim", "I1 I5 END", "upload a, sweep"
+    ),
+    "remove-before-claim-commits": WrongProtocol(
+        "the object is deleted inside the claim's transaction", "I1 END", "upload a, sweep"
+    ),
+    "unchecked-claim": WrongProtocol(
+        "the sweeper's claim may hit 0 rows", "I1 END", "upload a, sweep"
+    ),
+    "unknown-claim": WrongProtocol(
+        "the sweeper acts on a claim whose COMMIT is unknown", "I1 END", "upload a, sweep"
+    ),
+    "sweep-uploads-only": WrongProtocol("the sweeper looks at state U only", "END", "delete", "o"),
+    "read-once": WrongProtocol(
+        "a reader does not look at the row again", "I4", "read, upload a", "o"
+    ),
+    "derived-by-name": WrongProtocol(
+        "a variant is kept for the image's name, not for its object",
+        "I4",
+        "look, derive v, upload a",
+        "o",
+    ),
+    "derived-without-journal": WrongProtocol(
+        "a variant is PUT without a journal entry", "I5 END", "derive v", "o"
+    ),
+    "derived-unchecked-entry": WrongProtocol(
+        "a variant's DELETE pending may hit 0 rows", "END", "derive v, sweep", "o"
+    ),
+    "derived-upsert": WrongProtocol(
+        "a variant replaces the row of one that was faster", "I5 END", "derive v, derive w", "o"
+    ),
+    "derived-forgotten-first": WrongProtocol(
+        "the sweeper deletes a variant's row without journalling its object",
+        "I5 END",
+        "derive v, delete, sweep",
+        "o",
+    ),
+    "sweep-keeps-derived": WrongProtocol(
+        "the sweeper does not look at variants whose original is gone",
+        "END",
+        "derive v, delete",
+        "o",
+    ),
+    "repair-looks-first": WrongProtocol(
+        "repair looks for the row before it journals the key", "I1 END", "repair a, upload a, sweep"
+    ),
+}
