@@ -28,7 +28,7 @@
     ├── InvalidParameterError           422 invalid_parameter
     ├── HeadersTooLargeError            431 headers_too_large
     ├── ImageLostError                  500 image_lost               (an alarm: must never happen)
-    └── UnavailableError                503 unavailable              + Retry-After
+    └── UnavailableError                (one of the following)       + Retry-After
         ├── DatabaseUnavailableError    503 database_unavailable
         │   └── CommitUnknownError      503 database_unavailable     (it may have happened)
         ├── StorageUnavailableError     503 storage_unavailable
@@ -245,7 +245,7 @@ class ImageLostError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """A dependency does not answer as it should; trying again later may help."""
+    """Base of what may have gone by when the request is tried again."""
 
     status, code, title, retry_after = 503, "unavailable", "Temporarily unavailable", 2
 
@@ -279,7 +279,7 @@ class OverloadedError(UnavailableError):
 
 
 class OutOfResourcesError(UnavailableError):
-    """The host has no disk space, memory or file descriptors left for this request."""
+    """The host has no disk space, memory, process or file descriptor left for this request."""
 
     code, title = "out_of_resources", "The service has run out of resources; try again"
 

@@ -9,8 +9,8 @@ import urllib3
 from benchmarks import python_load, wrk
 from benchmarks.load import Load, Summary
 from benchmarks.photos import MB
-from benchmarks.rows import ROWS, Place, Row, Station
 from benchmarks.stack import Setting, Stack, bare, context_switches, cpu_seconds, settle
+from benchmarks.workloads import ROWS, Place, Row, Station
 from devstack.service_process import ServiceProcess
 
 _AT_ONCE = 16  # requests are worked on by one process, by default; others wait

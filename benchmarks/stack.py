@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from benchmarks import ROOT
 from config import Settings
-from devstack.databases import connection, fresh_database, mariadb
+from devstack.databases import connection, fresh_database
 from devstack.object_store import ObjectStore
 from devstack.postgresql import postgres
 from devstack.seaweedfs import seaweedfs
@@ -73,8 +73,8 @@ class Stack:
         folder = ends.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-"))
         self.store: ObjectStore = ends.enter_context(seaweedfs(Path(folder)))
         self.s3 = self.store.client()
-        self._servers = {"postgresql": ends.enter_context(postgres())}
-        if url := mariadb():
+        self._servers = {"postgresql": ends.enter_context(postgres(os.environ.get("TEST_DB_URL")))}
+        if url := os.environ.get("TEST_MARIADB_URL"):
             self._servers["mariadb"] = url
         self._databases: dict[tuple[str, int], str] = {}
 

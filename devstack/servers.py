@@ -40,7 +40,7 @@ def servers() -> Iterator[dict[str, str]]:
     """Run both, and yield the variables by which the service finds them."""
     with (
         tempfile.TemporaryDirectory(prefix="objects-") as folder,
-        postgres() as server,
+        postgres(os.environ.get("TEST_DB_URL")) as server,
         fresh_database(server) as url,
         seaweedfs(Path(folder)) as store,
     ):

@@ -21,6 +21,7 @@ from services.image_store import Outcome
 from services.names import normalise_prefix
 from web import openapi as docs
 from web.bulkhead import S3Route
+from web.cache_control import read_cache_control
 from web.conditional_requests import image_validators, write_precondition
 from web.image_response import DownloadRequest, download_response, plan_download
 from web.metadata_response import image_json, json_response, list_json, metadata_response
@@ -56,10 +57,8 @@ def describe_random(request: Request, store: StoreDep) -> Response:
 )
 def describe(request: Request, name: ImageName, store: StoreDep) -> Response:
     """Describe an image."""
-    cache_control = resources_of(request).settings.read_cache_control
-    return metadata_response(
-        request.headers, store.describe(name), links_of(request), cache_control
-    )
+    cache = read_cache_control(resources_of(request).settings)
+    return metadata_response(request.headers, store.describe(name), links_of(request), cache)
 
 
 def download(
@@ -107,7 +106,7 @@ def list_images(
     images = store.list(order_of(order), prefix, after, limit + 1)
     page = images[:limit]
     following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
-    headers = {"Cache-Control": resources_of(request).settings.read_cache_control}
+    headers = read_cache_control(resources_of(request).settings)
     if following:
         headers["Link"] = next_link(request, following)
     return json_response(list_json(page, links_of(request), following), headers)

@@ -1,15 +1,14 @@
-"""How the process begins and ends: resources, sweeping, SIGTERM, a wrong configuration."""
+"""How the process begins and ends: what is opened, started and tuned, in which order.
+
+What happens on SIGTERM is shutdown.py; memory.py spares time and memory.
+"""
 
 import asyncio
-import ctypes
-import gc
 import logging
-import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from types import FrameType
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TypedDict
 
 import anyio
@@ -21,7 +20,9 @@ from errors import ConfigurationError
 from resources import Resources
 from runtime.cpu_affinity import one_cpu
 from runtime.logging import log_to_stderr
+from runtime.memory import trim_malloc, tune_gc, tune_malloc
 from runtime.server import bound_connections
+from runtime.shutdown import delay_shutdown
 from runtime.tracing import trace_backends
 from services.sweeper import sweep_until
 from telemetry.recorder import recorder
@@ -32,8 +33,6 @@ from web.renderings import Renderings
 logger = logging.getLogger("image_api")
 
 _SAMPLING_SECONDS = 1.0
-_NEW_OBJECTS_PER_COLLECTION = 5000
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 class State(TypedDict):
@@ -116,57 +115,6 @@ async def _sampling(resources: Resources, observer: Observer) -> AsyncIterator[N
     yield
     sampling.cancel()
     observer.tell()
-
-
-def tune_gc() -> None:
-    """Keep what was loaded at the start out of garbage collection, and collect less often.
-
-    A collection of everything stops all threads for 80 ms, and most of what it looks at is code.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
-
-
-def tune_malloc() -> None:
-    """Let glibc keep what it needs again at once; other C libraries are left alone.
-
-    By default each thread keeps what it freed in an arena of its own: after an attack by hostile
-    clients a worker stayed 58 MB above rest. With one arena for all, which gives every large block
-    back to the system, a download of 20 MB took 24 ms of CPU instead of 14. See mallopt(3).
-    """
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_M_ARENA_MAX, 1)
-        libc.mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
-        libc.mallopt(_M_MMAP_THRESHOLD, 4 * 1024 * 1024)
-
-
-def trim_malloc() -> None:
-    """Give what is not needed back to the system. See malloc_trim(3)."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def delay_shutdown(resources: Resources) -> None:
-    """On SIGTERM let readiness fail at once, and the server stop SHUTDOWN_DELAY_SECONDS later.
-
-    So a load balancer looks elsewhere before connections are refused.
-    """
-    delay = resources.settings.shutdown_delay_seconds
-    stop_server = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or not callable(stop_server):
-        return
-
-    def shut_down(signum: int, frame: FrameType | None) -> None:
-        resources.readiness.shutting_down = True
-        # Timers run in the event loop, between callbacks: it is safe to do there what the
-        # server's own handler does.
-        loop.call_soon_threadsafe(loop.call_later, delay, stop_server, signum, frame)
-
-    loop = asyncio.get_running_loop()
-    if delay:
-        signal.signal(signal.SIGTERM, shut_down)
 
 
 class StartupErrorMiddleware:

@@ -1,7 +1,7 @@
 """How the process logs: one line of JSON for each event, or text for people.
 
 Nothing is filtered here: `tests/support/log_secrets.py` looks for secrets in the log of every
-service that the tests run.
+service that the tests run. The line of a request is made in web/middleware/observation.py.
 """
 
 import json

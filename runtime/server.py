@@ -1,6 +1,7 @@
 """The uvicorn that runs this application, however it was started.
 
-How many workers it has is for its command line to say, or for WEB_CONCURRENCY.
+How many workers it has is for its command line to say, or for WEB_CONCURRENCY. How it ends on
+SIGTERM is shutdown.py.
 """
 
 import logging

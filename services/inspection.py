@@ -33,7 +33,7 @@ _PATIENCE = 5
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What an accepted image is; width and height as it is shown."""
+    """What an accepted image is; width and height as people see it (containers/exif.py)."""
 
     size_bytes: int
     sha256: str
@@ -66,7 +66,7 @@ class Inspector:
         """Say what `file` is, whose name ends in `extension` (lower case, no dot).
 
         Raises ExtensionNotAllowedError, ImageTooLargeError, TooManyPixelsError,
-        DecodingTooCostlyError or NotAnImageError; OverloadedError or UnavailableError when
+        DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError when
         nothing can be said now.
         """
         self.require_allowed(extension)

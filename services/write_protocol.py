@@ -1,8 +1,8 @@
 """The write protocol: how an object and the row that names it are stored and deleted together.
 
 Every statement here, and their order, is needed for the invariants I1 to I5, which are stated in
-docs/write-protocol.md together with what each wrong protocol loses. What is left undone, the sweeper
-finishes (sweeper.py).
+docs/write-protocol.md together with what each wrong protocol loses. What is left undone, the
+sweeper finishes (sweeper.py).
 """
 
 import logging
@@ -163,7 +163,10 @@ class WriteProtocol:
             return switch(connection, key, attempt)
 
     def _abandon_upload(self, key: str) -> None:
-        """Make sure that an upload whose COMMIT failed is either done or never will be."""
+        """Make sure that an upload whose COMMIT failed is either done or never will be.
+
+        Whether it was done, nobody knows after CommitUnknownError (db.py).
+        """
         try:
             with writing(self._session) as connection:
                 never_committed = pending_objects.claim_upload(connection, key, claimed_at=None)

@@ -1,7 +1,8 @@
 """The figures that `/metrics` answers, by prometheus_client.
 
 `recorder` takes figures from every layer. It keeps none, and costs next to nothing, until the
-service opens it: scripts never do.
+service opens it: scripts never do. Requests come in batches, a moment after they ended:
+web/middleware/observation.py.
 """
 
 import os

@@ -8,7 +8,7 @@ protocol hold, or the test has failed. A test that plants damage on purpose says
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -17,14 +17,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import exc, text
 
 from config import Settings
-from devstack.databases import (
-    connection,
-    disconnect_others,
-    engine_for,
-    fresh_database,
-    mariadb,
-    mysql,
-)
+from devstack.databases import connection, disconnect_others, engine_for, fresh_database
 from devstack.object_store import ObjectStore
 from devstack.postgresql import postgres
 from devstack.service_process import ServiceProcess
@@ -87,25 +80,27 @@ def s3(object_store: ObjectStore) -> Iterator["S3Client"]:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """Return the URL of the PostgreSQL server."""
-    with postgres() as url:
+    """Return the URL of the PostgreSQL server: the one TEST_DB_URL names, or our own."""
+    with postgres(os.environ.get("TEST_DB_URL")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def mariadb_url() -> str:
     """Return the URL of the MariaDB server; without one skip, or fail where it is required."""
-    return mariadb() or _without("TEST_MARIADB_URL", "MariaDB")
+    return _server("MariaDB", "TEST_MARIADB_URL")
 
 
 @pytest.fixture(scope="session")
 def mysql_url() -> str:
     """Return the URL of the MySQL server; without one skip, or fail where it is required."""
-    return mysql() or _without("TEST_MYSQL_URL", "MySQL")
+    return _server("MySQL", "TEST_MYSQL_URL")
 
 
-def _without(variable: str, server: str) -> NoReturn:
-    reason = f"{variable} names no {server} server, so nothing was tested on one"
+def _server(kind: str, variable: str) -> str:
+    if url := os.environ.get(variable):
+        return url
+    reason = f"{variable} names no {kind} server, so nothing was tested on one"
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

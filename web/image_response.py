@@ -11,6 +11,7 @@ from config import Settings
 from errors import RedirectNotAllowedError
 from services.image_store import ImageRecord
 from web.bulkhead import Bulkhead
+from web.cache_control import read_cache_control
 from web.conditional_requests import Validators, image_validators, is_not_modified
 from web.content_disposition import content_disposition
 from web.digests import render_digest
@@ -69,7 +70,7 @@ def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings
     PreconditionFailedError, RangeNotSatisfiableError or RedirectNotAllowedError.
     """
     validators = image_validators(image)
-    cache = {"Cache-Control": settings.read_cache_control}
+    cache = read_cache_control(settings)
     if is_not_modified(asked.headers, validators):
         return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)
     content = _content_headers(asked, image)

@@ -33,16 +33,16 @@ class VariantLinks:
 
 
 def metadata_response(
-    asked: Headers, image: ImageRecord, links: VariantLinks, cache_control: str
+    asked: Headers, image: ImageRecord, links: VariantLinks, cache: dict[str, str]
 ) -> Response:
-    """Answer with an image's metadata, or with 304 where the client has it.
+    """Answer with an image's metadata, or with 304 where the client has it; both with `cache`.
 
     Raises PreconditionFailedError.
     """
     document = image_json(image, links)
     tag = hashlib.sha256(document).hexdigest()
     validators = Validators(f'"{tag}"', image.last_updated_at)
-    headers = validators.headers() | {"Cache-Control": cache_control}
+    headers = validators.headers() | cache
     if is_not_modified(asked, validators):
         return Response(status_code=304, headers=headers)
     return json_response(document, headers)

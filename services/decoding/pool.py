@@ -14,7 +14,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
-from errors import DecodingTooCostlyError, OverloadedError, TooManyPixelsError, UnavailableError
+from errors import (
+    DecodingTooCostlyError,
+    OutOfResourcesError,
+    OverloadedError,
+    TooManyPixelsError,
+)
 from services.containers.content import MalformedImageError
 from services.decoding.jobs import Job, Outcome, Result
 
@@ -49,7 +54,7 @@ class _Decoder:
     def run(self, job: Job, descriptors: Sequence[int]) -> Result:
         """Hand over a job and its files, and wait for the result.
 
-        Raises MalformedImageError, DecodingTooCostlyError, OverloadedError or UnavailableError;
+        Raises MalformedImageError, DecodingTooCostlyError, OverloadedError or OutOfResourcesError;
         then the process has ended.
         """
         try:
@@ -59,7 +64,7 @@ class _Decoder:
         except (OSError, subprocess.TimeoutExpired) as exc:
             self.end()
             logger.exception("a decoder process does not work")
-            raise UnavailableError("Images cannot be decoded at the moment.") from exc
+            raise OutOfResourcesError("Images cannot be decoded at the moment.") from exc
         except BaseException:
             self.end()
             raise
@@ -119,7 +124,7 @@ def _cause_of_death(status: int, job: Job) -> Exception:
     logger.error("a decoder process ended with status %d", status)
     if -status in _CRASHES:
         return MalformedImageError("its pixels cannot be decoded")
-    return UnavailableError("Images cannot be decoded at the moment.")
+    return OutOfResourcesError("Images cannot be decoded at the moment.")
 
 
 class DecoderPool:
@@ -134,7 +139,7 @@ class DecoderPool:
         self._large = threading.Lock()
 
     def close(self) -> None:
-        """End the processes; who still waits for one is answered UnavailableError."""
+        """End the processes; who still waits for one is answered OutOfResourcesError."""
         for decoder in self._decoders:
             decoder.end()
 
@@ -144,7 +149,7 @@ class DecoderPool:
         Of a job with a variant the second file takes it, and the size is the variant's.
 
         Raises MalformedImageError, TooManyPixelsError, DecodingTooCostlyError, OverloadedError or
-        UnavailableError.
+        OutOfResourcesError.
         """
         usual = min(job.memory, _USUAL_BYTES)
         result = self._run(job._replace(memory=usual), descriptors)

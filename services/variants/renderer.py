@@ -45,7 +45,7 @@ class Renderer:
         """Return the variant of the image in `file`, a real one, of the kind that `extension` says.
 
         Raises VariantNotFoundError where none can be made of it; OverloadedError or
-        UnavailableError when nothing can be said now.
+        OutOfResourcesError when nothing can be said now.
         """
         settings = self._settings
         cpu_seconds = _EFFORT * settings.inspection_cpu_seconds

@@ -1,4 +1,7 @@
-"""What contracts run on: a bucket of every store."""
+"""What contracts run on: a bucket of every store.
+
+The databases, also those that TEST_ORACLE_URL and TEST_MSSQL_URL name, are in tests/conftest.py.
+"""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -38,7 +38,7 @@ def test_a_killed_decoder_is_replaced() -> None:
     with inspecting() as inspector:
         verdict(inspector, pictures.jpeg(), "jpg")
         os.kill(decoders()[0], signal.SIGKILL)
-        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "UnavailableError"
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "OutOfResourcesError"
         assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
 
 
@@ -138,7 +138,7 @@ def test_no_decoder_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
     with inspecting() as inspector:
         with monkeypatch.context() as broken:
             broken.setattr(sys, "executable", "/nowhere")
-            assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "UnavailableError"
+            assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "OutOfResourcesError"
         assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
 
 

@@ -22,7 +22,7 @@ UNMATCHED = "unmatched"
 _CLIENT_LEFT = 499  # as nginx counts it: the client took no (more) answer
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Counting and logging many requests together takes a third of the CPU of doing so one by one.
-_PATIENCE_SECONDS = 0.05
+_BATCH_SECONDS = 0.05
 
 
 class ObservationMiddleware:
@@ -74,7 +74,7 @@ class Observer:
         exchange.end(scope)
         self._ended.append(exchange)
         if len(self._ended) == 1:
-            asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self.tell)
+            asyncio.get_running_loop().call_later(_BATCH_SECONDS, self.tell)
 
     def tell(self) -> None:
         """Count and log what ended until now."""

@@ -1,4 +1,4 @@
-"""The rows of the table: what each of them sends, and at which station it is measured."""
+"""What each row of the table sends; at which station it is measured is said in stations.py."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

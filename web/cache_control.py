@@ -1,0 +1,12 @@
+"""What caches may do with the answer to a read (RFC 9111)."""
+
+from config import Settings
+
+
+def read_cache_control(settings: Settings) -> dict[str, str]:
+    """Return CACHE_CONTROL as a header of the answer; `private` where reading needs a key."""
+    directives = settings.cache_control
+    if settings.api_keys and not settings.public_reads:
+        parts = [part.strip() for part in directives.split(",")]
+        directives = ", ".join(["private", *(part for part in parts if part.lower() != "public")])
+    return {"Cache-Control": directives}
