@@ -6,6 +6,7 @@ its uploaders, every pixel must decode, in a process that can be given up.
 """
 
 import hashlib
+import io
 import mmap
 import os
 import threading
@@ -23,12 +24,15 @@ from services.decoding.jobs import Job
 from services.decoding.memory_file import memory_file
 from services.decoding.pool import DecoderPool
 
-# Up to here a file is copied to where it is wanted; larger ones lie on disk, and are mapped.
-_COPIED_BYTES = 8 * 1024 * 1024
+# Up to here a file is copied to where it is wanted; larger ones that lie on disk are mapped.
+_COPIED_BYTES = 1024 * 1024
 # So many files are walked at once: while one is, its mapped pages count as memory of the process.
 _walking = threading.BoundedSemaphore(2)
 # How much longer than its CPU time a decoder may take: others want the CPU, too.
 _PATIENCE = 5
+
+# Width and height as shown, and the SHA-256.
+_Examined = tuple[tuple[int, int], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +84,20 @@ class Inspector:
         image_format = "jpeg" if extension == "jpg" else extension
         examine = self._decode if self._settings.inspection == "full" else self._walk
         try:
-            width, height = examine(file, size, image_format)
+            (width, height), sha256 = examine(file, size, image_format)
         except MalformedImageError as exc:
             raise NotAnImageError(
                 f"The file is not a whole, valid {extension} image: {exc}."
             ) from exc
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-        return ImageInfo(size, digest, extension, f"image/{image_format}", width, height)
+        return ImageInfo(size, sha256, extension, f"image/{image_format}", width, height)
 
-    def _walk(self, file: IO[bytes], size: int, image_format: str) -> tuple[int, int]:
+    def _walk(self, file: IO[bytes], size: int, image_format: str) -> _Examined:
         limits = PixelLimits(self._settings.max_pixels, self._settings.max_animation_pixels)
         with _walking, _content(file, size) as content:
-            return walk(content, image_format, limits).shown
+            shown = walk(content, image_format, limits).shown
+            return shown, hashlib.sha256(content).hexdigest()
 
-    def _decode(self, file: IO[bytes], size: int, image_format: str) -> tuple[int, int]:
+    def _decode(self, file: IO[bytes], size: int, image_format: str) -> _Examined:
         settings = self._settings
         job = Job(
             image_format,
@@ -106,14 +109,20 @@ class Inspector:
         )
         with _descriptor(file, size) as descriptor:
             result = self._decoders.decode(job, descriptor)
-        return result.width, result.height
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+        return (result.width, result.height), digest.hexdigest()
+
+
+def _is_mappable(file: IO[bytes], size: int) -> bool:
+    return size > _COPIED_BYTES and not isinstance(file, io.BytesIO)
 
 
 @contextmanager
 def _content(file: IO[bytes], size: int) -> Iterator[Content]:
-    file.seek(0)
-    if size <= _COPIED_BYTES:
-        yield file.read()
+    if not _is_mappable(file, size):
+        file.seek(0)
+        yield file.read()  # of a BytesIO no copy
         return
     with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
         yield content
@@ -122,7 +131,7 @@ def _content(file: IO[bytes], size: int) -> Iterator[Content]:
 @contextmanager
 def _descriptor(file: IO[bytes], size: int) -> Iterator[int]:
     """Yield a descriptor of a file with the content, for another process to map."""
-    if size > _COPIED_BYTES:
+    if _is_mappable(file, size):
         yield file.fileno()
         return
     file.seek(0)
