@@ -140,6 +140,8 @@ _WRITE_LEVEL = engines.WRITE_LEVEL
 def build_engine(settings: Settings) -> Engine:
     """Build the lazily connecting engine: bounded in connections and in every wait.
 
+    How many connections and how dead ones are replaced: adapters/engines.py, dead_connections.py.
+
     Raises ConfigurationError when the driver that the URL names is not installed, or the URL cannot
     be used.
     """

@@ -1,29 +1,23 @@
-"""What each database needs of its driver: bounded waits, UTC, the begin of transactions, pings."""
+"""What each database needs of its driver: bounded waits, UTC, the begin of transactions."""
 
 import functools
 import inspect
 import math
-import select as sockets
-import time
 from typing import Any
 
 import psycopg2
 import pymysql
 from psycopg2 import extensions as psycopg2_extensions
-from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event, make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from adapters import unverified_engines
+from adapters.dead_connections import replace_dead_connections
 from adapters.silent_postgresql import Watchdog, WatchedConnection
 from config import Settings
 
 # Notice within a minute that the server's host is gone; a URL may say otherwise.
 _KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-# A connection that was used within this time is taken to be alive.
-_PAUSE_SECONDS = 1.0
-# Nor is one that was used within this time looked at.
-_GLANCE_SECONDS = 0.05
 
 # Unique violation, serialisation failure, deadlock, lock wait timeout, snapshot changed.
 _UNDONE_SQLSTATES = {"23505", "40001", "40P01"}
@@ -68,9 +62,8 @@ def _notice_killed_connection(context: ExceptionContext) -> None:
 def prepare(engine: Engine, settings: Settings) -> None:
     """Make the engine's connections what `db` takes them for."""
     limit = settings.db_statement_timeout_seconds
-    event.listen(engine, "checkin", _note_return)
     event.listen(engine, "handle_error", _notice_killed_connection)
-    event.listen(engine, "checkout", functools.partial(_replace_dead_connection, engine.dialect))
+    replace_dead_connections(engine)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -144,43 +137,3 @@ def _begin_sqlite(connection: Connection) -> None:
     """Take SQLite's one write lock first: upgrading a read lock later fails without waiting."""
     if connection.get_execution_options().get("writes"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
-    record.info["returned"] = time.monotonic()
-
-
-def _replace_dead_connection(
-    dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object
-) -> None:
-    """Make the pool replace a connection that died while it lay unused.
-
-    SQLAlchemy's own pre-ping asks every time, which is a quarter of the CPU of a metadata request.
-    """
-    returned = record.info.get("returned")
-    if returned is None:
-        return
-    idle = time.monotonic() - returned
-    # Looking at the socket hands the GIL over: under load that would cost as much as the query.
-    if idle < _GLANCE_SECONDS or (idle < _PAUSE_SECONDS and not _has_news(connection)):
-        return
-    try:
-        alive = dialect.do_ping(connection)
-    except dialect.loaded_dbapi.Error:
-        alive = False
-    if not alive:
-        raise DisconnectionError
-
-
-def _has_news(connection: Any) -> bool:
-    """Whether the server sent something unasked: that it ends the connection, most of the time."""
-    # PyMySQL has no public way to its socket; SQLite has none.
-    source = connection if hasattr(connection, "fileno") else getattr(connection, "_sock", None)
-    if source is None:
-        return False
-    poller = sockets.poll()
-    try:
-        poller.register(source, sockets.POLLIN)
-    except (ValueError, OSError, psycopg2.Error):  # it is closed
-        return True
-    return bool(poller.poll(0))

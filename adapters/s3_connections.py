@@ -57,7 +57,10 @@ def _addressing_style(endpoint: str | None) -> Literal["path", "virtual"]:
 
 
 def base_url(session: boto3.session.Session, settings: Settings, endpoint: str | None) -> str:
-    """Where the objects lie: boto3 knows the forms for regions, endpoints and path style."""
+    """Where the objects lie: boto3 knows the forms for regions, endpoints and path style.
+
+    It reads AWS_USE_DUALSTACK_ENDPOINT and AWS_USE_FIPS_ENDPOINT by itself.
+    """
     config = Config(
         signature_version=UNSIGNED, s3={"addressing_style": _addressing_style(endpoint)}
     )

@@ -1,6 +1,8 @@
 """Oracle and SQL Server: what they need of us, by their manuals. Nobody has run it on them.
 
 Statements and tables are compiled for both in a test. The contract runs where a server is named.
+Oracle must be 12.2 or later with AL32UTF8, SQL Server 2019 or later with ALLOW_SNAPSHOT_ISOLATION
+and READ_COMMITTED_SNAPSHOT; nothing here checks that.
 """
 
 import logging

@@ -16,7 +16,7 @@ from benchmarks.results import Pass, Results
 from benchmarks.stack import Stack
 from benchmarks.stations import stations
 from benchmarks.table import HEADINGS, cells, markdown, number
-from benchmarks.targets import verdicts
+from benchmarks.verdicts import verdicts
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ from html import escape
 
 from benchmarks.results import Results
 from benchmarks.table import number
-from benchmarks.targets import PEER_CPU_MS
+from benchmarks.verdicts import PEER_CPU_MS
 
 _LABELS, _BARS, _VALUES = 130, 420, 90  # widths
 _LINE, _BAR, _TOP = 40, 14, 56  # heights

@@ -1,4 +1,7 @@
-"""Under which conditions was measured: date, machine, versions; no names, no paths."""
+"""Under which conditions was measured: date, machine, versions; no names, no paths.
+
+How often and for how long is said by `Plan` (measure.py); report.py words it all.
+"""
 
 import os
 import platform

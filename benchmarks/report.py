@@ -9,7 +9,7 @@ from benchmarks import RESULTS
 from benchmarks.chart import svg
 from benchmarks.results import Result, Results
 from benchmarks.table import HEADINGS, cells, describe, markdown, number
-from benchmarks.targets import verdicts
+from benchmarks.verdicts import verdicts
 
 _PAGE = """\
 # Performance

@@ -1,4 +1,8 @@
-"""API keys as the configuration has them: in `API_KEYS`, and on the lines of `API_KEYS_FILE`."""
+"""API keys as the configuration has them: in `API_KEYS`, and on the lines of `API_KEYS_FILE`.
+
+Read when a worker starts; uvicorn starts its workers anew on SIGHUP. scripts/keys.py makes keys,
+and says how one is rotated.
+"""
 
 import re
 from pathlib import Path

@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     cache_control: str = Field(
         default="no-cache",
         pattern=r"^[\x20-\x7e]+$",
-        description="`Cache-Control` of images, metadata and listings",
+        description="`Cache-Control` of images, variants, metadata and listings",
     )
     redirects: Literal["off", "on_request", "default"] = Field(
         default="on_request",

@@ -1,7 +1,8 @@
 """Every SQL statement on `images`, as functions on a connection.
 
 Those that change exactly one row say whether they did: the write protocol depends on these answers
-(docs/write-protocol.md). Which transaction runs which of them is said in services/image_store.py.
+(docs/write-protocol.md). Which transaction runs which of them is said in
+services/write_protocol.py and services/sweeper.py.
 """
 
 import functools

@@ -194,7 +194,7 @@ DATABASE_CHECKS = (
     Check(
         "permissions in the database",
         _permissions,
-        "grant SELECT, INSERT, UPDATE and DELETE on both tables",
+        "grant SELECT, INSERT, UPDATE and DELETE on all tables",
         _TABLES,
     ),
     Check("rollback", _rollback, "use a transactional storage engine: InnoDB", _TABLES),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from devstack.service_process import ROOT
-from tests.tools.mutations import MUTATIONS, failures
+from tests.tools.code_mutations import MUTATIONS, failures
 
 
 @pytest.mark.parametrize("name", list(MUTATIONS))

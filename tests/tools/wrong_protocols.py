@@ -1,8 +1,8 @@
 """The write protocol with one mistake each: what it breaks, and who must act to show it.
 
-docs/write-protocol.md lists them. What a mistake changes is in protocol_steps.py, under its name;
-protocol_model.py finds the shortest way to what it breaks. Mistakes made in the real code, for the
-tests to notice, are mutations.py.
+docs/write-protocol.md lists them. What a mistake changes is in protocol_steps.py or
+protocol_world.py, under its name; protocol_model.py finds the shortest way to what it breaks.
+Mistakes made in the real code, for the tests to notice, are code_mutations.py.
 """
 
 from typing import NamedTuple

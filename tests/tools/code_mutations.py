@@ -1,6 +1,6 @@
 """Break each step of the write protocol, one by one; some test must turn red each time.
 
-    python -m tests.tools.mutations [NAME ...]
+    python -m tests.tools.code_mutations [NAME ...]
 
 Each mutation replaces text in a copy of the checkout and runs the fitting tests there. Text that
 is not found stops everything: whoever changes the protocol changes its mutation too. Needs what
