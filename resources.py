@@ -22,7 +22,7 @@ from services.verification import Verifier
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Settings, database, bucket and inspector. All connect when they are first used."""
+    """What the use cases work with; database and bucket connect when they are first used."""
 
     settings: Settings
     engine: Engine

@@ -53,6 +53,7 @@ class Signer:
     def presigned_url(self, method: str, url: str, query: Mapping[str, str], expires: int) -> str:
         """Return `url` with `query`, signed for whoever has it, for `expires` seconds.
 
+        How long an image's is valid is said by `Bucket.presigned_url` (s3_client.py).
         AWS: "Authenticating Requests: Using Query Parameters".
         """
         moment = _now()

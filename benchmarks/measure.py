@@ -1,4 +1,4 @@
-"""One measurement, and all measurements of one station."""
+"""One measurement, and all measurements of one station; results.py makes ratios of them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ Every statement here, and their order, is needed for the invariants I1 to I5, wh
 docs/write-protocol.md together with what each wrong protocol loses. What is left undone, the
 sweeper finishes (sweeper.py). Before an upload comes here, ImageStore.upload (image_store.py) has
 inspected the file, read the current row, checked the request's conditions, and seen that these
-bytes are not stored already.
+bytes are not stored already. What readers do meanwhile is in image_store.py, too.
 """
 
 import logging

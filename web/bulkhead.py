@@ -20,6 +20,7 @@ _Arguments = ParamSpec("_Arguments")
 class Bulkhead:
     """Places for requests that need S3. While S3 hangs, the others go on.
 
+    For these there are more threads than places: `Settings.threads`.
     Whatever follows an answer (the rest of a large download, the deletion of an old object) runs in
     threads of its own, as many as there are places.
     """

@@ -89,7 +89,10 @@ COMMON: Responses = {
 }
 _ACCESS = {
     "401": _problem("The API key is missing or not valid.", "WWW-Authenticate"),
-    "403": _problem("The API key does not allow this, or the deployment does not redirect."),
+    "403": _problem(
+        "The API key does not allow this, a page of another web site sent it, or the deployment "
+        "does not redirect."
+    ),
 }
 LIVE: Responses = {200: {"headers": _headers()}}
 READY: Responses = LIVE | {
