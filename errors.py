@@ -247,7 +247,7 @@ class ImageLostError(ServiceError):
 class UnavailableError(ServiceError):
     """Base of what may have gone by when the request is tried again."""
 
-    status, code, title, retry_after = 503, "unavailable", "Temporarily unavailable", 2
+    status, retry_after = 503, 2
 
 
 class DatabaseUnavailableError(UnavailableError):

@@ -1,4 +1,4 @@
-"""What happens on SIGTERM: a load balancer looks elsewhere before connections are refused."""
+"""What happens on SIGTERM."""
 
 import asyncio
 import signal

@@ -127,9 +127,13 @@ class WriteProtocol:
         retry(lambda _: self._journal_upload(key))
         # On failure touch nothing more: the object may be there, or land later. The journal owns
         # the key, and the sweeper takes it after its grace period.
-        file, name, _, content_type, sha256 = new
         self._bucket.upload_image(
-            file, key, content_type, sha256=sha256, name=name, deadline=deadline
+            new.file,
+            key,
+            new.content_type,
+            sha256=new.sha256,
+            name=new.name,
+            deadline=deadline,
         )
         try:
             return retry(partial(self._commit_upload, key, switch), attempts)
@@ -196,11 +200,12 @@ def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _
     Raises WriteConflictError after so many attempts.
     """
     for attempt in range(attempts):
+        if attempt:
+            time.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 7)))  # noqa: S311
         try:
             return transaction(attempt)
         except TransactionAbortedError as exc:
             cause = exc
-            time.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))  # noqa: S311
     raise WriteConflictError from cause
 
 

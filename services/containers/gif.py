@@ -68,7 +68,8 @@ def _blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
         introducer = take(content, at, 1)
         if introducer == _TRAILER:
             return
-        start = at = at + 1
+        at += 1
+        start = at
         if introducer == _EXTENSION:
             if take(content, at, 2)[1] == 0 and content[at] != _COMMENT:
                 raise MalformedImageError("it has an empty extension")

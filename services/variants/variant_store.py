@@ -186,7 +186,7 @@ class VariantStore:
         record = _record(image, f"{spec}.{encoding}", rendered)
         try:
             record = self._stored(record, image.name, encoding, rendered.content)
-        except (UnavailableError, WriteConflictError):
+        except UnavailableError:
             logger.warning(
                 "Variant %s of %s is not stored", record.spec, image.s3_key, exc_info=True
             )

@@ -6,7 +6,7 @@ import pytest
 
 from services.inspection import Inspector
 from tests.support import pictures
-from tests.support.hostile_pictures import HOSTILE
+from tests.support.hostile_pictures import HOSTILE, inflating
 from tests.support.inspections import inspecting, verdict
 
 _CPU_SECONDS = 2.0
@@ -30,6 +30,14 @@ def test_hostile(inspector: Inspector, name: str) -> None:
     assert found.verdict == expected, found.detail
     assert found.peak_bytes < _PEAK_BYTES
     assert found.cpu_seconds < _CPU_SECONDS + 0.2  # that of the decoder that may start anew
+
+
+def test_the_deepest_png() -> None:
+    """400 MB of pixels take no more memory; whether the CPU time suffices depends on the host."""
+    with inspecting(inspection_cpu_seconds=30.0) as inspector:
+        found = verdict(inspector, inflating(1, 16), "png")
+    assert found.verdict == "accepted", found.detail
+    assert found.peak_bytes < _PEAK_BYTES
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def _many_scans(picture: bytes, scans: int) -> bytes:
     return picture[:-2] + picture[start:-2] * (scans - 1) + picture[-2:]
 
 
-def _inflating(frames: int, bits: int) -> bytes:
+def inflating(frames: int, bits: int) -> bytes:
     """Return an APNG of that many frames of zeros: with 16 bits, 400 MB each when inflated."""
     data = zeros((1 + bits // 2 * _WIDE) * _HIGH)
     first = [chunk(b"acTL", struct.pack(">II", frames, 0)), frame_control(0, (_WIDE, _HIGH))]
@@ -151,8 +151,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: png_file(chunk(b"iCCP", b"a\0\0" + zeros(2**28)), _PIXEL), "accepted"),
     "pixels that inflate to more than there are.png": (
         lambda: png_file(chunk(b"IDAT", zeros(2**28))), "accepted"),
-    "200 MB of inflated pixels.png": (lambda: _inflating(1, 8), "accepted"),
-    "2 GB of inflated pixels.png": (lambda: _inflating(5, 16), "DecodingTooCostlyError"),
+    "200 MB of inflated pixels.png": (lambda: inflating(1, 8), "accepted"),
+    "2 GB of inflated pixels.png": (lambda: inflating(5, 16), "DecodingTooCostlyError"),
     "50 MB behind the pixels.png": (
         lambda: png_file(_PIXEL, chunk(b"IDAT", _filled(b"\0"))), "accepted"),
     "pixels without an end.png": (
