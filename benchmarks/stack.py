@@ -5,7 +5,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -152,13 +152,12 @@ def cpu_seconds(process: ServiceProcess) -> float:
 
 def context_switches(process: ServiceProcess) -> int:
     """How often threads of the service gave their CPU up or lost it; those that ended count not."""
-    statuses = [
-        status.read_text()
-        for pid in process.pids()
-        for status in Path(f"/proc/{pid}/task").glob("*/status")
-    ]
-    counters = re.findall("ctxt_switches:\\s+(\\d+)", "".join(statuses))  # proc_pid_status(5)
-    return sum(map(int, counters))
+    found = 0
+    for pid in process.pids():
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):  # proc_pid_status(5)
+            with suppress(OSError):  # it ended while we looked
+                found += sum(map(int, re.findall("ctxt_switches:\\s+(\\d+)", status.read_text())))
+    return found
 
 
 def settle(process: ServiceProcess, *, timeout: float = 5) -> None:

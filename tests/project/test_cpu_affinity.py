@@ -1,7 +1,7 @@
 """With CPU_AFFINITY the threads of a worker share one CPU, and each worker has another."""
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -17,8 +17,11 @@ CPUS = os.sched_getaffinity(0)
 
 def places(service: ServiceProcess) -> list[set[int]]:
     """Return on which CPUs each thread of the service may run."""
-    threads = Path(f"/proc/{service.pid}/task").iterdir()
-    return [os.sched_getaffinity(int(thread.name)) for thread in threads]
+    found = []
+    for thread in Path(f"/proc/{service.pid}/task").iterdir():
+        with suppress(OSError):  # it ended while we looked
+            found.append(os.sched_getaffinity(int(thread.name)))
+    return found
 
 
 def free_cpus() -> int:

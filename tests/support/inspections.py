@@ -4,7 +4,7 @@ import os
 import resource
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -60,11 +60,12 @@ def _spooled(content: bytes) -> Iterator[IO[bytes]]:
 def decoders() -> list[int]:
     """Return the ids of the decoder processes of this process."""
     found = []
-    for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            command = Path(f"/proc/{pid}/cmdline")
-            if command.exists() and b"services.decoding.worker" in command.read_bytes():
-                found.append(int(pid))
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended while we looked
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            command = stat.with_name("cmdline").read_bytes()
+            if parent == os.getpid() and b"services.decoding.worker" in command:
+                found.append(int(stat.parent.name))
     return found
 
 
