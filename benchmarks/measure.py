@@ -134,7 +134,7 @@ def _measure(plan: Plan, row: Row, load: Load, process: ServiceProcess, clients:
         p50_ms=summary.p50_ms,
         p99_ms=summary.p99_ms,
         cpu_ms=1000 * cpu * share,
-        switches=switches * share,
+        switches=switches.total() * share,
         errors=summary.errors,
     )
 

@@ -33,7 +33,8 @@ part of the requests per second that the store itself serves by presigned URL. B
 taken within one pass, and `bare` is measured anew before each set-up of the service. Load
 generator, service, database and store share the cores, so requests per second are a lower bound;
 CPU per request is what to plan with. Rows called *pinned* were measured with `CPU_AFFINITY=true`,
-which keeps the threads of each worker on one CPU; all others, and `bare`, run on all CPUs.
+which keeps the threads of each worker on one CPU; all others, and `bare`, run on all CPUs. Only
+rows called *access log* write one, as the service does unless `ACCESS_LOG=false`; `bare` does not.
 
 Again: `make bench`, then `.venv/bin/python -m benchmarks.report`. Needs Linux; uses wrk, which is
 installed where that is possible. `TEST_DB_URL` and `TEST_MARIADB_URL` name servers to use;

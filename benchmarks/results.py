@@ -26,6 +26,7 @@ class Result:
     workers: int
     inspection: str
     pinned: bool
+    access_log: bool
     clients: int
     requests_per_second: float
     mb_per_second: float
@@ -117,13 +118,14 @@ class Results:
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def find(self, row: str, **wanted: Any) -> Result | None:
-        """Return the line of that row; 16 clients, one worker, not pinned, unless wanted."""
+        """Return the line of that row; by default one worker, no pin, no log and 16 clients."""
         wanted = {
             "row": row,
             "clients": 16,
             "workers": 1,
             "engine": "postgresql",
             "pinned": False,
+            "access_log": False,
         } | wanted
         return next(
             (one for one in self.rows if wanted.items() <= asdict(one).items()),

@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Setting:
     workers: int = 1
     inspection: str = "header"
     pinned: bool = False  # each worker's threads on one CPU: CPU_AFFINITY
+    access_log: bool = False
 
 
 class Stack:
@@ -117,6 +119,7 @@ class Stack:
         """Run the service."""
         environment = {"DB_URL": url, "AWS_S3_BUCKET": bucket, "INSPECTION": setting.inspection}
         environment |= self.store.environment() | {"CPU_AFFINITY": str(setting.pinned)}
+        environment["ACCESS_LOG"] = str(setting.access_log)
         with ServiceProcess(environment, args=_UVICORN, workers=setting.workers) as process:
             try:
                 yield process
@@ -150,13 +153,14 @@ def cpu_seconds(process: ServiceProcess) -> float:
     return ticks / _TICKS_PER_SECOND
 
 
-def context_switches(process: ServiceProcess) -> int:
-    """How often threads of the service gave their CPU up or lost it; those that ended count not."""
-    found = 0
+def context_switches(process: ServiceProcess) -> Counter[int]:
+    """How often each thread of the service gave its CPU up or lost it, by its id."""
+    found: Counter[int] = Counter()
     for pid in process.pids():
         for status in Path(f"/proc/{pid}/task").glob("*/status"):  # proc_pid_status(5)
             with suppress(OSError):  # it ended while we looked
-                found += sum(map(int, re.findall("ctxt_switches:\\s+(\\d+)", status.read_text())))
+                counts = re.findall("ctxt_switches:\\s+(\\d+)", status.read_text())
+                found[int(status.parent.name)] = sum(map(int, counts))
     return found
 
 

@@ -38,8 +38,11 @@ def describe(result: Result) -> str:
         "inspection full" if result.inspection == "full" else "",
         "MariaDB" if result.engine == "mariadb" else "",
         "pinned" if result.pinned else "",
+        "access log" if result.access_log else "",
     ]
-    return ", ".join([result.row, *filter(None, special)])
+    setting = ", ".join(filter(None, special))
+    before = "before " if result.row == "bare" else ""
+    return f"{result.row}, {before}{setting}" if setting else result.row
 
 
 def number(value: float | None) -> str:
