@@ -52,7 +52,7 @@ def main() -> int:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="one pass, 16 clients, short windows: under 2 minutes"
+        "--quick", action="store_true", help="one pass, 16 clients, short windows: a few minutes"
     )
     parser.add_argument(
         "--rows",

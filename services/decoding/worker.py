@@ -42,13 +42,12 @@ def main() -> None:
     Image.init()
     _prefer_this_to_the_service_when_memory_is_short()
     at_rest = _address_space()
-    with socket.socket(fileno=int(sys.argv[1])) as service:
+    # No job for a while, or no service: it may have been killed in the middle of one.
+    over = suppress(TimeoutError, ConnectionError)
+    with socket.socket(fileno=int(sys.argv[1])) as service, over:
         service.settimeout(_IDLE_SECONDS)
         while True:
-            try:
-                message, files, _, _ = socket.recv_fds(service, _MESSAGE_BYTES, 2)
-            except TimeoutError:
-                return
+            message, files, _, _ = socket.recv_fds(service, _MESSAGE_BYTES, 2)
             if not message:
                 return
             job = Job(*json.loads(message))

@@ -1,7 +1,9 @@
 """The decoder processes: few, bounded, replaced when a file ends one, gone with the service."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +14,8 @@ import pytest
 from devstack.service_process import ROOT
 from devstack.waiting import wait_until
 from services.decoding import pool
+from services.decoding.jobs import Job
+from services.decoding.memory_file import memory_file
 from tests.support import pictures
 from tests.support.hostile_pictures import HOSTILE
 from tests.support.inspections import decoders, inspecting, verdict
@@ -171,3 +175,25 @@ sys.stdin.read()
         decoder = int(service.stdout.readline())
         service.kill()
         wait_until(lambda: not Path(f"/proc/{decoder}").exists(), timeout=10, what="its end")
+
+
+def test_a_decoder_whose_service_was_killed_says_nothing() -> None:
+    """A decoder that has a result and nobody to tell ends without a stack trace."""
+    service, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-m", "services.decoding.worker", str(ours.fileno())]
+    with (
+        memory_file() as file,
+        service,
+        ours,
+        subprocess.Popen(
+            command, cwd=ROOT, pass_fds=[ours.fileno()], stderr=subprocess.PIPE
+        ) as decoder,
+    ):
+        file.write(pictures.jpeg())
+        file.flush()
+        job = Job("jpeg", 1_000_000, 1_000_000, 1_000_000, cpu_seconds=9, seconds=9)
+        socket.send_fds(service, [json.dumps(job).encode()], [file.fileno()])
+        ours.close()
+        service.close()
+        _, said = decoder.communicate(timeout=20)
+    assert (decoder.returncode, said) == (0, b"")
