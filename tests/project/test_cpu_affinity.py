@@ -10,6 +10,7 @@ import pytest
 from devstack.service_process import ServiceProcess
 from runtime import cpu_affinity
 from tests.support import pictures
+from tests.support.inspections import decoders
 from tests.support.uploads import on_sqlite, upload
 
 CPUS = os.sched_getaffinity(0)
@@ -34,7 +35,7 @@ def free_cpus() -> int:
 
 @on_sqlite
 def test_workers(service_environment: dict[str, str]) -> None:
-    """Two workers have a CPU each; one that finds none free says so and runs on all."""
+    """Two workers have a CPU each, their decoders all; one that finds none free runs on all."""
     if free_cpus() != 2:
         pytest.skip("needs exactly two CPUs that no other worker has claimed")
     environment = service_environment | {"CPU_AFFINITY": "true"}
@@ -46,6 +47,8 @@ def test_workers(service_environment: dict[str, str]) -> None:
         assert {len(place) for place in places(first) + places(second)} == {1}
         assert places(first)[0].isdisjoint(places(second)[0])
         assert all(place == CPUS for place in places(third))
+        (decoder,) = decoders(first.pid)
+        assert os.sched_getaffinity(decoder) == CPUS
         assert "CPU_AFFINITY has no effect" in third.log()
         assert "CPU_AFFINITY" not in first.log()
 

@@ -57,14 +57,14 @@ def _spooled(content: bytes) -> Iterator[IO[bytes]]:
         yield file
 
 
-def decoders() -> list[int]:
-    """Return the ids of the decoder processes of this process."""
+def decoders(service: int | None = None) -> list[int]:
+    """Return the ids of the decoder processes of a service, or of this process."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended while we looked
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
             command = stat.with_name("cmdline").read_bytes()
-            if parent == os.getpid() and b"services.decoding.worker" in command:
+            if parent == (service or os.getpid()) and b"services.decoding.worker" in command:
                 found.append(int(stat.parent.name))
     return found
 
