@@ -191,7 +191,7 @@ class Bucket:
     def _ask(self, method: str, key: str, headers: dict[str, str]) -> ObjectBody:
         """Send a request without a body, again if need be, and return the answer's body.
 
-        No attempt begins later than S3_READ_TIMEOUT_SECONDS after the first. Raises
+        One that begins later than S3_READ_TIMEOUT_SECONDS after the first is the last. Raises
         ObjectMissingError or StorageUnavailableError.
         """
         latest = time.monotonic() + self._settings.s3_read_timeout_seconds

@@ -45,7 +45,8 @@ def _create_engine(url: URL, settings: Settings, tls: dict[str, Any]) -> Engine:
         "poolclass": QueuePool,  # of SQLite, too
         "pool_use_lifo": True,
         "connect_args": connect_arguments(backend, settings) | tls,
-        # One for each thread, so that none waits for the pool; one each for readiness and sweeper.
+        # One for each thread of handlers, so that none waits for the pool; one each for readiness
+        # and sweeper. What follows an answer (`Bulkhead.run`) takes what is free.
         "pool_size": settings.threads + 2,
         "max_overflow": 0,
         "pool_timeout": settings.connect_timeout_seconds,

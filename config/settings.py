@@ -147,7 +147,8 @@ class Settings(BaseSettings):
     )
     max_waiting_requests: PositiveInt = Field(
         default=512,
-        description="requests that may wait for an answer in one process; more are answered `503`",
+        description="requests that may wait for an answer in one process; while so many do, "
+        "new ones are answered `503`",
     )
     cpu_affinity: bool = Field(
         default=False,

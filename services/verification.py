@@ -1,6 +1,6 @@
 """Whether bucket and tables agree: what the write protocol rules out, looked for all the same.
 
-First the whole bucket is listed, then both tables are read in one snapshot, and the two are
+First the whole bucket is listed, then all tables are read in one snapshot, and the two are
 merged by key. What does not fit is only a suspicion, for the world moves meanwhile; each suspect
 is looked at again by itself before it is reported as damage. The list and the suspects lie in
 temporary files (in TMPDIR), so that any number of images takes the same memory, and the snapshot
@@ -234,6 +234,7 @@ def _damage(stored: StoredObject | None, rows: list[Reference]) -> Damage | None
     """Judge what the store and the tables say of one key."""
     image = _image(rows)
     if image is None:
+        # A variant without its object is none: variants/variant_store.py makes it again.
         return Damage.ORPHAN if stored and not rows else None
     if stored is None:
         return Damage.LOST

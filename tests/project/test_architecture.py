@@ -1,6 +1,7 @@
 """The house is built as its plan says: who imports whom, and what happens where."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,18 @@ def test_imports(room: str) -> None:
     for path in DEPLOYED.get(room, (ROOT / room).glob("*.py")):
         strangers = imports(path) & OURS - {room} - set(MAY_IMPORT[room].split())
         assert not strangers, f"{path.name} imports {strangers}"
+
+
+def test_the_page_says_the_same() -> None:
+    """docs/architecture.md has the table, as far as it is about what is deployed."""
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("## Who may import whom")[2]
+    told = {
+        room: set(re.findall("`(\\w+)`", allowed))
+        for rooms, allowed in re.findall("^\\| (`.*?) \\| (.*) \\|$", page, re.MULTILINE)
+        for room in re.findall("`(\\w+)`", rooms)
+    }
+    held = {room: set(allowed.split()) for room, allowed in MAY_IMPORT.items() if allowed}
+    assert told == {room: allowed for room, allowed in held.items() if room in DEPLOYED}
 
 
 def test_web_uses_records_only() -> None:
