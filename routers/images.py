@@ -74,8 +74,7 @@ def download(
     image = store.describe(name)
     while True:
         plan = plan_download(asked, image, settings)
-        idle_timeout, bulkhead = settings.client_idle_seconds, bulkhead_of(request)
-        if response := download_response(asked, plan, store, image, idle_timeout, bulkhead):
+        if response := download_response(asked, plan, store, image, bulkhead_of(request)):
             return response
         image = store.describe_replacement(image)
 

@@ -42,8 +42,7 @@ def download_variant(
         may_redirect = redirect if found.image.s3_key else False
         asked = DownloadRequest(request.method, request.headers, disposition, may_redirect)
         plan = plan_download(asked, found.image, settings)
-        idle_timeout, bulkhead = settings.client_idle_seconds, bulkhead_of(request)
-        if response := download_response(asked, plan, store, found, idle_timeout, bulkhead):
+        if response := download_response(asked, plan, store, found, bulkhead_of(request)):
             return response
 
 

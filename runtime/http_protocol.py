@@ -23,7 +23,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from errors import InvalidRequestError, OverloadedError, ServiceError
-from runtime.connections import Flow, give_up_on_silent_peer, most_connections
+from runtime.connections import Flow, most_connections
 from runtime.refusal import render_refusal
 from runtime.request_head import body_length, measure_head
 
@@ -52,6 +52,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.app = self._run
         self._unread = bytearray()
         self._searched = 0  # bytes of `_unread` in which no head ends
+        self._head_begun = False  # and so its time runs, which empty lines before it do not prolong
         self._body_left = 0
         self._in_chunks = False
         self._parses_head = False
@@ -66,8 +67,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, at the expense of one that idles where there are too many."""
         super().connection_made(transport)
-        self.flow: Flow = Flow(transport)
-        give_up_on_silent_peer(transport, self._patience)
+        self.flow: Flow = Flow(transport, self._patience)
         _waiting[self] = None
         self._close_in(self._head_seconds)
         if len(self.connections) > most_connections():
@@ -168,9 +168,11 @@ class HttpProtocol(HttpToolsProtocol):
             return b""
         if size:
             self._searched = 0
+            self._head_begun = False
             self._parses_head = True
             return self._take(size)
-        if not self._searched:
+        if self._unread and not self._head_begun:
+            self._head_begun = True
             self._close_in(self._head_seconds)
         self._searched = len(self._unread)
         return b""

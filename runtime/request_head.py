@@ -1,4 +1,8 @@
-"""What the head of a request may be: the request line and the headers (RFC 9112 section 2.1)."""
+"""What the head of a request may be: the request line and the headers (RFC 9112 section 2.1).
+
+How long it may take to arrive is said in http_protocol.py, how many connections there may be in
+connections.py.
+"""
 
 import re
 

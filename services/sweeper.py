@@ -142,7 +142,11 @@ class Sweeper:
         write_sweep(folder, counts, max(overdue).total_seconds())
 
     def _pause(self, entry: JournalEntry | JournalGroup) -> timedelta:
-        """Return how long an entry waits until it is due."""
+        """Return how long an entry waits until it is due.
+
+        Where nothing is kept the object goes sooner, after the answer: `remove_unless_kept` in
+        image_store.py. Until the horizon a PUT may land: write_protocol.py.
+        """
         if entry.state == pending_objects.UPLOADING:
             return self._grace
         return self._horizon if entry.is_claimed else self._keep

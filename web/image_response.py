@@ -87,7 +87,6 @@ def download_response(
     plan: DownloadPlan,
     store: ObjectStore[_Stored_contra],
     stored: _Stored_contra,
-    idle_timeout: float,
     bulkhead: Bulkhead,
 ) -> Response | None:
     """Answer as planned with what `store` has of `stored`; None when its object is gone.
@@ -105,11 +104,14 @@ def download_response(
     length = last - first + 1
     if length <= _WHOLE_BYTES:
         return Response(body.read_all(length), plan.status, plan.headers)
-    return ObjectResponse(body, length, plan.status, plan.headers, idle_timeout, bulkhead)
+    return ObjectResponse(body, length, plan.status, plan.headers, bulkhead)
 
 
 def _redirect(url: str) -> Response:
-    """Send the client to a presigned URL; it expires, so the redirect must not be kept."""
+    """Send the client to a presigned URL; it expires, so the redirect must not be kept.
+
+    When it does is said by `Bucket.presigned_url` in s3_client.py.
+    """
     return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
 
 

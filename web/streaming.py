@@ -39,8 +39,8 @@ class ObjectResponse(Response):
     """Streams an object of a known length.
 
     Between chunks it holds no thread and no database connection. It ends early, and so aborts
-    the connection, when S3 cuts the object short, when the client goes away, or when the client
-    takes nothing for `idle_timeout` seconds: a wrong body never ends as a clean one.
+    the connection, when S3 cuts the object short or when the client goes away, or is given up
+    (runtime/connections.py): a wrong body never ends as a clean one.
     """
 
     _under_way = 0  # of this process; only the event loop counts
@@ -51,7 +51,6 @@ class ObjectResponse(Response):
         length: int,
         status: int,
         headers: dict[str, str],
-        idle_timeout: float,
         bulkhead: Bulkhead,
     ) -> None:
         super().__init__(None, status, headers | {"Content-Length": str(length)})
@@ -59,7 +58,6 @@ class ObjectResponse(Response):
         self._left = length
         self._sent = 0
         self._chunk_bytes = _SMALLEST_CHUNK_BYTES
-        self._idle_timeout = idle_timeout
         self._bulkhead = bulkhead
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
@@ -85,14 +83,12 @@ class ObjectResponse(Response):
                     raise StorageUnavailableError("The object's length is not what its row says.")
                 self._left -= len(chunk)
                 began = anyio.current_time()
-                with anyio.fail_after(self._idle_timeout):
-                    await send(
-                        {"type": "http.response.body", "body": chunk, "more_body": self._left > 0}
-                    )
+                await send(
+                    {"type": "http.response.body", "body": chunk, "more_body": self._left > 0}
+                )
                 self._choose_chunk(anyio.current_time() - began)
-        except (StorageUnavailableError, TimeoutError) as exc:
-            if isinstance(exc, StorageUnavailableError):
-                note_code(exc.code)
+        except StorageUnavailableError as exc:
+            note_code(exc.code)
             # The server closes a connection whose response was not completed.
             logger.warning("Download aborted with %d bytes to go", self._left, exc_info=True)
 

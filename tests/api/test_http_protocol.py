@@ -185,15 +185,25 @@ def test_silence(port: int) -> None:
         assert all(has_ended(connection, 5) for connection in silent)
 
 
-def _drip(connection: socket.socket) -> bool:
+def _drip(connection: socket.socket, piece: bytes = b"x") -> bool:
     """Send one more byte; tell whether the connection still stands."""
     try:
-        connection.send(b"x")
+        connection.send(piece)
         return connection.recv(1) != b""
-    except BlockingIOError:
+    except (BlockingIOError, TimeoutError):
         return True
     except ConnectionError:
         return False
+
+
+@pytest.mark.parametrize("pieces", [[b"\r\n"], [b"\r", b"\n"]])
+def test_empty_lines_without_end(port: int, pieces: list[bytes]) -> None:
+    """A connection that sends one empty line after another is closed, too."""
+    latest = time.monotonic() + 10
+    with connect(port) as connection:
+        connection.settimeout(0.1)  # and so the pause between two
+        while all(_drip(connection, piece) for piece in pieces):
+            assert time.monotonic() < latest
 
 
 def test_idle(port: int) -> None:

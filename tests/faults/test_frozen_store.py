@@ -1,4 +1,7 @@
-"""A store that hangs, or a network that forgets connections to it, harms no more than it must."""
+"""A store that hangs, or a network that forgets connections to it, harms no more than it must.
+
+What becomes of writes when a store is frozen under load is tested in test_store_outage.py.
+"""
 
 import hashlib
 import io

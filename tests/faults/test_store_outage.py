@@ -174,7 +174,7 @@ def test_frozen(mortal: MortalStore, service_environment: dict[str, str]) -> Non
 @on_postgresql
 @pytest.mark.soak
 def test_frozen_for_long(mortal: MortalStore, service_environment: dict[str, str]) -> None:
-    """The same for half a minute, with the time limits that a service has by default."""
+    """The same for half a minute; uploads have 20 seconds for their PUT, else the defaults hold."""
 
     def thaw() -> None:
         threading.Event().wait(30)
