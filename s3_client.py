@@ -1,4 +1,4 @@
-"""S3: put, get and delete of one object; with `s3_connections` the only one that knows boto3.
+"""S3: keys, put, get and delete of one object; only `s3_connections` knows boto3, too.
 
 Every error of boto3 and urllib3 becomes `ObjectMissingError` or `StorageUnavailableError`; access
 denied is never "missing".
