@@ -1,11 +1,14 @@
-"""`python -m benchmarks.report`: docs/performance.md and its picture, from the measured results."""
+"""`python -m benchmarks.report`: docs/performance.md and its picture, from the measured results.
+
+What follows from them is reckoned by sizing.py, for docs/sizing.md.
+"""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import RESULTS
+from benchmarks import RESULTS, sizing
 from benchmarks.chart import svg
 from benchmarks.results import Result, Results
 from benchmarks.table import HEADINGS, cells, describe, markdown, number
@@ -151,7 +154,7 @@ def _pivot(
 
 
 def main() -> int:
-    """Write the page and the picture beside the results."""
+    """Write the page and the picture beside the results, and reckon the sizing there anew."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE", help="the results")
     file: Path = parser.parse_args().json
@@ -159,6 +162,8 @@ def main() -> int:
     picture = file.with_suffix(".svg")
     picture.write_text(svg(results))
     file.with_suffix(".md").write_text(page(results, picture.name))
+    if (reckoned := file.with_name("sizing.md")).exists():
+        reckoned.write_text(sizing.rewrite(reckoned.read_text(), results))
     return 0
 
 

@@ -67,10 +67,11 @@ class Settings(BaseSettings):
         description="`header` checks header and structure only, for trusted uploaders",
     )
     inspection_cpu_seconds: Seconds = Field(
-        default=1.5, description="most CPU time that decoding one image may take, in seconds"
+        default=1.5, description="most CPU time that inspecting one image may take, in seconds"
     )
     inspection_memory_bytes: PositiveInt = Field(
-        default=200 * 1024 * 1024, description="most memory that decoding one image may take"
+        default=200 * 1024 * 1024,
+        description="most memory that inspecting one image may take beside its own bytes",
     )
 
     variants: Annotated[CommaSeparated, AfterValidator(require_variants)] = Field(

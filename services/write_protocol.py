@@ -2,7 +2,8 @@
 
 Every statement here, and their order, is needed for the invariants I1 to I5, which are stated in
 docs/write-protocol.md together with what each wrong protocol loses. What is left undone, the
-sweeper finishes (sweeper.py). Before an upload comes here, ImageStore.upload (image_store.py) has
+sweeper finishes (sweeper.py); what the journal never knew, `verify --repair` puts into it
+(verification.py). Before an upload comes here, ImageStore.upload (image_store.py) has
 inspected the file, read the current row, checked the request's conditions, and seen that these
 bytes are not stored already. What readers do meanwhile is in image_store.py, too.
 """

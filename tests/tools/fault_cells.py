@@ -176,8 +176,8 @@ A cell says what the client gets (status and `code`, or `Upload-Result`), then w
 name has *afterwards* (none, old or new), then what is left in the journal: U, an upload to be given
 up; D, an object to be deleted. A sweep has no client; its cell says how it ends, with one upload
 to give up (U) and one object to delete (D) before it. Whatever the cell: the service recovers by
-itself when the fault is over, and sweeps, once the times of the settings have passed, leave bucket and
-rows equal and the journal empty.
+itself when the fault is over, and sweeps, once the times of the settings have passed, leave bucket
+and rows equal and the journal empty.
 
 An answer of 503 to a write means that it may be tried again. Where the connection was lost in the
 COMMIT it may have happened; trying again is safe.

@@ -1,0 +1,68 @@
+"""The table of docs/sizing.md: what one vCPU serves, and what a million requests cost."""
+
+import re
+from typing import Any, NamedTuple
+
+from benchmarks.results import Results
+from benchmarks.table import markdown, number
+
+_VCPU_HOUR, _GET, _PUT, _GB = 0.04, 0.40e-6, 5.00e-6, 0.09  # USD
+_LIST_BYTES = 55_000
+_STORED: dict[str, Any] = {"images": 1000}
+_INSPECTED: dict[str, Any] = {"images": 0, "inspection": "full"}
+_HEADINGS = (
+    "request", "CPU-ms", "per second and vCPU", "CPU of a million", "S3 of a million",
+    "traffic of a million",
+)  # fmt: skip
+_TABLE = re.compile(r"^\| request .*?\n(?!\|)", re.MULTILINE | re.DOTALL)
+
+
+class _Request(NamedTuple):
+    """A row of the benchmarks, and what one such request costs outside of the service."""
+
+    name: str
+    row: str
+    setting: dict[str, Any]
+    s3: float = 0
+    sent_bytes: int = 0
+
+
+_REQUESTS = (
+    _Request("metadata", "metadata", _STORED),
+    _Request("304", "304", _STORED),
+    _Request("list of 100", "list 100", _STORED, 0, _LIST_BYTES),
+    _Request("redirect", "redirect", _STORED, _GET),
+    _Request("GET of 100 KB", "GET 100 KB", _STORED, _GET, 100_000),
+    _Request("GET of 1 MB", "GET 1 MB", _STORED, _GET, 1_000_000),
+    _Request("GET of 20 MB", "GET 20 MB", _STORED, _GET, 20_000_000),
+    _Request("upload of 100 KB, inspected in full", "upload 100 KB", _INSPECTED, _PUT),
+    _Request("upload of 5 MB, inspected in full", "upload 5 MB", _INSPECTED, _PUT),
+)
+
+
+def rewrite(page: str, results: Results) -> str:
+    """Return docs/sizing.md with the table of these results."""
+    return _TABLE.sub(lambda _: table(results) + "\n", page, count=1)
+
+
+def table(results: Results) -> str:
+    """Render the table; requests that were not measured are left out."""
+    lines = [
+        _line(request, found.cpu_ms)
+        for request in _REQUESTS
+        if (found := results.find(request.row, **request.setting))
+    ]
+    return markdown(_HEADINGS, lines)
+
+
+def _line(request: _Request, cpu_ms: float) -> tuple[str, ...]:
+    cpu = cpu_ms / 1000 * 1e6 / 3600 * _VCPU_HOUR
+    traffic = request.sent_bytes / 1e9 * 1e6 * _GB
+    return (
+        request.name,
+        number(cpu_ms),
+        f"{1000 / cpu_ms:,.0f}",
+        f"{cpu:.3f} USD",
+        f"{request.s3 * 1e6:.2f} USD",
+        f"{traffic:,.2f} USD" if traffic else "-",
+    )
