@@ -46,7 +46,7 @@ saves the service no CPU), without the second, MariaDB is left out.
 
 ## Targets
 
-16 clients, one worker.
+16 clients, one worker, not pinned; the limits are from a time when workers always were.
 
 {targets}
 
