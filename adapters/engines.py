@@ -1,4 +1,7 @@
-"""The SQLAlchemy engine: bounded in connections and in every wait."""
+"""The SQLAlchemy engine: bounded in connections and in every wait.
+
+Each driver's time limits are in database_drivers.py.
+"""
 
 from typing import Any
 

@@ -220,7 +220,8 @@ class Settings(BaseSettings):
     def threads(self) -> int:
         """How many threads serve requests: `concurrency` for those that need S3, and a reserve.
 
-        While S3 hangs, the reserve serves the requests that need only the database.
+        While S3 hangs, the reserve serves the requests that need only the database. The connections
+        to it are two more: adapters/engines.py.
         """
         return self.concurrency + max(2, self.concurrency // 4)
 

@@ -1,4 +1,4 @@
-"""What the service tells Prometheus."""
+"""What the service tells Prometheus; who may ask is said in web/middleware/api_keys.py."""
 
 import anyio.to_thread
 from fastapi import APIRouter, HTTPException, Request

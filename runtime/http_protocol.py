@@ -6,8 +6,8 @@ within a size and a time, and one request at a time; what a client sends ahead w
 It closes connections that send nothing, and makes room for new ones at the expense of those that
 idle. What it refuses is answered as a problem document, like everything else.
 
-`runtime.server` puts it in place of uvicorn's own. Naming it on the command line comes to the same:
-`--http runtime.http_protocol:HttpProtocol`.
+`runtime.server` puts it in place of uvicorn's own, or warns that it cannot. Naming it on the
+command line comes to the same: `--http runtime.http_protocol:HttpProtocol`.
 """
 
 import asyncio

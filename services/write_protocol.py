@@ -198,7 +198,8 @@ class WriteProtocol:
 def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _Result:
     """Run a transaction until the database does not undo it; tell it how often it did.
 
-    Raises WriteConflictError after so many attempts.
+    Which errors mean that is said by `is_undone` (adapters/database_drivers.py). Raises
+    WriteConflictError after so many attempts.
     """
     for attempt in range(attempts):
         if attempt:
