@@ -30,7 +30,10 @@ class _OnUnixSocket(ServiceProcess):
         self.path = path
 
     def _live(self) -> bool:
-        return self.path.exists()
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(self.path))
+            return True
+        return False
 
 
 @pytest.fixture(params=["TCP", "a Unix socket"])
@@ -73,7 +76,6 @@ def test_slow_but_steady(service: ServiceProcess) -> None:
         while piece := response.read(128 * 1024):
             taken += len(piece)
             time.sleep(0.1)  # its pace: 1.3 MB a second, less than a chunk in the time limit
-    assert taken == int(response.headers["Content-Length"])
     assert taken == int(response.headers["Content-Length"])
     assert time.monotonic() - began > 3 * IDLE_SECONDS
 
