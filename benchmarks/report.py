@@ -23,7 +23,7 @@ Measured by `make bench`, written by `python -m benchmarks.report`; do not edit.
 
 Supabase Storage 1.11 (Node 24) was measured on the same kind of machine with the same PostgreSQL
 and SeaweedFS, but not in this run; it neither inspects images nor journals its writes. Uploads in
-the picture are inspected by header; against our redirect stands its signing of a URL.
+the picture are inspected by header; our redirect is compared with its signing of a URL.
 
 ## How
 
@@ -36,8 +36,9 @@ part of the requests per second that the store itself serves by presigned URL. B
 taken within one pass, and `bare` is measured anew before each set-up of the service. Load
 generator, service, database and store share the cores, so requests per second are a lower bound;
 CPU per request is what to plan with. Rows called *pinned* were measured with `CPU_AFFINITY=true`,
-which keeps the threads of each worker on one CPU; all others, and `bare`, run on all CPUs. Only
-rows called *access log* write one, as the service does unless `ACCESS_LOG=false`; `bare` does not.
+which keeps the threads of each worker on one CPU; all others, and `bare`, run on all CPUs. Rows
+called *access log* were measured with the access log on, its default; all others, and `bare`, with
+it off.
 
 Again: `make bench`, then `.venv/bin/python -m benchmarks.report`. Needs Linux; uses wrk, which is
 installed where that is possible. `TEST_DB_URL` and `TEST_MARIADB_URL` name servers to use;

@@ -20,7 +20,7 @@ from errors import ConfigurationError
 from resources import Resources
 from runtime.cpu_affinity import one_cpu
 from runtime.logging import log_to_stderr
-from runtime.memory import trim_malloc, tune_gc, tune_malloc
+from runtime.memory import IdleTrimmer, tune_gc, tune_malloc
 from runtime.server import bound_connections
 from runtime.shutdown import delay_shutdown
 from runtime.tracing import trace_backends
@@ -96,19 +96,14 @@ def _sweeping(resources: Resources) -> Iterator[None]:
 
 @asynccontextmanager
 async def _sampling(resources: Resources, observer: Observer) -> AsyncIterator[None]:
-    """Note every second what is in use and in progress; in the end tell of the last requests.
-
-    After requests, in the first such moment without one, give memory back.
-    """
+    """Note every second what is in use and in progress; in the end tell of the last requests."""
 
     async def sample() -> None:
-        trimmed = 0
+        trimmer = IdleTrimmer()
         while True:
             recorder.note_connections(*resources.connections)
             observer.tell()
-            if observer.begun > trimmed and not observer.in_progress:
-                trim_malloc()
-                trimmed = observer.begun
+            trimmer.look(observer.begun, observer.in_progress)
             await asyncio.sleep(_SAMPLING_SECONDS)
 
     sampling = asyncio.create_task(sample())

@@ -32,7 +32,23 @@ def tune_malloc() -> None:
         libc.mallopt(_M_MMAP_THRESHOLD, 4 * 1024 * 1024)
 
 
-def trim_malloc() -> None:
+class IdleTrimmer:
+    """Gives memory back after requests, as soon as it is called while none is in progress."""
+
+    def __init__(self) -> None:
+        self._trimmed = 0
+
+    def look(self, begun: int, in_progress: int) -> None:
+        """Trim unless requests are in progress, or none began since the last time.
+
+        `begun` is how many requests began in all. `lifespan.py` calls this every second.
+        """
+        if begun > self._trimmed and not in_progress:
+            _trim_malloc()
+            self._trimmed = begun
+
+
+def _trim_malloc() -> None:
     """Give what is not needed back to the system. See malloc_trim(3)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

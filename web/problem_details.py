@@ -46,6 +46,7 @@ async def answer_http_exception(request: Request, exc: HTTPException) -> Respons
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
     code = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    logger.info("%s %s: %s", request.method, request.url.path, code)
     return problem(request, status, code, status.phrase, str(exc.detail), headers)
 
 

@@ -255,21 +255,27 @@ def test_request_id(client: TestClient) -> None:
 
 @on_sqlite
 def test_log(service_environment: dict[str, str]) -> None:
-    """The log has the cause of a 503 and the code of a 404, with the request id, and no secret."""
-    nowhere = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "S3_MAX_ATTEMPTS": "1"}
+    """The log has the cause of a 503 and the code of each 404, with the request id, and no secret.
+
+    Without the access log, too.
+    """
+    changed = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "S3_MAX_ATTEMPTS": "1"}
+    changed["ACCESS_LOG"] = "false"
     with (
-        ServiceProcess({**service_environment, **nowhere}) as service,
+        ServiceProcess({**service_environment, **changed}) as service,
         httpx.Client(base_url=service.base_url, headers={"X-Request-ID": "traced-1"}) as client,
     ):
         unavailable(upload(client, pictures.png()), "storage_unavailable")
         client.get("/images/none")
+        client.get("/none")
         log = service.log()
     lines = [json.loads(line) for line in log.splitlines() if '"traced-1"' in line]
-    refused, missing = (line for line in lines if line["logger"] == "image_api")
+    refused, missing, unknown = lines
     assert refused["level"] == "ERROR"
     assert "storage_unavailable" in refused["message"]
     assert missing["level"] == "INFO"
     assert "image_not_found" in missing["message"]
+    assert "GET /none: not_found" in unknown["message"]
     assert "NewConnectionError" in log
     for secret in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         assert service_environment[secret] not in log
