@@ -1,10 +1,10 @@
 """The database: its tables, the engine, and how it is read and written.
 
 `images` holds one row per image, `variants` one per smaller picture of it. `pending_objects` is the
-journal: the keys that neither names, yet or any more. `fetch` runs one SELECT, `reading` several,
-`snapshot` several that see one moment, `writing` a transaction that changes something. There is no
-other way to the rows: each ends its transaction and gives the connection back before it returns,
-and translates the errors of SQLAlchemy and the drivers into ours.
+journal: the keys that neither names, not yet or no longer. `fetch` runs one SELECT, `reading`
+several, `snapshot` several that see one moment, `writing` a transaction that changes something.
+There is no other way to the rows: each ends its transaction and gives the connection back before it
+returns, and translates the errors of SQLAlchemy and the drivers into ours.
 """
 
 import functools

@@ -39,7 +39,7 @@ def main() -> int:
             if plan.wanted("memory"):
                 memory += measure_memory(stack)
     if not any(passes) and not memory:
-        print("No row begins so.", file=sys.stderr)
+        print("No row has a name that begins so.", file=sys.stderr)
         return 1
     results = Results.of(known, passes, memory)
     _show(results)

@@ -22,32 +22,34 @@ Measured by `make bench`, written by `python -m benchmarks.report`; do not edit.
 ![CPU per request of this service and of Supabase Storage]({picture})
 
 Supabase Storage 1.11 (Node 24) was measured on the same kind of machine with the same PostgreSQL
-and SeaweedFS, but not in this run; it neither inspects images nor journals its writes. Uploads in
-the picture are inspected by header; our redirect is compared with its signing of a URL.
+and SeaweedFS, but not in this run (its figures are in `benchmarks/peer.py`); it neither inspects
+images nor journals its writes. Uploads in the picture are inspected by header; our redirect is
+compared with its signing of a URL.
 
 ## How
 
 {conditions}
 
-*CPU ms/req* is the user and system time of the service's own processes per request,
-*switches/req* how often one of their threads gave its CPU up or lost it. *x bare* is
-the same in units of an empty sync FastAPI endpoint under the same uvicorn. *x S3 req/s* is the
-part of the requests per second that the store itself serves by presigned URL. Both ratios are
-taken within one pass, and `bare` is measured anew before each set-up of the service. Load
-generator, service, database and store share the cores, so requests per second are a lower bound;
-CPU per request is what to plan with. Rows called *pinned* were measured with `CPU_AFFINITY=true`,
-which keeps the threads of each worker on one CPU; all others, and `bare`, run on all CPUs. Rows
-called *access log* were measured with the access log on, its default; all others, and `bare`, with
-it off.
+*CPU ms/req* is the user and system time of the service's own processes per request, *switches/req*
+how often one of their threads was switched out, to wait or to let another run. *x bare* is the
+same in units of an empty sync FastAPI endpoint under the same uvicorn. *x S3 req/s* is the part of
+the requests per second that the store itself serves by presigned URL. Both ratios are taken within
+one pass, and `bare` is measured anew before each set-up of the service. Load generator, service,
+database and store share the cores, so requests per second are a lower bound; CPU per request is
+what to plan with. Rows called *pinned* were measured with `CPU_AFFINITY=true`, which keeps the
+threads of each worker on one CPU; all others, and `bare`, run on all CPUs. Rows called *access
+log* were measured with the access log on, its default; all others, and `bare`, with it off.
 
-Again: `make bench`, then `.venv/bin/python -m benchmarks.report`. Needs Linux; uses wrk, which is
-installed where that is possible. `TEST_DB_URL` and `TEST_MARIADB_URL` name servers to use;
-without the first, PostgreSQL is embedded (and does not fsync, which shortens writes but costs or
-saves the service no CPU), without the second, MariaDB is left out.
+To repeat it: `make bench`, then `.venv/bin/python -m benchmarks.report`, which writes this page,
+the picture and the table of [sizing.md](sizing.md). Needs Linux; uses wrk, which is installed
+where that is possible. `TEST_DB_URL` and `TEST_MARIADB_URL` name servers to use; without the
+first, PostgreSQL is embedded (and does not fsync, which shortens writes but costs or saves the
+service no CPU), without the second, MariaDB is left out.
 
 ## Targets
 
-16 clients, one worker, not pinned; the limits are from a time when workers always were.
+16 clients, one worker, not pinned. The limits (`benchmarks/verdicts.py`) date from when workers
+were always pinned.
 
 {targets}
 
@@ -95,9 +97,13 @@ def _conditions(known: dict[str, Any]) -> str:
         f"- {known['date']}; {known['cpu']}, {known['cores']} cores,"
         f" {known['memory_gb']} GB; load average before: {known['load_average_before']}\n"
         f"- {versions}\n"
-        f"- {known['load_generator']}; medians of {known['passes']} pass(es), each with fresh"
+        f"- {known['load_generator']}; {_passes(known['passes'])}, each with fresh"
         f" processes and windows of {known['window_seconds']} s"
     )
+
+
+def _passes(number: int) -> str:
+    return f"medians of {number} passes" if number > 1 else "one pass"
 
 
 def _targets(results: Results) -> str:

@@ -12,6 +12,10 @@ from benchmarks.memory import Memory
 
 Pass = dict[Case, Figures]
 
+STORED: dict[str, Any] = {"images": 1000}
+UPLOADS: dict[str, Any] = {"images": 0, "inspection": "header"}
+INSPECTED: dict[str, Any] = {"images": 0, "inspection": "full"}
+"""By these `Results.find` finds rows of reads, of uploads, and of uploads inspected in full."""
 
 _MEDIANS = ("requests_per_second", "mb_per_second", "p50_ms", "p99_ms", "cpu_ms", "switches")
 

@@ -46,7 +46,7 @@ def describe(result: Result) -> str:
 
 
 def number(value: float | None) -> str:
-    """Render with three digits that count; nothing for what is not there."""
+    """Render with three significant digits; nothing for what is not there."""
     if not value:
         return ""
     if value >= 100:

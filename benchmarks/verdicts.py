@@ -1,12 +1,8 @@
 """What the figures should be, and what they are elsewhere."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from benchmarks.results import Results
-
-_UPLOADS: dict[str, Any] = {"images": 0, "inspection": "header"}
-_STORED: dict[str, Any] = {"images": 1000}
+from benchmarks.results import STORED, UPLOADS, Results
 
 
 @dataclass(frozen=True)
@@ -30,34 +26,19 @@ class Verdict:
 
 # CPU per request in units of `bare`: ours at most, Supabase Storage 1.11 for comparison.
 _UNITS_OF_BARE = [
-    ("metadata", _STORED, 1.5, "2.0"),
+    ("metadata", STORED, 1.5, "2.0"),
     ("random", {"images": 10**6}, 2, ""),
-    ("list 100", _STORED, 3.5, "6"),
-    ("304", _STORED, 1.5, ""),
-    ("redirect", _STORED, 1.7, ""),
-    ("GET 100 KB", _STORED, 4, "7"),
-    ("GET 1 MB", _STORED, 6, "23"),
-    ("GET 20 MB", _STORED, 50, "330"),
-    ("upload 100 KB", _UPLOADS, 9, "15"),
-    ("upload 5 MB", _UPLOADS, 80, "180"),
+    ("list 100", STORED, 3.5, "6"),
+    ("304", STORED, 1.5, ""),
+    ("redirect", STORED, 1.7, ""),
+    ("GET 100 KB", STORED, 4, "7"),
+    ("GET 1 MB", STORED, 6, "23"),
+    ("GET 20 MB", STORED, 50, "330"),
+    ("upload 100 KB", UPLOADS, 9, "15"),
+    ("upload 5 MB", UPLOADS, 80, "180"),
 ]
 # Context switches of the service per request, at most.
-_SWITCHES = [("metadata", _STORED, 5), ("upload 100 KB", _UPLOADS, 15)]
-
-# CPU-ms per request of Supabase Storage 1.11 (Node 24), 16 clients, on the same kind of machine
-# with the same PostgreSQL and SeaweedFS, in one run.
-PEER_CPU_MS = [
-    ("metadata", _STORED, 0.47),
-    ("list 100", _STORED, 1.12),
-    ("redirect", _STORED, 0.32),
-    ("GET 10 KB", _STORED, 1.52),
-    ("GET 100 KB", _STORED, 1.50),
-    ("GET 1 MB", _STORED, 5.4),
-    ("GET 20 MB", _STORED, 73),
-    ("upload 10 KB", _UPLOADS, 3.0),
-    ("upload 100 KB", _UPLOADS, 3.5),
-    ("upload 5 MB", _UPLOADS, 46),
-]
+_SWITCHES = [("metadata", STORED, 5), ("upload 100 KB", UPLOADS, 15)]
 
 
 def verdicts(results: Results) -> list[Verdict]:
@@ -86,7 +67,7 @@ def _memory(results: Results, row: str, most: int, peer: str) -> Verdict:
 def _upload_of_one(results: Results) -> Verdict:
     """Compare how long one client waits for an upload and for the same PUT to the store."""
     ours, theirs = (
-        results.find(row, clients=1, **_UPLOADS) for row in ("upload 5 MB", "S3 PUT 5 MB")
+        results.find(row, clients=1, **UPLOADS) for row in ("upload 5 MB", "S3 PUT 5 MB")
     )
     share = ours.p50_ms / theirs.p50_ms if ours and theirs else None
     return Verdict("upload 5 MB, one client: p50 in units of S3 PUT 5 MB", 1.3, share, "")

@@ -139,7 +139,7 @@ class ImageStore:
             return None
         if body.length != last - first + 1:
             body.close()
-            logger.critical("Object %s has not the size of image row %d", image.s3_key, image.id)
+            logger.critical("Object %s is not as long as image row %d says", image.s3_key, image.id)
             raise ImageLostError
         return body
 

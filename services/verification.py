@@ -50,8 +50,8 @@ class Damage(StrEnum):
     LOST = "lost"  # an image row names an object that does not exist
     ORPHAN = "orphan"  # neither a row nor the journal names the object
     DOOMED = "doomed"  # the journal names the object of an image, so the sweeper will delete it
-    WRONG_SIZE = "wrong_size"  # the object has not the size that its row says
-    ALTERED = "altered"  # the object has not the SHA-256 that its row says
+    WRONG_SIZE = "wrong_size"  # the object is not of the size that its row says
+    ALTERED = "altered"  # the object does not have the SHA-256 that its row says
     UNREADABLE = "unreadable"  # the store answers, but does not give out this image's object
 
 

@@ -170,7 +170,7 @@ def _empty_tables(url: str) -> None:
 
 @pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Return the URL of a database with the two tables, empty; the test runs on every engine."""
+    """Return the URL of a database with our tables, empty; the test runs on every engine."""
     url: str = request.getfixturevalue(f"{request.param}_database")
     try:
         _empty_tables(url)

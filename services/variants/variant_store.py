@@ -1,7 +1,7 @@
 """Variants: found, or made and stored by the write protocol (write_protocol.py).
 
-A variant is no truth of its own: a lost one is made again, and one that cannot be stored is
-answered all the same.
+A variant holds nothing that its original does not: a lost one is made again, and one that cannot be
+stored is answered all the same.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ class VariantChoice:
 class Variant:
     """A variant as it is delivered: like an image, with its `content` where it was just made.
 
-    One that is not stored, by us, has no key.
+    One that this process made and has not stored has no key.
     """
 
     image: ImageRecord
@@ -196,7 +196,7 @@ class VariantStore:
         body = self._bucket.download_image(image.s3_key)
         if body.length != image.size_bytes:
             body.close()
-            logger.critical("Object %s has not the size of image row %d", image.s3_key, image.id)
+            logger.critical("Object %s is not as long as image row %d says", image.s3_key, image.id)
             raise ImageLostError
         while chunk := body.read(_CHUNK_BYTES):
             file.write(chunk)

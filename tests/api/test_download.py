@@ -1,6 +1,8 @@
 """What a download says of the bytes it brings."""
 
 import re
+from collections.abc import Callable
+from hashlib import sha256
 from urllib.parse import unquote
 
 import httpx
@@ -9,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from config import Settings
 from devstack.service_process import ServiceProcess
+from services.image_store import ImageRecord, ImageStore
 from tests.support import pictures
 from tests.support.uploads import count, on_sqlite, problem, upload
 
@@ -112,6 +115,39 @@ def test_extension_stays(client: TestClient, settings: Settings) -> None:
     assert answer.headers["Content-Type"] == "image/gif"
     assert 'filename="a.gif"' in answer.headers["Content-Disposition"]
     assert count(settings, "images") == 1
+
+
+def after_describing(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
+    """Let `then` happen once, between the next look at an image's row and that at its object."""
+    describe, waiting = ImageStore.describe, [then]
+
+    def describe_and_wait(store: ImageStore, name: str) -> ImageRecord:
+        image = describe(store, name)
+        if waiting:
+            waiting.pop()()
+        return image
+
+    monkeypatch.setattr(ImageStore, "describe", describe_and_wait)
+
+
+@on_sqlite
+def test_overwritten_meanwhile(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download whose image is overwritten after its row was read is one of the new image."""
+    upload(client, pictures.png(), "a.png").raise_for_status()
+    content = pictures.gif()
+    after_describing(monkeypatch, lambda: upload(client, content, "a.gif").raise_for_status())
+    answer = client.get("/images/a")
+    assert (answer.status_code, answer.content) == (200, content)
+    assert answer.headers["Content-Type"] == "image/gif"
+    assert answer.headers["ETag"] == f'"{sha256(content).hexdigest()}"'
+
+
+@on_sqlite
+def test_deleted_meanwhile(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download whose image is deleted after its row was read finds none."""
+    upload(client, pictures.png(), "a.png").raise_for_status()
+    after_describing(monkeypatch, lambda: client.delete("/images/a").raise_for_status())
+    problem(client.get("/images/a"), 404, "image_not_found")
 
 
 @on_sqlite

@@ -71,6 +71,15 @@ def test_object_beside_a_folder(images: Bucket, kind: StoreKind) -> None:
             assert (get(images, "beside"), get(images, "beside/it")) == (TEN, BODY)
 
 
+def test_order(images: Bucket, kind: StoreKind) -> None:
+    """Listings are in the order of bytes, and a slash is one of them."""
+    keys = ["order-b", "order.c", "order/b", "order0"]
+    with stored(images, *keys):
+        listed = [key for key, _ in images.list_objects("order")]
+    assert sorted(listed) == keys
+    assert (listed == keys) == (Difference.ORDER not in kind.differences)
+
+
 def test_keys_are_not_folded(images: Bucket) -> None:
     """Keys that differ in case, in blanks or in their Unicode form are different objects."""
     keys = ["a", "A", "a ", " a", "é", "e\u0301", "%61", "a%20"]

@@ -1,6 +1,6 @@
 """What the service needs of an object store, asked of each through `s3_client.Bucket`.
 
-Where a store does otherwise than S3, tests/support/stores.py says so, and the test here shows it.
+Where a store differs from S3, tests/support/stores.py says so, and the test here shows it.
 """
 
 import hashlib

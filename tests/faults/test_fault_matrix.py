@@ -24,8 +24,8 @@ HASTY = {
     "connect_timeout_seconds": 0.6,
     "db_statement_timeout_seconds": 0.6,
     "s3_put_timeout_seconds": 0.6,
+    "s3_read_timeout_seconds": 0.6,
 }
-HASTY |= {"connect_timeout_seconds": 0.6, "s3_read_timeout_seconds": 0.6}
 LIMITS: dict[str, dict[str, float]] = {
     "db_down": HASTY,
     "db_pool": HASTY,

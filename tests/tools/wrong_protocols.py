@@ -37,7 +37,7 @@ WRONG_PROTOCOLS = {
         "after a failed PUT the upload clears object and journal", "I5 END", "upload a"
     ),
     "put-without-deadline": WrongProtocol(
-        "an upload that was held up begins its PUT however late", "I5 END", "upload a, sweep"
+        "an upload that was held up begins its PUT, however late it is", "I5 END", "upload a, sweep"
     ),
     "no-horizon": WrongProtocol(
         "the sweeper forgets a claimed key at once", "I5 END", "upload a, sweep"
