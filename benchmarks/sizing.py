@@ -3,6 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
+from benchmarks.photos import KB, MB
 from benchmarks.results import INSPECTED, STORED, Results
 from benchmarks.table import markdown, number
 
@@ -30,9 +31,9 @@ _REQUESTS = (
     _Request("304", "304", STORED),
     _Request("list of 100", "list 100", STORED, 0, _LIST_BYTES),
     _Request("redirect", "redirect", STORED, _GET),
-    _Request("GET of 100 KB", "GET 100 KB", STORED, _GET, 100_000),
-    _Request("GET of 1 MB", "GET 1 MB", STORED, _GET, 1_000_000),
-    _Request("GET of 20 MB", "GET 20 MB", STORED, _GET, 20_000_000),
+    _Request("GET of 100 KB", "GET 100 KB", STORED, _GET, 100 * KB),
+    _Request("GET of 1 MB", "GET 1 MB", STORED, _GET, MB),
+    _Request("GET of 20 MB", "GET 20 MB", STORED, _GET, 20 * MB),
     _Request("upload of 100 KB, inspected in full", "upload 100 KB", INSPECTED, _PUT),
     _Request("upload of 5 MB, inspected in full", "upload 5 MB", INSPECTED, _PUT),
 )

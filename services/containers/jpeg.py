@@ -138,13 +138,13 @@ def _read_frame(found: JpegOutline, marker: int, frame: bytes) -> None:
     if len(frame) < 6 or len(frame) != 6 + 3 * frame[5]:
         raise MalformedImageError("its frame header has a wrong length")
     if frame[0] != 8 or frame[5] not in {1, 3, 4}:
-        raise MalformedImageError("it has not 8 bits in each of 1, 3 or 4 components")
+        raise MalformedImageError("it does not have 8 bits in each of 1, 3 or 4 components")
     found.frame = marker
     found.height, found.width = number(frame, 1, 2, "big"), number(frame, 3, 2, "big")
     for at in range(6, len(frame), 3):
         horizontal, vertical = frame[at + 1] >> 4, frame[at + 1] & 15
         if not (1 <= horizontal <= 4 and 1 <= vertical <= 4):
-            raise MalformedImageError("its sampling factors are none")
+            raise MalformedImageError("its sampling factors are out of range")
         found.components[frame[at]] = Component(horizontal, vertical)
     if len(found.components) != frame[5]:
         raise MalformedImageError("two of its components have one name")

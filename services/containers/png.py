@@ -184,7 +184,7 @@ def _read_header(content: Content) -> Header:
         raise MalformedImageError("it does not begin as a PNG file does")
     depth, colour, compression, filtering, interlace = take(content, 24, 5)
     if depth not in _DEPTHS.get(colour, set()) or compression or filtering or interlace > 1:
-        raise MalformedImageError("its header is none of the standard")
+        raise MalformedImageError("its header is not one of the standard")
     width, height = number(content, 16, 4, "big"), number(content, 20, 4, "big")
     return Header(width, height, depth * _SAMPLES[colour], colour == 3, interlace == 1)
 

@@ -177,7 +177,7 @@ MUTATIONS = {
         "overwritten_meanwhile",
     ),
     "no-journal-of-a-variant": Mutation(
-        "services/sweeper.py", [(_VARIANT_ENTRY, "pass")], VARIANTS, "overwritten"
+        "services/sweeper.py", [(_VARIANT_ENTRY, "pass")], VARIANTS, "overwritten and postgresql"
     ),
 }
 

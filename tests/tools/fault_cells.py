@@ -180,9 +180,9 @@ itself when the fault is over, and sweeps, once the times of the settings have p
 and rows equal and the journal empty.
 
 An answer of 503 to a write means that it may be tried again. Where the connection was lost in the
-COMMIT the write may have taken effect: then the same bytes are found `unchanged`
-(`services/image_store.py`), a second deletion is a 404, and a condition that the first one met may
-be a 412.
+COMMIT the write may have taken effect. Then sending the same bytes again is answered `unchanged`
+(`services/image_store.py`), deleting again with 404, and a condition that held the first time may
+fail with 412.
 """
 
 
