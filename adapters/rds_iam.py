@@ -40,7 +40,7 @@ def require_verified_server(url: URL, tls: Mapping[str, Any]) -> None:
     if not safe:
         raise ConfigurationError(
             "Configuration: DB_IAM_AUTH hands out tokens in clear text, so the URL of the database "
-            f"must make sure who gets them: by {wanted}."
+            f"must verify the server: by {wanted}."
         )
 
 

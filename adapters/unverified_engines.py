@@ -2,8 +2,7 @@
 
 Statements and tables are compiled for both in a test. The contract runs where a server is named.
 Oracle must be 12.2 or later with AL32UTF8, SQL Server 2019 or later with ALLOW_SNAPSHOT_ISOLATION
-and READ_COMMITTED_SNAPSHOT; nothing here checks that. Whether a server's certificate is verified is
-said in mysql_tls.py and rds_iam.py.
+and READ_COMMITTED_SNAPSHOT; nothing here checks that.
 """
 
 import logging

@@ -33,13 +33,13 @@ compared with its signing of a URL.
 *CPU ms/req* is the user and system time of the service's own processes per request, *switches/req*
 how often one of their threads was switched out, to wait or to let another run. *x bare* is that
 CPU time in units of what an empty sync FastAPI endpoint (`benchmarks/bare/main.py`) takes under
-uvicorn, started by the same command line. *x S3 req/s* is the part of the requests per second that
-the store itself serves by presigned URL. Both ratios are taken within one pass, and `bare` is
-measured anew before each set-up of the service. Load generator, service, database and store share
-the cores, so requests per second are a lower bound; CPU per request is what to plan with. Rows
-called *pinned* were measured with `CPU_AFFINITY=true`, which keeps the threads of each worker on
-one CPU; all others, and `bare`, run on all CPUs. Rows called *access log* were measured with the
-access log on, its default; all others, and `bare`, with it off.
+uvicorn, started by the same command line. *x S3 req/s* is our requests per second divided by those
+of the store itself (presigned URLs). Both ratios are taken within one pass, and `bare` is measured
+anew before each set-up of the service. Load generator, service, database and store share the
+cores, so requests per second are a lower bound; CPU per request is what to plan with. Rows called
+*pinned* were measured with `CPU_AFFINITY=true`, which keeps the threads of each worker on one CPU;
+all others, and `bare`, run on all CPUs. Rows called *access log* were measured with the access log
+on, its default; all others, and `bare`, with it off.
 
 To repeat it: `make bench`, then `.venv/bin/python -m benchmarks.report`, which writes this page,
 the picture and the table of [sizing.md](sizing.md). Needs Linux; uses wrk, which is installed

@@ -44,8 +44,8 @@ class Settings(BaseSettings):
     s3_public_endpoint_url: str | None = Field(
         default=None,
         pattern="^https?://",
-        description="endpoint in presigned URLs, where clients reach the store under another than "
-        "the service",
+        description="endpoint in presigned URLs, where clients reach the store at another address "
+        "than the service",
     )
     s3_checksum: bool = Field(
         default=True, description="send SHA-256 with each PUT so that S3 verifies the bytes"
