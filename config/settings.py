@@ -48,7 +48,8 @@ class Settings(BaseSettings):
         "than the service",
     )
     s3_checksum: bool = Field(
-        default=True, description="send SHA-256 with each PUT so that S3 verifies the bytes"
+        default=True,
+        description="send the SHA-256 of each PUT as a checksum, which S3 verifies and keeps",
     )
 
     allowed_extensions: CommaSeparated = Field(
@@ -184,7 +185,8 @@ class Settings(BaseSettings):
     )
     s3_put_timeout_seconds: Seconds = Field(
         default=60,
-        description="longest time for an image to go to S3, and then for its answer",
+        description="longest time from the journal entry until an image is sent to S3, and again "
+        "until S3 answers",
     )
     s3_max_attempts: int = Field(
         default=3, ge=1, le=10, description="attempts of an S3 read or delete"

@@ -169,20 +169,20 @@ def cells() -> Iterator[Cell]:
 _HEAD = """# What each fault does
 
 Generated: `python -m tests.tools.fault_cells > docs/faults.md`. Each cell that is not *n/a* is a
-test (`tests/faults/test_fault_matrix.py`) on PostgreSQL and MariaDB, with SeaweedFS, behind a proxy
-that fails on purpose.
+test (`tests/faults/test_fault_matrix.py`) on PostgreSQL, and on MariaDB (two thirds of these only
+in `make soak`), with SeaweedFS, behind a proxy that fails on purpose.
 
 A cell says what the client gets (status and `code`, or `Upload-Result`), then which version the
-name has *afterwards* (none, old or new), then what is left in the journal: U, an upload to be given
-up; D, an object to be deleted. A sweep has no client; its cell says how it ends, with one upload
-to give up (U) and one object to delete (D) before it. Whatever the cell: the service recovers by
-itself when the fault is over, and sweeps, once the times of the settings have passed, leave bucket
-and rows equal and the journal empty.
+name has *afterwards* (none, old or new), then what is left in the journal: U, an upload to be
+given up; D, an object to be deleted. A sweep has no client; its cell says how it ends. When it
+begins, the journal has one upload to give up (U) and one object to delete (D). Whatever the cell:
+the service recovers by itself when the fault is over, and sweeps, once the times of the settings
+have passed, leave bucket and rows equal and the journal empty.
 
 An answer of 503 to a write means that it may be tried again. Where the connection was lost in the
-COMMIT the write may have taken effect. Then sending the same bytes again is answered `unchanged`
-(`services/image_store.py`), deleting again with 404, and a condition that held the first time may
-fail with 412.
+deciding COMMIT the write may have taken effect. Then sending the same bytes again is answered
+`unchanged` (`services/image_store.py`), deleting again with 404, and a condition that held the
+first time may fail with 412.
 """
 
 
