@@ -21,7 +21,7 @@ from tests.support.moto_store import moto_store
 
 
 class Difference(StrEnum):
-    """What a store does that S3 does not. None concerns how the service's keys are kept or listed."""
+    """What a store does that S3 does not. None concerns how our own keys are kept or listed."""
 
     SIGNATURES = "checks no signature"
     CHECKSUMS = "stores bytes that do not have the SHA-256 that was sent with them"
