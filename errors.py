@@ -245,7 +245,7 @@ class ImageLostError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """Base of what may have gone by when the request is tried again."""
+    """Base of what may have passed when the request is tried again."""
 
     status, retry_after = 503, 2
 

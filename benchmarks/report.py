@@ -1,6 +1,6 @@
 """`python -m benchmarks.report`: docs/performance.md and its picture, from the measured results.
 
-What follows from them is reckoned by sizing.py, for docs/sizing.md.
+What follows from them is computed by sizing.py, for docs/sizing.md.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from benchmarks.verdicts import verdicts
 _PAGE = """\
 # Performance
 
-Measured by `make bench`, written by `python -m benchmarks.report`; do not edit.
+Measured by `make bench` (`docs/performance.json`), written by `python -m benchmarks.report`; do not
+edit.
 
 ![CPU per request of this service and of Supabase Storage]({picture})
 
@@ -170,8 +171,8 @@ def main() -> int:
     picture = file.with_suffix(".svg")
     picture.write_text(svg(results))
     file.with_suffix(".md").write_text(page(results, picture.name))
-    if (reckoned := file.with_name("sizing.md")).exists():
-        reckoned.write_text(sizing.rewrite(reckoned.read_text(), results))
+    if (beside := file.with_name("sizing.md")).exists():
+        beside.write_text(sizing.rewrite(beside.read_text(), results))
     return 0
 
 

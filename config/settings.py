@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         "side, `640x480` in that box, `320x320-crop` fills it; empty: none",
     )
     variant_formats: Annotated[CommaSeparated, AfterValidator(require_encodings)] = Field(
-        default=("jpg", "png", "webp"), description="formats of them, of jpg, png, webp and avif"
+        default=("jpg", "png", "webp"), description="their formats: some of jpg, png, webp and avif"
     )
 
     cache_control: str = Field(
@@ -117,7 +117,8 @@ class Settings(BaseSettings):
         default=None, description="file with more of them, one on each line, for mounted secrets"
     )
     public_reads: bool = Field(
-        default=True, description="with API keys: whether reading needs none; writing always does"
+        default=True,
+        description="with API keys: whether reading images needs none; writing always needs one",
     )
 
     metrics: bool = Field(
@@ -145,8 +146,8 @@ class Settings(BaseSettings):
         default=16,
         ge=1,
         le=1000,
-        description="requests to S3 worked on at once by one process; a quarter more threads and "
-        "database connections serve the requests that need only the database",
+        description="requests that may need S3 and are worked on at once by one process; a quarter "
+        "more threads, at least two, serve the others",
     )
     max_waiting_requests: PositiveInt = Field(
         default=512,
@@ -185,8 +186,8 @@ class Settings(BaseSettings):
     )
     s3_put_timeout_seconds: Seconds = Field(
         default=60,
-        description="longest time from the journal entry until an image is sent to S3, and again "
-        "until S3 answers",
+        description="longest time until an image is sent to S3, from its journal entry on, and "
+        "again until S3 answers",
     )
     s3_max_attempts: int = Field(
         default=3, ge=1, le=10, description="attempts of an S3 read or delete"

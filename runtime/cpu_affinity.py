@@ -3,7 +3,7 @@
 Only one Python thread runs at a time, and waking one on another CPU costs more than the switch
 itself. It pays on a host of one's own: on 2 quiet cores one worker took 0.21 instead of 0.38 ms of
 CPU for a metadata request and 0.54 instead of 0.90 ms for a download of 100 KB. On a shared host a
-pinned process cannot get out of its neighbours' way. Decoder processes run on all CPUs.
+pinned process cannot move to another CPU when a neighbour takes its own. Decoders run on all CPUs.
 """
 
 import logging

@@ -5,8 +5,8 @@ and objects that are not what their row says: by size, and with --deep by SHA-25
 object is read. The bucket must be the service's own: what strangers keep there counts as orphans.
 
 Changes nothing but with --repair, which puts orphans into the journal; the sweeper deletes them
-when its horizon (PUT_HORIZON_SECONDS) is over. Until then `DELETE FROM pending_objects` saves
-them. Lost and altered images are for people to repair: upload them again, or delete them.
+when its horizon (PUT_HORIZON_SECONDS) is over. Until then docs/backup-and-restore.md says how to
+save them. Lost and altered images are for people to repair: upload them again, or delete them.
 
 --json prints JSON Lines, because findings may be many: one object for each, {"damage", "key",
 "name", "row": {"size_bytes", "sha256"}, "object": {"size_bytes", "sha256"}, "journaled"}, with

@@ -24,7 +24,9 @@ def write_sweep(folder: Path, entries: Mapping[str, int], oldest_due_seconds: fl
     )
     for state, count in entries.items():
         counts.add_metric([state], count)
-    age = _gauge("oldest_due_entry_age_seconds", "Since when an entry is due", oldest_due_seconds)
+    age = _gauge(
+        "oldest_due_entry_age_seconds", "For how long an entry has been due", oldest_due_seconds
+    )
     last = _gauge("last_sweep_timestamp_seconds", "When a sweep last ended", time.time())
     _write(folder / "sweep.prom", [counts, age, last])
 
@@ -63,7 +65,7 @@ def _write(file: Path, families: list[Metric]) -> None:
 
 
 class JobFiguresCollector(Collector):
-    """What jobs wrote into some folders; of files that tell the same, the newest."""
+    """What jobs wrote into some folders; of files with the same figures the newest."""
 
     def __init__(self, folders: list[Path]) -> None:
         self._folders = folders

@@ -60,7 +60,7 @@ _S3_GONE = [
     "failed old DD",
 ]
 _NO_COMMIT = "- commits nothing"
-_NO_LOCK = "- a plain SELECT takes no lock"
+_NO_LOCK = "- a plain SELECT conflicts with nothing"
 _NO_PUT = "- sends no PUT"
 _LATE = ["s3 none U", "s3 old U", *[_NO_PUT] * 5]
 _RETRIED = ["created new", "replaced new", _NO_LOCK, "deleted none", _NO_LOCK, _NO_LOCK]
@@ -100,7 +100,7 @@ ROWS = {
     ),
     "db_lost_after_put": Row(
         "Database lost between the PUT and the row, for a while",
-        ["db none D", "db old D", *["- has nothing between a PUT and a row"] * 5],
+        ["db none D", "db old D", *["- has no PUT with a row to follow"] * 5],
     ),
     "db_deadlock": Row("Deadlock, once", [*_RETRIED, "failed old U"]),
     "db_serialisation": Row("Serialisation failure, once", [*_RETRIED, "failed old U"]),
@@ -179,7 +179,7 @@ begins, the journal has one upload to give up (U) and one object to delete (D). 
 the service recovers by itself when the fault is over, and sweeps, once the times of the settings
 have passed, leave bucket and rows equal and the journal empty.
 
-An answer of 503 to a write means that it may be tried again. Where the connection was lost in the
+A write that is answered 503 may be repeated. Where the connection was lost in the
 deciding COMMIT the write may have taken effect. Then sending the same bytes again is answered
 `unchanged` (`services/image_store.py`), deleting again with 404, and a condition that held the
 first time may fail with 412.

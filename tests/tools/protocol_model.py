@@ -72,7 +72,7 @@ INVARIANTS = {
     "I2": "a key was written twice",
     "I4": "a reader got neither a whole version nor the news that there is none",
     "I5": "an object is neither named by a row nor in the journal",
-    "ACK": "a write was acknowledged that has not taken effect",
+    "ACK": "a write that has not taken effect was acknowledged",
     "END": "all have ended, all is swept, and row and bucket differ or the journal is not empty",
 }
 
