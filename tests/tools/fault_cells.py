@@ -195,7 +195,7 @@ def page() -> str:
     lines = [f"| {ROWS[fault].words} | {' | '.join(row)} |" for fault, row in by_fault.items()]
     every = list(cells())
     count = sum(not cell.reason for cell in every)
-    counts = f"{count} cells; {len(every) - count} more cannot happen, for the reason given."
+    counts = f"{count} cells; {len(every) - count} more do not apply, and say why."
     return "\n".join([_HEAD, head, *lines, "", counts])
 
 
