@@ -132,8 +132,8 @@ class Settings(BaseSettings):
     )
     prometheus_multiproc_dir: Path | None = Field(
         default=None,
-        description="folder in which workers share their figures, empty before the start; needed "
-        "only where another server than uvicorn starts them",
+        description="folder in which workers share their figures; it must be empty before the "
+        "start, and is needed only where another server than uvicorn starts the workers",
     )
     access_log: bool = Field(
         default=True, description="a line in the log for each request, instead of uvicorn's"
@@ -156,7 +156,8 @@ class Settings(BaseSettings):
     )
     cpu_affinity: bool = Field(
         default=False,
-        description="keep each worker's threads on one CPU; for a Linux host of its own only",
+        description="keep each worker's threads on one CPU; only for a Linux host that runs nothing "
+        "else",
     )
     shutdown_delay_seconds: float = Field(
         default=0,

@@ -30,7 +30,7 @@ _HOSTILE = [
 
 
 def _costly() -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of 16 uploads, half of them honest pictures of 50 megapixels."""
+    """Yield name and content of four honest pictures of 50 megapixels and eight hostile ones."""
     large = pictures.picture(272, 184).resize((8640, 5787))
     yield "progressive.jpg", pictures.encoded(large, "JPEG", progressive=True)
     yield "lossless.webp", pictures.encoded(large, "WEBP", lossless=True, quality=0, method=0)
