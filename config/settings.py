@@ -156,8 +156,8 @@ class Settings(BaseSettings):
     )
     cpu_affinity: bool = Field(
         default=False,
-        description="keep each worker's threads on one CPU; only for a Linux host that runs nothing "
-        "else",
+        description="keep each worker's threads on one CPU; only for a Linux host that runs "
+        "nothing else",
     )
     shutdown_delay_seconds: float = Field(
         default=0,
