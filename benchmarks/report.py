@@ -37,11 +37,11 @@ CPU time in units of what an empty sync FastAPI endpoint (`benchmarks/bare/main.
 uvicorn, started by the same command line. *x S3 req/s* is our requests per second divided by those
 of the store itself (presigned URLs). Both ratios are taken within one pass, and `bare` is measured
 anew before each set-up of the service. Load generator, service, database and store share the
-cores, so requests per second are a lower bound; CPU per request is what to plan with. How the
-service is set up for each row is in `benchmarks/stations.py` and `benchmarks/stack.py`. Rows
-called *pinned* were measured with `CPU_AFFINITY=true`, which keeps the threads of each worker on
-one CPU; all others, and `bare`, run on all CPUs. Rows called *access log* were measured with the
-access log on, its default; all others, and `bare`, with it off.
+cores, so requests per second are a lower bound; CPU per request is what to plan with. Which rows
+are measured is in `benchmarks/stations.py`, how the service is started for them in
+`benchmarks/stack.py`. Rows called *pinned* were measured with `CPU_AFFINITY=true`, which keeps the
+threads of each worker on one CPU; all others, and `bare`, run on all CPUs. Rows called *access
+log* were measured with the access log on, its default; all others, and `bare`, with it off.
 
 To repeat it: `make bench`, then `.venv/bin/python -m benchmarks.report`, which writes this page,
 the picture and the table of [sizing.md](sizing.md). Needs Linux; uses wrk, which is installed
