@@ -2,7 +2,7 @@
 
 from html import escape
 
-from benchmarks.peer import CPU_MS
+from benchmarks.peer import PEER_CPU_MS
 from benchmarks.results import Results
 from benchmarks.table import number
 
@@ -23,7 +23,7 @@ def svg(results: Results) -> str:
     """Draw a pair of bars for every row of the peer; the longer one of a pair is as long as all."""
     pairs = [
         (row, found.cpu_ms, peer)
-        for row, setting, peer in CPU_MS
+        for row, setting, peer in PEER_CPU_MS
         if (found := results.find(row, **setting))
     ]
     width, height = _LABELS + _BARS + _VALUES, _TOP + _LINE * len(pairs)

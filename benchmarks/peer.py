@@ -6,7 +6,7 @@ run of its own. It neither inspects images nor journals its writes.
 
 from benchmarks.results import STORED, UPLOADS
 
-CPU_MS = [
+PEER_CPU_MS = [
     ("metadata", STORED, 0.47),
     ("list 100", STORED, 1.12),
     ("redirect", STORED, 0.32),  # its signing of a URL

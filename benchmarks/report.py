@@ -23,7 +23,7 @@ edit.
 ![CPU per request of this service and of Supabase Storage]({picture})
 
 Supabase Storage 1.11 (Node 24) was measured on the same kind of machine with the same PostgreSQL
-and SeaweedFS, but not in this run (its figures are in `benchmarks/peer.py`); it neither inspects
+and SeaweedFS, but not in this run (its bars are in `benchmarks/peer.py`); it neither inspects
 images nor journals its writes. Uploads in the picture are inspected by header; our redirect is
 compared with its signing of a URL.
 
@@ -172,8 +172,8 @@ def main() -> int:
     picture = file.with_suffix(".svg")
     picture.write_text(svg(results))
     file.with_suffix(".md").write_text(page(results, picture.name))
-    if (beside := file.with_name("sizing.md")).exists():
-        beside.write_text(sizing.rewrite(beside.read_text(), results))
+    if (sizing_page := file.with_name("sizing.md")).exists():
+        sizing_page.write_text(sizing.rewrite(sizing_page.read_text(), results))
     return 0
 
 

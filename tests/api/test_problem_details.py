@@ -259,8 +259,11 @@ def test_log(service_environment: dict[str, str]) -> None:
 
     Without the access log, too.
     """
-    changed = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "S3_MAX_ATTEMPTS": "1"}
-    changed["ACCESS_LOG"] = "false"
+    changed = {
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "S3_MAX_ATTEMPTS": "1",
+        "ACCESS_LOG": "false",
+    }
     with (
         ServiceProcess({**service_environment, **changed}) as service,
         httpx.Client(base_url=service.base_url, headers={"X-Request-ID": "traced-1"}) as client,

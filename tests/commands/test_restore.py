@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,6 +13,7 @@ from sqlalchemy import delete, insert, select, text
 
 from config import Settings
 from db import Base, snapshot
+from devstack.service_process import ROOT
 from errors import ImageNotFoundError
 from resources import Resources
 from services.image_store import ImageRecord, ImageStore, Order
@@ -23,7 +23,7 @@ from tests.support.pictures import png
 NAMES = [f"image-{number}" for number in range(8)]
 PICTURES = [png(seed=seed) for seed in range(24)]
 WRITERS, WRITES = 4, 25
-PAGE = Path(__file__).parents[2] / "docs" / "backup-and-restore.md"
+PAGE = ROOT / "docs" / "backup-and-restore.md"
 
 
 class Backup(NamedTuple):

@@ -34,6 +34,7 @@ class Party:
     """A service and a sweeper, both with an engine of their own."""
 
     def __init__(self, settings: Settings, bucket: Bucket) -> None:
+        self.bucket = bucket
         self.engine: Engine = build_engine(settings)
         self.sessions = build_sessions(self.engine)
         self.store = ImageStore(self.sessions(), bucket, Inspector(settings), settings)
@@ -127,9 +128,7 @@ def test_held_up_before_the_put(
         patched.setattr(s3_client, "time", late)
         with pytest.raises(StorageUnavailableError):
             party.upload(FIRST)
-    bucket = Bucket(settings)
-    assert list(bucket.list_objects()) == []
-    bucket.close()
+    assert list(party.bucket.list_objects()) == []
     assert rival.sweeper.sweep().taken == 1
     party.upload(FIRST)
     assert party.bytes() == FIRST
@@ -203,5 +202,5 @@ def test_horizon(parties: Parties, settings: Settings) -> None:
         insert = "INSERT INTO pending_objects VALUES ('late.jpg', 'U', :moment, NULL)"
         moment = datetime(2020, 1, 1, tzinfo=UTC)
         db.execute(text(insert), {"moment": moment})
-    sweeper = Sweeper(party.sessions, Bucket(settings), patient)
+    sweeper = Sweeper(party.sessions, party.bucket, patient)
     assert [(r.taken, r.removed) for r in (sweeper.sweep(), sweeper.sweep())] == [(1, 0), (0, 0)]
