@@ -24,7 +24,7 @@ from runtime.memory import IdleTrimmer, tune_gc, tune_malloc
 from runtime.server import bound_connections
 from runtime.shutdown import delay_shutdown
 from runtime.tracing import trace_backends
-from services.sweeper import sweep_until
+from services.maintenance.sweeper import sweep_until
 from telemetry.recorder import recorder
 from web.bulkhead import Bulkhead
 from web.middleware.observation import Observer
