@@ -14,10 +14,10 @@ from imaging.decoding.variant_maker import VariantMaker
 from s3_client import Bucket
 from services.image_store import ImageStore, RandomImages
 from services.inspection import Inspector
+from services.maintenance.sweeper import Sweeper
+from services.maintenance.verification import Verifier
 from services.readiness import Readiness, ping
-from services.sweeper import Sweeper
 from services.variant_store import VariantStore
-from services.verification import Verifier
 
 # Making a variant may take this many times the CPU time that inspecting its image may.
 _VARIANT_EFFORT = 6

@@ -32,8 +32,8 @@ from repositories import images, variants
 from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
 from s3_client import Bucket, ObjectBody
+from services.maintenance.sweeper import journal_variant
 from services.names import normalise_name
-from services.sweeper import journal_variant
 from services.write_protocol import NewObject, WriteProtocol, retry
 
 logger = logging.getLogger("image_api")

@@ -34,7 +34,7 @@ from resources import build_variant_maker
 from s3_client import Bucket
 from services import image_store
 from services.inspection import Inspector
-from services.sweeper import Sweeper
+from services.maintenance.sweeper import Sweeper
 from services.variant_store import VariantChoice, VariantMissingError, VariantStore
 
 # A sweep as if the grace period and the horizon had passed; no start-up would allow it.
