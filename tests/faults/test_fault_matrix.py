@@ -13,7 +13,7 @@ from devstack.service_process import ROOT
 from devstack.waiting import wait_until
 from errors import DatabaseUnavailableError
 from services.sweeper import Sweeper
-from tests.support.fault_rig import AT_ONCE, NEW, OLD, Rig, Undoing, arm, build_rig
+from tests.support.fault_rig import AT_ONCE, NEW, OLD, InjectedRollback, Rig, arm, build_rig
 from tests.tools import fault_cells
 from tests.tools.fault_cells import ANSWERS, OPERATIONS, Cell
 
@@ -131,9 +131,11 @@ def strike(rig: Rig, cell: Cell) -> tuple[int, str]:
                 lent.close()
     if cell.fault == "s3_missing":
         return perform_without_object(rig, cell.operation)
-    played = any(word in cell.fault for word in ("deadlock", "serialisation"))
+    rolls_back = any(word in cell.fault for word in ("deadlock", "serialisation"))
     fault = (
-        Undoing(rig, cell.operation, cell.fault) if played else arm(rig, cell.operation, cell.fault)
+        InjectedRollback(rig, cell.operation, cell.fault)
+        if rolls_back
+        else arm(rig, cell.operation, cell.fault)
     )
     result = perform(rig, cell.operation)
     asked = cell.operation != "list" or not cell.fault.startswith("s3")
