@@ -22,7 +22,7 @@ from resources import Resources
 from scripts import verify
 from tests.support import pictures
 from tests.support.figures import Figures, scrape
-from tests.support.promql import Scrapes
+from tests.support.promql import ScrapePair
 from tests.support.service_behind_proxies import Behind
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 def firing(before: Figures, after: Figures, later: float = 0.0) -> set[str]:
-    """Return the alarms that hold `later` seconds from now, had nothing changed until then."""
-    scrapes = Scrapes(before, after, time.time() + later)
+    """Return the alarms that fire `later` seconds from now if the samples stay the same."""
+    scrapes = ScrapePair(before, after, time.time() + later)
     return {name for name, rule in RULES.items() if scrapes.fires(rule["expr"])}
 
 
