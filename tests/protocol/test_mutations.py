@@ -12,7 +12,7 @@ from tests.tools.code_mutations import MUTATIONS, failures
 def test_applicable(tmp_path: Path, name: str) -> None:
     """The text that the mutation replaces occurs exactly once."""
     mutation = MUTATIONS[name]
-    (tmp_path / mutation.file).parent.mkdir(exist_ok=True)
+    (tmp_path / mutation.file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / mutation.file).write_text((ROOT / mutation.file).read_text())
     mutation.apply(tmp_path)
 
