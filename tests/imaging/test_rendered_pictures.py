@@ -3,7 +3,6 @@
 import io
 import math
 import zlib
-from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -41,8 +40,7 @@ def variant(
 ) -> Image.Image:
     """Return a variant of a picture, decoded."""
     output = io.BytesIO()
-    file.seek(0)
-    size = render_picture(file, image_format, VariantSpec.parse(spec), encoding, output)
+    size = render_picture(file.getvalue(), image_format, VariantSpec.parse(spec), encoding, output)
     picture = Image.open(output)
     picture.load()
     assert picture.size == size
@@ -110,7 +108,7 @@ def test_zone_plate() -> None:
         assert similarity(variant(file, "320", image_format), reference) >= 0.97
 
 
-@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("image_format", ["jpeg", "png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("spec", ["64", "64x32", "40x40-crop"])
 def test_upright(orientation: int, spec: str, image_format: str) -> None:
@@ -267,14 +265,12 @@ def test_same_bytes() -> None:
     file, outputs = saved(photo(), "jpeg"), []
     for _ in range(2):
         outputs.append(io.BytesIO())
-        render_picture(file, "jpeg", VariantSpec.parse("320"), "webp", outputs[-1])
-        file.seek(0)
+        render_picture(file.getvalue(), "jpeg", VariantSpec.parse("320"), "webp", outputs[-1])
     assert outputs[0].getvalue() == outputs[1].getvalue()
 
 
-def test_not_a_picture(tmp_path: Path) -> None:
+def test_not_a_picture() -> None:
     """What cannot be decoded is an error of ours."""
-    file = tmp_path / "none.png"
-    file.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    with file.open("rb") as content, pytest.raises(MalformedImageError):
-        render_picture(content, "png", VariantSpec.parse("320"), "png", io.BytesIO())
+    for content in (b"\x89PNG\r\n\x1a\nnothing", b"", b"\x89PNG"):
+        with pytest.raises(MalformedImageError):
+            render_picture(content, "png", VariantSpec.parse("320"), "png", io.BytesIO())

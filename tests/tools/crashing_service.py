@@ -35,7 +35,7 @@ from s3_client import Bucket
 from services import image_store
 from services.inspection import Inspector
 from services.maintenance.sweeper import Sweeper
-from services.variant_store import VariantChoice, VariantMissingError, VariantStore
+from services.variant_store import MissingVariant, VariantChoice, VariantStore
 
 # Sweep as if the grace period and the horizon had passed; the settings themselves forbid zero.
 AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
@@ -105,10 +105,9 @@ def settings_and_bucket() -> tuple[Settings, Bucket]:
 
 def make_variant(store: VariantStore, choice: VariantChoice) -> None:
     """Make a variant of `crash`, as the route does."""
-    try:
-        store.find("crash", choice)
-    except VariantMissingError as missing:
-        missing.make()
+    found = store.find("crash", choice)
+    if isinstance(found, MissingVariant):
+        store.make(found)
 
 
 def perform(operation: str, picture: str) -> None:

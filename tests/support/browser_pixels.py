@@ -1,0 +1,56 @@
+"""The pixels that Chromium, the reference for colours, shows of a picture file."""
+
+import base64
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+_QUIET = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    "--force-color-profile=srgb",
+]
+_READ_PIXELS = """async ([mediaType, content]) => {
+    const bytes = Uint8Array.from(atob(content), char => char.charCodeAt(0));
+    const image = new Image();
+    image.src = URL.createObjectURL(new Blob([bytes], {type: mediaType}));
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+    const context = canvas.getContext('2d', {colorSpace: 'srgb'});
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    return [canvas.width, canvas.height, Array.from(pixels)];
+}"""
+
+
+class Browser:
+    """An open page that decodes pictures."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def show(self, content: bytes, media_type: str) -> Image.Image:
+        """Return a picture as the browser shows it, in RGBA. Fails if it shows none."""
+        encoded = base64.b64encode(content).decode()
+        width, height, pixels = self._page.evaluate(_READ_PIXELS, [media_type, encoded])
+        return Image.frombytes("RGBA", (width, height), bytes(pixels))
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Start Chromium. Without one skip, or fail where all parts are required."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "NO CHROMIUM on the PATH: no colours were compared; apt-get install chromium"
+        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(reason)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=_QUIET)
+        page = started.new_page()
+        page.goto("about:blank")
+        yield Browser(page)
+        started.close()
