@@ -1,14 +1,14 @@
-"""The fault matrix: the result of every operation under every fault.
+"""Every operation under every fault: what is answered, and what is left. The table of a test.
 
     python -m tests.tools.fault_cells > docs/faults.md
 
-`ROWS` has one row per fault with one cell per operation, in the order of `OPERATIONS`. A cell is
-`answer image journal`, or `- reason` if the fault does not apply. `answer` is a key of `ANSWERS`,
-`image` the version that the name has afterwards, `journal` the states of the journal entries. Each
-cell is a test.
+`ROWS` has a line for each fault and in it a cell for each operation, in the order of `OPERATIONS`:
+`answer image journal`, or `- reason` where the fault cannot strike. `answer` is a word of
+`ANSWERS`, `image` which version the name has afterwards, `journal` the states of the journal's
+entries. test_fault_matrix.py makes a test of each cell.
 """
 
-# ruff: noqa: T201 - this command prints the page
+# ruff: noqa: T201 - run as a command it prints the page
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,11 +22,11 @@ OPERATIONS = {
     "list": "list",
     "sweep": "sweep",
 }
-"""The operation of a client, or of the sweeper, during the fault."""
+"""What a client, or the sweeper, does when the fault strikes."""
 
 
 class Answer(NamedTuple):
-    """The result of an operation: status and `code` of the problem, or how a sweep ends."""
+    """What an operation comes to: status and `code` of the problem, or how a sweep ends."""
 
     status: int
     detail: str = ""
@@ -43,13 +43,13 @@ ANSWERS = {
     "s3": Answer(503, "storage_unavailable"),
     "conflict": Answer(409, "write_conflict"),
     "lost": Answer(500, "image_lost"),
-    # A sweep has no client and therefore no status:
+    # Sweeps answer nobody. No status:
     "swept": Answer(0, "complete"),
     "failed": Answer(0, "complete, with failures counted"),
     "interrupted": Answer(0, "stopped; the next one goes on"),
 }
 
-# Cells that several faults share.
+# All that is common to faults of one kind.
 _DB_GONE = [*("db none", "db old", "db old", "db old", "db old", "db old", "interrupted old DU")]
 _FINE = [
     *("created new", "replaced new", "unchanged old", "deleted none", "bytes old", "page old"),
@@ -71,7 +71,7 @@ def _commit(first: str, overwrite: str, delete: str, sweep: str) -> list[str]:
 
 
 class Row(NamedTuple):
-    """The description of a fault, and its cell for each operation."""
+    """One fault, in words, and what it does to each operation."""
 
     words: str
     cells: list[str]
@@ -145,7 +145,7 @@ ROWS = {
 
 
 class Cell(NamedTuple):
-    """One operation under one fault; `reason` says why a fault does not apply."""
+    """One operation under one fault; where it cannot strike, `reason` says why."""
 
     operation: str
     fault: str
@@ -156,7 +156,7 @@ class Cell(NamedTuple):
 
 
 def cells() -> Iterator[Cell]:
-    """Yield all cells, row by row."""
+    """Give all cells, row by row."""
     for fault, row in ROWS.items():
         for operation, cell in zip(OPERATIONS, row.cells, strict=True):
             if cell.startswith("- "):
@@ -187,7 +187,7 @@ first time may fail with 412.
 
 
 def page() -> str:
-    """Return the page docs/faults.md."""
+    """Render the table."""
     by_fault: dict[str, list[str]] = {}
     for cell in cells():
         by_fault.setdefault(cell.fault, []).append(_rendered(cell))
