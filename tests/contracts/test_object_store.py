@@ -164,25 +164,30 @@ def test_wrong_sha256(images: Bucket, kind: StoreKind) -> None:
 
 
 @pytest.fixture
-def stranger(store_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+def unauthorized(store_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """Return a client with a wrong secret key."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with closing(Bucket(store_settings)) as bucket:
         yield bucket
 
 
-def test_wrong_secret(images: Bucket, stranger: Bucket, kind: StoreKind) -> None:
+def test_wrong_secret(images: Bucket, unauthorized: Bucket, kind: StoreKind) -> None:
     """With a wrong secret key every request is refused, and none reports a missing object."""
     if Difference.SIGNATURES in kind.differences:
-        stranger.check()
+        unauthorized.check()
         return
     key = new_key()
     with stored(images, key):
-        for ask in (stranger.check, lambda: get(stranger, key), lambda: stranger.delete_image(key)):
+        asks = (
+            unauthorized.check,
+            lambda: get(unauthorized, key),
+            lambda: unauthorized.delete_image(key),
+        )
+        for ask in asks:
             with pytest.raises(StorageUnavailableError):
                 ask()
         with pytest.raises(StorageUnavailableError):
-            put(stranger, key, BODY)
+            put(unauthorized, key, BODY)
         assert get(images, key) == TEN
 
 

@@ -43,16 +43,16 @@ def test_hostile_connections(
         service.upload("big", noise_png(20_000_000)).raise_for_status()
         assert service.send("GET", "/images/big").status_code == 200
         at_rest = process.rss()
-        enemies = start("hostile_connections", process.port, SECONDS, 2 * len(KINDS))
+        attackers = start("hostile_connections", process.port, SECONDS, 2 * len(KINDS))
         readers = start("metadata_readers", process.port, SECONDS, 16)
         waited = []
-        while enemies.poll() is None:
+        while attackers.poll() is None:
             begun = time.monotonic()
             assert ask(process.port, LIVE).status == 200
             waited.append(time.monotonic() - begun)
             time.sleep(0.02)
         _, wrong, slow, _ = map(float, readers.communicate()[0].split())
-        print(enemies.communicate()[0])  # noqa: T201 - shown when the test fails
+        print(attackers.communicate()[0])  # noqa: T201 - shown when the test fails
         assert wrong == 0
         # Ten times the values of an idle machine, as other tests may run at the same time.
         assert share(waited, 95) < 2, share(waited, 99)

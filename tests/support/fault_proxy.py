@@ -51,7 +51,7 @@ class Fault:
         wait_until(lambda: self.fired > 0, timeout=timeout, what=f"{self.action} to strike")
 
     def claims(self, tail: bytes, chunk: bytes) -> bool:
-        """Return whether the fault strikes a request that ends within `chunk`, and count it."""
+        """Return whether the fault strikes a request that ends in `chunk`; update its counters."""
         wanted = self.pattern
         wanted = re.compile(re.escape(wanted)) if isinstance(wanted, bytes) else wanted
         matches = wanted.finditer(tail + chunk)
@@ -149,7 +149,7 @@ class _Link:
 
 
 class FaultProxy:
-    """A context manager that runs a proxy in front of `target`; its methods are thread-safe."""
+    """A context manager that runs a proxy in front of `target`, in a thread of its own."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target

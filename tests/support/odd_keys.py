@@ -1,7 +1,7 @@
 """Keys that URLs, signatures, file systems and listings tend to handle incorrectly."""
 
 FOLDERS = ["a/b", "a/b/c.png", "d/é.png"]
-"""S3 treats a slash like any other character; a file system starts a folder."""
+"""To S3 a slash is an ordinary character; to a file system it separates folders."""
 DOTS = [".", "..", "../up", "x/./y", "x/../y"]
 """Segments that URLs and file systems resolve."""
 EMPTY_SEGMENTS = ["two//slashes", "trailing/", "/leading"]

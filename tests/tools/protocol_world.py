@@ -42,7 +42,7 @@ def original_of(slot: Slot) -> Key | None:
 
 @dataclass(eq=False)
 class Program:
-    """The generator that an actor runs, with a cache of the request that follows each answers."""
+    """The generator that an actor runs, with a cache from received answers to the next request."""
 
     name: str
     steps: Callable[[], Steps]
