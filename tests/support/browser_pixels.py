@@ -1,4 +1,4 @@
-"""The pixels that Chromium, the reference for colours, shows of a picture file."""
+"""Renders picture files in Chromium, the reference for colours."""
 
 import base64
 import os
@@ -35,7 +35,7 @@ class Browser:
         self._page = page
 
     def show(self, content: bytes, media_type: str) -> Image.Image:
-        """Return a picture as the browser shows it, in RGBA. Fails if it shows none."""
+        """Return the RGBA pixels of a picture as the browser renders it, or raise if it cannot."""
         encoded = base64.b64encode(content).decode()
         width, height, pixels = self._page.evaluate(_READ_PIXELS, [media_type, encoded])
         return Image.frombytes("RGBA", (width, height), bytes(pixels))
@@ -43,10 +43,10 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Start Chromium. Without one skip, or fail where all parts are required."""
+    """Start Chromium; skip the test without one, or fail it if REQUIRE_SERVICES is 1."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        reason = "NO CHROMIUM on the PATH: no colours were compared; apt-get install chromium"
+        reason = "Chromium is not on the PATH, so colours were not compared"
         (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(reason)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium, args=_QUIET)

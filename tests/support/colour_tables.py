@@ -16,7 +16,7 @@ _D50 = (0.9642, 1.0, 0.8249)
 
 
 def table(meaning: Callable[[Colour], Colour], inputs: int = 3, steps: int = 9) -> bytes:
-    """Return a table from samples, 0 to 1, to Lab; `meaning` says what they are in sRGB."""
+    """Return a table from samples between 0 and 1 to Lab; `meaning` converts samples to sRGB."""
     points = itertools.product([step / (steps - 1) for step in range(steps)], repeat=inputs)
     lookup = b"".join(_lab(meaning(point)) for point in points)
     identity = (65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
@@ -31,7 +31,7 @@ def profile(
     intent: int = 0,
     version: int = 0x02100000,
 ) -> bytes:
-    """Return a profile with these tags, of that colour space and rendering intent."""
+    """Return a profile with these tags for a colour space and a rendering intent."""
     white = b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * part) for part in _D50))
     rows, body, at = b"", b"", 132 + 12 * (len(tags) + 1)
     for name, content in [(b"wtpt", white), *tags]:

@@ -1,8 +1,7 @@
-"""The write protocol with one mistake each: what it breaks, and who must act to show it.
+"""Variations of the write protocol with one mistake each, and the invariants that they violate.
 
-docs/write-protocol.md lists them. What a mistake changes is in protocol_steps.py or
-protocol_world.py, under its name; protocol_model.py finds the shortest way to what it breaks.
-Mistakes made in the real code, for the tests to notice, are code_mutations.py.
+The model checker must find a counterexample for each of them. docs/write-protocol.md has the same
+table.
 """
 
 from typing import NamedTuple
@@ -11,9 +10,9 @@ from tests.tools.protocol_world import Key
 
 
 class WrongProtocol(NamedTuple):
-    """The mistake, all the invariants that it breaks, and a cast to show it.
+    """The mistake, all invariants that it violates, and a cast of actors that reveals it.
 
-    The invariant that tells the story best comes first; protocol_model.py explains them.
+    The first invariant is the one whose counterexample `--wrong` prints.
     """
 
     mistake: str
