@@ -91,8 +91,8 @@ def _show(results: Results) -> None:
         print(f"\n{one.row}: {number(one.at_rest)} MB at rest, {number(one.peak)} MB at most")
     print()
     for verdict in verdicts(results):
-        if verdict.measured is not None:
-            measured = f"{number(verdict.measured)} of {verdict.limit:g}"
+        if verdict.figure is not None:
+            measured = f"{number(verdict.figure)} of {verdict.limit:g}"
             print(f"{verdict.target}: {measured}, {verdict.sentence().replace('*', '')}")
 
 

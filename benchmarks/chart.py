@@ -1,4 +1,4 @@
-"""An SVG bar chart of CPU per request, ours beside the peer's."""
+"""A picture of CPU per request, ours against the peer's: an SVG written by hand."""
 
 from html import escape
 
@@ -20,7 +20,7 @@ text { font: 13px system-ui, sans-serif; fill: #333 }
 
 
 def svg(results: Results) -> str:
-    """Draw a pair of bars for every row of the peer; the longer bar of a pair has full length."""
+    """Draw a pair of bars for every row of the peer; the longer one of a pair is as long as all."""
     pairs = [
         (row, found.cpu_ms, peer)
         for row, setting, peer in PEER_CPU_MS
@@ -34,8 +34,8 @@ def svg(results: Results) -> str:
         '<text x="0" y="16" class="title">CPU-ms per request, 16 clients; shorter is better</text>',
         *_legend(),
     ]
-    for index, (row, ours, peer) in enumerate(pairs):
-        lines += _pair(_TOP + index * _LINE, row, ours, peer)
+    for place, (row, ours, peer) in enumerate(pairs):
+        lines += _pair(_TOP + place * _LINE, row, ours, peer)
     return "\n".join([*lines, "</svg>", ""])
 
 

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.report`: write docs/performance.md and its picture from the results.
+"""`python -m benchmarks.report`: docs/performance.md and its picture, from the measured results.
 
-It also updates the table of docs/sizing.md.
+What follows from them is computed by sizing.py, for docs/sizing.md.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def _targets(results: Results) -> str:
             (
                 one.target,
                 f"{'≥' if one.at_least else '≤'} {one.limit:g}",
-                number(one.measured),
+                number(one.figure),
                 one.peer,
                 one.sentence(),
             )
@@ -126,7 +126,7 @@ def _targets(results: Results) -> str:
 
 
 def _growth(rows: list[Result]) -> str:
-    """Render the rows that were measured with more than one number of images."""
+    """Rows that were measured with more than one number of images."""
     chosen = [one for one in rows if one.workers == 1 and one.clients == 16 and one.images]
     numbers = sorted({one.images for one in chosen})
     lines: dict[str, dict[int, str]] = {}
@@ -138,7 +138,7 @@ def _growth(rows: list[Result]) -> str:
 
 
 def _concurrency(rows: list[Result]) -> str:
-    """Render the rows that were measured with more than two numbers of clients."""
+    """Rows that were measured with more than two numbers of clients."""
     chosen = [one for one in rows if one.workers == 1 and one.images == 1000]
     numbers = sorted({one.clients for one in chosen})
     lines: dict[str, dict[int, str]] = {}
@@ -152,7 +152,7 @@ def _concurrency(rows: list[Result]) -> str:
 def _pivot(
     headings: list[str], numbers: list[int], lines: dict[str, dict[int, str]], *, least: int = 2
 ) -> str:
-    """Render the lines that have at least `least` columns."""
+    """Render lines that have at least so many columns."""
     return markdown(
         ("", *headings),
         [
@@ -164,7 +164,7 @@ def _pivot(
 
 
 def main() -> int:
-    """Write the page and the picture beside the results, and update the table of sizing.md."""
+    """Write the page and the picture beside the results, and reckon the sizing there anew."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE", help="the results")
     file: Path = parser.parse_args().json

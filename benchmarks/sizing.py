@@ -1,4 +1,4 @@
-"""The table of docs/sizing.md: requests per second and vCPU, and the cost of a million requests."""
+"""The table of docs/sizing.md: what one vCPU serves, and what a million requests cost."""
 
 import re
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ _TABLE = re.compile(r"^\| request .*?\n(?!\|)", re.MULTILINE | re.DOTALL)
 
 
 class _Request(NamedTuple):
-    """A row of the benchmarks, with the cost of one such request in S3 and traffic."""
+    """A row of the benchmarks, and what one such request costs outside of the service."""
 
     name: str
     row: str
@@ -40,12 +40,12 @@ _REQUESTS = (
 
 
 def rewrite(page: str, results: Results) -> str:
-    """Return the page with its table computed from these results."""
+    """Return docs/sizing.md with the table of these results."""
     return _TABLE.sub(lambda _: table(results) + "\n", page, count=1)
 
 
 def table(results: Results) -> str:
-    """Render the table without rows that were not measured."""
+    """Render the table; requests that were not measured are left out."""
     lines = [
         _line(request, found.cpu_ms)
         for request in _REQUESTS

@@ -1,4 +1,7 @@
-"""The table of results as Markdown, which is also readable in a terminal."""
+"""The table, for a terminal and for Markdown alike.
+
+What its figures mean is said in report.py; measure.py and results.py compute them.
+"""
 
 from collections.abc import Sequence
 
@@ -11,7 +14,7 @@ HEADINGS = (
 
 
 def cells(result: Result) -> tuple[str, ...]:
-    """Return the cells of one line."""
+    """Render one line."""
     return (
         describe(result),
         f"{result.images:,}" if result.images else "",
@@ -30,7 +33,7 @@ def cells(result: Result) -> tuple[str, ...]:
 
 
 def describe(result: Result) -> str:
-    """Return a row's name, with the settings that differ from the default."""
+    """Name a row, and what is special about how it was measured."""
     special = [
         "inspection full" if result.inspection == "full" else "",
         "MariaDB" if result.engine == "mariadb" else "",
@@ -43,7 +46,7 @@ def describe(result: Result) -> str:
 
 
 def number(value: float | None) -> str:
-    """Render a number with about three significant digits; None and 0 as an empty string."""
+    """Render with three significant digits; nothing for what is not there."""
     if not value:
         return ""
     if value >= 100:
@@ -52,7 +55,7 @@ def number(value: float | None) -> str:
 
 
 def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Render an aligned Markdown table; the first column is left-aligned, the others right."""
+    """Render a table whose source is aligned too; the first column left, the others right."""
     widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join(

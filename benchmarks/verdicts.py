@@ -1,4 +1,4 @@
-"""Targets for the results, and the same metrics of the peer."""
+"""What the figures should be, and what they are elsewhere."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,24 @@ from benchmarks.results import STORED, UPLOADS, Results
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and its measured value; `measured` is None if its row was not measured."""
+    """A target and what became of it; `figure` is None where nothing was measured."""
 
     target: str
     limit: float
-    measured: float | None
+    figure: float | None
     peer: str
     at_least: bool = False
 
     def sentence(self) -> str:
-        """Return whether the target is met, or by how much it is missed."""
-        if self.measured is None:
+        """Say whether the target is met, and by how much it is not."""
+        if self.figure is None:
             return "not measured"
-        share = self.measured / self.limit - 1
+        share = self.figure / self.limit - 1
         met = share >= 0 if self.at_least else share <= 0
         return "met" if met else f"**missed by {abs(share):.0%}**"
 
 
-# CPU per request in units of `bare`: our limit, and Supabase Storage 1.11 for comparison.
+# CPU per request in units of `bare`: ours at most, Supabase Storage 1.11 for comparison.
 _UNITS_OF_BARE = [
     ("metadata", STORED, 1.5, "2.0"),
     ("random", {"images": 10**6}, 2, ""),
@@ -37,12 +37,12 @@ _UNITS_OF_BARE = [
     ("upload 100 KB", UPLOADS, 9, "15"),
     ("upload 5 MB", UPLOADS, 80, "180"),
 ]
-# Limits of the service's context switches per request.
+# Context switches of the service per request, at most.
 _SWITCHES = [("metadata", STORED, 5), ("upload 100 KB", UPLOADS, 15)]
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Compare the results with every target."""
+    """Judge every target."""
     judged = []
     for row, setting, limit, peer in _UNITS_OF_BARE:
         found = results.find(row, **setting)
@@ -65,7 +65,7 @@ def _memory(results: Results, row: str, most: int, peer: str) -> Verdict:
 
 
 def _upload_of_one(results: Results) -> Verdict:
-    """Compare one client's latency of an upload with that of the same PUT to the store."""
+    """Compare how long one client waits for an upload and for the same PUT to the store."""
     ours, theirs = (
         results.find(row, clients=1, **UPLOADS) for row in ("upload 5 MB", "S3 PUT 5 MB")
     )
