@@ -10,7 +10,7 @@ from benchmarks import python_load, wrk
 from benchmarks.load import Load, Summary
 from benchmarks.photos import MB
 from benchmarks.stack import Setting, Stack, bare, context_switches, cpu_seconds, settle
-from benchmarks.workloads import ROWS, Place, Row, Station
+from benchmarks.workloads import ROWS, Deployment, Row, Station
 from devstack.service_process import ServiceProcess
 
 _AT_ONCE = 16  # requests that one process works on by default; others wait
@@ -90,12 +90,12 @@ def measure_station(
     yield from _measure_bare(plan, setting, set(chain.from_iterable(rows.values())))
     url = stack.database(setting.engine, setting.images)
     with stack.bucket() as bucket, stack.service(url, bucket, setting) as process:
-        place = Place(stack, setting, process.base_url, bucket, url)
+        deployment = Deployment(stack, setting, process.base_url, bucket, url)
         for name, numbers in rows.items():
-            row, load = ROWS[name], ROWS[name].load(place)
+            row, load = ROWS[name], ROWS[name].load(deployment)
             for clients in numbers:
                 if row.seed:
-                    seed = row.seed(place)
+                    seed = row.seed(deployment)
                     _probe(seed)
                     plan.send(seed, _SEED_CLIENTS, _SEED_SECONDS)
                 yield Case(name, clients, setting), _measure(plan, row, load, process, clients)
