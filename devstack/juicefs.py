@@ -33,7 +33,7 @@ def juicefs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with exclusive(data_dir, patience=5.0) as lock:
+    with exclusive(data_dir, timeout=5.0) as lock:
         volume = f"sqlite3://{data_dir}/metadata.db"
         credentials = Credentials.of(data_dir)
         # Not inherited from this process: JuiceFS and MinIO read settings from many variables.

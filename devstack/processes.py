@@ -22,23 +22,23 @@ class DirectoryInUseError(RuntimeError):
 
 
 @contextmanager
-def exclusive(directory: Path, *, patience: float = 0.0) -> Iterator[int]:
+def exclusive(directory: Path, *, timeout: float = 0.0) -> Iterator[int]:
     """Lock `directory` for this process and yield the lock's file descriptor.
 
     The kernel releases the lock when the last process that has the descriptor open ends.
-    Raises DirectoryInUseError if another process still holds the lock after `patience` seconds.
+    Raises DirectoryInUseError if another process still holds the lock after `timeout` seconds.
     """
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _acquire(lock, directory, patience)
+        _acquire(lock, directory, timeout)
         yield lock
     finally:
         os.close(lock)
 
 
-def _acquire(lock: int, directory: Path, patience: float) -> None:
+def _acquire(lock: int, directory: Path, timeout: float) -> None:
     try:
-        wait_until(lambda: _try_lock(lock), timeout=patience, what="the lock")
+        wait_until(lambda: _try_lock(lock), timeout=timeout, what="the lock")
     except TimeoutError:
         raise DirectoryInUseError(
             f"{directory} is in use by another process; stop that process first."

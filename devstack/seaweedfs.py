@@ -89,7 +89,7 @@ def seaweedfs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProce
     data_dir = data_dir.resolve()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A killed predecessor may take a moment to end.
-    with exclusive(data_dir, patience=5.0) as lock:
+    with exclusive(data_dir, timeout=5.0) as lock:
         ports = Ports.choose(data_dir, port)
         store = _start(data_dir, ports, lock)
         try:

@@ -115,7 +115,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=[case.conditions for case
 
 
 @pytest.fixture(autouse=True)
-def _quiet(metered: MeteredService) -> None:
+def _settled(metered: MeteredService) -> None:
     """Exclude the requests of earlier tests from the count."""
     metered.settle()
 

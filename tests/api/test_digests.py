@@ -24,7 +24,7 @@ def digest(content: bytes, algorithm: str = "sha-256") -> str:
 
 
 @pytest.fixture(autouse=True)
-def _quiet(metered: MeteredService) -> None:
+def _settled(metered: MeteredService) -> None:
     """Exclude the requests of earlier tests from the count."""
     metered.settle()
 

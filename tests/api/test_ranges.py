@@ -75,7 +75,7 @@ RANGES: dict[str, str] = {
 
 
 @pytest.fixture(autouse=True)
-def _quiet(metered: MeteredService) -> None:
+def _settled(metered: MeteredService) -> None:
     """Exclude the requests of earlier tests from the count."""
     metered.settle()
 

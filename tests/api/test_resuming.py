@@ -31,7 +31,7 @@ OTHERS = {"whole": png(seed=2), "streamed": noise_png(1_500_000, seed=2)}
 
 
 @pytest.fixture(autouse=True)
-def _quiet(metered: MeteredService) -> None:
+def _settled(metered: MeteredService) -> None:
     """Exclude the requests of earlier tests from the count."""
     metered.settle()
 
