@@ -1,7 +1,7 @@
-"""Benchmarks of latency, throughput, CPU per request and memory.
+"""How fast the service is, how much CPU a request costs, and how much memory it takes.
 
-`python -m benchmarks` measures; `python -m benchmarks.report` writes docs/performance.md. All load
-goes to 127.0.0.1, every run is bounded in time, and all started processes end with this one.
+`python -m benchmarks` measures; `python -m benchmarks.report` writes docs/performance.md. Nothing
+but 127.0.0.1 is loaded, every run is bounded in time, and all that is started dies with us.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure all rows, print a table and write docs/performance.json."""
+"""`python -m benchmarks`: measure everything, print one table, write docs/performance.json."""
 
 import argparse
 import signal
@@ -20,9 +20,9 @@ from benchmarks.verdicts import verdicts
 
 
 def main() -> int:
-    """Measure, print and write the results; return the exit status."""
+    """Measure, print and write."""
     options = _parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # runs the cleanup of the servers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # in order, for servers are to be emptied
     version = wrk.install()
     plan = Plan(
         wanted=lambda name: not options.rows or name.startswith(tuple(options.rows)),
@@ -39,48 +39,48 @@ def main() -> int:
             if plan.wanted("memory"):
                 memory += measure_memory(stack)
     if not any(passes) and not memory:
-        print("No row name starts with a prefix of --rows.", file=sys.stderr)
+        print("No row has a name that begins so.", file=sys.stderr)
         return 1
     results = Results.of(known, passes, memory)
     _show(results)
     if file := options.json or (None if options.quick or options.rows else RESULTS):
         results.write(file)
-        print(f"\nWritten to {file}. `python -m benchmarks.report` renders it as a page.")
+        print(f"\nWritten to {file}; `python -m benchmarks.report` makes a page of it.")
     return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="one pass, 16 clients, short windows; takes minutes"
+        "--quick", action="store_true", help="one pass, 16 clients, short windows: a few minutes"
     )
     parser.add_argument(
         "--rows",
         type=lambda value: value.split(","),
         metavar="ROW,…",
-        help="measure only rows with these name prefixes, and `bare`; `memory` measures memory",
+        help="only rows whose names begin so; `memory` for memory; `bare` comes along always",
     )
     parser.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
-        help="output file (docs/performance.json, or none with --quick or --rows)",
+        help="where to write (docs/performance.json; nowhere when not everything was measured)",
     )
     return parser.parse_args()
 
 
 def _run(plan: Plan, stack: Stack) -> Pass:
-    """Measure all rows once and print the progress to stderr."""
+    """Measure everything once; say on stderr how far it is."""
     measured: Pass = {}
     began = time.monotonic()
     everything = chain.from_iterable(
         measure_station(plan, stack, station)
         for station in stations(stack.engines(), quick=plan.quick)
     )
-    for case, measurement in everything:
-        measured[case] = measurement
-        progress = f"{time.monotonic() - began:4.0f} s  {case.row}, {case.clients} clients"
-        print(f"{progress}: {measurement.cpu_ms:.2f} CPU-ms", file=sys.stderr, flush=True)
+    for case, figures in everything:
+        measured[case] = figures
+        place = f"{time.monotonic() - began:4.0f} s  {case.row}, {case.clients} clients"
+        print(f"{place}: {figures.cpu_ms:.2f} CPU-ms", file=sys.stderr, flush=True)
     return measured
 
 

@@ -1,4 +1,7 @@
-"""The conditions of a run: date, machine and versions, without host names and paths."""
+"""Under which conditions was measured: date, machine, versions; no names, no paths.
+
+How often and for how long is said by `Plan` (measure.py); report.py words it all.
+"""
 
 import os
 import platform
@@ -16,7 +19,7 @@ _PACKAGES = (
 
 
 def conditions(stack: Stack, wrk: str | None, passes: int, seconds: int) -> dict[str, Any]:
-    """Return the conditions that a reader needs to interpret the results."""
+    """Return what a reader needs to judge the figures."""
     packages = {package: version(package) for package in _PACKAGES}
     servers = {engine: stack.server_version(engine) for engine in stack.engines()}
     return {
@@ -33,7 +36,7 @@ def conditions(stack: Stack, wrk: str | None, passes: int, seconds: int) -> dict
 
 
 def _field(file: str, name: str) -> str:
-    """Return the first value of a field in a file of /proc."""
+    """Return the first value of a field in one of the kernel's tables."""
     for line in Path(file).read_text().splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:

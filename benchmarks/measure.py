@@ -1,4 +1,4 @@
-"""Measurements of the rows of a station."""
+"""One measurement, and all measurements of one station; results.py makes ratios of them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from benchmarks import python_load, wrk
 from benchmarks.load import Load, Summary
 from benchmarks.photos import MB
 from benchmarks.stack import Setting, Stack, bare, context_switches, cpu_seconds, settle
-from benchmarks.workloads import ROWS, Deployment, Row, Station
+from benchmarks.workloads import ROWS, Place, Row, Station
 from devstack.service_process import ServiceProcess
 
-_AT_ONCE = 16  # requests that one process works on by default; others wait
+_AT_ONCE = 16  # requests are worked on by one process, by default; others wait
 _WARM_UP_SECONDS = 0.2
 _SEED_SECONDS = 3
 _SEED_CLIENTS = 16
-_LARGE = 5 * MB  # bodies from this size on get a longer window
+_LARGE = 5 * MB  # so few of these fit into a window that it is longer
 _LARGE_SECONDS = 3
 
 
 @dataclass(frozen=True)
 class Case:
-    """What one line of the table measures."""
+    """What one line of the table is about."""
 
     row: str
     clients: int
@@ -31,11 +31,11 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One measurement of a row.
+class Figures:
+    """What was measured; 0 where the service has no part in it.
 
-    `cpu_ms` is the service's CPU time and `switches` the context switches of its threads (proc(5),
-    "ctxt_switches"), both per request. Both are 0 for requests that do not go to the service.
+    `cpu_ms` is the service's own time of CPU, `switches` how often one of its threads gave its CPU
+    up or lost it (proc(5), "ctxt_switches"); both per request.
     """
 
     requests_per_second: float
@@ -49,7 +49,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which rows to measure, for how long and with which load generator."""
+    """Which rows are measured, for how long, and by which load generator."""
 
     wanted: Callable[[str], bool]
     quick: bool
@@ -57,27 +57,25 @@ class Plan:
 
     @property
     def passes(self) -> int:
-        """The number of times that each row is measured."""
+        """How often everything is measured."""
         return 1 if self.quick else 3
 
     @property
     def seconds(self) -> int:
-        """The duration of a measurement, in seconds."""
+        """How long a load is sent."""
         return 1 if self.quick else 2
 
     def numbers_of_clients(self, numbers: Iterable[int]) -> list[int]:
-        """Return the numbers of clients to measure with; --quick measures with 16 only."""
+        """Which of these numbers of clients there is time for."""
         return [number for number in numbers if number == 16 or not self.quick]
 
     def send(self, load: Load, clients: int, seconds: int) -> Summary:
-        """Send a load by wrk, or by Python threads without it."""
+        """Send a load."""
         run = wrk.run if self.with_wrk else python_load.run
-        return run(load.with_new_serials(), clients, seconds)
+        return run(load.anew(), clients, seconds)
 
 
-def measure_station(
-    plan: Plan, stack: Stack, station: Station
-) -> Iterator[tuple[Case, Measurement]]:
+def measure_station(plan: Plan, stack: Stack, station: Station) -> Iterator[tuple[Case, Figures]]:
     """Set up a station and measure those of its rows that are wanted; `bare` just before."""
     rows = {
         name: plan.numbers_of_clients(numbers)
@@ -90,12 +88,12 @@ def measure_station(
     yield from _measure_bare(plan, setting, set(chain.from_iterable(rows.values())))
     url = stack.database(setting.engine, setting.images)
     with stack.bucket() as bucket, stack.service(url, bucket, setting) as process:
-        deployment = Deployment(stack, setting, process.base_url, bucket, url)
+        place = Place(stack, setting, process.base_url, bucket, url)
         for name, numbers in rows.items():
-            row, load = ROWS[name], ROWS[name].load(deployment)
+            row, load = ROWS[name], ROWS[name].load(place)
             for clients in numbers:
                 if row.seed:
-                    seed = row.seed(deployment)
+                    seed = row.seed(place)
                     _probe(seed)
                     plan.send(seed, _SEED_CLIENTS, _SEED_SECONDS)
                 yield Case(name, clients, setting), _measure(plan, row, load, process, clients)
@@ -103,8 +101,8 @@ def measure_station(
 
 def _measure_bare(
     plan: Plan, setting: Setting, numbers_of_clients: set[int]
-) -> Iterator[tuple[Case, Measurement]]:
-    """Measure `bare`, with 16 clients at most: more do not increase its throughput."""
+) -> Iterator[tuple[Case, Figures]]:
+    """Measure the application that does nothing; more clients than 16 find it no busier."""
     with bare(setting.workers) as process:
         load = Load(process.base_url, ((b"/health/live",),))
         row = Row(lambda _: load)
@@ -112,27 +110,25 @@ def _measure_bare(
             yield Case("bare", clients, setting), _measure(plan, row, load, process, clients)
 
 
-def _measure(
-    plan: Plan, row: Row, load: Load, process: ServiceProcess, clients: int
-) -> Measurement:
-    """Warm the service up, wait until it is idle, and measure."""
-    status = _probe(load.with_new_serials())
+def _measure(plan: Plan, row: Row, load: Load, process: ServiceProcess, clients: int) -> Figures:
+    """Warm the service up, let it rest, and measure."""
+    status = _probe(load.anew())
     if status != row.status:
         raise RuntimeError(f"{load.method} {load.request(0)[0]} answered {status}")
     seconds = _LARGE_SECONDS if row.size >= _LARGE else plan.seconds
     if row.seed:
-        seconds = 1  # the seeded images do not last longer
+        seconds = 1  # longer, and the seeds would not suffice
     else:
-        python_load.run(load.with_new_serials(), clients, _WARM_UP_SECONDS)
+        python_load.run(load.anew(), clients, _WARM_UP_SECONDS)
     settle(process)
     cpu, switches = cpu_seconds(process), context_switches(process)
     summary = plan.send(load, clients, seconds)
     cpu, switches = cpu_seconds(process) - cpu, context_switches(process) - switches
-    # Requests in progress at the end are half done on average.
+    # What was being worked on at the end is, on average, half done.
     served = summary.requests + min(clients, _AT_ONCE) / 2
     share = 1 / served if load.base_url == process.base_url else 0
     rate = summary.requests / summary.seconds
-    return Measurement(
+    return Figures(
         requests_per_second=rate,
         mb_per_second=rate * row.size / 1e6,
         p50_ms=summary.p50_ms,
@@ -144,7 +140,7 @@ def _measure(
 
 
 def _probe(load: Load) -> int:
-    """Send the first request of a load and return the status of the response."""
+    """Send one request of a load and return the status of the answer."""
     path, body = load.request(0)
     url, headers = load.base_url + path, load.headers
     return urllib3.request(

@@ -1,6 +1,6 @@
 """JPEG photographs of exact sizes, and the forms that upload them.
 
-No two uploads have the same bytes, because the service does not store identical bytes again.
+No two uploads have the same bytes: the service would not store them again.
 """
 
 import io
@@ -26,10 +26,10 @@ _DENSER = 22 * MB
 
 @cache
 def photo(size: int) -> Template:
-    """Return a photograph of exactly `size` bytes that contains a serial number.
+    """Return a photograph of exactly `size` bytes that holds a serial number.
 
-    It has 0.4 bytes per pixel like a camera's JPEG, or more where that would exceed the limit of
-    pixels. Comments fill it up to its size.
+    As dense as a camera's JPEG, 0.4 bytes a pixel, or more where it would have too many pixels;
+    comments fill it up.
     """
     height = math.isqrt(int(min(2.4 * size, _MOST_PIXELS) * 3 / 4))
     picture = _jpeg(height * 4 // 3, height, quality=92 if size < _DENSER else 96)
@@ -39,7 +39,7 @@ def photo(size: int) -> Template:
 
 
 def _jpeg(width: int, height: int, quality: int) -> bytes:
-    """Return coloured noise that is coarse enough to compress like a photograph."""
+    """Return coloured noise, coarse enough to compress as a photograph does."""
     small = (math.ceil(width / 8), math.ceil(height / 8))
     noise = random.Random(0).randbytes(3 * small[0] * small[1])  # noqa: S311
     file = io.BytesIO()
@@ -48,11 +48,11 @@ def _jpeg(width: int, height: int, quality: int) -> bytes:
 
 
 def _comments(size: int) -> bytes:
-    """Return JPEG comments of `size` bytes in total."""
+    """Return JPEG comments that take `size` bytes together."""
     comments = []
     while size > 0:
         length = min(size - 4, _LONGEST_COMMENT)
-        if 0 < size - 4 - length < 4:  # the rest is too short for another comment
+        if 0 < size - 4 - length < 4:  # too few for one more
             length -= 4
         comments.append(b"\xff\xfe" + (length + 2).to_bytes(2, "big") + bytes(length))
         size -= 4 + length

@@ -1,6 +1,6 @@
-"""A load generator in Python threads, for warm-up and for machines without wrk.
+"""Load by threads of Python: warms up, and stands in where wrk is missing.
 
-It needs many times the CPU of wrk, so on few cores it slows the service down.
+It takes many times wrk's CPU, so on few cores it slows down what it measures.
 """
 
 import http.client
@@ -15,14 +15,14 @@ from benchmarks.load import Load, Summary
 
 @dataclass(slots=True)
 class _Tally:
-    """The combined results of all threads."""
+    """What all threads saw together."""
 
     latencies_ms: list[float] = field(default_factory=list)
     errors: int = 0
 
 
 def run(load: Load, clients: int, seconds: float) -> Summary:
-    """Send `load` for `seconds` from one thread per client."""
+    """Send `load` for `seconds` from as many threads as there are clients."""
     tally, numbers = _Tally(), count()
     began = time.monotonic()
     threads = [
@@ -40,7 +40,7 @@ def run(load: Load, clients: int, seconds: float) -> Summary:
 
 
 def _send(load: Load, numbers: "count[int]", tally: _Tally, deadline: float) -> None:
-    """Send requests as one client until the deadline."""
+    """Be one client until the deadline."""
     connection = http.client.HTTPConnection(urlsplit(load.base_url).netloc, timeout=20)
     while time.monotonic() < deadline:
         path, body = load.request(next(numbers))

@@ -1,4 +1,4 @@
-"""Medians over all passes, and ratios that do not depend on the machine."""
+"""Medians over all passes, and the ratios that do not depend on the machine."""
 
 import json
 from collections.abc import Iterable
@@ -7,22 +7,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import Case, Measurement
+from benchmarks.measure import Case, Figures
 from benchmarks.memory import Memory
 
-Pass = dict[Case, Measurement]
+Pass = dict[Case, Figures]
 
 STORED: dict[str, Any] = {"images": 1000}
 UPLOADS: dict[str, Any] = {"images": 0, "inspection": "header"}
 INSPECTED: dict[str, Any] = {"images": 0, "inspection": "full"}
-"""Filters for `Results.find`: reads, uploads, and uploads with full inspection."""
+"""By these `Results.find` finds rows of reads, of uploads, and of uploads inspected in full."""
 
 _MEDIANS = ("requests_per_second", "mb_per_second", "p50_ms", "p99_ms", "cpu_ms", "switches")
 
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table. Ratios are computed within one pass; None if not measured."""
+    """One line of the table. Ratios are of figures of the same pass; None where there is none."""
 
     row: str
     engine: str
@@ -44,17 +44,17 @@ class Result:
 
     @classmethod
     def of(cls, case: Case, passes: list[Pass]) -> "Result":
-        """Compute the medians of one case."""
-        measurements = [one[case] for one in passes if case in one]
+        """Take the medians of one case."""
+        figures = [one[case] for one in passes if case in one]
         medians = {
-            name: round(median(getattr(one, name) for one in measurements), 3) for name in _MEDIANS
+            name: round(median(getattr(one, name) for one in figures), 3) for name in _MEDIANS
         }
         return cls(
             case.row,
             **asdict(case.setting),
             clients=case.clients,
             **medians,
-            errors=sum(one.errors for one in measurements),
+            errors=sum(one.errors for one in figures),
             to_bare=_median(_to_bare(case, one) for one in passes),
             to_s3=_median(_to_s3(case, one) for one in passes),
         )
@@ -68,9 +68,9 @@ def _to_bare(case: Case, one: Pass) -> float | None:
 def _to_s3(case: Case, one: Pass) -> float | None:
     verb, _, size = case.row.partition(" ")
     row = {"GET": f"S3 GET {size}", "upload": f"S3 PUT {size}"}.get(verb)
-    for other, measurement in one.items():
+    for other, figures in one.items():
         if (other.row, other.clients) == (row, case.clients) and case in one:
-            unit = measurement.requests_per_second
+            unit = figures.requests_per_second
             return one[case].requests_per_second / unit if unit else None
     return None
 
@@ -82,7 +82,7 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a run of `python -m benchmarks`."""
+    """All that `python -m benchmarks` finds out."""
 
     conditions: dict[str, Any]  # date, machine, versions, how it was measured
     rows: list[Result]
@@ -90,8 +90,8 @@ class Results:
 
     @classmethod
     def of(cls, conditions: dict[str, Any], passes: list[Pass], memory: list[Memory]) -> "Results":
-        """Compute the medians over all passes."""
-        cases = {case: None for one in passes for case in one}  # distinct, in order
+        """Take the medians of all passes."""
+        cases = {case: None for one in passes for case in one}  # in order, each once
         names = {one.row: None for one in memory}
         return cls(
             conditions,
@@ -108,7 +108,7 @@ class Results:
 
     @classmethod
     def read(cls, file: Path) -> "Results":
-        """Read results from a JSON file."""
+        """Read what `write` wrote."""
         document = json.loads(file.read_text())
         return cls(
             document["conditions"],
@@ -117,7 +117,7 @@ class Results:
         )
 
     def write(self, file: Path) -> None:
-        """Write the results as JSON."""
+        """Write JSON."""
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 

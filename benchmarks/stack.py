@@ -1,4 +1,4 @@
-"""The parts under load: databases of any size, an object store, the service and `bare`."""
+"""The real parts under load: databases of any size, a store, the service, and `bare`."""
 
 import os
 import re
@@ -32,7 +32,7 @@ SELECT i, CONCAT('img-', LPAD({text}, 7, '0')), 1000, 'jpg', 'image/jpeg', REPEA
        40, 30, CONCAT('absent-', i), {moment}, {moment}
 FROM {numbers}
 """
-# Names count from 0, ids from 1: MariaDB replaces id 0 by the next free one.
+# Numbers from 0, but ids from 1: 0 would mean the next free one to MariaDB.
 _DIALECTS = {
     "postgresql": {
         "text": "CAST(i - 1 AS varchar)",
@@ -57,10 +57,10 @@ _FINISH = {
 
 @dataclass(frozen=True)
 class Setting:
-    """The configuration of the service and the size of its table."""
+    """How the service is set up."""
 
     engine: str = "postgresql"
-    images: int = 1000  # rows in the table at the start
+    images: int = 1000  # in the table, at first
     workers: int = 1
     inspection: str = "header"
     pinned: bool = False  # each worker's threads on one CPU: CPU_AFFINITY
@@ -68,7 +68,7 @@ class Setting:
 
 
 class Stack:
-    """Starts servers and databases on demand and keeps them until `ends` closes."""
+    """Starts what is asked for and keeps it until `ends` ends; a service ends with its block."""
 
     def __init__(self, ends: ExitStack) -> None:
         self._ends = ends
@@ -81,11 +81,11 @@ class Stack:
         self._databases: dict[tuple[str, int], str] = {}
 
     def engines(self) -> list[str]:
-        """The available kinds of database."""
+        """The kinds of database at hand."""
         return list(self._servers)
 
     def database(self, engine: str, images: int) -> str:
-        """Return the URL of a database that started with `images` rows."""
+        """Return the URL of the database that had so many images at first."""
         wanted = engine, images
         if wanted not in self._databases:
             url = self._ends.enter_context(fresh_database(self._servers[engine]))
@@ -116,7 +116,7 @@ class Stack:
 
     @contextmanager
     def service(self, url: str, bucket: str, setting: Setting) -> Iterator[ServiceProcess]:
-        """Run the service until the block ends."""
+        """Run the service."""
         environment = {"DB_URL": url, "AWS_S3_BUCKET": bucket, "INSPECTION": setting.inspection}
         environment |= self.store.environment() | {"CPU_AFFINITY": str(setting.pinned)}
         environment["ACCESS_LOG"] = str(setting.access_log)
@@ -130,14 +130,14 @@ class Stack:
 
 @contextmanager
 def bare(workers: int = 1) -> Iterator[ServiceProcess]:
-    """Run the empty application by the service's command line."""
+    """Run the application that does nothing, by the service's own command line."""
     args = [*_UVICORN, "--app-dir", str(ROOT / "benchmarks" / "bare")]
     with ServiceProcess({}, args=args, workers=workers) as process:
         yield process
 
 
 def _fill(url: str, engine: str, images: int) -> None:
-    """Insert rows `img-0000000` and up, without objects."""
+    """Insert rows `img-0000000` and so on; their objects do not exist."""
     parts = {key: part.format(images=images) for key, part in _DIALECTS[engine].items()}
     with connection(url) as db:
         for statement in [_FILL.format(**parts), *_FINISH[engine]]:
@@ -145,7 +145,7 @@ def _fill(url: str, engine: str, images: int) -> None:
 
 
 def cpu_seconds(process: ServiceProcess) -> float:
-    """Return the user and system CPU time of all processes and threads of the service."""
+    """CPU time, user and system, that all processes and threads of the service have had."""
     ticks = 0
     for pid in process.pids():
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -154,18 +154,18 @@ def cpu_seconds(process: ServiceProcess) -> float:
 
 
 def context_switches(process: ServiceProcess) -> Counter[int]:
-    """Return the context switches of each thread of the service, by thread id."""
+    """How often each thread of the service gave its CPU up or lost it, by its id."""
     found: Counter[int] = Counter()
     for pid in process.pids():
         for status in Path(f"/proc/{pid}/task").glob("*/status"):  # proc_pid_status(5)
-            with suppress(OSError):  # the thread has ended
+            with suppress(OSError):  # it ended while we looked
                 counts = re.findall("ctxt_switches:\\s+(\\d+)", status.read_text())
                 found[int(status.parent.name)] = sum(map(int, counts))
     return found
 
 
 def settle(process: ServiceProcess, *, timeout: float = 5) -> None:
-    """Wait until the service is idle, so that work of the last load is not measured."""
+    """Wait until the service rests: until what the last load left behind is done."""
     deadline = time.monotonic() + timeout
     before = cpu_seconds(process)
     while time.monotonic() < deadline:

@@ -1,4 +1,7 @@
-"""The requests that each row of the table sends."""
+"""What each row of the table sends; at which station it is measured is said in stations.py.
+
+The figures are in docs/performance.json.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +20,15 @@ _SEEDS = 10**6
 
 @dataclass(frozen=True)
 class Station:
-    """A setting of the service, and the rows to measure with it, by their numbers of clients."""
+    """A service so set up, the rows that are measured there, and each with how many clients."""
 
     setting: Setting
     rows: Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """The running service of a station, with its bucket and database."""
+class Place:
+    """A station in operation."""
 
     stack: Stack
     setting: Setting
@@ -34,7 +37,7 @@ class Deployment:
     db_url: str
 
     def stored(self, size: int) -> tuple[bytes, str]:
-        """Upload an image of that size; return its path and its ETag."""
+        """Make sure of an image of that size; return its path and its ETag."""
         name = f"stored-{size}"
         load = _upload(self, (name.encode(),), size)
         body = load.request(0)[1]
@@ -51,71 +54,66 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of request, with the expected status."""
+    """One kind of request, and how it is answered."""
 
-    load: Callable[[Deployment], Load]
+    load: Callable[[Place], Load]
     status: int = 200
-    size: int = 0  # bytes of the image that is sent or received
-    seed: Callable[[Deployment], Load] | None = None  # sent first: creates what the load consumes
+    size: int = 0  # of the image that goes one way or the other
+    seed: Callable[[Place], Load] | None = None  # is sent first, so that there is enough to do
 
 
-def _metadata(deployment: Deployment) -> Load:
+def _metadata(place: Place) -> Load:
     path = (b"/images/img-", Slot.INDEX, b"/metadata")
-    return Load(deployment.base_url, (path,), indices=deployment.setting.images)
+    return Load(place.base_url, (path,), indices=place.setting.images)
 
 
-def _random(deployment: Deployment) -> Load:
-    return Load(deployment.base_url, ((b"/images/random/metadata",),))
+def _random(place: Place) -> Load:
+    return Load(place.base_url, ((b"/images/random/metadata",),))
 
 
-def _list(deployment: Deployment) -> Load:
-    """Return a load of the first page and one in the middle of the table, in turn."""
+def _list(place: Place) -> Load:
+    """The first page, and one in the middle of the table, by turns."""
     first = b"/images?limit=100"
-    prefix = f"img-{deployment.setting.images // 2:07d}"[:-3]  # of a thousand names
+    prefix = f"img-{place.setting.images // 2:07d}"[:-3]  # of a thousand names
     middle = first + f"&prefix={prefix}".encode()
-    page = urllib3.request("GET", deployment.base_url + middle.decode()).json()
-    return Load(
-        deployment.base_url, ((first,), (middle, b"&cursor=", page["next_cursor"].encode()))
-    )
+    page = urllib3.request("GET", place.base_url + middle.decode()).json()
+    return Load(place.base_url, ((first,), (middle, b"&cursor=", page["next_cursor"].encode())))
 
 
-def _not_modified(deployment: Deployment) -> Load:
-    path, etag = deployment.stored(SIZES["100 KB"])
-    return Load(deployment.base_url, ((path,),), headers={"If-None-Match": etag})
+def _not_modified(place: Place) -> Load:
+    path, etag = place.stored(SIZES["100 KB"])
+    return Load(place.base_url, ((path,),), headers={"If-None-Match": etag})
 
 
-def _redirect(deployment: Deployment) -> Load:
-    path, _ = deployment.stored(SIZES["100 KB"])
-    return Load(deployment.base_url, ((path, b"?redirect=true"),))
+def _redirect(place: Place) -> Load:
+    path, _ = place.stored(SIZES["100 KB"])
+    return Load(place.base_url, ((path, b"?redirect=true"),))
 
 
-def _get(deployment: Deployment, size: int) -> Load:
-    path, _ = deployment.stored(size)
-    return Load(deployment.base_url, ((path,),))
+def _get(place: Place, size: int) -> Load:
+    path, _ = place.stored(size)
+    return Load(place.base_url, ((path,),))
 
 
-def _s3_get(deployment: Deployment, size: int) -> Load:
+def _s3_get(place: Place, size: int) -> Load:
     body = b"".join(part for part in photo(size) if isinstance(part, bytes)) + bytes(16)
-    deployment.stack.s3.put_object(Bucket=deployment.bucket, Key=f"get-{size}", Body=body)
-    return Load(
-        deployment.stack.store.endpoint_url, (deployment.signed("get_object", f"get-{size}"),)
-    )
+    place.stack.s3.put_object(Bucket=place.bucket, Key=f"get-{size}", Body=body)
+    return Load(place.stack.store.endpoint_url, (place.signed("get_object", f"get-{size}"),))
 
 
-def _s3_put(deployment: Deployment, size: int) -> Load:
-    paths = tuple(deployment.signed("put_object", f"put-{number}") for number in range(_PUT_KEYS))
-    return Load(deployment.stack.store.endpoint_url, paths, "PUT", body=photo(size))
+def _s3_put(place: Place, size: int) -> Load:
+    paths = tuple(place.signed("put_object", f"put-{number}") for number in range(_PUT_KEYS))
+    return Load(place.stack.store.endpoint_url, paths, "PUT", body=photo(size))
 
 
-def _upload(deployment: Deployment, name: tuple[bytes | Slot, ...], size: int) -> Load:
+def _upload(place: Place, name: tuple[bytes | Slot, ...], size: int) -> Load:
     form = upload_form(name, size)
-    indices = deployment.setting.images or _SEEDS
-    load = Load(deployment.base_url, ((b"/images",),), "POST", FORM_HEADERS, form, indices)
-    return load.with_new_serials()
+    indices = place.setting.images or _SEEDS
+    return Load(place.base_url, ((b"/images",),), "POST", FORM_HEADERS, form, indices).anew()
 
 
-def _delete(deployment: Deployment) -> Load:
-    return Load(deployment.base_url, ((b"/images/seed-", Slot.INDEX),), "DELETE", indices=_SEEDS)
+def _delete(place: Place) -> Load:
+    return Load(place.base_url, ((b"/images/seed-", Slot.INDEX),), "DELETE", indices=_SEEDS)
 
 
 ROWS = {

@@ -1,1 +1,1 @@
-"""The application `bare`, which does nothing. CPU per request is given in units of its requests."""
+"""The unit in which CPU is counted: an application that does nothing."""
