@@ -156,13 +156,13 @@ def test_versioning(settings: Settings, s3: "S3Client", new_bucket: "Callable[[]
 
 @on_sqlite
 def test_checksum_ignored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that accepts a wrong checksum is a warning; the probe object is removed."""
+    """A store that takes bytes whose checksum is wrong is a warning, and keeps no probe."""
     upload = Bucket.upload_image
 
-    def without_check(self: Bucket, file: IO[bytes], key: str, kind: str, **_: Any) -> None:
+    def careless(self: Bucket, file: IO[bytes], key: str, kind: str, **_: Any) -> None:
         upload(self, file, key, kind, sha256=sha256(file.read()).hexdigest())
 
-    monkeypatch.setattr(Bucket, "upload_image", without_check)
+    monkeypatch.setattr(Bucket, "upload_image", careless)
     assert [(title, result.status) for title, result in troubles(settings).items()] == [
         ("checksum", Status.WARNING)
     ]
@@ -173,16 +173,16 @@ def test_checksum_ignored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -
 @on_sqlite
 @pytest.mark.parametrize("seconds", [-60, 60])
 def test_clock(settings: Settings, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store's clock that is a minute off is a warning that states the difference."""
+    """A clock of S3 that is a minute from ours is a warning that says by how much."""
     download = Bucket.download_image
 
-    def at_other_time(self: Bucket, key: str, part: tuple[int, int] | None = None) -> Any:
+    def elsewhen(self: Bucket, key: str, part: tuple[int, int] | None = None) -> Any:
         body = download(self, key, part)
         moment = datetime.now(UTC) + timedelta(seconds=seconds)
         body.headers["Date"] = format_datetime(moment, usegmt=True)
         return body
 
-    monkeypatch.setattr(Bucket, "download_image", at_other_time)
+    monkeypatch.setattr(Bucket, "download_image", elsewhen)
     (trouble,) = troubles(settings).values()
     assert (trouble.title, trouble.status) == ("clock of S3", Status.WARNING)
     assert trouble.seen[0] == f"{seconds:+}"[0]

@@ -273,7 +273,7 @@ def test_same_bytes() -> None:
 
 
 def test_not_a_picture(tmp_path: Path) -> None:
-    """A file that cannot be decoded raises MalformedImageError."""
+    """What cannot be decoded is an error of ours."""
     file = tmp_path / "none.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     with file.open("rb") as content, pytest.raises(MalformedImageError):
