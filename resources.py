@@ -13,11 +13,11 @@ from db import build_engine, build_sessions, lent_connections
 from s3_client import Bucket
 from services.image_store import ImageStore, RandomImages
 from services.inspection import Inspector
+from services.maintenance.sweeper import Sweeper
+from services.maintenance.verification import Verifier
 from services.readiness import Readiness, ping
-from services.sweeper import Sweeper
 from services.variants.renderer import Renderer
 from services.variants.variant_store import VariantStore
-from services.verification import Verifier
 
 
 @dataclass(frozen=True, slots=True)

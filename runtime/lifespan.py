@@ -24,7 +24,7 @@ from runtime.memory import IdleTrimmer, tune_gc, tune_malloc
 from runtime.server import bound_connections
 from runtime.shutdown import delay_shutdown
 from runtime.tracing import trace_backends
-from services.sweeper import sweep_until
+from services.maintenance.sweeper import sweep_until
 from telemetry.recorder import recorder
 from web.bulkhead import Bulkhead
 from web.middleware.observation import Observer
@@ -43,7 +43,7 @@ class State(TypedDict):
     uploads: Bulkhead
     renderings: Renderings
     observer: Observer
-    scrapes: anyio.CapacityLimiter
+    metrics_limiter: anyio.CapacityLimiter
 
 
 @asynccontextmanager
@@ -77,7 +77,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
                 "bulkhead": Bulkhead(settings.concurrency),
                 "uploads": Bulkhead.for_uploads(settings.concurrency),
                 "renderings": Renderings(),
-                "scrapes": anyio.CapacityLimiter(1),
+                "metrics_limiter": anyio.CapacityLimiter(1),
             }
 
 
@@ -102,14 +102,14 @@ async def _sampling(resources: Resources, observer: Observer) -> AsyncIterator[N
         trimmer = IdleTrimmer()
         while True:
             recorder.note_connections(*resources.connections)
-            observer.tell()
+            observer.flush()
             trimmer.look(observer.begun, observer.in_progress)
             await asyncio.sleep(_SAMPLING_SECONDS)
 
     sampling = asyncio.create_task(sample())
     yield
     sampling.cancel()
-    observer.tell()
+    observer.flush()
 
 
 class StartupErrorMiddleware:

@@ -11,7 +11,7 @@ import sys
 from config import load_settings
 from errors import ConfigurationError, InvalidNameError, TransactionAbortedError, UnavailableError
 from resources import Resources
-from services.purge import purge
+from services.maintenance.purge import purge
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from config import load_settings
 from errors import ConfigurationError, UnavailableError
 from resources import Resources
-from services.sweeper import Sweeper, SweepReport
+from services.maintenance.sweeper import Sweeper, SweepReport
 
 
 def main(arguments: list[str] | None = None) -> int:

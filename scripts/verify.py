@@ -25,7 +25,7 @@ from typing import Any
 from config import Settings, load_settings
 from errors import ConfigurationError, UnavailableError
 from resources import Resources
-from services.verification import Damage, Finding, Progress, VerifyReport
+from services.maintenance.verification import Damage, Finding, Progress, VerifyReport
 
 CLEAN, DAMAGED, UNCHECKED = 0, 1, 2
 

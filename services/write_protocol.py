@@ -36,7 +36,7 @@ from repositories import images, pending_objects
 from repositories.images import ImageRecord
 from s3_client import Bucket, generate_s3_key
 from services.inspection import ImageInfo
-from services.sweeper import remove_object
+from services.maintenance.sweeper import remove_object
 
 logger = logging.getLogger("image_api")
 

@@ -31,8 +31,8 @@ from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
 from s3_client import Bucket, ObjectBody
 from services.decoding.memory_file import memory_file
+from services.maintenance.sweeper import journal_variant
 from services.names import normalise_name
-from services.sweeper import journal_variant
 from services.variants.renderer import Rendered, Renderer
 from services.write_protocol import NewObject, WriteProtocol, retry
 

@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 from config import Settings
 from devstack.databases import through
 from devstack.waiting import wait_until
-from services.sweeper import Sweeper
+from services.maintenance.sweeper import Sweeper
 from tests.support.fault_proxy import FaultProxy
 from tests.support.uploads import on_sqlite, problem, serving
 

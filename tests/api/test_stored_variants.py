@@ -13,9 +13,9 @@ from devstack.service_process import ServiceProcess
 from errors import DatabaseUnavailableError, StorageUnavailableError, TransactionAbortedError
 from repositories import pending_objects, variants
 from s3_client import Bucket
-from services import sweeper
-from services.purge import purge
-from services.verification import Damage
+from services.maintenance import sweeper
+from services.maintenance.purge import purge
+from services.maintenance.verification import Damage
 from tests.support.figures import scrape
 from tests.support.uploads import count, on_sqlite, problem, upload
 from tests.support.variants import HIGH, WIDE, opened, resources, variant_keys

@@ -17,7 +17,7 @@ from devstack.service_process import ROOT
 from errors import ImageNotFoundError
 from resources import Resources
 from services.image_store import ImageRecord, ImageStore, Order
-from services.verification import Damage, Finding, VerifyReport
+from services.maintenance.verification import Damage, Finding, VerifyReport
 from tests.support.pictures import png
 
 NAMES = [f"image-{number}" for number in range(8)]

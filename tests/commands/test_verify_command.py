@@ -11,7 +11,7 @@ import pytest
 from config import Settings
 from devstack.object_store import ObjectStore
 from scripts import verify
-from services.verification import Damage, VerifyReport
+from services.maintenance.verification import Damage, VerifyReport
 from tests.support.damage import STRANGE_KEY, World, healthy, worlds
 from tests.support.pictures import png
 

@@ -12,7 +12,7 @@ from config import Settings
 from devstack.service_process import ROOT
 from devstack.waiting import wait_until
 from errors import DatabaseUnavailableError
-from services.sweeper import Sweeper
+from services.maintenance.sweeper import Sweeper
 from tests.support.fault_rig import AT_ONCE, NEW, OLD, Rig, Undoing, arm, build_rig
 from tests.tools import fault_cells
 from tests.tools.fault_cells import ANSWERS, OPERATIONS, Cell

@@ -25,7 +25,7 @@ from repositories import variants
 from s3_client import Bucket
 from services.image_store import ImageStore
 from services.inspection import Inspector
-from services.sweeper import Sweeper
+from services.maintenance.sweeper import Sweeper
 from tests.support.invariants import violations
 from tests.support.pictures import jpeg
 from tests.support.writers import Writer, act, download

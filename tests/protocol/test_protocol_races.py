@@ -22,7 +22,7 @@ from repositories.pending_objects import JournalEntry, entries_after
 from s3_client import Bucket
 from services.image_store import ImageStore, UploadResult
 from services.inspection import Inspector
-from services.sweeper import Sweeper
+from services.maintenance.sweeper import Sweeper
 from tests.support.pictures import jpeg
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)

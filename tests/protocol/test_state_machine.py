@@ -24,7 +24,7 @@ from sqlalchemy import Connection, event
 
 from config import Settings
 from errors import DatabaseUnavailableError
-from services.sweeper import Sweeper
+from services.maintenance.sweeper import Sweeper
 from tests.support.fault_proxy import Fault, s3_error
 from tests.support.fault_rig import AT_ONCE, Rig, build_rig
 from tests.support.invariants import violations

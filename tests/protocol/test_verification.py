@@ -11,7 +11,7 @@ from config import Settings
 from errors import DatabaseUnavailableError, StorageUnavailableError
 from repositories import references
 from s3_client import Bucket
-from services.verification import Damage
+from services.maintenance.verification import Damage
 from tests.support.damage import World, damaged, healthy, worlds
 
 if TYPE_CHECKING:

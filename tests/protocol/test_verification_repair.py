@@ -15,8 +15,8 @@ from devstack.databases import connection, engine_for
 from devstack.waiting import wait_until
 from repositories import images, pending_objects
 from services.inspection import Inspector
-from services.sweeper import Sweeper
-from services.verification import Damage, Finding, StoredObject
+from services.maintenance.sweeper import Sweeper
+from services.maintenance.verification import Damage, Finding, StoredObject
 from tests.support.damage import LONG_KEY, World, damaged, healthy, worlds
 from tests.support.pictures import png
 

@@ -19,7 +19,7 @@ from resources import Resources
 from s3_client import Bucket
 from services.image_store import ImageStore
 from services.inspection import Inspector
-from services.sweeper import Sweeper
+from services.maintenance.sweeper import Sweeper
 from tests.support.fault_proxy import Fault, FaultProxy, s3_error
 from tests.support.pictures import jpeg
 

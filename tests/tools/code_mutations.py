@@ -86,7 +86,7 @@ MUTATIONS = {
         "before_the_delete",
     ),
     "no-row-count-of-take-upload": _uncounted(
-        "services/sweeper.py",
+        "services/maintenance/sweeper.py",
         "pending_objects.claim_upload(connection, entry.s3_key, claimed_at=now)",
         "before_the_sweep",
     ),
@@ -116,13 +116,13 @@ MUTATIONS = {
         "db_commit_done and postgresql",
     ),
     "entry-removed-before-its-object": Mutation(
-        "services/sweeper.py",
+        "services/maintenance/sweeper.py",
         [(_REMOVE + _FORGET, _FORGET + _REMOVE)],
         MATRIX,
         "s3_refused and postgresql",
     ),
     "no-horizon": Mutation(
-        "services/sweeper.py",
+        "services/maintenance/sweeper.py",
         [("self._horizon if entry.is_claimed else self._keep", "self._keep")],
         MATRIX,
         "put_late and postgresql",
@@ -159,13 +159,13 @@ MUTATIONS = {
         "held_up and postgresql",
     ),
     "no-second-delete-after-the-horizon": Mutation(
-        "services/sweeper.py",
+        "services/maintenance/sweeper.py",
         [(_LAST_DELETE, _NO_LAST_DELETE + _LAST_DELETE)],
         MATRIX,
         "put_late and postgresql",
     ),
     "repair-that-looks-before-it-journals": Mutation(
-        "services/verification.py",
+        "services/maintenance/verification.py",
         [(_LOOK, "seen"), (_REPAIR, f"seen = {_LOOK}\n                {_REPAIR}")],
         REPAIR,
         "commit_before_insert and postgresql",
@@ -177,7 +177,10 @@ MUTATIONS = {
         "overwritten_meanwhile",
     ),
     "no-journal-of-a-variant": Mutation(
-        "services/sweeper.py", [(_VARIANT_ENTRY, "pass")], VARIANTS, "overwritten and postgresql"
+        "services/maintenance/sweeper.py",
+        [(_VARIANT_ENTRY, "pass")],
+        VARIANTS,
+        "overwritten and postgresql",
     ),
 }
 

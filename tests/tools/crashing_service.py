@@ -33,7 +33,7 @@ from repositories import images, pending_objects, variants
 from s3_client import Bucket
 from services import image_store
 from services.inspection import Inspector
-from services.sweeper import Sweeper
+from services.maintenance.sweeper import Sweeper
 from services.variants.renderer import Renderer
 from services.variants.variant_store import VariantChoice, VariantMissingError, VariantStore
 

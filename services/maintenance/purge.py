@@ -9,8 +9,8 @@ from db import reading, writing
 from errors import ObjectMissingError
 from repositories import images, pending_objects
 from s3_client import Bucket, key_prefix
+from services.maintenance.sweeper import journal_unnamed_variants, remove_object
 from services.names import normalise_name
-from services.sweeper import journal_unnamed_variants, remove_object
 
 _PAGE = 500
 
