@@ -26,7 +26,7 @@ from adapters.s3_responses import ObjectBody, S3ResponseError, response_error
 from adapters.s3_signing import Signer
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
-from telemetry.request_figures import S3Timer
+from telemetry.request_metrics import S3Timer
 
 __all__ = ["Bucket", "ObjectBody", "S3ResponseError", "generate_s3_key", "key_prefix"]
 

@@ -6,7 +6,7 @@ import time
 import urllib3
 
 from errors import StorageUnavailableError
-from telemetry.request_figures import add_s3_wait
+from telemetry.request_metrics import add_s3_wait
 
 
 class S3ResponseError(Exception):

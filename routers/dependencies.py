@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from resources import Resources
 from services.image_store import ImageStore
-from services.variants.variant_store import VariantStore
+from services.variant_store import VariantStore
 from web.bulkhead import Bulkhead
 from web.form_parser import UploadForm
 from web.metadata_response import VariantLinks

@@ -43,7 +43,7 @@ class State(TypedDict):
     uploads: Bulkhead
     renderings: Renderings
     observer: Observer
-    scrapes: anyio.CapacityLimiter
+    metrics_limiter: anyio.CapacityLimiter
 
 
 @asynccontextmanager
@@ -77,7 +77,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
                 "bulkhead": Bulkhead(settings.concurrency),
                 "uploads": Bulkhead.for_uploads(settings.concurrency),
                 "renderings": Renderings(),
-                "scrapes": anyio.CapacityLimiter(1),
+                "metrics_limiter": anyio.CapacityLimiter(1),
             }
 
 
@@ -102,14 +102,14 @@ async def _sampling(resources: Resources, observer: Observer) -> AsyncIterator[N
         trimmer = IdleTrimmer()
         while True:
             recorder.note_connections(*resources.connections)
-            observer.tell()
+            observer.flush()
             trimmer.look(observer.begun, observer.in_progress)
             await asyncio.sleep(_SAMPLING_SECONDS)
 
     sampling = asyncio.create_task(sample())
     yield
     sampling.cancel()
-    observer.tell()
+    observer.flush()
 
 
 class StartupErrorMiddleware:

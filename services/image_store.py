@@ -16,16 +16,16 @@ from repositories.images import ImageRecord, Order, RandomImages
 from s3_client import Bucket, ObjectBody
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
-from services.write_protocol import Outcome, Precondition, UploadResult, WriteProtocol
+from services.write_protocol import Precondition, UploadOutcome, UploadResult, WriteProtocol
 from telemetry.recorder import recorder
 
 __all__ = [
     "ImageRecord",
     "ImageStore",
     "Order",
-    "Outcome",
     "Precondition",
     "RandomImages",
+    "UploadOutcome",
     "UploadResult",
 ]
 
@@ -66,7 +66,7 @@ class ImageStore:
         current = images.find_image(self._session, name)
         precondition(current)
         if current and _describes(current, info) and self._has_object(current):
-            return UploadResult(current, Outcome.UNCHANGED, None)
+            return UploadResult(current, UploadOutcome.UNCHANGED, None)
         return self._protocol.store_image(file, name, info, current, precondition)
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:

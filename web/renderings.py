@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.datastructures import MutableHeaders
 
 from errors import OverloadedError, ServiceError
-from services.variants.variant_store import Variant, VariantMissingError
+from services.variant_store import Variant, VariantMissingError
 from web.bulkhead import S3Route
 from web.variant_choice import depends_on_accept
 

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from errors import StorageUnavailableError
-from telemetry.request_figures import note_code
+from telemetry.request_metrics import note_code
 from web.bulkhead import Bulkhead
 
 logger = logging.getLogger("image_api")

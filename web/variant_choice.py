@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 
 from config import Settings, VariantSpec
 from errors import VariantNotFoundError
-from services.variants.variant_store import VariantChoice
+from services.variant_store import VariantChoice
 
 _WEBP = "image/webp"
 _parsed = functools.cache(VariantSpec.parse)  # of those that are offered, 20 at most

@@ -23,7 +23,7 @@ from errors import (
 from repositories import pending_objects, variants
 from repositories.pending_objects import JournalEntry, JournalGroup
 from s3_client import Bucket
-from telemetry.job_figures import write_sweep
+from telemetry.job_metrics import write_sweep
 from telemetry.recorder import recorder
 
 logger = logging.getLogger("image_api")

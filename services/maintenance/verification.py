@@ -34,7 +34,7 @@ from errors import (
 from repositories import pending_objects, references
 from repositories.references import Reference
 from s3_client import Bucket, ObjectBody
-from telemetry.job_figures import write_verification
+from telemetry.job_metrics import write_verification
 
 _CHUNK = 256 * 1024  # bytes of an object in memory at a time, per thread
 _BATCH = 32  # suspects per thread that are handed out at a time

@@ -64,7 +64,7 @@ def decoders(service: int | None = None) -> list[int]:
         with suppress(OSError):  # it ended while we looked
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
             command = stat.with_name("cmdline").read_bytes()
-            if parent == (service or os.getpid()) and b"services.decoding.worker" in command:
+            if parent == (service or os.getpid()) and b"imaging.decoding.worker" in command:
                 found.append(int(stat.parent.name))
     return found
 

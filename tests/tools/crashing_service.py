@@ -30,12 +30,12 @@ import s3_client
 from config import Settings, VariantSpec, load_settings
 from db import build_engine, build_sessions
 from repositories import images, pending_objects, variants
+from resources import build_variant_maker
 from s3_client import Bucket
 from services import image_store
 from services.inspection import Inspector
 from services.maintenance.sweeper import Sweeper
-from services.variants.renderer import Renderer
-from services.variants.variant_store import VariantChoice, VariantMissingError, VariantStore
+from services.variant_store import VariantChoice, VariantMissingError, VariantStore
 
 # A sweep as if the grace period and the horizon had passed; no start-up would allow it.
 AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
@@ -128,8 +128,8 @@ def perform(operation: str, picture: str) -> None:
         store.remove_unless_kept(image.s3_key)
     elif operation == "variant":
         choice = VariantChoice(VariantSpec.parse("160"), "png", ("png",))
-        with closing(Renderer(settings)) as renderer:
-            make_variant(VariantStore(sessions(), bucket, renderer, settings), choice)
+        with closing(build_variant_maker(settings)) as maker:
+            make_variant(VariantStore(sessions(), bucket, maker, settings), choice)
         print("acknowledged", flush=True)
     else:
         Sweeper(sessions, bucket, settings.model_copy(update=AT_ONCE)).sweep()

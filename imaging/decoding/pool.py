@@ -20,8 +20,8 @@ from errors import (
     OverloadedError,
     TooManyPixelsError,
 )
-from services.containers.content import MalformedImageError
-from services.decoding.jobs import Job, Outcome, Result
+from imaging.containers.content import MalformedImageError
+from imaging.decoding.jobs import Job, JobOutcome, Result
 
 logger = logging.getLogger("image_api")
 
@@ -100,7 +100,7 @@ class _Decoder:
 def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     process = subprocess.Popen(
-        [sys.executable, "-m", "services.decoding.worker", str(theirs.fileno())],
+        [sys.executable, "-m", "imaging.decoding.worker", str(theirs.fileno())],
         cwd=_ROOT,
         env=kept | _MALLOC,
         pass_fds=[theirs.fileno()],
@@ -187,16 +187,17 @@ def _may_need_memory(result: Result, job: Job) -> bool:
     Variants are made of files that were found whole: where libjpeg (a large progressive picture)
     and libwebp get no memory, Pillow says that the file is broken.
     """
-    may_lack = {Outcome.NEEDS_MEMORY, Outcome.MALFORMED} if job.encoding else {Outcome.NEEDS_MEMORY}
-    return result.outcome in may_lack
+    if result.outcome == JobOutcome.MALFORMED:
+        return bool(job.encoding)
+    return result.outcome == JobOutcome.NEEDS_MEMORY
 
 
 def _raise_refusal(result: Result, job: Job) -> None:
-    if result.outcome == Outcome.MALFORMED:
+    if result.outcome == JobOutcome.MALFORMED:
         raise MalformedImageError(result.reason)
-    if result.outcome == Outcome.TOO_MANY_PIXELS:
+    if result.outcome == JobOutcome.TOO_MANY_PIXELS:
         raise TooManyPixelsError(result.reason)
-    if result.outcome == Outcome.NEEDS_MEMORY:
+    if result.outcome == JobOutcome.NEEDS_MEMORY:
         raise DecodingTooCostlyError(
             f"Decoding an image may take at most {job.memory} bytes of memory."
         )

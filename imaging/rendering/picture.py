@@ -15,10 +15,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from services.containers.content import MalformedImageError
-from services.containers.exif import read_orientation
-from services.variants.colours import on_white, resizable, to_srgb, transparent_colour
-from services.variants.sizes import Box, Region, Size, shown_region, target_size
+from imaging.containers.content import MalformedImageError
+from imaging.containers.exif import read_orientation
+from imaging.rendering.colours import on_white, resizable, to_srgb, transparent_colour
+from imaging.rendering.sizes import Box, Region, Size, shown_region, target_size
 
 # Not by `Image.open`, which takes a JPEG of several pictures for an MPO.
 _OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
@@ -48,13 +48,13 @@ _QUARTER_TURNS = range(5, 9)
 _DRAFT_FACTOR = 2
 
 
-def render(
+def render_picture(
     content: IO[bytes], image_format: str, box: Box, encoding: str, output: IO[bytes]
 ) -> Size:
     """Write the variant of a picture for `box` to `output`; return its width and height.
 
-    `content` is a file of that format (`jpeg`, `png`, `gif`, `webp`), `encoding` one of
-    `config.FORMATS`. Raises MalformedImageError where the picture cannot be decoded, or where a
+    `content` is a file of that format (`jpeg`, `png`, `gif`, `webp`), `encoding` is `jpg`, `png`,
+    `webp` or `avif`. Raises MalformedImageError where the picture cannot be decoded, or where a
     library does not say that it lacks memory; or MemoryError.
     """
     try:

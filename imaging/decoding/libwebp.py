@@ -10,8 +10,8 @@ import mmap
 
 from PIL import _webp
 
-from services.containers.content import MalformedImageError
-from services.containers.webp import Frame
+from imaging.containers.content import MalformedImageError
+from imaging.containers.webp import Frame
 
 _ABI_VERSION, _DEMUX_ABI_VERSION = 0x0200, 0x0100  # the first byte counts
 _RGBA = 1

@@ -1,4 +1,4 @@
-"""What one request took: kept by the request, added to by whoever waits for a backend."""
+"""What one request took: how long it waited for the database and for S3, and its error."""
 
 import time
 from contextvars import ContextVar
@@ -9,11 +9,11 @@ from errors import DatabaseUnavailableError
 from telemetry.recorder import recorder
 
 
-class RequestFigures:
-    """What a request asked of the database and of S3, and the code of its error.
+class RequestMetrics:
+    """The waits of a request for the database and for S3, and the code of its error.
 
-    `database` has (read or write, seconds, whether it failed) of each transaction, `s3` the same of
-    each request with its operation; `s3_seconds` also holds the time that bodies took.
+    `database` holds (`read` or `write`, seconds, whether it failed) of each transaction, and `s3`
+    the same of each request to S3, by operation. `s3_seconds` includes the time of bodies.
     """
 
     __slots__ = ("code", "database", "s3", "s3_seconds")
@@ -25,12 +25,12 @@ class RequestFigures:
         self.s3_seconds = 0.0
 
 
-# Threads get a copy of the context, and so the same object.
-request_figures: ContextVar[RequestFigures | None] = ContextVar("request_figures", default=None)
+# Threads run in a copy of the context, which holds the same object.
+request_metrics: ContextVar[RequestMetrics | None] = ContextVar("request_metrics", default=None)
 
 
 class DatabaseTimer:
-    """Times the block, which asks the database: a `read` or a `write`."""
+    """Times a block that uses the database: a `read` or a `write`."""
 
     __slots__ = ("_begun", "_kind")
 
@@ -45,8 +45,8 @@ class DatabaseTimer:
     ) -> None:
         seconds = time.perf_counter() - self._begun
         failed = isinstance(exc, DatabaseUnavailableError)
-        if figures := request_figures.get():
-            figures.database.append((self._kind, seconds, failed))
+        if metrics := request_metrics.get():
+            metrics.database.append((self._kind, seconds, failed))
         else:
             recorder.count_database(self._kind, seconds, failed=failed)
 
@@ -67,20 +67,20 @@ class S3Timer:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         seconds = time.perf_counter() - self._begun
         failed = self.failed or kind is not None
-        if figures := request_figures.get():
-            figures.s3_seconds += seconds
-            figures.s3.append((self._operation, seconds, failed))
+        if metrics := request_metrics.get():
+            metrics.s3_seconds += seconds
+            metrics.s3.append((self._operation, seconds, failed))
         else:
             recorder.count_s3(self._operation, seconds, failed=failed)
 
 
 def add_s3_wait(seconds: float) -> None:
     """Add to the time that the current request, if any, waited for S3."""
-    if figures := request_figures.get():
-        figures.s3_seconds += seconds
+    if metrics := request_metrics.get():
+        metrics.s3_seconds += seconds
 
 
 def note_code(code: str) -> None:
     """Note the code with which the current request, if any, fails."""
-    if figures := request_figures.get():
-        figures.code = code
+    if metrics := request_metrics.get():
+        metrics.code = code

@@ -8,7 +8,7 @@ Region = tuple[float, float, float, float]
 
 
 class Box(Protocol):
-    """What a variant fits in, or with `crop` fills: a `VariantSpec`, or the job of a decoder."""
+    """What a variant fits in, or with `crop` fills."""
 
     @property
     def width(self) -> int:

@@ -1,7 +1,7 @@
-"""Figures of sweeps and verifications, which may run in other processes: small text files.
+"""Metrics of sweeps and verifications, which may run in other processes.
 
-Each job writes a file in Prometheus's text format, as node_exporter's textfile collector reads it;
-`/metrics` answers what the service finds in its own folders.
+Each job writes a file in Prometheus's text format, as node_exporter's textfile collector reads it.
+`/metrics` includes the files of its folders.
 """
 
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger("image_api")
 
 
 def write_sweep(folder: Path, entries: Mapping[str, int], oldest_due_seconds: float) -> None:
-    """Tell of a sweep that came to its end, and of the journal after it (`Sweeper.record`)."""
+    """Write the metrics of a completed sweep, and of the journal after it."""
     counts = GaugeMetricFamily(
         "image_api_journal_entries", "Journal entries by state", labels=["state"]
     )
@@ -32,7 +32,7 @@ def write_sweep(folder: Path, entries: Mapping[str, int], oldest_due_seconds: fl
 
 
 def write_verification(folder: Path, found: Mapping[str, int]) -> None:
-    """Tell of a verification that came to its end, and of the damage that it found."""
+    """Write the metrics of a completed verification."""
     damage = GaugeMetricFamily(
         "image_api_verify_findings", "Damage that the last verification found", labels=["damage"]
     )
@@ -55,33 +55,33 @@ class _Families(Collector):
 
 
 def _write(file: Path, families: list[Metric]) -> None:
-    """Replace the file at once; where that fails the job was done all the same."""
+    """Replace the file atomically. The job is done, so a failure is only logged."""
     registry = CollectorRegistry()
     registry.register(_Families(families))
     try:
         write_to_textfile(str(file), registry)
     except OSError:
-        logger.warning("The figures of %s could not be written", file.stem, exc_info=True)
+        logger.warning("The metrics of %s could not be written", file.stem, exc_info=True)
 
 
-class JobFiguresCollector(Collector):
-    """What jobs wrote into some folders; of files with the same figures the newest."""
+class JobMetricsCollector(Collector):
+    """Collects the files that jobs wrote into some folders; of the same metrics, the newest."""
 
     def __init__(self, folders: list[Path]) -> None:
         self._folders = folders
 
     def describe(self) -> Iterable[Metric]:
-        """Promise nothing: which jobs have run is not known before."""
+        """Return nothing: which jobs have run is not known in advance."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """Read the files."""
+        """Read the files, oldest first."""
         families: dict[str, Metric] = {}
         for file in sorted(self._files(), key=lambda file: file.stat().st_mtime):
             try:
                 said = list(text_string_to_metric_families(file.read_text()))
             except (OSError, ValueError):
-                logger.warning("The figures in %s cannot be read", file.name, exc_info=True)
+                logger.warning("The metrics in %s cannot be read", file.name, exc_info=True)
                 continue
             families |= {family.name: family for family in said}
         return families.values()

@@ -6,9 +6,9 @@ Its EXIF chunk turns nothing: it comes behind the pixels, where browsers do not 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from services.containers.content import Content, MalformedImageError, number, take
-from services.containers.limits import PixelLimits
-from services.containers.outline import Outline
+from imaging.containers.content import Content, MalformedImageError, number, take
+from imaging.containers.limits import PixelLimits
+from imaging.containers.outline import Outline
 
 _MOST_CHUNKS = 100_000
 _FRAME_HEADER_BYTES = 16

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.containers.content import Content, MalformedImageError, number, take
-from services.containers.limits import PixelLimits
-from services.containers.outline import Outline
+from imaging.containers.content import Content, MalformedImageError, number, take
+from imaging.containers.limits import PixelLimits
+from imaging.containers.outline import Outline
 
 _IMAGE, _EXTENSION, _TRAILER, _PADDING = b",", b"!", b";", b"\0"
 _COMMENT = 0xFE

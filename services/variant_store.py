@@ -26,14 +26,14 @@ from errors import (
     UnavailableError,
     WriteConflictError,
 )
+from imaging.decoding.memory_file import memory_file
+from imaging.decoding.variant_maker import EncodedPicture, VariantMaker
 from repositories import images, variants
 from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
 from s3_client import Bucket, ObjectBody
-from services.decoding.memory_file import memory_file
 from services.maintenance.sweeper import journal_variant
 from services.names import normalise_name
-from services.variants.renderer import Rendered, Renderer
 from services.write_protocol import NewObject, WriteProtocol, retry
 
 logger = logging.getLogger("image_api")
@@ -114,12 +114,12 @@ class VariantStore:
     """All that can be done with variants, on one database session and one bucket."""
 
     def __init__(
-        self, session: Session, bucket: Bucket, renderer: Renderer, settings: Settings
+        self, session: Session, bucket: Bucket, maker: VariantMaker, settings: Settings
     ) -> None:
         self._session = session
         self._bucket = bucket
         self._protocol = WriteProtocol(session, bucket, settings)
-        self._renderer = renderer
+        self._maker = maker
 
     def find(self, name: str, choice: VariantChoice) -> Variant:
         """Return the variant of the image `name`.
@@ -182,15 +182,15 @@ class VariantStore:
             except ObjectMissingError:
                 self._require_replaced(image)
                 return None
-            rendered = self._renderer.render(original, image.extension, spec, encoding)
-        record = _record(image, f"{spec}.{encoding}", rendered)
+            made = self._maker.make(original, image.extension, spec, encoding)
+        record = _record(image, f"{spec}.{encoding}", made)
         try:
-            record = self._stored(record, image.name, encoding, rendered.content)
+            record = self._stored(record, image.name, encoding, made.content)
         except UnavailableError:
             logger.warning(
                 "Variant %s of %s is not stored", record.spec, image.s3_key, exc_info=True
             )
-        return Variant(_delivered(image, record, encoding), rendered.content)
+        return Variant(_delivered(image, record, encoding), made.content)
 
     def _download(self, image: ImageRecord, file: IO[bytes]) -> None:
         body = self._bucket.download_image(image.s3_key)
@@ -229,16 +229,16 @@ def _original_file(size: int) -> AbstractContextManager[IO[bytes]]:
     return memory_file() if size <= _IN_MEMORY_BYTES else tempfile.TemporaryFile()
 
 
-def _record(image: ImageRecord, spec: str, rendered: Rendered) -> VariantRecord:
+def _record(image: ImageRecord, spec: str, made: EncodedPicture) -> VariantRecord:
     return VariantRecord(
         image.s3_key,
         spec,
         s3_key="",
-        size_bytes=len(rendered.content),
+        size_bytes=len(made.content),
         content_type=FORMATS[spec.rpartition(".")[2]],
-        sha256=hashlib.sha256(rendered.content).hexdigest(),
-        width=rendered.width,
-        height=rendered.height,
+        sha256=hashlib.sha256(made.content).hexdigest(),
+        width=made.width,
+        height=made.height,
         created_at=datetime.now(UTC),
     )
 

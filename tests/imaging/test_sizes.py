@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import VariantSpec
-from services.variants.sizes import shown_region, target_size
+from imaging.rendering.sizes import shown_region, target_size
 
 SIDES = st.integers(1, 8192)
 SPECS = st.builds(VariantSpec, SIDES, SIDES, st.booleans())

@@ -13,9 +13,9 @@ import pytest
 
 from devstack.service_process import ROOT
 from devstack.waiting import wait_until
-from services.decoding import pool
-from services.decoding.jobs import Job
-from services.decoding.memory_file import memory_file
+from imaging.decoding import pool
+from imaging.decoding.jobs import Job
+from imaging.decoding.memory_file import memory_file
 from tests.support import pictures
 from tests.support.hostile_pictures import HOSTILE
 from tests.support.inspections import decoders, inspecting, verdict
@@ -91,8 +91,8 @@ def test_memory_is_bounded_by_the_kernel_too() -> None:
     """Where a decoder takes more than was reckoned, the kernel refuses it."""
     program = """
 import os, sys
-from services.decoding import worker
-from services.decoding.jobs import Job
+from imaging.decoding import worker
+from imaging.decoding.jobs import Job
 taken = []
 worker.decode = lambda content, outline: taken.append(bytearray(300_000_000))
 file = os.memfd_create("file"); os.write(file, sys.stdin.buffer.read())
@@ -111,7 +111,7 @@ print(worker._examine(job, [file], worker._address_space()).outcome)
 
 def test_idle_decoders_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that gets no file for a while ends; the next file is decoded all the same."""
-    program = "from services.decoding import worker; worker._IDLE_SECONDS = 0.01; worker.main()"
+    program = "from imaging.decoding import worker; worker._IDLE_SECONDS = 0.01; worker.main()"
     start = subprocess.Popen
 
     def impatient(command: list[str], **options: object) -> "subprocess.Popen[bytes]":
@@ -180,7 +180,7 @@ sys.stdin.read()
 def test_a_decoder_whose_service_was_killed_says_nothing() -> None:
     """A decoder that has a result and nobody to tell ends without a stack trace."""
     service, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-m", "services.decoding.worker", str(ours.fileno())]
+    command = [sys.executable, "-m", "imaging.decoding.worker", str(ours.fileno())]
     with (
         memory_file() as file,
         service,

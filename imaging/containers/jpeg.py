@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from services.containers.content import Content, MalformedImageError, number, take
-from services.containers.exif import is_shown_turned
-from services.containers.limits import PixelLimits
-from services.containers.outline import Outline
+from imaging.containers.content import Content, MalformedImageError, number, take
+from imaging.containers.exif import is_shown_turned
+from imaging.containers.limits import PixelLimits
+from imaging.containers.outline import Outline
 
 # Any number of fill bytes may stand before a marker (B.1.1.2), and libjpeg skips strays.
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)

@@ -8,7 +8,7 @@ class Job(NamedTuple):
     """Decode a file of that format under these limits: bytes, seconds of CPU, and of waiting.
 
     With an `encoding` make a variant instead, for the box of `width`, `height` and `crop`, and
-    write it to a second file. No `VariantSpec`: what `config` imports takes a process 33 MB.
+    write it to a second file.
     """
 
     image_format: str
@@ -23,7 +23,7 @@ class Job(NamedTuple):
     crop: bool = False
 
 
-class Outcome(StrEnum):
+class JobOutcome(StrEnum):
     """How a job ended."""
 
     DECODED = "decoded"
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 class Result(NamedTuple):
     """The outcome; the size as shown of what was decoded or made, or the reason why it was not."""
 
-    outcome: Outcome
+    outcome: JobOutcome
     width: int = 0
     height: int = 0
     reason: str = ""

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 
-from services.containers.content import Content, MalformedImageError, number, take
-from services.containers.exif import is_shown_turned
-from services.containers.limits import PixelLimits
-from services.containers.outline import Outline
+from imaging.containers.content import Content, MalformedImageError, number, take
+from imaging.containers.exif import is_shown_turned
+from imaging.containers.limits import PixelLimits
+from imaging.containers.outline import Outline
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}

@@ -19,12 +19,12 @@ from pathlib import Path
 from PIL import Image
 
 from errors import TooManyPixelsError
-from services.containers.content import MalformedImageError
-from services.containers.formats import walk
-from services.containers.limits import PixelLimits
-from services.decoding.jobs import Job, Outcome, Result
-from services.decoding.pixels import decode
-from services.variants.rendering import render
+from imaging.containers.content import MalformedImageError
+from imaging.containers.formats import walk
+from imaging.containers.limits import PixelLimits
+from imaging.decoding.jobs import Job, JobOutcome, Result
+from imaging.decoding.pixels import decode
+from imaging.rendering.picture import render_picture
 
 _MESSAGE_BYTES = 4096
 _IDLE_SECONDS = 10.0
@@ -89,11 +89,11 @@ def _examine(job: Job, files: list[int], at_rest: int) -> Result:
         content = mmap.mmap(files[0], 0, access=mmap.ACCESS_COPY)
         return _render(job, content, files[1]) if job.encoding else _decode(job, content)
     except MemoryError:
-        return Result(Outcome.NEEDS_MEMORY)
+        return Result(JobOutcome.NEEDS_MEMORY)
     except MalformedImageError as exc:
-        return Result(Outcome.MALFORMED, reason=str(exc))
+        return Result(JobOutcome.MALFORMED, reason=str(exc))
     except TooManyPixelsError as exc:
-        return Result(Outcome.TOO_MANY_PIXELS, reason=exc.detail)
+        return Result(JobOutcome.TOO_MANY_PIXELS, reason=exc.detail)
     finally:
         for descriptor in files:
             os.close(descriptor)
@@ -109,17 +109,17 @@ def _render(job: Job, content: mmap.mmap, output: int) -> Result:
     os.setpriority(os.PRIO_PROCESS, 0, max(ours, _NICENESS_OF_VARIANTS))
     with open(output, "wb", closefd=False) as file:
         file.truncate()  # of an attempt with less memory
-        size = render(content, job.image_format, job, job.encoding, file)  # type: ignore[arg-type]
-    return Result(Outcome.DECODED, *size)
+        size = render_picture(content, job.image_format, job, job.encoding, file)  # type: ignore[arg-type]
+    return Result(JobOutcome.DECODED, *size)
 
 
 def _decode(job: Job, content: mmap.mmap) -> Result:
     limits = PixelLimits(job.frame_pixels, job.animation_pixels)
     outline = walk(content, job.image_format, limits)
     if outline.decoded_bytes > job.memory:
-        return Result(Outcome.NEEDS_MEMORY)
+        return Result(JobOutcome.NEEDS_MEMORY)
     decode(content, outline)
-    return Result(Outcome.DECODED, *outline.shown)
+    return Result(JobOutcome.DECODED, *outline.shown)
 
 
 if __name__ == "__main__":

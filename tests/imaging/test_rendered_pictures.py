@@ -11,8 +11,8 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from config import VariantSpec
 from devstack.service_process import ROOT
-from services.containers.content import MalformedImageError
-from services.variants.rendering import render
+from imaging.containers.content import MalformedImageError
+from imaging.rendering.picture import render_picture
 from tests.support.containers import chunk, gif_file, gif_frame, gif_pixels, png_file
 from tests.support.icc_profiles import (
     ADOBE_RGB,
@@ -42,7 +42,7 @@ def variant(
     """Return a variant of a picture, decoded."""
     output = io.BytesIO()
     file.seek(0)
-    size = render(file, image_format, VariantSpec.parse(spec), encoding, output)
+    size = render_picture(file, image_format, VariantSpec.parse(spec), encoding, output)
     picture = Image.open(output)
     picture.load()
     assert picture.size == size
@@ -267,7 +267,7 @@ def test_same_bytes() -> None:
     file, outputs = saved(photo(), "jpeg"), []
     for _ in range(2):
         outputs.append(io.BytesIO())
-        render(file, "jpeg", VariantSpec.parse("320"), "webp", outputs[-1])
+        render_picture(file, "jpeg", VariantSpec.parse("320"), "webp", outputs[-1])
         file.seek(0)
     assert outputs[0].getvalue() == outputs[1].getvalue()
 
@@ -277,4 +277,4 @@ def test_not_a_picture(tmp_path: Path) -> None:
     file = tmp_path / "none.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     with file.open("rb") as content, pytest.raises(MalformedImageError):
-        render(content, "png", VariantSpec.parse("320"), "png", io.BytesIO())
+        render_picture(content, "png", VariantSpec.parse("320"), "png", io.BytesIO())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from errors import TooManyPixelsError
-from services.containers.content import MalformedImageError
+from imaging.containers.content import MalformedImageError
 
 # What a frame costs at least, in pixels' worth of decoding.
 _LEAST_FRAME_PIXELS = 50_000

@@ -10,14 +10,14 @@ from typing import Any
 
 from PIL import Image
 
-from services.containers import png
-from services.containers.content import MalformedImageError
-from services.containers.gif import GifOutline
-from services.containers.jpeg import JpegOutline
-from services.containers.outline import Outline
-from services.containers.png import PngOutline
-from services.containers.webp import WebpOutline
-from services.decoding import libwebp
+from imaging.containers import png
+from imaging.containers.content import MalformedImageError
+from imaging.containers.gif import GifOutline
+from imaging.containers.jpeg import JpegOutline
+from imaging.containers.outline import Outline
+from imaging.containers.png import PngOutline
+from imaging.containers.webp import WebpOutline
+from imaging.decoding import libwebp
 
 # Bits that are no Huffman code. A decoder reads up to eight bytes ahead.
 _NO_CODES = b"\xff\x00" * 9

@@ -2,23 +2,29 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from PIL import Image
 
-from config import Settings, VariantSpec
+from config import VariantSpec
 from errors import VariantNotFoundError
-from services.variants.renderer import Renderer
+from imaging.decoding.variant_maker import VariantMaker
 from tests.support.pictures import encoded
+
+MAX_PIXELS = 50_000_000
+
+
+def variant_maker(max_pixels: int = MAX_PIXELS) -> VariantMaker:
+    """Return a maker of variants of pictures that have at most so many pixels."""
+    return VariantMaker(max_pixels=max_pixels, max_animation_pixels=4 * MAX_PIXELS, cpu_seconds=60)
 
 
 @pytest.fixture
-def renderer() -> Iterator[Renderer]:
-    """Return a renderer with the default settings."""
-    settings = Settings(db_url="sqlite:///none", aws_region="none", aws_s3_bucket="none")
-    renderer = Renderer(settings)
-    yield renderer
-    renderer.close()
+def maker() -> Iterator[VariantMaker]:
+    """Return a maker of variants of pictures of MAX_PIXELS."""
+    with closing(variant_maker()) as maker:
+        yield maker
 
 
 @pytest.mark.parametrize(
@@ -31,35 +37,30 @@ def renderer() -> Iterator[Renderer]:
     ],
     ids=["progressive JPEG", "PNG", "GIF", "WebP"],
 )
-def test_large(renderer: Renderer, image_format: str, mode: str, options: dict[str, bool]) -> None:
+def test_large(maker: VariantMaker, image_format: str, mode: str, options: dict[str, bool]) -> None:
     """Of a picture of MAX_PIXELS there are variants, whatever memory its decoder wants."""
     content = encoded(Image.new(mode, (8000, 6250), 1), image_format, **options)
     extension = image_format.lower().replace("jpeg", "jpg")
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.flush()
-        made = renderer.render(file, extension, VariantSpec(320, 320), "png")
+        made = maker.make(file, extension, VariantSpec(320, 320), "png")
     assert (made.width, made.height) == (320, 250)
 
 
 def test_too_large() -> None:
     """Of a picture of more than MAX_PIXELS, accepted under another setting, there are none."""
-    settings = Settings(
-        db_url="sqlite:///none", aws_region="none", aws_s3_bucket="none", max_pixels=64 * 63
-    )
-    renderer = Renderer(settings)
-    with tempfile.TemporaryFile() as file:
+    with closing(variant_maker(max_pixels=64 * 63)) as maker, tempfile.TemporaryFile() as file:
         file.write(encoded(Image.new("RGB", (64, 64)), "PNG"))
         file.flush()
         with pytest.raises(VariantNotFoundError, match="too many pixels"):
-            renderer.render(file, "png", VariantSpec(320, 320), "png")
-    renderer.close()
+            maker.make(file, "png", VariantSpec(320, 320), "png")
 
 
-def test_no_picture(renderer: Renderer) -> None:
+def test_no_picture(maker: VariantMaker) -> None:
     """Of what cannot be decoded there are none."""
     with tempfile.TemporaryFile() as file:
         file.write(encoded(Image.new("RGB", (64, 64)), "PNG")[:60])
         file.flush()
         with pytest.raises(VariantNotFoundError):
-            renderer.render(file, "png", VariantSpec(320, 320), "png")
+            maker.make(file, "png", VariantSpec(320, 320), "png")

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from services.containers import gif, jpeg, png, webp
-from services.containers.content import Content
-from services.containers.limits import PixelLimits
-from services.containers.outline import Outline
+from imaging.containers import gif, jpeg, png, webp
+from imaging.containers.content import Content
+from imaging.containers.limits import PixelLimits
+from imaging.containers.outline import Outline
 
 _WALKS: dict[str, Callable[[Content, PixelLimits], Outline]] = {
     "jpeg": jpeg.walk,
