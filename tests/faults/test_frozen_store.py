@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from datetime import timedelta
 
 import pytest
 
@@ -52,12 +53,12 @@ def test_metadata_while_the_store_hangs(behind: Behind) -> None:
 
 
 @on_sqlite
-@pytest.mark.parametrize(("silence", "connections"), [(5.0, 1), (0.0, 2)])
+@pytest.mark.parametrize(("silence", "connections"), [(5, 1), (0, 2)])
 def test_silent_connection(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, silence: float, connections: int
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, silence: int, connections: int
 ) -> None:
     """A connection that was silent for too long is not used again."""
-    monkeypatch.setattr(s3_connections, "_LONGEST_SILENCE_SECONDS", silence)
+    monkeypatch.setattr(s3_connections, "_POOL_IDLE", timedelta(seconds=silence))
     port = int(str(settings.aws_endpoint_url_s3).rpartition(":")[2])
     digest = hashlib.sha256(b"x").hexdigest()
     with FaultProxy(("127.0.0.1", port)) as proxy:

@@ -7,10 +7,10 @@ Put it before PostgreSQL, MariaDB or S3 and tell it what shall go wrong:
         ...  # talk to proxy.address
         assert lost.fired == 1
 
-Lasting states are `refuse`, `hang`, `delay` and `throttle`. The others are faults that wait for a
-request whose bytes match a pattern, strike `times` times (None: always) and count it in `fired`.
-`heal` ends all of them. Patterns are bytes or compiled expressions, looked for in what the client
-sends, also across packets. Connections through the proxy must not use TLS.
+Lasting states are `refuse`, `hang`, `delay`, `throttle` and `alter`. The others are faults that
+wait for a request whose bytes match a pattern, strike `times` times (None: always) and count it in
+`fired`. `heal` ends all of them. Patterns are bytes or compiled expressions, looked for in what
+the client sends, also across packets. Connections through the proxy must not use TLS.
 """
 
 import asyncio
@@ -101,6 +101,8 @@ class _Link:
             elif fault:
                 await self._harm(fault, chunk)
                 return
+            for old, new in self._proxy.alterations.items():
+                chunk = chunk.replace(old, new)
             self._server_out.write(chunk)
             await self._server_out.drain()
 
@@ -156,6 +158,7 @@ class FaultProxy:
         self.accepted = 0  # connections, ever
         self.delays: dict[Direction, float] = dict.fromkeys(BOTH, 0.0)
         self.rates: dict[Direction, int] = dict.fromkeys(BOTH, 0)
+        self.alterations: dict[bytes, bytes] = {}
         self.open, self.released = asyncio.Event(), asyncio.Event()
         self._faults: list[Fault] = []
         self._links: set[_Link] = set()
@@ -198,12 +201,17 @@ class FaultProxy:
         """Let requests and answers (or only the one named) trickle."""
         self.rates.update(dict.fromkeys(directions or BOTH, bytes_per_second))
 
+    def alter(self, old: bytes, new: bytes) -> None:
+        """Replace bytes of requests, as a broken network would; `new` is as long as `old`."""
+        self.alterations[old] = new
+
     def heal(self) -> None:
         """End all states and disarm all faults; only `release` ends what is held."""
         for fault in self._faults:
             fault.times = 0
         self.delay(0)
         self.throttle(0)
+        self.alterations.clear()
         self._do(self._heal)
 
     def cut_before(self, pattern: Pattern, *, times: int | None = 1, skip: int = 0) -> Fault:
