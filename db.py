@@ -37,7 +37,7 @@ from adapters.database_drivers import is_undone, lost_connection
 from adapters.unverified_engines import lock_rows
 from config import Settings
 from errors import CommitUnknownError, DatabaseUnavailableError, TransactionAbortedError
-from telemetry.request_figures import DatabaseTimer
+from telemetry.request_metrics import DatabaseTimer
 
 __all__ = [
     "Base",

@@ -10,14 +10,17 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from config import Settings
 from db import build_engine, build_sessions, lent_connections
+from imaging.decoding.variant_maker import VariantMaker
 from s3_client import Bucket
 from services.image_store import ImageStore, RandomImages
 from services.inspection import Inspector
+from services.maintenance.sweeper import Sweeper
+from services.maintenance.verification import Verifier
 from services.readiness import Readiness, ping
-from services.sweeper import Sweeper
-from services.variants.renderer import Renderer
-from services.variants.variant_store import VariantStore
-from services.verification import Verifier
+from services.variant_store import VariantStore
+
+# Making a variant may take this many times the CPU time that inspecting its image may.
+_VARIANT_EFFORT = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Resources:
     sessions: sessionmaker[Session]
     bucket: Bucket
     inspector: Inspector
-    renderer: Renderer
+    variant_maker: VariantMaker
     readiness: Readiness
     random_images: RandomImages
 
@@ -48,12 +51,12 @@ class Resources:
             stack.callback(bucket.close)
             inspector = Inspector(settings)
             stack.callback(inspector.close)
-            renderer = Renderer(settings)
-            stack.callback(renderer.close)
+            variant_maker = build_variant_maker(settings)
+            stack.callback(variant_maker.close)
             readiness = Readiness({"database": lambda: ping(sessions()), "bucket": bucket.check})
             stack.callback(readiness.close)
             yield cls(
-                *(settings, engine, sessions, bucket, inspector, renderer, readiness),
+                *(settings, engine, sessions, bucket, inspector, variant_maker, readiness),
                 RandomImages(),
             )
 
@@ -68,7 +71,7 @@ class Resources:
 
     def variants(self, session: Session) -> VariantStore:
         """Return the use cases of variants, on `session`."""
-        return VariantStore(session, self.bucket, self.renderer, self.settings)
+        return VariantStore(session, self.bucket, self.variant_maker, self.settings)
 
     def sweeper(self) -> Sweeper:
         """Return what finishes the work that crashed services left behind."""
@@ -77,3 +80,12 @@ class Resources:
     def verifier(self, *, deep: bool = False, repairs: bool = False) -> Verifier:
         """Return what compares bucket and tables; see `Verifier`."""
         return Verifier(self.sessions, self.bucket, self.settings, deep=deep, repairs=repairs)
+
+
+def build_variant_maker(settings: Settings) -> VariantMaker:
+    """Return what makes variants, within bounds derived from `settings`."""
+    return VariantMaker(
+        max_pixels=settings.max_pixels,
+        max_animation_pixels=settings.max_animation_pixels,
+        cpu_seconds=_VARIANT_EFFORT * settings.inspection_cpu_seconds,
+    )

@@ -25,7 +25,7 @@ from obstore.exceptions import BaseError
 from adapters import s3_connections
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
-from telemetry.request_figures import S3Timer, add_s3_wait
+from telemetry.request_metrics import S3Timer, add_s3_wait
 
 if TYPE_CHECKING:
     from obstore import GetResult

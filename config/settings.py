@@ -128,11 +128,11 @@ class Settings(BaseSettings):
     metrics_folder: Path | None = Field(
         default=None,
         description="folder shared with `scripts.sweep` and `scripts.verify`: they write their "
-        "figures there, as for node_exporter, and `/metrics` answers them",
+        "metrics there, as for node_exporter, and `/metrics` answers them",
     )
     prometheus_multiproc_dir: Path | None = Field(
         default=None,
-        description="folder in which workers share their figures; it must be empty before the "
+        description="folder in which workers share their metrics; it must be empty before the "
         "start, and is needed only where another server than uvicorn starts the workers",
     )
     access_log: bool = Field(

@@ -2,7 +2,7 @@
 
 Those that change exactly one row say whether they did: the write protocol depends on these answers
 (docs/write-protocol.md). Which transaction runs which of them is said in
-services/write_protocol.py and services/sweeper.py.
+services/write_protocol.py and services/maintenance/sweeper.py.
 """
 
 import functools

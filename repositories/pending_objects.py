@@ -1,8 +1,6 @@
 """Every SQL statement on the journal, `pending_objects`, as functions on a connection.
 
-Those that change exactly one row say whether they did: the write protocol depends on these answers
-(docs/write-protocol.md). Which transaction runs which of them is said in
-services/write_protocol.py and services/sweeper.py, and for repairs in services/verification.py.
+Functions that change exactly one row return whether they did; the write protocol depends on it.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from routers.dependencies import (
     resources_of,
 )
 from schemas import Deleted, ImageList, ImageMetadata
-from services.image_store import Outcome
+from services.image_store import UploadOutcome
 from services.names import normalise_prefix
 from web import openapi as docs
 from web.bulkhead import S3Route
@@ -126,7 +126,7 @@ def upload(request: Request, form: FormDep, store: StoreDep, after: BackgroundTa
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
     headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
-    if stored.outcome is not Outcome.CREATED:
+    if stored.outcome is not UploadOutcome.CREATED:
         return json_response(image_json(stored.image, links_of(request)), headers)
     headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
     return json_response(image_json(stored.image, links_of(request)), headers, status=201)

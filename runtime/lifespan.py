@@ -24,11 +24,11 @@ from runtime.memory import IdleTrimmer, tune_gc, tune_malloc
 from runtime.server import bound_connections
 from runtime.shutdown import delay_shutdown
 from runtime.tracing import trace_backends
-from services.sweeper import sweep_until
+from services.maintenance.sweeper import sweep_until
 from telemetry.recorder import recorder
 from web.bulkhead import Bulkhead
 from web.middleware.observation import Observer
-from web.renderings import Renderings
+from web.variant_delivery import VariantDelivery
 
 logger = logging.getLogger("image_api")
 
@@ -41,9 +41,9 @@ class State(TypedDict):
     resources: Resources
     bulkhead: Bulkhead
     uploads: Bulkhead
-    renderings: Renderings
+    variant_delivery: VariantDelivery
     observer: Observer
-    scrapes: anyio.CapacityLimiter
+    metrics_limiter: anyio.CapacityLimiter
 
 
 @asynccontextmanager
@@ -71,14 +71,15 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         if not settings.api_keys:
             logger.warning("No API_KEYS: whoever reaches this service may read, write and delete")
         observer = Observer(settings)
+        bulkhead = Bulkhead(settings.concurrency)
         async with _sampling(resources, observer):
             yield {
                 "observer": observer,
                 "resources": resources,
-                "bulkhead": Bulkhead(settings.concurrency),
+                "bulkhead": bulkhead,
                 "uploads": Bulkhead.for_uploads(settings.concurrency),
-                "renderings": Renderings(),
-                "scrapes": anyio.CapacityLimiter(1),
+                "variant_delivery": VariantDelivery(settings, bulkhead),
+                "metrics_limiter": anyio.CapacityLimiter(1),
             }
 
 
@@ -103,14 +104,14 @@ async def _sampling(resources: Resources, observer: Observer) -> AsyncIterator[N
         trimmer = IdleTrimmer()
         while True:
             recorder.note_connections(*resources.connections)
-            observer.tell()
+            observer.flush()
             trimmer.look(observer.begun, observer.in_progress)
             await asyncio.sleep(_SAMPLING_SECONDS)
 
     sampling = asyncio.create_task(sample())
     yield
     sampling.cancel()
-    observer.tell()
+    observer.flush()
 
 
 class StartupErrorMiddleware:

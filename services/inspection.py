@@ -17,12 +17,12 @@ from typing import IO
 
 from config import Settings
 from errors import ExtensionNotAllowedError, ImageTooLargeError, NotAnImageError
-from services.containers.content import Content, MalformedImageError
-from services.containers.formats import walk
-from services.containers.limits import PixelLimits
-from services.decoding.jobs import Job
-from services.decoding.memory_file import memory_file
-from services.decoding.pool import DecoderPool
+from imaging.containers.content import Content, MalformedImageError
+from imaging.containers.formats import walk
+from imaging.containers.limits import PixelLimits
+from imaging.decoding.jobs import Job
+from imaging.decoding.memory_file import memory_file
+from imaging.decoding.pool import DecoderPool
 
 # Up to here a file is copied to where it is wanted; larger ones that lie on disk are mapped.
 _COPIED_BYTES = 1024 * 1024
@@ -37,7 +37,7 @@ _Examined = tuple[tuple[int, int], str]
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What an accepted image is; width and height as people see it (containers/exif.py)."""
+    """What an accepted image is; width and height as people see it."""
 
     size_bytes: int
     sha256: str

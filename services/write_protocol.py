@@ -36,7 +36,7 @@ from repositories import images, pending_objects
 from repositories.images import ImageRecord
 from s3_client import Bucket, generate_s3_key
 from services.inspection import ImageInfo
-from services.sweeper import remove_object
+from services.maintenance.sweeper import remove_object
 
 logger = logging.getLogger("image_api")
 
@@ -50,7 +50,7 @@ Precondition = Callable[[ImageRecord | None], None]
 Switch = Callable[[Connection, str, int], _Result]
 
 
-class Outcome(Enum):
+class UploadOutcome(Enum):
     """What an upload did to its name."""
 
     CREATED = "created"
@@ -63,7 +63,7 @@ class UploadResult:
     """An upload that was committed."""
 
     image: ImageRecord
-    outcome: Outcome
+    outcome: UploadOutcome
     old_key: str | None
 
 
@@ -216,7 +216,7 @@ def _insert_image(connection: Connection, values: dict[str, Any]) -> UploadResul
     record = values | {"created_at": now, "last_updated_at": now}
     images.insert_image(connection, record)
     # Nobody outside the database needs the id of a row just inserted.
-    return UploadResult(ImageRecord(id=0, **record), Outcome.CREATED, None)
+    return UploadResult(ImageRecord(id=0, **record), UploadOutcome.CREATED, None)
 
 
 def _replace_image(
@@ -228,7 +228,7 @@ def _replace_image(
     if not images.replace_image(connection, current, values):
         raise TransactionAbortedError
     pending_objects.journal_deletion(connection, current.s3_key, now)
-    return UploadResult(current._replace(**values), Outcome.REPLACED, current.s3_key)
+    return UploadResult(current._replace(**values), UploadOutcome.REPLACED, current.s3_key)
 
 
 def _now() -> datetime:

@@ -1,1 +1,1 @@
-"""What the service tells of itself: figures for Prometheus, and what each request took."""
+"""Observability: the Prometheus metrics, and what each request took."""

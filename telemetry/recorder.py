@@ -1,8 +1,6 @@
-"""The figures that `/metrics` answers, by prometheus_client.
+"""The metrics of `/metrics`, kept by prometheus_client.
 
-`recorder` takes figures from every layer. It keeps none, and costs next to nothing, until the
-service opens it: scripts never do. Requests come in batches, a moment after they ended:
-web/middleware/observation.py.
+Every layer reports to `recorder`. It keeps nothing until the service opens it; scripts never do.
 """
 
 import os
@@ -14,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from errors import ImageLostError, OverloadedError
-from telemetry.job_figures import JobFiguresCollector
+from telemetry.job_metrics import JobMetricsCollector
 from telemetry.shared_folder import SharedFolder
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -25,7 +23,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class _Instruments:
-    """Every figure of the workers. Names and labels are an interface: docs/operations.md."""
+    """The metrics of the workers. Names and labels are an interface."""
 
     def __init__(self) -> None:
         self.requests = _counter("requests", "Requests by route and status", "route method status")
@@ -67,9 +65,9 @@ def _histogram(name: str, meaning: str, labels: str, buckets: tuple[float, ...])
 
 @contextmanager
 def _named_in_environment(folder: Path) -> Iterator[None]:
-    """Tell prometheus_client of the folder, which it looks for once for each kind of figure.
+    """Set PROMETHEUS_MULTIPROC_DIR while prometheus_client creates its metrics.
 
-    Not for longer: processes that we start inherit the environment.
+    No longer than that: the processes that we start inherit the environment.
     """
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = str(folder)
@@ -82,16 +80,13 @@ def _named_in_environment(folder: Path) -> Iterator[None]:
 
 
 class Recorder:
-    """Takes figures.
-
-    `folder` is where workers share what they have, None where nothing is kept.
-    """
+    """Keeps the metrics of this process in a folder that all workers share, once it is open."""
 
     def __init__(self) -> None:
         self._users = 0
         self._instruments: _Instruments | None = None
         self._shared: SharedFolder | None = None
-        # `labels` takes as long as counting does, so what it found is kept; see `_METHODS`.
+        # `labels()` takes as long as counting, so its result is kept. `_METHODS` bounds the number.
         self._of_request: dict[
             tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]
         ] = {}
@@ -99,14 +94,14 @@ class Recorder:
 
     @property
     def folder(self) -> Path | None:
-        """Where the workers' figures are."""
+        """The folder of the workers' metrics; None where nothing is kept."""
         return self._shared.path if self._shared else None
 
     @contextmanager
     def opened(self, chosen: Path | None) -> Iterator[None]:
-        """Keep figures in `chosen` or a folder of the service's own, until the block ends.
+        """Keep metrics in `chosen`, or in a folder of the service's own, until the block ends.
 
-        Applications of one process share them. Raises ConfigurationError.
+        The applications of one process share them. Raises ConfigurationError.
         """
         if self._shared is None:
             self._open(SharedFolder(chosen))
@@ -165,7 +160,7 @@ class Recorder:
             instruments.sent.inc(sent)
 
     def count_code(self, code: str) -> None:
-        """Count an error that has a figure of its own; others are told by their status."""
+        """Count an error that has a metric of its own; the others are counted by status."""
         if code == OverloadedError.code and self._instruments:
             self._instruments.shed.inc()
         elif code == ImageLostError.code:
@@ -211,9 +206,9 @@ class Recorder:
             self._instruments.connections.labels("limit").set(limit)
 
     def render(self, jobs: Path | None) -> bytes:
-        """Return the figures of all workers, and of the jobs that wrote into the folder `jobs`.
+        """Return the metrics of all workers, and of the jobs that wrote into the folder `jobs`.
 
-        In Prometheus's text format, version 0.0.4.
+        The format is Prometheus's text format 0.0.4.
         """
         registry = CollectorRegistry()
         if self._shared:
@@ -225,7 +220,7 @@ class Recorder:
                 registry, str(self._shared.path)
             )
         folders = [folder for folder in (self.folder, jobs) if folder]
-        registry.register(JobFiguresCollector(folders))
+        registry.register(JobMetricsCollector(folders))
         content: bytes = generate_latest(registry)
         return content
 

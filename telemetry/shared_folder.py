@@ -1,7 +1,7 @@
-"""The folder in which the workers of one service keep their figures, so that each can add all up.
+"""The folder in which the workers of one service keep their metrics, so that each can sum them.
 
-A worker takes the lowest number that no living worker has, and goes on with the files of whoever
-had it before: however often workers are replaced, no count is lost and no file is left over.
+A worker takes the lowest number that no living worker has, and continues the files of the worker
+that had it before. Replacing workers loses no count and leaves no file behind.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ class SharedFolder:
                 _reserve(self.path / f"{kind}_{self.number}.db", size)
         except OSError as exc:
             raise ConfigurationError(
-                f"Configuration: PROMETHEUS_MULTIPROC_DIR: figures cannot be kept: {exc}."
+                f"Configuration: PROMETHEUS_MULTIPROC_DIR: metrics cannot be kept: {exc}."
             ) from exc
         # With a supervisor, who takes this place next goes on with its files.
         self._is_passing = chosen is None and multiprocessing.parent_process() is None

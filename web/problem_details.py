@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from errors import InvalidParameterError, OutOfResourcesError, OverloadedError, ServiceError
-from telemetry.request_figures import note_code
+from telemetry.request_metrics import note_code
 from web.middleware.request_id import HEADER, request_id
 
 logger = logging.getLogger("image_api")

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from errors import StorageUnavailableError
-from telemetry.request_figures import note_code
+from telemetry.request_metrics import note_code
 from web.bulkhead import Bulkhead
 
 logger = logging.getLogger("image_api")
@@ -23,9 +23,9 @@ _PROMPT_SECONDS = 0.1
 
 
 class ByteSource(Protocol):
-    """Where the bytes come from: `services.image_store.ImageStore.open_object` opens it."""
+    """An open object."""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """Return the next bytes, at most `size`. Raises StorageUnavailableError."""
 
     def read_all(self, size: int) -> bytes:

@@ -1,14 +1,13 @@
-"""Break the steps of the write protocol, one by one; some test must turn red each time.
+"""Mutation tests for the write protocol: break each step of the code; a test must fail each time.
 
     python -m tests.tools.code_mutations [NAME ...]
 
-Each mutation replaces text in a copy of the checkout and runs the fitting tests there. Text that
-is not found stops everything: whoever changes the protocol changes its mutation too. Needs what
-the tests need; TEST_DB_URL makes it faster. The wrong protocols of docs/write-protocol.md are not
-made in the code but described to the model: see wrong_protocols.py.
+Each mutation replaces text in a copy of the checkout and runs the relevant tests there. A mutation
+whose text is missing is an error, so a change of the protocol changes its mutations, too. The
+requirements are those of the tests; TEST_DB_URL makes the runs faster.
 """
 
-# ruff: noqa: T201 - run as a command it talks to people by print
+# ruff: noqa: T201 - this command prints its results
 
 import re
 import shutil
@@ -25,7 +24,7 @@ VARIANTS = "tests/api/test_stored_variants.py"
 
 
 class Mutation(NamedTuple):
-    """Text of one file and what to put in its place; which tests must notice (`pytest -k`)."""
+    """Replacements in one file, and the tests that must fail (a file and `pytest -k`)."""
 
     file: str
     replacements: list[tuple[str, str]]
@@ -33,7 +32,7 @@ class Mutation(NamedTuple):
     chosen: str
 
     def apply(self, tree: Path) -> None:
-        """Mutate the copy in `tree`. Raises LookupError unless each text is there exactly once."""
+        """Mutate the copy in `tree`. Raises LookupError unless each text occurs exactly once."""
         source = (tree / self.file).read_text()
         for old, new in self.replacements:
             if source.count(old) != 1:
@@ -66,7 +65,7 @@ _VARIANT_ENTRY = "pending_objects.journal_deletion(connection, key, datetime.now
 
 
 def _uncounted(file: str, call: str, test: str) -> Mutation:
-    """Let a statement that changed nothing pass for one that did."""
+    """Ignore the row count of a statement."""
     change = (f"if not {call}:", f"if {call} is None:")
     return Mutation(file, [change], RACES, f"{test} and postgresql")
 
@@ -86,7 +85,7 @@ MUTATIONS = {
         "before_the_delete",
     ),
     "no-row-count-of-take-upload": _uncounted(
-        "services/sweeper.py",
+        "services/maintenance/sweeper.py",
         "pending_objects.claim_upload(connection, entry.s3_key, claimed_at=now)",
         "before_the_sweep",
     ),
@@ -116,13 +115,13 @@ MUTATIONS = {
         "db_commit_done and postgresql",
     ),
     "entry-removed-before-its-object": Mutation(
-        "services/sweeper.py",
+        "services/maintenance/sweeper.py",
         [(_REMOVE + _FORGET, _FORGET + _REMOVE)],
         MATRIX,
         "s3_refused and postgresql",
     ),
     "no-horizon": Mutation(
-        "services/sweeper.py",
+        "services/maintenance/sweeper.py",
         [("self._horizon if entry.is_claimed else self._keep", "self._keep")],
         MATRIX,
         "put_late and postgresql",
@@ -159,13 +158,13 @@ MUTATIONS = {
         "held_up and postgresql",
     ),
     "no-second-delete-after-the-horizon": Mutation(
-        "services/sweeper.py",
+        "services/maintenance/sweeper.py",
         [(_LAST_DELETE, _NO_LAST_DELETE + _LAST_DELETE)],
         MATRIX,
         "put_late and postgresql",
     ),
     "repair-that-looks-before-it-journals": Mutation(
-        "services/verification.py",
+        "services/maintenance/verification.py",
         [(_LOOK, "seen"), (_REPAIR, f"seen = {_LOOK}\n                {_REPAIR}")],
         REPAIR,
         "commit_before_insert and postgresql",
@@ -177,13 +176,16 @@ MUTATIONS = {
         "overwritten_meanwhile",
     ),
     "no-journal-of-a-variant": Mutation(
-        "services/sweeper.py", [(_VARIANT_ENTRY, "pass")], VARIANTS, "overwritten and postgresql"
+        "services/maintenance/sweeper.py",
+        [(_VARIANT_ENTRY, "pass")],
+        VARIANTS,
+        "overwritten and postgresql",
     ),
 }
 
 
 def failures(mutation: Mutation) -> list[str]:
-    """Return the tests that turn red in a mutated copy."""
+    """Return the tests that fail in a mutated copy."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         tree = Path(folder) / "tree"
         ignored = shutil.ignore_patterns(".*", "__pycache__", "benchmarks", "data")
@@ -204,7 +206,7 @@ def failures(mutation: Mutation) -> list[str]:
 
 
 def main(names: list[str]) -> int:
-    """Try the named mutations, or all; print which tests notice. Status 1 if one goes unnoticed."""
+    """Run the named mutations, or all; print the failing tests; return 1 if none fails for one."""
     unnoticed = 0
     for name in names or MUTATIONS:
         red = failures(MUTATIONS[name])

@@ -1,4 +1,4 @@
-"""Every request leaves its traces: in the figures of `/metrics`, and as a line in the log."""
+"""Metrics and the access log: one observation for each request."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings
 from telemetry.recorder import recorder
-from telemetry.request_figures import RequestFigures, request_figures
+from telemetry.request_metrics import RequestMetrics, request_metrics
 from web.middleware.api_keys import caller
 from web.middleware.request_id import request_id
 from web.middleware.routed_path import routed_path
@@ -32,7 +32,7 @@ class ObservationMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; when it has ended, tell."""
+        """Pass the request on, and observe it to its end."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -50,9 +50,9 @@ class ObservationMiddleware:
 
 
 class Observer:
-    """Tells of requests in the event loop, a moment after they ended.
+    """Counts and logs requests in batches, a moment after they ended.
 
-    `begun` is how many there were, `in_progress` how many have not ended.
+    `begun` is how many have begun, `in_progress` how many have not ended.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -65,7 +65,7 @@ class Observer:
         self.in_progress += 1
         self.begun += 1
         exchange = _Exchange(receive, send)
-        request_figures.set(exchange)
+        request_metrics.set(exchange)
         return exchange
 
     def end(self, exchange: "_Exchange", scope: Scope) -> None:
@@ -74,10 +74,10 @@ class Observer:
         exchange.end(scope)
         self._ended.append(exchange)
         if len(self._ended) == 1:
-            asyncio.get_running_loop().call_later(_BATCH_SECONDS, self.tell)
+            asyncio.get_running_loop().call_later(_BATCH_SECONDS, self.flush)
 
-    def tell(self) -> None:
-        """Count and log what ended until now."""
+    def flush(self) -> None:
+        """Count and log the requests that have ended."""
         ended, self._ended = self._ended, []
         if self._settings.metrics:
             recorder.note_in_progress(self.in_progress)
@@ -90,7 +90,7 @@ class Observer:
                 handler.flush()
 
 
-class _Exchange(RequestFigures):
+class _Exchange(RequestMetrics):
     """A request and its answer as they pass."""
 
     __slots__ = (
@@ -132,7 +132,7 @@ class _Exchange(RequestFigures):
         self.code = "internal_error"
 
     def end(self, scope: Scope) -> None:
-        """Keep what there is to tell, and let go of the rest."""
+        """Keep what is counted and logged, and drop the rest."""
         self._ended = time.time()
         self._seconds = time.perf_counter() - self._begun
         del self._receive, self._send  # and with them the connection
@@ -147,7 +147,7 @@ class _Exchange(RequestFigures):
             self._status = 503
 
     def count(self) -> None:
-        """Add to the figures."""
+        """Add the request to the metrics."""
         recorder.count_request(self._route, self._method, self._status, self._seconds)
         recorder.count_bytes(self._received, self._sent)
         for kind, seconds, failed in self.database:

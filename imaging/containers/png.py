@@ -1,0 +1,233 @@
+"""PNG and APNG (W3C PNG specification, third edition): chunks, checksums, frames, scanlines."""
+
+import itertools
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+
+from imaging.containers.content import Content, MalformedImageError, number, take
+from imaging.containers.exif import read_orientation
+from imaging.containers.limits import PixelLimits
+from imaging.containers.outline import Outline
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+_OF_FRAMES = {b"fcTL", b"IDAT", b"fdAT"}
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type
+_DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
+# Left, top, and the steps to the right and down, of the seven passes of Adam7 (section 8.1).
+_ADAM7 = [
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 1, 1, 2),
+]  # fmt: skip
+_MOST_CHUNKS = 100_000
+_BLOCK_BYTES = 64 * 1024
+_INFLATED_BYTES = 256 * 1024
+_FILTER_TYPES = bytes(range(5))
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The image header: size in pixels, bits of a pixel, and whether it is interlaced."""
+
+    width: int
+    height: int
+    pixel_bits: int
+    needs_palette: bool
+    interlaced: bool
+
+    def passes(self, width: int, height: int) -> list[tuple[int, int]]:
+        """Return bytes of a scanline and number of scanlines, of each pass over such a frame."""
+        steps = _ADAM7 if self.interlaced else [(0, 0, 1, 1)]
+        sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in steps]
+        return [
+            (1 + (columns * self.pixel_bits + 7) // 8, rows)
+            for columns, rows in sizes
+            if columns > 0 and rows > 0
+        ]
+
+
+@dataclass(slots=True)
+class _Animation:
+    """How far an animation has come: frames and sequence numbers (section 11.3.2)."""
+
+    announced: int
+    frames: int = 0
+    numbers: int = 0
+    lacks_pixels: bool = False
+
+    def check(self, kind: bytes, content: Content, at: int) -> None:
+        """Check that this chunk may come now."""
+        if kind != b"IDAT" and number(content, at, 4, "big") != self.numbers:
+            raise MalformedImageError("its frames are out of order")
+        if kind == b"fcTL" and self.lacks_pixels:
+            raise MalformedImageError("a frame has no pixels")
+        self.numbers += kind != b"IDAT"
+        self.frames += kind == b"fcTL"
+        self.lacks_pixels = kind == b"fcTL"
+
+    def is_incomplete(self) -> bool:
+        """Whether frames are still to come."""
+        return self.frames < self.announced or self.lacks_pixels
+
+
+@dataclass(slots=True, kw_only=True)
+class PngOutline(Outline):
+    """A PNG file. Its pixels are inflated piece by piece and looked at, not kept."""
+
+    header: Header
+
+    @property
+    def decoded_bytes(self) -> int:
+        """What inflating takes, for any picture."""
+        return 4 * _INFLATED_BYTES
+
+
+def walk(content: Content, limits: PixelLimits) -> PngOutline:
+    """Walk the file; raises MalformedImageError or TooManyPixelsError."""
+    header = read_header(content)
+    limits.check(header.width, header.height)
+    kinds: set[bytes] = set()
+    last, orientation, animation = b"IHDR", 1, _Animation(announced_frames(content))
+    for kind, at, length in chunks(content):
+        _check_critical(kind, kinds, last, header)
+        _check_crc(content, kind, at, length)
+        if kind == b"acTL" and length != 8:
+            raise MalformedImageError("its animation control chunk has a wrong length")
+        if animation.announced and kind in _OF_FRAMES:
+            animation.check(kind, content, at)
+            if kind == b"fcTL":
+                limits.spend(*frame_size(content, at, header))
+        elif kind == b"eXIf" and b"IDAT" not in kinds:
+            orientation = read_orientation(take(content, at, length))
+        kinds.add(kind)
+        last = kind
+    if b"IDAT" not in kinds or animation.is_incomplete():
+        raise MalformedImageError("it has too few frames")
+    return PngOutline(
+        width=header.width, height=header.height, orientation=orientation, header=header
+    )
+
+
+def inflate(content: Content, header: Header) -> None:
+    """Inflate the pixels of every frame of a file that was walked, and keep none of them.
+
+    Raises MalformedImageError unless each has all its scanlines, each with one of the filters.
+    """
+    size = header.width, header.height
+    kinds = _OF_FRAMES if announced_frames(content) else {b"IDAT"}
+    frames = (chunk for chunk in chunks(content) if chunk[0] in kinds)
+    for kind, group in itertools.groupby(frames, key=itemgetter(0)):
+        if kind == b"fcTL":
+            size = [frame_size(content, at, header) for _, at, _ in group][-1]
+        else:
+            _check_scanlines(_compressed(content, group), header.passes(*size))
+
+
+def announced_frames(content: Content) -> int:
+    """Return of how many frames the animation is, 0 where it is none."""
+    for kind, at, _ in chunks(content):
+        if kind == b"acTL":
+            return number(content, at, 4, "big")
+    return 0
+
+
+def _compressed(content: Content, chunks: Iterator[tuple[bytes, int, int]]) -> Iterator[bytes]:
+    for kind, at, length in chunks:
+        start = at + 4 if kind == b"fdAT" else at  # behind the sequence number
+        for place in range(start, at + length, _BLOCK_BYTES):
+            yield content[place : min(place + _BLOCK_BYTES, at + length)]
+
+
+def _check_scanlines(data: Iterator[bytes], passes: list[tuple[int, int]]) -> None:
+    stride, left = 0, 0  # of the pass that is read: bytes of a scanline, and bytes to come
+    waiting = list(reversed(passes))
+    for block in _inflated(data):
+        at = 0
+        while at < len(block):
+            if not left:
+                if not waiting:
+                    return
+                stride, rows = waiting.pop()
+                left = stride * rows
+            part = block[at : at + left]
+            # Every scanline begins with the number of its filter.
+            if part[left % stride :: stride].translate(None, _FILTER_TYPES):
+                raise MalformedImageError("a scanline has an unknown filter")
+            left -= len(part)
+            at += len(part)
+    if left or waiting:
+        raise MalformedImageError("it has too few pixels")
+
+
+def _inflated(data: Iterator[bytes]) -> Iterator[bytes]:
+    inflater = zlib.decompressobj()
+    try:
+        for block in data:
+            yield inflater.decompress(block, _INFLATED_BYTES)
+            while inflater.unconsumed_tail and not inflater.eof:
+                yield inflater.decompress(inflater.unconsumed_tail, _INFLATED_BYTES)
+            if inflater.eof:  # what follows is of no picture, and zlib would collect it
+                return
+        while piece := inflater.decompress(b"", _INFLATED_BYTES):
+            yield piece
+    except zlib.error:
+        raise MalformedImageError("its pixels cannot be inflated") from None
+    if not inflater.eof:
+        raise MalformedImageError("its pixels are cut short")
+
+
+def read_header(content: Content) -> Header:
+    """Read signature and IHDR chunk. Raises MalformedImageError."""
+    if content[:8] != SIGNATURE or content[8:16] != b"\0\0\0\x0dIHDR":
+        raise MalformedImageError("it does not begin as a PNG file does")
+    depth, colour, compression, filtering, interlace = take(content, 24, 5)
+    if depth not in _DEPTHS.get(colour, set()) or compression or filtering or interlace > 1:
+        raise MalformedImageError("its header is not one of the standard")
+    width, height = number(content, 16, 4, "big"), number(content, 20, 4, "big")
+    return Header(width, height, depth * _SAMPLES[colour], colour == 3, interlace == 1)
+
+
+def chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, offset and length of the content of each chunk, up to and with IEND."""
+    at = 8
+    for _ in range(_MOST_CHUNKS):
+        length, kind = number(content, at, 4, "big"), take(content, at + 4, 4)
+        if at + 12 + length > len(content):
+            raise MalformedImageError("it is cut short")
+        yield kind, at + 8, length
+        if kind == b"IEND":
+            return
+        at += 12 + length
+    raise MalformedImageError(f"it has more than {_MOST_CHUNKS} chunks")
+
+
+def _check_critical(kind: bytes, earlier: set[bytes], last: bytes, header: Header) -> None:
+    """Check what a decoder must know, and its order (sections 5.4 to 5.6)."""
+    if kind[0] & 0x20:  # lower case: ancillary
+        return
+    if kind not in _KNOWN_CRITICAL:
+        raise MalformedImageError("it has an unknown critical chunk")
+    if kind in {b"IHDR", b"PLTE"} and kind in earlier:
+        raise MalformedImageError("it has two headers or palettes")
+    if kind == b"IDAT" and kind in earlier and last != kind:
+        raise MalformedImageError("its pixels are not in one piece")
+    if kind == b"IDAT" and header.needs_palette and b"PLTE" not in earlier:
+        raise MalformedImageError("it has no palette")
+
+
+def _check_crc(content: Content, kind: bytes, at: int, length: int) -> None:
+    crc = zlib.crc32(kind)
+    for start in range(at, at + length, _BLOCK_BYTES):
+        crc = zlib.crc32(content[start : min(start + _BLOCK_BYTES, at + length)], crc)
+    if crc != number(content, at + length, 4, "big"):
+        raise MalformedImageError("a chunk has a wrong CRC")
+
+
+def frame_size(content: Content, at: int, header: Header) -> tuple[int, int]:
+    """Return the size of a frame of an animation, which must lie within the picture."""
+    width, height, x, y = (number(content, at + i, 4, "big") for i in (4, 8, 12, 16))
+    if x + width > header.width or y + height > header.height:
+        raise MalformedImageError("a frame lies outside the picture")
+    return width, height

@@ -1,0 +1,1 @@
+"""Processes that decode and render pictures, and that can be given up."""

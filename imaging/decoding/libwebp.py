@@ -1,0 +1,116 @@
+"""The decoder of the libwebp that comes with Pillow, by its own interface.
+
+Pillow's decodes onto two canvases and copies twice: 18 bytes per pixel. libwebp alone needs 4
+where a frame is lossless, else hardly any, and says what it misses. `src/webp/decode.h` and
+`demux.h`.
+"""
+
+import ctypes
+import mmap
+
+from PIL import _webp
+
+from imaging.containers.content import MalformedImageError
+from imaging.containers.webp import Frame
+
+_ABI_VERSION, _DEMUX_ABI_VERSION = 0x0200, 0x0100  # the first byte counts
+_RGBA = 1
+_OK, _OUT_OF_MEMORY = 0, 1
+
+
+class _Bytes(ctypes.Structure):
+    """WebPData."""
+
+    _fields_ = (("bytes", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+class _Features(ctypes.Structure):
+    """WebPBitstreamFeatures."""
+
+    _fields_ = (("ints", ctypes.c_int * 5), ("pad", ctypes.c_uint32 * 5))
+
+
+class _Planes(ctypes.Structure):
+    """WebPYUVABuffer, the larger member of the union."""
+
+    _fields_ = (
+        ("planes", ctypes.c_void_p * 4),
+        ("strides", ctypes.c_int * 4),
+        ("sizes", ctypes.c_size_t * 4),
+    )
+
+
+class _Output(ctypes.Structure):
+    """WebPDecBuffer."""
+
+    _fields_ = (
+        ("colorspace", ctypes.c_int),
+        ("size", ctypes.c_int * 2),
+        ("is_external_memory", ctypes.c_int),
+        ("planes", _Planes),
+        ("pad", ctypes.c_uint32 * 4),
+        ("private_memory", ctypes.c_void_p),
+    )
+
+
+class _Options(ctypes.Structure):
+    """WebPDecoderOptions."""
+
+    _fields_ = (
+        ("bypass_filtering", ctypes.c_int),
+        ("no_fancy_upsampling", ctypes.c_int),
+        ("use_cropping", ctypes.c_int),
+        ("crop_left", ctypes.c_int),
+        ("crop_top", ctypes.c_int),
+        ("crop_width", ctypes.c_int),
+        ("crop_height", ctypes.c_int),
+        ("others", ctypes.c_int * 7),
+        ("pad", ctypes.c_uint32 * 5),
+    )
+
+
+class _Config(ctypes.Structure):
+    """WebPDecoderConfig."""
+
+    _fields_ = (("input", _Features), ("output", _Output), ("options", _Options))
+
+
+_library = ctypes.CDLL(_webp.__file__)  # finds what it was linked with, wherever that lies
+_library.WebPDecode.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(_Config))
+_library.WebPDemuxInternal.restype = ctypes.c_void_p
+_library.WebPDemuxDelete.argtypes = (ctypes.c_void_p,)
+
+
+def check_container(content: mmap.mmap) -> None:
+    """Raise MalformedImageError unless libwebp's own walk finds a whole file, as browsers' does."""
+    start = ctypes.c_char.from_buffer(content)
+    data = _Bytes(ctypes.addressof(start), len(content))
+    demuxer = _library.WebPDemuxInternal(ctypes.byref(data), 0, None, _DEMUX_ABI_VERSION)
+    if not demuxer:
+        raise MalformedImageError("its chunks are not those of the standard")
+    _library.WebPDemuxDelete(demuxer)
+
+
+def decode(content: mmap.mmap, frame: Frame) -> None:
+    """Decode a frame of a file, which is mapped writable; keep no pixel.
+
+    Raises MalformedImageError or MemoryError.
+    """
+    config = _Config()
+    if not _library.WebPInitDecoderConfigInternal(ctypes.byref(config), _ABI_VERSION):
+        raise RuntimeError("this libwebp has another interface")
+    config.output.colorspace = _RGBA  # without opacity asked for, none is decoded
+    # Asking for the last corner, from even offsets, makes it decode all rows and give out few.
+    options = config.options
+    options.bypass_filtering = options.use_cropping = 1
+    options.crop_left, options.crop_top = (frame.width - 1) & ~1, (frame.height - 1) & ~1
+    options.crop_width = frame.width - options.crop_left
+    options.crop_height = frame.height - options.crop_top
+    length = frame.end - frame.start
+    data = (ctypes.c_char * length).from_buffer(content, frame.start)
+    status = _library.WebPDecode(ctypes.addressof(data), length, ctypes.byref(config))
+    _library.WebPFreeDecBuffer(ctypes.byref(config.output))
+    if status == _OUT_OF_MEMORY:
+        raise MemoryError
+    if status != _OK:
+        raise MalformedImageError("its pixels cannot be decoded")

@@ -1,0 +1,76 @@
+"""Decodes every pixel of a file whose container was walked, and keeps none.
+
+Each format the cheapest way that still notices what is missing: PNG by inflating, GIF frame by
+frame, WebP down to the last row, JPEG at an eighth of its size and in grey.
+"""
+
+import mmap
+
+from PIL import Image
+
+from imaging.containers import png
+from imaging.containers.content import MalformedImageError
+from imaging.containers.gif import GifOutline
+from imaging.containers.jpeg import JpegOutline
+from imaging.containers.outline import Outline
+from imaging.containers.png import PngOutline
+from imaging.containers.webp import WebpOutline
+from imaging.decoding import libwebp
+from imaging.stills.still import open_pieces
+
+# Bits that are no Huffman code. A decoder reads up to eight bytes ahead.
+_NO_CODES = b"\xff\x00" * 9
+_END_OF_IMAGE = b"\xff\xd9"
+
+
+def decode(content: mmap.mmap, outline: Outline) -> None:
+    """Decode every pixel of the file of that outline.
+
+    Raises MalformedImageError, or MemoryError.
+    """
+    try:
+        match outline:
+            case JpegOutline():
+                _decode_jpeg(content, outline)
+            case PngOutline():
+                png.inflate(content, outline.header)
+            case GifOutline():
+                _decode_gif(content, outline)
+            case WebpOutline():
+                _decode_webp(content, outline)
+    except (MalformedImageError, MemoryError):
+        raise
+    # Pillow raises whatever its parsing runs into: SyntaxError, OSError, struct.error, ... All of
+    # it means that the pixels are not there.
+    except Exception as exc:
+        raise MalformedImageError("its pixels cannot be decoded") from exc
+
+
+def _decode_jpeg(content: mmap.mmap, outline: JpegOutline) -> None:
+    """Decode the first picture, without the segments that do not matter to its pixels.
+
+    libjpeg fills up with grey what is missing before an End Of Image marker, and only warns. So
+    where a picture is one scan, that marker is withheld: a decoder that is not ready by then asks
+    for more data. At an eighth of the size the same is noticed in a third of the time (34 ms
+    against 92-105 ms for 12 megapixels), and in grey, for which all codes are read too, in a
+    tenth less.
+    """
+    end = _NO_CODES if outline.is_plain else _END_OF_IMAGE
+    with memoryview(content)[outline.start : outline.end] as scans:
+        file = open_pieces(b"".join(outline.tables), scans, end)
+        with Image.open(file, formats=["JPEG"]) as image:
+            image.draft("L", (image.width // 8 or 1, image.height // 8 or 1))
+            image.load()
+
+
+def _decode_gif(content: mmap.mmap, outline: GifOutline) -> None:
+    """Decode each frame by itself: what is drawn over what does not matter."""
+    for frame in outline.frames:
+        size, arguments = (frame.width, frame.height), (frame.code_bits, frame.interlaced, -1)
+        Image.frombytes("P", size, content[frame.start : frame.end], "gif", *arguments)
+
+
+def _decode_webp(content: mmap.mmap, outline: WebpOutline) -> None:
+    libwebp.check_container(content)
+    for frame in outline.frames:
+        libwebp.decode(content, frame)

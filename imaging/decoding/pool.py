@@ -1,0 +1,203 @@
+"""The decoder processes of this service: started when needed, replaced when a file ends one."""
+
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+
+from errors import (
+    DecodingTooCostlyError,
+    OutOfResourcesError,
+    OverloadedError,
+    TooManyPixelsError,
+)
+from imaging.containers.content import MalformedImageError
+from imaging.decoding.jobs import Job, JobOutcome, Result
+
+logger = logging.getLogger("image_api")
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+# Two, so that a large picture does not keep the small ones waiting.
+_PROCESSES = 2
+# What most pictures need. Those that need more are decoded one at a time.
+_USUAL_BYTES = 64 * 1024 * 1024
+_PATIENCE_SECONDS = 30.0
+_START_SECONDS = 10.0
+_MESSAGE_BYTES = 4096
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+# Nothing else of the environment, which may hold credentials, is the business of a decoder.
+# Large blocks that were freed go back to the kernel at once; from 256 KB on instead of 4 MB, a
+# variant took 5 % more CPU.
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+_MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "4194304"}
+# CPU_AFFINITY, which comes later, is for the threads of the service. While decoders were kept to
+# its one CPU, too, a worker on two CPUs took a tenth fewer uploads of 10 and of 100 KB.
+_CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
+
+
+class _HadNoFilesError(Exception):
+    """The process had ended before the file came, because no other had come for a while."""
+
+
+class _Decoder:
+    """One decoder process at a time, started when a file comes and none runs."""
+
+    def __init__(self) -> None:
+        self.end: Callable[[], object] = lambda: None
+
+    def run(self, job: Job, descriptors: Sequence[int]) -> Result:
+        """Hand over a job and its files, and wait for the result.
+
+        Raises MalformedImageError, DecodingTooCostlyError, OverloadedError or OutOfResourcesError;
+        then the process has ended.
+        """
+        try:
+            with suppress(_HadNoFilesError):
+                return self._exchange(job, descriptors)
+            return self._exchange(job, descriptors)
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            self.end()
+            logger.exception("a decoder process does not work")
+            raise OutOfResourcesError("Images cannot be decoded at the moment.") from exc
+        except BaseException:
+            self.end()
+            raise
+
+    def _exchange(self, job: Job, descriptors: Sequence[int]) -> Result:
+        if not getattr(self.end, "alive", False):
+            self._start()
+        self._socket.settimeout(job.seconds + _START_SECONDS)
+        try:
+            socket.send_fds(self._socket, [json.dumps(job).encode()], descriptors)
+            answer = self._socket.recv(_MESSAGE_BYTES)
+        except (BrokenPipeError, ConnectionResetError):
+            answer = b""
+        if not answer:
+            status = self._process.wait(_START_SECONDS)
+            self.end()
+            raise _cause_of_death(status, job)
+        return Result(*json.loads(answer))
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ExitStack() as failed, closing(theirs):
+            failed.callback(ours.close)
+            self._process = _start_process(theirs)
+            failed.pop_all()
+        self._socket = ours
+        self.end = weakref.finalize(self, _end, self._process, ours)
+
+
+def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imaging.decoding.worker", str(theirs.fileno())],
+        cwd=_ROOT,
+        env=kept | _MALLOC,
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+    )
+    if _CPUS:
+        with suppress(OSError):  # they were taken from us meanwhile
+            os.sched_setaffinity(process.pid, _CPUS)
+    return process
+
+
+def _end(process: subprocess.Popen[bytes], ours: socket.socket) -> None:
+    ours.close()
+    process.kill()
+    process.wait()
+
+
+def _cause_of_death(status: int, job: Job) -> Exception:
+    """Say what the end of a decoder means for its file; `status` is negative for a signal."""
+    if status == 0:
+        return _HadNoFilesError()
+    if status == -signal.SIGPROF:
+        return DecodingTooCostlyError(
+            f"Decoding an image may take at most {job.cpu_seconds:g} seconds of CPU time."
+        )
+    if status == -signal.SIGALRM:
+        return OverloadedError("Decoding took too long; try again.")
+    logger.error("a decoder process ended with status %d", status)
+    if -status in _CRASHES:
+        return MalformedImageError("its pixels cannot be decoded")
+    return OutOfResourcesError("Images cannot be decoded at the moment.")
+
+
+class DecoderPool:
+    """Decodes files in a few processes; shared by all threads."""
+
+    def __init__(self) -> None:
+        self._decoders = [_Decoder() for _ in range(_PROCESSES)]
+        # Last in, first out: in a quiet time one process serves all, and the other ends.
+        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
+        for decoder in self._decoders:
+            self._idle.put(decoder)
+        self._large = threading.Lock()
+
+    def close(self) -> None:
+        """End the processes; who still waits for one is answered OutOfResourcesError."""
+        for decoder in self._decoders:
+            decoder.end()
+
+    def decode(self, job: Job, *descriptors: int) -> Result:
+        """Decode every pixel of a file; return its size as shown.
+
+        Of a job with a variant the second file takes it, and the size is the variant's.
+
+        Raises MalformedImageError, TooManyPixelsError, DecodingTooCostlyError, OverloadedError or
+        OutOfResourcesError.
+        """
+        usual = min(job.memory, _USUAL_BYTES)
+        result = self._run(job._replace(memory=usual), descriptors)
+        if _may_need_memory(result, job) and usual < job.memory:
+            if not self._large.acquire(timeout=_PATIENCE_SECONDS):
+                raise OverloadedError("Too many large pictures at once; try again.")
+            try:
+                result = self._run(job, descriptors)
+            finally:
+                self._large.release()
+        _raise_refusal(result, job)
+        return result
+
+    def _run(self, job: Job, descriptors: Sequence[int]) -> Result:
+        try:
+            decoder = self._idle.get(timeout=_PATIENCE_SECONDS)
+        except queue.Empty:
+            raise OverloadedError("Too many pictures at once; try again.") from None
+        try:
+            return decoder.run(job, descriptors)
+        finally:
+            self._idle.put(decoder)
+
+
+def _may_need_memory(result: Result, job: Job) -> bool:
+    """Whether a job may have failed for lack of memory only.
+
+    Variants are made of files that were found whole: where libjpeg (a large progressive picture)
+    and libwebp get no memory, Pillow says that the file is broken.
+    """
+    if result.outcome == JobOutcome.MALFORMED:
+        return bool(job.encoding)
+    return result.outcome == JobOutcome.NEEDS_MEMORY
+
+
+def _raise_refusal(result: Result, job: Job) -> None:
+    if result.outcome == JobOutcome.MALFORMED:
+        raise MalformedImageError(result.reason)
+    if result.outcome == JobOutcome.TOO_MANY_PIXELS:
+        raise TooManyPixelsError(result.reason)
+    if result.outcome == JobOutcome.NEEDS_MEMORY:
+        raise DecodingTooCostlyError(
+            f"Decoding an image may take at most {job.memory} bytes of memory."
+        )

@@ -1,0 +1,126 @@
+"""The decoder process: takes files one after another; ends with its service, or for lack of files.
+
+A file that breaks the bounds of its job ends the process, not the service: memory by RLIMIT_AS,
+CPU and real time by timers whose signals nothing here catches, so that they hold against any
+loop in any library.
+"""
+
+import json
+import mmap
+import os
+import re
+import resource
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from PIL import Image
+
+from errors import TooManyPixelsError
+from imaging.containers.content import MalformedImageError
+from imaging.containers.formats import walk
+from imaging.containers.limits import PixelLimits
+from imaging.decoding.jobs import Job, JobOutcome, Result
+from imaging.decoding.pixels import decode
+from imaging.rendering.picture import render_picture
+
+_MESSAGE_BYTES = 4096
+_IDLE_SECONDS = 10.0
+# Reads go first where there is not CPU enough for all.
+_NICENESS = 5
+# Whoever uploads waits for the inspection; variants are made for many at once.
+_NICENESS_OF_VARIANTS = 10
+_SLACK_BYTES = 16 * 1024 * 1024
+
+
+def main() -> None:
+    """Serve the jobs that arrive, each with a file descriptor, on the socket named in argv."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: for the service to decide
+    os.nice(_NICENESS)
+    Image.init()
+    _prefer_this_to_the_service_when_memory_is_short()
+    at_rest = _address_space()
+    # No job for a while, or no service: it may have been killed in the middle of one.
+    over = suppress(TimeoutError, ConnectionError)
+    with socket.socket(fileno=int(sys.argv[1])) as service, over:
+        service.settimeout(_IDLE_SECONDS)
+        while True:
+            message, files, _, _ = socket.recv_fds(service, _MESSAGE_BYTES, 2)
+            if not message:
+                return
+            job = Job(*json.loads(message))
+            _arm(job)
+            result = _examine(job, files, at_rest)
+            _disarm()
+            service.send(json.dumps(result).encode())
+
+
+def _prefer_this_to_the_service_when_memory_is_short() -> None:
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _address_space() -> int:
+    """Return the bytes of address space that this process uses; a huge number if unknown."""
+    try:
+        match = re.search(r"VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        match = None
+    return int(match[1]) * 1024 if match else resource.RLIM_INFINITY
+
+
+def _arm(job: Job) -> None:
+    signal.setitimer(signal.ITIMER_PROF, job.cpu_seconds)
+    signal.setitimer(signal.ITIMER_REAL, job.seconds)
+
+
+def _disarm() -> None:
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _examine(job: Job, files: list[int], at_rest: int) -> Result:
+    Image.MAX_IMAGE_PIXELS = job.frame_pixels  # the walk's rule, again in Pillow itself
+    try:
+        _bound_memory(at_rest, os.fstat(files[0]).st_size + job.memory + _SLACK_BYTES)
+        # A private mapping: libwebp wants a writable one, though it writes nothing.
+        content = mmap.mmap(files[0], 0, access=mmap.ACCESS_COPY)
+        return _render(job, content, files[1]) if job.encoding else _decode(job, content)
+    except MemoryError:
+        return Result(JobOutcome.NEEDS_MEMORY)
+    except MalformedImageError as exc:
+        return Result(JobOutcome.MALFORMED, reason=str(exc))
+    except TooManyPixelsError as exc:
+        return Result(JobOutcome.TOO_MANY_PIXELS, reason=exc.detail)
+    finally:
+        for descriptor in files:
+            os.close(descriptor)
+
+
+def _bound_memory(at_rest: int, more: int) -> None:
+    if at_rest != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_AS, (at_rest + more, resource.RLIM_INFINITY))
+
+
+def _render(job: Job, content: mmap.mmap, output: int) -> Result:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(ours, _NICENESS_OF_VARIANTS))
+    with open(output, "wb", closefd=False) as file:
+        file.truncate()  # of an attempt with less memory
+        size = render_picture(content, job.image_format, job, job.encoding, file)
+    return Result(JobOutcome.DECODED, *size)
+
+
+def _decode(job: Job, content: mmap.mmap) -> Result:
+    limits = PixelLimits(job.frame_pixels, job.animation_pixels)
+    outline = walk(content, job.image_format, limits)
+    if outline.decoded_bytes > job.memory:
+        return Result(JobOutcome.NEEDS_MEMORY)
+    decode(content, outline)
+    return Result(JobOutcome.DECODED, *outline.shown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Smaller pictures: their sizes, their colours, their pixels."""

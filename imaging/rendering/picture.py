@@ -1,0 +1,161 @@
+"""A picture made smaller: decoded, resized, turned the right way up, in sRGB, and encoded anew.
+
+Nothing of the original's metadata (Exif, XMP, comments, profile) is in the result. Of an animation
+the first frame counts. The same file and spec give the same bytes, with the same libraries.
+"""
+
+import io
+import math
+import sys
+from collections.abc import Callable
+from typing import IO, Any
+
+from PIL import Image, ImageChops, ImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from imaging.containers.content import Content, MalformedImageError
+from imaging.containers.exif import SIDEWAYS
+from imaging.rendering.colours import averageable, on_white, to_srgb
+from imaging.rendering.sizes import Box, Region, Size, shown_region, target_size
+from imaging.stills.formats import still
+from imaging.stills.still import Still
+
+# Not by `Image.open`, which takes a JPEG of several pictures for an MPO.
+_OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
+    "jpeg": JpegImageFile,
+    "png": PngImageFile,
+    "gif": GifImageFile,
+    "webp": WebPImageFile,
+}
+_ENCODINGS: dict[str, dict[str, Any]] = {
+    "jpg": {"format": "JPEG", "quality": 80, "optimize": True},
+    "png": {"format": "PNG"},
+    "webp": {"format": "WEBP", "quality": 75, "method": 4},
+    "avif": {"format": "AVIF", "quality": 50, "speed": 8},
+}
+# How a stored picture becomes the shown one (Exif 2.32 section 4.6.4, Orientation).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow calls samples of 16 bits, of which it keeps the high byte, or the low one.
+_DEEP_RGB, _DEEP_RGB_LOW = "RGB;16B", "RGB;16L"
+# Decoding to a fraction averages roughly: half of the detail is left for Lanczos.
+_DRAFT_FACTOR = 2
+
+
+def render_picture(
+    content: Content, image_format: str, box: Box, encoding: str, output: IO[bytes]
+) -> Size:
+    """Write the variant of a picture for `box` to `output`; return its width and height.
+
+    `content` is a file of that format (`jpeg`, `png`, `gif`, `webp`), `encoding` is `jpg`, `png`,
+    `webp` or `avif`. Raises MalformedImageError where the picture cannot be decoded, or where a
+    library does not say that it lacks memory; or MemoryError.
+    """
+    try:
+        picture = _resized(still(content, image_format), image_format, box)
+    except (MemoryError, MalformedImageError):
+        raise
+    # Pillow raises whatever its parsing runs into: SyntaxError, OSError, struct.error, ...
+    except Exception as exc:
+        raise MalformedImageError("its pixels cannot be decoded") from exc
+    if encoding == "jpg":
+        picture = on_white(picture)
+    picture.info.clear()  # encoders write what they find there
+    encoded = io.BytesIO()
+    picture.save(encoded, **_ENCODINGS[encoding])
+    output.write(encoded.getbuffer())
+    return picture.size
+
+
+def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
+    if math.prod(source.canvas) > (Image.MAX_IMAGE_PIXELS or sys.maxsize):
+        raise MalformedImageError("it has too many pixels")
+    turned = source.orientation in SIDEWAYS
+    shown = _swapped(source.canvas) if turned else source.canvas
+    target = target_size(shown, box)
+    region = _stored_region(shown_region(shown, box), shown, source.orientation)
+    stored_target = _swapped(target) if turned else target
+    with source.open() as file, _OPENERS[image_format](file) as image:
+        fills_canvas = image.size == source.canvas
+        if drafted := image.draft(None, _least_size(image.size, region, stored_target)):
+            region = _scaled(region, drafted[1][2] / source.canvas[0], image.size)
+        picture = _decoded(image, source)
+    if not fills_canvas:
+        picture = _on_canvas(picture, source)
+    if stored_target != picture.size or region != (0, 0, *picture.size):
+        picture = picture.resize(stored_target, Image.Resampling.LANCZOS, region)
+    picture = to_srgb(picture, source.colours)
+    return picture.transpose(_TURNS[source.orientation]) if source.orientation > 1 else picture
+
+
+def _decoded(image: ImageFile.ImageFile, source: Still) -> Image.Image:
+    """Return the pixels of an opened file in a mode in which they may be averaged."""
+    stored = image.tile[0].args if image.tile else ""
+    image.load()
+    if source.colour_key is None or stored != _DEEP_RGB:
+        return averageable(image, source.colour_key)
+    picture = image.convert("RGBA")
+    picture.putalpha(_opacity(source))
+    return picture
+
+
+def _opacity(source: Still) -> Image.Image:
+    """Return the opacity of RGB of 16 bits. Pillow decodes either half of a sample."""
+    is_key = Image.new("L", source.canvas, 255)
+    for rawmode, shift in ((_DEEP_RGB, 8), (_DEEP_RGB_LOW, 0)):
+        with source.open() as file, PngImageFile(file) as image:
+            image.tile = [image.tile[0]._replace(args=rawmode)]
+            for band, sample in zip(image.split(), source.colour_key or (), strict=True):
+                half = sample >> shift & 255
+                equal = band.point([255 * (value == half) for value in range(256)])
+                is_key = ImageChops.darker(is_key, equal)
+    return ImageChops.invert(is_key)
+
+
+def _on_canvas(picture: Image.Image, source: Still) -> Image.Image:
+    """Return the canvas with the picture on it; the rest is transparent."""
+    canvas = Image.new("RGBA", source.canvas)
+    canvas.paste(picture, source.place)
+    return canvas
+
+
+def _scaled(region: Region, scale: float, size: Size) -> Region:
+    """Return the region of a picture that was decoded to a fraction, and to that size.
+
+    Of its last column and row some part may be filling.
+    """
+    left, top, right, bottom = (edge * scale for edge in region)
+    return left, top, min(right, size[0]), min(bottom, size[1])
+
+
+def _least_size(size: Size, region: Region, target: Size) -> Size:
+    """Return to what size a picture may be decoded whose `region` becomes `target`."""
+    across = _DRAFT_FACTOR * target[0] / (region[2] - region[0])
+    down = _DRAFT_FACTOR * target[1] / (region[3] - region[1])
+    return int(size[0] * across) + 1, int(size[1] * down) + 1
+
+
+def _stored_region(region: Region, shown: Size, orientation: int) -> Region:
+    """Return where a part of the shown picture lies in the stored one."""
+    left, top, right, bottom = region
+    if orientation in {2, 3, 7, 6}:
+        left, right = shown[0] - right, shown[0] - left
+    if orientation in {3, 4, 7, 8}:
+        top, bottom = shown[1] - bottom, shown[1] - top
+    if orientation in SIDEWAYS:
+        return top, left, bottom, right
+    return left, top, right, bottom
+
+
+def _swapped(size: Size) -> Size:
+    return size[1], size[0]

@@ -1,0 +1,65 @@
+"""How large a variant becomes, and which part of its picture it shows."""
+
+from typing import Protocol
+
+Size = tuple[int, int]
+Region = tuple[float, float, float, float]
+"""Left, top, right and bottom in pixels, which need not be whole."""
+
+
+class Box(Protocol):
+    """What a variant fits in, or with `crop` fills."""
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+
+    @property
+    def crop(self) -> bool:
+        """Whether the box is filled."""
+
+
+def target_size(shown_size: Size, box: Box) -> Size:
+    """Return width and height of the variant of a picture that is shown in `shown_size`.
+
+    A variant is never larger than its picture. A crop of a picture that does not fill the box
+    has the box's shape as far as the pixels reach: 320x320-crop of 200x1000 is 200x200.
+    """
+    width, height = shown_size
+    if box.crop and width >= box.width and height >= box.height:
+        return box.width, box.height
+    inner = (box.width, box.height) if box.crop else shown_size
+    outer = shown_size if box.crop else (min(box.width, width), min(box.height, height))
+    return _fit(inner, outer)
+
+
+def shown_region(shown_size: Size, box: Box) -> Region:
+    """Return the part of the picture that the variant shows: all, or the centre of its shape."""
+    width, height = shown_size
+    if not box.crop:
+        return 0, 0, width, height
+    part_width, part_height = target_size(shown_size, box)
+    if width > box.width and height > box.height:
+        part = min(width / box.width, height / box.height)
+        # Less than nothing by rounding is no place in a picture.
+        left = max(0.0, (width - part * box.width) / 2)
+        top = max(0.0, (height - part * box.height) / 2)
+        return left, top, width - left, height - top
+    # Not scaled, so it begins at a whole pixel: half a pixel aside would blur it.
+    first_column, first_row = (width - part_width) // 2, (height - part_height) // 2
+    return first_column, first_row, first_column + part_width, first_row + part_height
+
+
+def _fit(shape: Size, box: Size) -> Size:
+    """Return the largest size of that shape within the box; each side is rounded, and 1 at least.
+
+    In whole numbers, so that the same picture has the same size on every machine.
+    """
+    (wide, high), (width, height) = shape, box
+    if wide * height >= high * width:
+        return width, max(1, (2 * high * width + wide) // (2 * wide))
+    return max(1, (2 * wide * height + high) // (2 * high)), height

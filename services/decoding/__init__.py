@@ -1,1 +1,0 @@
-"""Decoding every pixel of a file, in processes that can be given up."""

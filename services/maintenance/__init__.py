@@ -1,0 +1,1 @@
+"""What keeps bucket and tables in step: the sweeper, verification, erasure."""

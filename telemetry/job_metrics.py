@@ -1,0 +1,92 @@
+"""Metrics of sweeps and verifications, which may run in other processes.
+
+Each job writes a file in Prometheus's text format, as node_exporter's textfile collector reads it.
+`/metrics` includes the files of its folders.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, write_to_textfile
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+logger = logging.getLogger("image_api")
+
+
+def write_sweep(folder: Path, entries: Mapping[str, int], oldest_due_seconds: float) -> None:
+    """Write the metrics of a completed sweep, and of the journal after it."""
+    counts = GaugeMetricFamily(
+        "image_api_journal_entries", "Journal entries by state", labels=["state"]
+    )
+    for state, count in entries.items():
+        counts.add_metric([state], count)
+    age = _gauge(
+        "oldest_due_entry_age_seconds", "For how long an entry has been due", oldest_due_seconds
+    )
+    last = _gauge("last_sweep_timestamp_seconds", "When a sweep last ended", time.time())
+    _write(folder / "sweep.prom", [counts, age, last])
+
+
+def write_verification(folder: Path, found: Mapping[str, int]) -> None:
+    """Write the metrics of a completed verification."""
+    damage = GaugeMetricFamily(
+        "image_api_verify_findings", "Damage that the last verification found", labels=["damage"]
+    )
+    for kind, count in found.items():
+        damage.add_metric([kind], count)
+    last = _gauge("last_verify_timestamp_seconds", "When a verification last ended", time.time())
+    _write(folder / "verify.prom", [damage, last])
+
+
+def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"image_api_{name}", meaning, value)
+
+
+class _Families(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _write(file: Path, families: list[Metric]) -> None:
+    """Replace the file atomically. The job is done, so a failure is only logged."""
+    registry = CollectorRegistry()
+    registry.register(_Families(families))
+    try:
+        write_to_textfile(str(file), registry)
+    except OSError:
+        logger.warning("The metrics of %s could not be written", file.stem, exc_info=True)
+
+
+class JobMetricsCollector(Collector):
+    """Collects the files that jobs wrote into some folders; of the same metrics, the newest."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self._folders = folders
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: which jobs have run is not known in advance."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the files, oldest first."""
+        families: dict[str, Metric] = {}
+        for file in sorted(self._files(), key=lambda file: file.stat().st_mtime):
+            try:
+                said = list(text_string_to_metric_families(file.read_text()))
+            except (OSError, ValueError):
+                logger.warning("The metrics in %s cannot be read", file.name, exc_info=True)
+                continue
+            families |= {family.name: family for family in said}
+        return families.values()
+
+    def _files(self) -> list[Path]:
+        names = ("sweep.prom", "verify.prom")
+        files = [folder / name for folder in self._folders for name in names]
+        return [file for file in files if file.exists()]
