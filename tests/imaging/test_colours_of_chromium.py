@@ -150,7 +150,7 @@ def test_png(reference: Browser, name: str) -> None:
     _require_equal(reference, PNGS[name], "png")
 
 
-def _stripes(mode: str, colours: Sequence[int] | Sequence[tuple[int, ...]]) -> Image.Image:
+def _stripes(mode: str, colours: Sequence[float | tuple[int, ...]]) -> Image.Image:
     picture = Image.new(mode, (8 * len(colours), 8))
     for index, colour in enumerate(colours):
         picture.paste(colour, (8 * index, 0, 8 * index + 8, 8))
