@@ -63,7 +63,7 @@ def test_closed() -> None:
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"]
         assert service["tmpfs"][0].startswith("/tmp:")  # noqa: S108
-        assert service["volumes"] == ["figures:/var/lib/image-api"]
+        assert service["volumes"] == ["metrics:/var/lib/image-api"]
     for name, service in SERVICES.items():
         assert service["security_opt"] == ["no-new-privileges:true"], name
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}

@@ -108,16 +108,16 @@ def test_stages() -> None:
     }
 
 
-def test_folder_of_figures(tmp_path: Path) -> None:
+def test_metrics_folder(tmp_path: Path) -> None:
     """The user owns the one folder that compose.yaml mounts."""
     *command, folder = step("RUN").text.split()
     user, _, group = step("USER").text.partition(":")
     assert command == f"install --directory --owner={user} --group={group}".split()
     run = compose(defaultdict(str))["services"]["service"]
-    assert run["volumes"] == [f"figures:{folder}"]
+    assert run["volumes"] == [f"metrics:{folder}"]
     assert run["environment"]["METRICS_FOLDER"] == folder
     if os.geteuid() == 0:
-        made = tmp_path / "figures"
+        made = tmp_path / "metrics"
         subprocess.run(["/usr/bin/env", *command, str(made)], check=True)
         assert (made.stat().st_uid, made.stat().st_gid) == (int(user), int(group))
 

@@ -17,17 +17,17 @@ from tests.support.runbook import PAGE, blocks
 
 # Shell checks that run after the commands of each section.
 AFTER = {
-    "On one machine": """
+    "Rehearse on one machine": """
 cmp docs/sunset.jpg copy.jpg
 [ "$(curl -s -o /dev/null -w '%{http_code}' -X DELETE $HERE/images/sunset)" = 401 ]
-grep -q '^image_api_last_sweep_timestamp_seconds ' figures.txt
-grep -q '^image_api_last_verify_timestamp_seconds ' figures.txt
-grep -q '^image_api_uploads_total{.*} 1' figures.txt
+grep -q '^image_api_last_sweep_timestamp_seconds ' metrics.txt
+grep -q '^image_api_last_verify_timestamp_seconds ' metrics.txt
+grep -q '^image_api_uploads_total{.*} 1' metrics.txt
 [ "$(grep -c 'Started server process' log)" = 2 ]
 [ "$(sed -n '$p' sweeps)" = '0 removed, 0 taken, 0 waiting, 0 failed' ]
 ! grep -q -F "$KEY" log
 """,
-    "Rotate keys": """
+    "Rotate API keys": """
 settled() {  # SIGHUP works on one worker after another: both must say so, many times
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
         [ "$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $1" \
@@ -36,7 +36,7 @@ settled() {  # SIGHUP works on one worker after another: both must say so, many 
 }
 until settled "$NEW_KEY" 200 && settled "$KEY" 401; do sleep 0.2; done
 """,
-    "End of the rehearsal": "wait $SERVERS\n",
+    "End the rehearsal": "wait $SERVERS\n",
 }
 
 
