@@ -1,4 +1,4 @@
-"""A store that hangs, or idle connections to it that the network drops, affect only downloads."""
+"""A hanging store does not stop other requests, and idle connections to a store are not reused."""
 
 import hashlib
 import io
