@@ -1,4 +1,4 @@
-"""One measurement, and all measurements of one station; results.py makes ratios of them."""
+"""One measurement, and all measurements of one station."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from benchmarks.stack import Setting, Stack, bare, context_switches, cpu_seconds
 from benchmarks.workloads import ROWS, Place, Row, Station
 from devstack.service_process import ServiceProcess
 
-_AT_ONCE = 16  # requests are worked on by one process, by default; others wait
+_AT_ONCE = 16  # requests that one process handles by default; others wait
 _WARM_UP_SECONDS = 0.2
 _SEED_SECONDS = 3
 _SEED_CLIENTS = 16
-_LARGE = 5 * MB  # so few of these fit into a window that it is longer
+_LARGE = 5 * MB  # from this size on, the window is longer
 _LARGE_SECONDS = 3
 
 
 @dataclass(frozen=True)
 class Case:
-    """What one line of the table is about."""
+    """The identity of one row of the results."""
 
     row: str
     clients: int
@@ -32,10 +32,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured; 0 where the service has no part in it.
+    """The results of one measurement.
 
-    `cpu_ms` is the service's own time of CPU, `switches` how often one of its threads gave its CPU
-    up or lost it (proc(5), "ctxt_switches"); both per request.
+    `cpu_ms` is the CPU time of the service and `switches` the context switches of its threads
+    (proc(5), "ctxt_switches"), both per request; 0 if the service takes no part.
     """
 
     requests_per_second: float
@@ -49,7 +49,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which rows are measured, for how long, and by which load generator."""
+    """The rows to measure, the duration, and the load generator."""
 
     wanted: Callable[[str], bool]
     quick: bool
@@ -57,16 +57,16 @@ class Plan:
 
     @property
     def passes(self) -> int:
-        """How often everything is measured."""
+        """The number of passes."""
         return 1 if self.quick else 3
 
     @property
     def seconds(self) -> int:
-        """How long a load is sent."""
+        """The duration of a load in seconds."""
         return 1 if self.quick else 2
 
     def numbers_of_clients(self, numbers: Iterable[int]) -> list[int]:
-        """Which of these numbers of clients there is time for."""
+        """Return the numbers of clients to measure; a quick run uses 16 only."""
         return [number for number in numbers if number == 16 or not self.quick]
 
     def send(self, load: Load, clients: int, seconds: int) -> Summary:
@@ -76,7 +76,7 @@ class Plan:
 
 
 def measure_station(plan: Plan, stack: Stack, station: Station) -> Iterator[tuple[Case, Figures]]:
-    """Set up a station and measure those of its rows that are wanted; `bare` just before."""
+    """Set up a station and measure its wanted rows, after `bare`."""
     rows = {
         name: plan.numbers_of_clients(numbers)
         for name, numbers in station.rows.items()
@@ -102,7 +102,7 @@ def measure_station(plan: Plan, stack: Stack, station: Station) -> Iterator[tupl
 def _measure_bare(
     plan: Plan, setting: Setting, numbers_of_clients: set[int]
 ) -> Iterator[tuple[Case, Figures]]:
-    """Measure the application that does nothing; more clients than 16 find it no busier."""
+    """Measure the application that does nothing; 16 clients saturate it."""
     with bare(setting.workers) as process:
         load = Load(process.base_url, ((b"/health/live",),))
         row = Row(lambda _: load)
@@ -111,20 +111,20 @@ def _measure_bare(
 
 
 def _measure(plan: Plan, row: Row, load: Load, process: ServiceProcess, clients: int) -> Figures:
-    """Warm the service up, let it rest, and measure."""
+    """Warm the service up, wait until it is idle, and measure."""
     status = _probe(load.anew())
     if status != row.status:
         raise RuntimeError(f"{load.method} {load.request(0)[0]} answered {status}")
     seconds = _LARGE_SECONDS if row.size >= _LARGE else plan.seconds
     if row.seed:
-        seconds = 1  # longer, and the seeds would not suffice
+        seconds = 1  # the seeds do not suffice for more
     else:
         python_load.run(load.anew(), clients, _WARM_UP_SECONDS)
     settle(process)
     cpu, switches = cpu_seconds(process), context_switches(process)
     summary = plan.send(load, clients, seconds)
     cpu, switches = cpu_seconds(process) - cpu, context_switches(process) - switches
-    # What was being worked on at the end is, on average, half done.
+    # Requests in progress at the end are half done on average.
     served = summary.requests + min(clients, _AT_ONCE) / 2
     share = 1 / served if load.base_url == process.base_url else 0
     rate = summary.requests / summary.seconds
@@ -140,7 +140,7 @@ def _measure(plan: Plan, row: Row, load: Load, process: ServiceProcess, clients:
 
 
 def _probe(load: Load) -> int:
-    """Send one request of a load and return the status of the answer."""
+    """Send one request of a load and return the status of the response."""
     path, body = load.request(0)
     url, headers = load.base_url + path, load.headers
     return urllib3.request(

@@ -1,4 +1,4 @@
-"""Medians over all passes, and the ratios that do not depend on the machine."""
+"""Medians over all passes, and ratios that do not depend on the machine."""
 
 import json
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ Pass = dict[Case, Figures]
 STORED: dict[str, Any] = {"images": 1000}
 UPLOADS: dict[str, Any] = {"images": 0, "inspection": "header"}
 INSPECTED: dict[str, Any] = {"images": 0, "inspection": "full"}
-"""By these `Results.find` finds rows of reads, of uploads, and of uploads inspected in full."""
+"""Criteria of `Results.find` for reads, for uploads, and for uploads inspected in full."""
 
 _MEDIANS = ("requests_per_second", "mb_per_second", "p50_ms", "p99_ms", "cpu_ms", "switches")
 
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table. Ratios are of figures of the same pass; None where there is none."""
+    """One row of the results. Ratios are taken within one pass; None if there is no ratio."""
 
     row: str
     engine: str
@@ -40,7 +40,7 @@ class Result:
     switches: float
     errors: int
     to_bare: float | None  # CPU per request, in units of `bare` at the same station
-    to_s3: float | None  # requests per second, as part of what S3 itself serves
+    to_s3: float | None  # requests per second, divided by those of S3 itself
 
     @classmethod
     def of(cls, case: Case, passes: list[Pass]) -> "Result":
@@ -82,9 +82,9 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 @dataclass(frozen=True)
 class Results:
-    """All that `python -m benchmarks` finds out."""
+    """The results of `python -m benchmarks`."""
 
-    conditions: dict[str, Any]  # date, machine, versions, how it was measured
+    conditions: dict[str, Any]  # date, machine, versions and method
     rows: list[Result]
     memory: list[Memory]
 
@@ -122,7 +122,7 @@ class Results:
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def find(self, row: str, **wanted: Any) -> Result | None:
-        """Return the line of that row; by default one worker, no pin, no log and 16 clients."""
+        """Return a row; by default with one worker, no pin, no log and 16 clients."""
         wanted = {
             "row": row,
             "clients": 16,

@@ -1,7 +1,4 @@
-"""What each row of the table sends; at which station it is measured is said in stations.py.
-
-The figures are in docs/performance.json.
-"""
+"""The requests of each row of the results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +17,7 @@ _SEEDS = 10**6
 
 @dataclass(frozen=True)
 class Station:
-    """A service so set up, the rows that are measured there, and each with how many clients."""
+    """A setting of the service, and the rows to measure with their numbers of clients."""
 
     setting: Setting
     rows: Mapping[str, Sequence[int]]
@@ -28,7 +25,7 @@ class Station:
 
 @dataclass(frozen=True)
 class Place:
-    """A station in operation."""
+    """A running station."""
 
     stack: Stack
     setting: Setting
@@ -37,7 +34,7 @@ class Place:
     db_url: str
 
     def stored(self, size: int) -> tuple[bytes, str]:
-        """Make sure of an image of that size; return its path and its ETag."""
+        """Upload an image of that size; return its path and its ETag."""
         name = f"stored-{size}"
         load = _upload(self, (name.encode(),), size)
         body = load.request(0)[1]
@@ -54,12 +51,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of request, and how it is answered."""
+    """One kind of request and its expected response."""
 
     load: Callable[[Place], Load]
     status: int = 200
-    size: int = 0  # of the image that goes one way or the other
-    seed: Callable[[Place], Load] | None = None  # is sent first, so that there is enough to do
+    size: int = 0  # of the image that is sent or received
+    seed: Callable[[Place], Load] | None = None  # sent first, to create what the load needs
 
 
 def _metadata(place: Place) -> Load:
@@ -72,9 +69,9 @@ def _random(place: Place) -> Load:
 
 
 def _list(place: Place) -> Load:
-    """The first page, and one in the middle of the table, by turns."""
+    """Alternate between the first page and one in the middle of the table."""
     first = b"/images?limit=100"
-    prefix = f"img-{place.setting.images // 2:07d}"[:-3]  # of a thousand names
+    prefix = f"img-{place.setting.images // 2:07d}"[:-3]  # matches a thousand names
     middle = first + f"&prefix={prefix}".encode()
     page = urllib3.request("GET", place.base_url + middle.decode()).json()
     return Load(place.base_url, ((first,), (middle, b"&cursor=", page["next_cursor"].encode())))

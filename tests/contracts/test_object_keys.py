@@ -1,4 +1,4 @@
-"""What the service needs of the keys of an object store, and of its listings."""
+"""Contract: the keys and the listings of an object store."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,7 +19,7 @@ BODY = Random(1).randbytes(10_000)
 
 @pytest.mark.parametrize("key", ODD_KEYS + FOLDERS)
 def test_odd_keys(images: Bucket, key: str) -> None:
-    """An object is found under its key and no other, and listed by it."""
+    """An object with an unusual key is stored, read and listed under exactly this key."""
     with stored(images, key):
         assert get(images, key) == TEN
         assert (key, 10) in images.list_objects()
@@ -28,7 +28,7 @@ def test_odd_keys(images: Bucket, key: str) -> None:
 
 @pytest.mark.parametrize("key", DOTS)
 def test_dots(images: Bucket, kind: StoreKind, key: str) -> None:
-    """Dots mean nothing in a key."""
+    """The segments `.` and `..` have no meaning in a key."""
     if Difference.DOTS in kind.differences:
         with pytest.raises(StorageUnavailableError):
             put(images, key, TEN)
@@ -40,7 +40,7 @@ def test_dots(images: Bucket, kind: StoreKind, key: str) -> None:
 
 @pytest.mark.parametrize("key", EMPTY_SEGMENTS)
 def test_empty_segments(images: Bucket, kind: StoreKind, key: str) -> None:
-    """A slash is a character like any other: nothing need stand before, between or after."""
+    """A slash is an ordinary character: a key may start or end with it, or double it."""
     if Difference.SEGMENTS in kind.differences:
         with suppress(StorageUnavailableError):
             put(images, key, TEN)
@@ -53,7 +53,7 @@ def test_empty_segments(images: Bucket, kind: StoreKind, key: str) -> None:
 
 
 def test_backslash(images: Bucket, kind: StoreKind) -> None:
-    """A backslash is no slash."""
+    """A backslash in a key stays a backslash."""
     listed = "back/slash" if Difference.BACKSLASH in kind.differences else "back\\slash"
     with stored(images, "back\\slash"):
         assert get(images, "back\\slash") == TEN
@@ -61,7 +61,7 @@ def test_backslash(images: Bucket, kind: StoreKind) -> None:
 
 
 def test_object_beside_a_folder(images: Bucket, kind: StoreKind) -> None:
-    """An object may be called as the first part of another one's key."""
+    """An object `beside` can exist together with an object `beside/it`."""
     with stored(images, "beside"):
         if Difference.BESIDE in kind.differences:
             with pytest.raises(StorageUnavailableError):
@@ -72,7 +72,7 @@ def test_object_beside_a_folder(images: Bucket, kind: StoreKind) -> None:
 
 
 def test_order(images: Bucket, kind: StoreKind) -> None:
-    """Listings are in the order of bytes, and a slash is one of them."""
+    """Listings are in byte order, and slashes sort like any other byte."""
     keys = ["order-b", "order.c", "order/b", "order0"]
     with stored(images, *keys):
         listed = [key for key, _ in images.list_objects("order")]
@@ -81,7 +81,7 @@ def test_order(images: Bucket, kind: StoreKind) -> None:
 
 
 def test_keys_are_not_folded(images: Bucket) -> None:
-    """Keys that differ in case, in blanks or in their Unicode form are different objects."""
+    """Keys that differ in case, spaces, percent-encoding or Unicode form are different objects."""
     keys = ["a", "A", "a ", " a", "é", "e\u0301", "%61", "a%20"]
     with stored(images, *keys):
         for key in keys:
@@ -91,7 +91,7 @@ def test_keys_are_not_folded(images: Bucket) -> None:
 
 @pytest.mark.parametrize("name", ["sunset", "Füße und 日本語", 'a b+c%20d;e="f"', "😀" * 60])
 def test_stored_name(images: Bucket, name: str) -> None:
-    """The name of an image is kept with its object."""
+    """An object stores the name of its image, whatever characters it has."""
     key = new_key()
     put(images, key, TEN, name=name)
     assert images.stored_name(key) == name
@@ -99,14 +99,14 @@ def test_stored_name(images: Bucket, name: str) -> None:
 
 
 def test_no_stored_name(images: Bucket) -> None:
-    """An object that was put without a name has none."""
+    """An object that was stored without a name has no name."""
     key = new_key()
     with stored(images, key):
         assert images.stored_name(key) is None
 
 
 def test_listing(images: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listing of many pages has every object once, with its size, in order of bytes."""
+    """A listing of several pages has every object once, with its size, in byte order."""
     client = images._client
     page = Mock(wraps=partial(client.list_objects_v2, MaxKeys=20))
     monkeypatch.setattr(client, "list_objects_v2", page)

@@ -1,7 +1,4 @@
-"""A store that hangs, or a network that forgets connections to it, harms no more than it must.
-
-What becomes of writes when a store is frozen under load is tested in test_store_outage.py.
-"""
+"""A store that hangs, or idle connections to it that the network drops, affect only downloads."""
 
 import hashlib
 import io
@@ -25,14 +22,14 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 @pytest.fixture
 def behind(service_environment: dict[str, str]) -> Iterator[Behind]:
-    """Run the service, a process of its own, behind two proxies."""
+    """Run the service behind two proxies as a separate process."""
     with ExitStack() as stack:
         yield Behind(stack, service_environment)
 
 
 @on_postgresql
 def test_metadata_while_the_store_hangs(behind: Behind) -> None:
-    """However many downloads wait for a store that hangs, metadata and readiness are answered."""
+    """Metadata and readiness are answered while 64 downloads wait for a hanging store."""
     behind.upload(noise_png(2_000_000))
     behind.storage.hang()
     with ThreadPoolExecutor(64) as threads:
@@ -56,7 +53,7 @@ def test_metadata_while_the_store_hangs(behind: Behind) -> None:
 def test_silent_connection(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, silence: float, connections: int
 ) -> None:
-    """A connection that was silent for too long is not used again."""
+    """A connection that was idle for too long is not reused."""
     monkeypatch.setattr(s3_connections, "_LONGEST_SILENCE_SECONDS", silence)
     port = int(str(settings.aws_endpoint_url_s3).rpartition(":")[2])
     digest = hashlib.sha256(b"x").hexdigest()

@@ -1,18 +1,25 @@
-"""Variants under way: one at a time of each, a few at once, a bounded number of them waiting."""
+"""Each variant is made once at a time, a few at once, and a bounded number waits."""
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import anyio
 import pytest
 
 from errors import OverloadedError
-from web import renderings
-from web.renderings import Renderings
+from services.image_store import ImageRecord
+from services.variant_store import Variant
+from web import variant_queue
+from web.variant_queue import VariantQueue
+
+_NOW = datetime.now(UTC)
+_IMAGE = ImageRecord(1, "a", 7, "jpg", "image/jpeg", "0" * 64, 320, 160, "", _NOW, _NOW)
+MADE = Variant(_IMAGE, b"picture")
 
 
 class Maker:
-    """Makes nothing, for as long as it is held up, and counts how often it is asked."""
+    """Makes a variant once it may go on, and counts how often it is asked."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -20,8 +27,8 @@ class Maker:
         self.go_on = threading.Event()
         self._lock = threading.Lock()
 
-    def __call__(self) -> None:
-        """Wait."""
+    def __call__(self) -> Variant:
+        """Wait, then return the variant."""
         with self._lock:
             self.asked += 1
             self.at_once += 1
@@ -29,6 +36,7 @@ class Maker:
         assert self.go_on.wait(20)
         with self._lock:
             self.at_once -= 1
+        return MADE
 
 
 @pytest.fixture
@@ -43,18 +51,18 @@ def test_bounded(maker: Maker) -> None:
     """Of each variant one is made, two at once; more than 64 under way are refused at once."""
 
     async def run() -> None:
-        under_way = Renderings()
-        keys = [(str(number), "320.jpg") for number in range(renderings._MOST_UNDER_WAY)]
+        queue = VariantQueue()
+        keys = [(str(number), "320.jpg") for number in range(variant_queue._MOST_UNDER_WAY)]
         async with anyio.create_task_group() as group:
             for key in keys * 2:
-                group.start_soon(under_way.run, key, maker)
+                group.start_soon(queue.run, key, maker)
             await anyio.wait_all_tasks_blocked()
             with pytest.raises(OverloadedError):
-                await under_way.run(("more", "320.jpg"), maker)
+                await queue.run(("more", "320.jpg"), maker)
             maker.go_on.set()
         assert maker.asked == len(keys)
         assert maker.most_at_once == 2
-        await under_way.run(("more", "320.jpg"), maker)
+        assert await queue.run(("more", "320.jpg"), maker) is MADE
 
     anyio.run(run)
 
@@ -63,11 +71,11 @@ def test_who_leaves(maker: Maker) -> None:
     """Whoever goes away does not take the variant from those who wait for it, too."""
 
     async def run() -> None:
-        under_way = Renderings()
+        queue = VariantQueue()
         async with anyio.create_task_group() as group:
             with anyio.move_on_after(0):
-                await under_way.run(("a", "320.jpg"), maker)
-            group.start_soon(under_way.run, ("a", "320.jpg"), maker)
+                await queue.run(("a", "320.jpg"), maker)
+            group.start_soon(queue.run, ("a", "320.jpg"), maker)
             await anyio.wait_all_tasks_blocked()
             maker.go_on.set()
         assert maker.asked == 1
