@@ -62,6 +62,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         if settings.cpu_affinity:
             stack.enter_context(one_cpu())
         resources = stack.enter_context(Resources.open(settings))
+        resources.require_usable_database()
         if span := trace_backends(resources.engine):
             resources.bucket.span = span
         stack.enter_context(_sweeping(resources))
