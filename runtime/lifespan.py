@@ -62,7 +62,9 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         if settings.cpu_affinity:
             stack.enter_context(one_cpu())
         resources = stack.enter_context(Resources.open(settings))
-        trace_backends(resources.engine)
+        resources.require_usable_database()
+        if span := trace_backends(resources.engine):
+            resources.bucket.span = span
         stack.enter_context(_sweeping(resources))
         bound_connections()  # before the next, which hides the server
         delay_shutdown(resources)

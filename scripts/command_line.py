@@ -32,6 +32,12 @@ def seconds(text: str) -> float:
     return value
 
 
+def explain(error: BaseException) -> str:
+    """Return the message of an error and the first line of its cause. The others may be SQL."""
+    cause = str(error.__cause__ or "").partition("\n")[0]
+    return f"{error}: {cause}" if cause else str(error)
+
+
 def run(main: Callable[[], int]) -> NoReturn:
     """Run a command and exit with the status that it returns.
 

@@ -11,7 +11,7 @@ import sys
 from config import load_settings
 from errors import ConfigurationError, InvalidNameError, TransactionAbortedError, UnavailableError
 from resources import Resources
-from scripts.command_line import build_parser, run
+from scripts.command_line import build_parser, explain, run
 from services.maintenance.purge import purge
 
 
@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
         with Resources.open(load_settings()) as resources:
             erased = purge(resources.sessions, resources.bucket, name)
     except (ConfigurationError, InvalidNameError, UnavailableError, TransactionAbortedError) as exc:
-        print(f"{exc}; run it again" if isinstance(exc, UnavailableError) else exc, file=sys.stderr)
+        again = "; run it again" if isinstance(exc, UnavailableError) else ""
+        print(f"{explain(exc)}{again}", file=sys.stderr)
         return 1
     print("\n".join([*erased, f"{len(erased)} objects erased"]))
     return 0

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from config import load_settings
 from errors import ConfigurationError, UnavailableError
 from resources import Resources
-from scripts.command_line import build_parser, run, seconds
+from scripts.command_line import build_parser, explain, run, seconds
 from services.maintenance.sweeper import Sweeper, SweepReport
 
 
@@ -46,7 +46,7 @@ def _sweep(sweeper: Sweeper) -> int:
         report = sweeper.sweep(_show_progress if sys.stderr.isatty() else None)
         sweeper.record()
     except UnavailableError as exc:
-        print(f"{exc.detail}: {exc.__cause__}", file=sys.stderr)
+        print(explain(exc), file=sys.stderr)
         return 1
     print(", ".join(f"{count} {what}" for what, count in asdict(report).items()), flush=True)
     return 1 if report.failed else 0

@@ -25,7 +25,7 @@ from typing import Any
 from config import Settings, load_settings
 from errors import ConfigurationError, UnavailableError
 from resources import Resources
-from scripts.command_line import build_parser, run
+from scripts.command_line import build_parser, explain, run
 from services.maintenance.verification import Damage, Finding, Progress, VerifyReport
 
 CLEAN, DAMAGED, UNCHECKED = 0, 1, 2
@@ -44,9 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise
     except (ConfigurationError, UnavailableError, OSError) as exc:
         _clear_bar()
-        reason = str(exc)
-        if exc.__cause__:  # of SQLAlchemy's the first line will do, the others repeat the SQL
-            reason += ": " + str(exc.__cause__).partition("\n")[0]
+        reason = explain(exc)
         print(json.dumps({"error": reason}) if options.json else reason, file=_errors_to(options))
         return UNCHECKED
     _clear_bar()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-import db
+from adapters import engines
 from config import Settings, normalise_db_url
 from devstack.databases import connection, fresh_database
 from scripts.create_tables import create_tables
@@ -138,7 +138,7 @@ def test_wrong_order(elsewhere: Settings, postgres_url: str) -> None:
 
 def test_isolation(elsewhere: Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another level of isolation than READ COMMITTED is found."""
-    monkeypatch.setattr(db, "_WRITE_LEVEL", "REPEATABLE READ")
+    monkeypatch.setattr(engines, "WRITE_LEVEL", "REPEATABLE READ")
     assert list(spoiled(elsewhere, postgres_url)) == ["isolation level"]
 
 
