@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         default=50 * 1024 * 1024, description="largest image, in bytes"
     )
     max_pixels: PositiveInt = Field(
-        default=50_000_000, description="most pixels (width x height) of one frame"
+        default=51_000_000, description="most pixels (width x height) of one frame"
     )
     max_animation_pixels: PositiveInt = Field(
         default=250_000_000, description="most pixels of all frames together"
