@@ -187,7 +187,8 @@ class Settings(BaseSettings):
     )
     s3_put_timeout_seconds: Seconds = Field(
         default=60,
-        description="longest time from the journal entry of an image until S3 has answered its PUT",
+        description="longest time until an image is sent to S3, from its journal entry on, and "
+        "again until S3 answers",
     )
     s3_max_attempts: int = Field(
         default=3, ge=1, le=10, description="attempts of an S3 read or delete"

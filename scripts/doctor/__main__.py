@@ -90,10 +90,10 @@ def _access(subject: Subject) -> str:
 def _times(subject: Subject) -> str:
     """Compare settings that only together make sense."""
     settings = subject.settings
-    longest = settings.s3_put_timeout_seconds
+    longest = settings.connect_timeout_seconds + 2 * settings.s3_put_timeout_seconds
     if settings.upload_grace_seconds <= longest:
         raise CheckWarning("the sweeper may give up an upload that is still under way")
-    return f"a PUT takes at most {longest:g} s, the answer of S3 included"
+    return f"a PUT takes at most {longest:g} s: to connect, to send, and to be answered"
 
 
 _TIMES = Check(
