@@ -39,9 +39,8 @@ of the store itself (presigned URLs). Both ratios are taken within one pass, and
 anew before each set-up of the service. Load generator, service, database and store share the
 cores, so requests per second are a lower bound; CPU per request is what to plan with. Which rows
 are measured is in `benchmarks/stations.py`, how the service is started for them in
-`benchmarks/stack.py`. Rows called *pinned* were measured with `CPU_AFFINITY=true`, which keeps the
-threads of each worker on one CPU; all others, and `bare`, run on all CPUs. Rows called *access
-log* were measured with the access log on, its default; all others, and `bare`, with it off.
+`benchmarks/stack.py`. Rows called *access log* were measured with the access log on, its default;
+all others, and `bare`, with it off.
 
 To repeat it: `make bench`, then `.venv/bin/python -m benchmarks.report`, which writes this page,
 the picture and the table of [sizing.md](sizing.md). Needs Linux; uses wrk, which is installed
@@ -51,8 +50,7 @@ service no CPU), without the second, MariaDB is left out.
 
 ## Targets
 
-16 clients, one worker, not pinned. The limits (`benchmarks/verdicts.py`) date from when workers
-were always pinned.
+16 clients, one worker. The limits are in `benchmarks/verdicts.py`.
 
 {targets}
 

@@ -26,7 +26,6 @@ _READS = {
 _UPLOADS = {"upload 10 KB": _BOTH, "upload 100 KB": _BOTH, "upload 5 MB": _BOTH}
 _S3_PUTS = {f"S3 PUT {size}": _BOTH for size in ("10 KB", "100 KB", "5 MB")}
 _TWO_WORKERS = {"metadata": _BUSY, "GET 100 KB": _BUSY, "overwrite 100 KB": _BUSY}
-_PINNED = dict.fromkeys(("metadata", "GET 100 KB", "GET 1 MB", "overwrite 100 KB"), _BUSY)
 _LOGGED = {"metadata": _BUSY, "GET 100 KB": _BUSY}
 _GROWTH = {"metadata": _BUSY, "random": _BUSY, "list 100": _BUSY, "overwrite 100 KB": _BUSY}
 
@@ -38,8 +37,6 @@ def stations(engines: list[str], *, quick: bool) -> list[Station]:
         Station(Setting(images=0), _UPLOADS | _S3_PUTS | {"delete": _BOTH}),
         Station(Setting(images=0, inspection="full"), _UPLOADS),
         Station(Setting(workers=2), _TWO_WORKERS),
-        Station(Setting(pinned=True), _PINNED),
-        Station(Setting(workers=2, pinned=True), _TWO_WORKERS),
         Station(Setting(access_log=True), _LOGGED),
         Station(Setting(images=1_000_000), _GROWTH),
     ]
