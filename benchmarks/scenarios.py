@@ -26,7 +26,6 @@ _READS = {
 _UPLOADS = {"upload 10 KB": _BOTH, "upload 100 KB": _BOTH, "upload 5 MB": _BOTH}
 _S3_PUTS = {f"S3 PUT {size}": _BOTH for size in ("10 KB", "100 KB", "5 MB")}
 _TWO_WORKERS = {"metadata": _BUSY, "GET 100 KB": _BUSY, "overwrite 100 KB": _BUSY}
-_PINNED = dict.fromkeys(("metadata", "GET 100 KB", "GET 1 MB", "overwrite 100 KB"), _BUSY)
 _LOGGED = {"metadata": _BUSY, "GET 100 KB": _BUSY}
 _GROWTH = {"metadata": _BUSY, "random": _BUSY, "list 100": _BUSY, "overwrite 100 KB": _BUSY}
 
@@ -38,8 +37,6 @@ def scenarios(engines: list[str], *, quick: bool) -> list[Scenario]:
         Scenario(Setting(images=0), _UPLOADS | _S3_PUTS | {"delete": _BOTH}),
         Scenario(Setting(images=0, inspection="full"), _UPLOADS),
         Scenario(Setting(workers=2), _TWO_WORKERS),
-        Scenario(Setting(pinned=True), _PINNED),
-        Scenario(Setting(workers=2, pinned=True), _TWO_WORKERS),
         Scenario(Setting(access_log=True), _LOGGED),
         Scenario(Setting(images=1_000_000), _GROWTH),
     ]

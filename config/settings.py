@@ -154,11 +154,6 @@ class Settings(BaseSettings):
         description="requests that may wait for an answer in one process; while so many do, "
         "new ones are answered `503`",
     )
-    cpu_affinity: bool = Field(
-        default=False,
-        description="keep each worker's threads on one CPU; only for a Linux host that runs "
-        "nothing else",
-    )
     shutdown_delay_seconds: float = Field(
         default=0,
         ge=0,

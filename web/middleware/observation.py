@@ -201,7 +201,7 @@ def _route(scope: Scope) -> str:
     # Refused before routing, or there is none.
     path = routed_path(scope)
     return next(
-        (template for pattern, template in _templates(scope["app"]) if pattern.match(path)),
+        (template for pattern, template in _templates(scope["app"]) if pattern.fullmatch(path)),
         UNMATCHED,
     )
 
