@@ -115,7 +115,7 @@ def _targets(results: Results) -> str:
             (
                 one.target,
                 f"{'≥' if one.at_least else '≤'} {one.limit:g}",
-                number(one.figure),
+                number(one.measured),
                 one.peer,
                 one.sentence(),
             )

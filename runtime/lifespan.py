@@ -63,7 +63,8 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
             stack.enter_context(one_cpu())
         resources = stack.enter_context(Resources.open(settings))
         resources.require_usable_database()
-        trace_backends(resources.engine)
+        if span := trace_backends(resources.engine):
+            resources.bucket.span = span
         stack.enter_context(_sweeping(resources))
         bound_connections()  # before the next, which hides the server
         delay_shutdown(resources)

@@ -1,4 +1,4 @@
-"""Each variant is made once at a time, a few at once, and a bounded number waits."""
+"""The variant queue makes each variant once, runs few at a time and bounds those that wait."""
 
 import threading
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ MADE = Variant(_IMAGE, b"picture")
 
 
 class Maker:
-    """Makes a variant once it may go on, and counts how often it is asked."""
+    """Makes a variant when `go_on` is set, and counts its calls."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -28,7 +28,7 @@ class Maker:
         self._lock = threading.Lock()
 
     def __call__(self) -> Variant:
-        """Wait, then return the variant."""
+        """Wait for `go_on`, then return the variant."""
         with self._lock:
             self.asked += 1
             self.at_once += 1
@@ -41,14 +41,14 @@ class Maker:
 
 @pytest.fixture
 def maker() -> Iterator[Maker]:
-    """Return a maker that does not hold up the end of the test."""
+    """Return a maker that is released at the end of the test."""
     maker = Maker()
     yield maker
     maker.go_on.set()
 
 
 def test_bounded(maker: Maker) -> None:
-    """Of each variant one is made, two at once; more than 64 under way are refused at once."""
+    """Each variant is made once, two at a time; with 64 in the queue others are refused."""
 
     async def run() -> None:
         queue = VariantQueue()
@@ -67,8 +67,8 @@ def test_bounded(maker: Maker) -> None:
     anyio.run(run)
 
 
-def test_who_leaves(maker: Maker) -> None:
-    """Whoever goes away does not take the variant from those who wait for it, too."""
+def test_cancelled_request(maker: Maker) -> None:
+    """A cancelled request does not cancel the variant for others that wait for it."""
 
     async def run() -> None:
         queue = VariantQueue()

@@ -1,4 +1,4 @@
-"""What all commands share: options that are refused, and output that nobody reads any more."""
+"""Behaviour of all commands: a closed output pipe and invalid options."""
 
 import os
 import subprocess
@@ -22,18 +22,18 @@ COMMANDS = [
     ["verify", "--json"],
 ]
 NAMES = sorted({command[0] for command in COMMANDS})
-END_BY_SIGPIPE = 141  # what a shell reports of `yes | head`
+END_BY_SIGPIPE = 141  # the status that a shell reports for `yes` in `yes | head`
 
 
 def run_unread(command: list[str], environment: dict[str, str], *, errors_too: bool) -> str:
-    """Run a command whose output goes to a closed pipe; return what it wrote to stderr, if open."""
+    """Run a command with a closed pipe as stdout; return its stderr, if that is open."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
         done = subprocess.run(
             [sys.executable, "-m", f"scripts.{command[0]}", *command[1:]],
             cwd=ROOT,
-            # Buffered, as in a shell: then some output is written only when Python exits.
+            # Buffered, as in a shell, so that some output is written only when Python exits.
             env=os.environ | {"PYTHONUNBUFFERED": ""} | environment,
             stdout=write_end,
             stderr=write_end if errors_too else subprocess.PIPE,
@@ -52,20 +52,20 @@ def run_unread(command: list[str], environment: dict[str, str], *, errors_too: b
 def test_closed_pipe(
     service_environment: dict[str, str], settings: Settings, command: list[str]
 ) -> None:
-    """A reader that goes away ends every command, and nothing is printed about it."""
+    """Every command ends silently when the reader of its output ends."""
     assert settings.db_url == service_environment["DB_URL"]
     assert run_unread(command, service_environment, errors_too=False) == ""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_closed_pipe_of_the_help(name: str) -> None:
-    """`--help | true` is quiet, although Python writes that text as it exits."""
+    """`--help | true` prints no error, although Python writes the help text at exit."""
     assert run_unread([name, "--help"], {}, errors_too=False) == ""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_closed_pipe_of_the_errors(name: str) -> None:
-    """`2>&1 | true` ends a command that has an error to report."""
+    """`2>&1 | true` ends a command that reports an error."""
     command = {"keys": ["keys", "@", "read"], "purge": ["purge", "a/b"]}.get(name, [name])
     run_unread(command, {"DB_URL": "nonsense"}, errors_too=True)
 
@@ -74,7 +74,7 @@ def test_closed_pipe_of_the_errors(name: str) -> None:
     "value", ["0", "-1", "-0.0", "nan", "-nan", "inf", "-inf", "1e400", "1e300", "soon", ""]
 )
 def test_interval(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """An interval that no clock could keep is refused before anything is opened."""
+    """An interval that is not positive, or too large, is refused before anything is opened."""
     with pytest.raises(SystemExit) as refused:
         sweep.main([f"--interval={value}"])
     assert refused.value.code == 2

@@ -185,7 +185,7 @@ def test_pool_saturated(
 def test_verify_overdue(
     watched: Watched, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The alarm fires a week after the last complete verification."""
+    """The alarm fires eight days after the last complete verification."""
     folder = watched_folder(watched)
     assert "VerifyMissing" in firing(watched.first, scrape(watched.url))
     assert run_verify(monkeypatch, settings, folder) == verify.CLEAN

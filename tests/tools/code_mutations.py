@@ -170,8 +170,8 @@ MUTATIONS = {
         "commit_before_insert and postgresql",
     ),
     "row-read-only-once": Mutation(
-        "services/image_store.py",
-        [("        if current.s3_key == image.s3_key:\n", "        if current:\n")],
+        "services/stored_objects.py",
+        [("    if current.s3_key == image.s3_key:\n", "    if current:\n")],
         DOWNLOAD,
         "overwritten_meanwhile",
     ),

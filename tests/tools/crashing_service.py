@@ -44,7 +44,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "journal": (pending_objects, "_insert"),
     "commit": (db, "_commit"),
     "put": (Bucket, "upload_image"),
-    "put_read": (s3_client._DeadlineReader, "read"),
+    "put_read": (s3_client, "_content"),
     "finish_upload": (pending_objects, "finish_upload"),
     "find_image": (images, "find_image"),
     "lock_image": (images, "lock_image"),
