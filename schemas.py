@@ -29,9 +29,7 @@ class ImageMetadata(BaseModel):
     size_bytes: Annotated[int, Field(description="Size of the file in bytes.")]
     extension: Annotated[
         str,
-        Field(
-            description="Extension of the file, lower case; that of its format if its name disagrees."
-        ),
+        Field(description="Lower case; the format's own if the file name disagrees."),
     ]
     last_updated_at: Annotated[datetime, Field(description="When these bytes were stored.")]
     content_type: Annotated[str, Field(description="Media type of the content.")]
