@@ -57,9 +57,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.add_middleware(LoadSheddingMiddleware)
-    app.add_middleware(PathGuardMiddleware)
     app.add_middleware(ApiKeyMiddleware)
     app.add_middleware(CrossSiteWritesMiddleware)
+    app.add_middleware(PathGuardMiddleware)  # before any rule looks at a path
     app.add_middleware(CorsMiddleware)
     app.add_middleware(
         CorrelationIdMiddleware,

@@ -27,7 +27,10 @@ class ImageMetadata(BaseModel):
 
     name: Annotated[str, Field(description="Name, unique, NFC-normalised.")]
     size_bytes: Annotated[int, Field(description="Size of the file in bytes.")]
-    extension: Annotated[str, Field(description="Extension of the uploaded file, lower case.")]
+    extension: Annotated[
+        str,
+        Field(description="Lower case; the format's own if the file name disagrees."),
+    ]
     last_updated_at: Annotated[datetime, Field(description="When these bytes were stored.")]
     content_type: Annotated[str, Field(description="Media type of the content.")]
     sha256: Annotated[str, Field(description="SHA-256 of the bytes, hexadecimal.")]
