@@ -7,7 +7,8 @@
     │   ├── ExtensionNotAllowedError    400 extension_not_allowed
     │   ├── InvalidMultipartError       400 invalid_multipart
     │   ├── InvalidCursorError          400 invalid_cursor
-    │   └── DigestMismatchError         400 digest_mismatch
+    │   ├── DigestMismatchError         400 digest_mismatch
+    │   └── HostNotAllowedError         400 host_not_allowed
     ├── KeyRequiredError                401 key_required             + WWW-Authenticate
     ├── InvalidKeyError                 401 invalid_key              + WWW-Authenticate
     ├── InsufficientScopeError          403 insufficient_scope       + WWW-Authenticate
@@ -104,6 +105,12 @@ class DigestMismatchError(InvalidRequestError):
     """What arrived does not have the digest that the client announced."""
 
     code, title = "digest_mismatch", "The digest does not match"
+
+
+class HostNotAllowedError(InvalidRequestError):
+    """The request is for a host that is not one of ALLOWED_HOSTS."""
+
+    code, title = "host_not_allowed", "The service does not serve this host"
 
 
 class AccessError(ServiceError):
