@@ -1,9 +1,9 @@
-# The image of the service: what `make dist` packs, with what its lock names. `make image` builds it.
+# The container image: the archive of `make dist` and the packages of its lock. Build it with `make image`.
 FROM python:3.14-slim-trixie AS build
 ARG VERSION
 ADD dist/image-api-${VERSION}.tar.gz /srv/
 WORKDIR /srv
-# Compiled here, because the running container writes nothing.
+# Compile the bytecode now, because the file system of the running container is read-only.
 RUN mv image-api-* image-api \
     && python -m venv --without-pip venv \
     && pip --python venv/bin/python install --no-cache-dir --require-hashes --only-binary :all: \
@@ -12,14 +12,14 @@ RUN mv image-api-* image-api \
 
 FROM python:3.14-slim-trixie
 COPY --from=build /srv /srv
-# For METRICS_FOLDER: a volume mounted here is the user's own, too.
+# For METRICS_FOLDER: a new volume mounted here takes this owner.
 RUN install --directory --owner=10001 --group=10001 /var/lib/image-api
 ENV PATH=/srv/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     WEB_CONCURRENCY=2
 WORKDIR /srv/image-api
-# No user of this number exists, nor does it own a file.
+# This user id has no account and owns no other file.
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s \

@@ -1,12 +1,12 @@
-# Everything that a developer runs. `make` alone lists the targets.
-# Needs make and Python 3.11 or later with its venv module; the rest is in requirements-dev.lock.
+# The commands of a developer. `make` without a target lists them.
+# Requires make and Python 3.11 or later with its venv module; requirements-dev.lock has the rest.
 
 PORT ?= 8000
 UV ?= uv
 VENV := .venv
 python := $(VENV)/bin/python
 
-# The newest Python that can do it; `make PYTHON=... install` takes another.
+# The newest suitable Python; `make PYTHON=... install` selects another.
 CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3
 SUITABLE := import ctypes, sqlite3, ssl, sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
@@ -17,11 +17,11 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-install: $(VENV)/requirements-dev.lock ## Create .venv with all that is locked, tests and tools included
+install: $(VENV)/requirements-dev.lock ## Create .venv with everything in requirements-dev.lock
 
-# The copy in .venv tells which lock was installed. Nothing of the project itself is: it runs from
-# the checkout, so an edit needs no reinstallation. All that is locked comes as a wheel but sniffpy
-# (needed by redbot, pure Python), which an older pip builds quietly with --use-pep517 only.
+# The copy of the lock in .venv shows what was installed. The project itself is not installed: it runs
+# from the checkout, so edits need no reinstallation. Every package has a wheel except sniffpy (for
+# redbot, pure Python), which older versions of pip build without warnings only with --use-pep517.
 $(VENV)/requirements-dev.lock: requirements-dev.lock
 	@if cmp -s $< $@; then touch $@; exit; fi; \
 	if [ -z "$(PYTHON)" ]; then \
@@ -34,11 +34,11 @@ $(VENV)/requirements-dev.lock: requirements-dev.lock
 		--requirement $< && \
 	cp $< $@
 
-# `exec` and --parent let signals and the death of make reach the service.
-run: install ## Serve on PORT (8000), with an embedded database and object store
+# `exec` and --parent make signals and the death of make reach the service.
+run: install ## Serve on PORT (8000) with an embedded database and object store
 	@exec $(python) -m devstack --port $(PORT) --parent $$PPID
 
-test: install lint ## Run lint, types and all tests but the soak tests
+test: install lint ## Run the linters, the type checker and all tests except the soaks
 	@$(python) -m pytest
 
 lint: install ## Check style and types
@@ -46,22 +46,22 @@ lint: install ## Check style and types
 	@$(python) -m ruff format --check
 	@$(python) -m mypy
 
-soak: install ## Run the tests that take minutes of load
+soak: install ## Run the tests that need minutes of load
 	@$(python) -m pytest -m soak
 
-matrix: install ## Run the contracts on each database with each store; writes docs/compatibility.md
+matrix: install ## Run the contracts on every database and store; write docs/compatibility.md
 	@$(python) -m tests.tools.compatibility
 
 bench: install ## Measure throughput, latency and memory
 	@$(python) -m benchmarks
 
-# For Python 3.11 and later on every platform: requirements-dev.lock for this checkout,
-# requirements.lock with the same versions for what is deployed, requirements-traces.lock for what is
-# deployed with traces. Keeps what is locked where it can: delete them first to take the newest.
+# For Python 3.11 and later on every platform: requirements-dev.lock for this checkout, and with the
+# same versions requirements.lock for deployment and requirements-traces.lock for deployment with
+# traces. Keeps the locked versions where it can; delete the locks first to get the newest ones.
 COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command 'make lock' --quiet
 
-lock: ## Resolve the locks anew from pyproject.toml (needs uv)
+lock: ## Resolve the locks from pyproject.toml (requires uv)
 	$(COMPILE) --group dev --extra traces --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) --extra traces --constraint requirements-dev.lock --output-file requirements-traces.lock
@@ -71,12 +71,12 @@ VERSION := $(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
 NAME := image-api-$(VERSION)
 NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock .ci .github .gitignore \
 	Dockerfile .dockerignore
-# The checkout may belong to somebody else.
+# The checkout may belong to another user.
 GIT := git -c 'safe.directory=$(CURDIR)'
 
-# The files that git knows, as they are in the checkout. All times are that of the commit, so the
-# same files give the same bytes, and no compiled file of another commit passes for up to date.
-dist: ## Build the archive that is deployed, in DIST (dist)
+# Packs the files that git tracks, as they are in the checkout. All times are those of the commit, so
+# equal files give equal bytes, and bytecode of another commit never counts as current.
+dist: ## Build the archive for deployment in DIST (dist)
 	@mkdir -p '$(DIST)'
 	@$(GIT) ls-files -z -- . $(NOT_DEPLOYED:%=':!%') >'$(DIST)/files' && \
 	time=$$($(GIT) log -1 --format=%ct) && \
@@ -86,19 +86,19 @@ dist: ## Build the archive that is deployed, in DIST (dist)
 	rm '$(DIST)/files' && \
 	echo '$(DIST)/$(NAME).tar.gz'
 
-# By the time of the commit, so that the same lock gives the same list.
-sbom: install ## List what the archive is installed with, as CycloneDX, in DIST (dist)
+# Uses the time of the commit, so that equal locks give equal lists.
+sbom: install ## List the packages of the archive as CycloneDX in DIST (dist)
 	@mkdir -p '$(DIST)'
 	@SOURCE_DATE_EPOCH=$$($(GIT) log -1 --format=%ct) $(VENV)/bin/cyclonedx-py requirements \
 		--pyproject pyproject.toml --output-reproducible \
 		--output-file '$(DIST)/$(NAME).cdx.json' requirements.lock && \
 	echo '$(DIST)/$(NAME).cdx.json'
 
-# Asks the vulnerability database of the Python Packaging Authority; nothing is installed.
-audit: install ## Compare what is deployed with the known vulnerabilities
+# Queries the vulnerability database of the Python Packaging Authority and installs nothing.
+audit: install ## Check the deployed packages for known vulnerabilities
 	@for lock in requirements.lock requirements-traces.lock; do \
 		$(VENV)/bin/pip-audit --strict --disable-pip --requirement $$lock || exit; \
 	done
 
-image: dist ## Build the container image image-api, of that archive (needs Docker)
+image: dist ## Build the container image image-api from the archive (requires Docker)
 	@docker build --build-arg VERSION=$(VERSION) --tag image-api:$(VERSION) --tag image-api .

@@ -1,7 +1,7 @@
-"""How fast the service is, how much CPU a request costs, and how much memory it takes.
+"""Benchmarks of throughput, latency, CPU per request and memory.
 
-`python -m benchmarks` measures; `python -m benchmarks.report` writes docs/performance.md. Nothing
-but 127.0.0.1 is loaded, every run is bounded in time, and all that is started dies with us.
+`python -m benchmarks` measures; `python -m benchmarks.report` writes docs/performance.md. The load
+goes to 127.0.0.1 only, every run is bounded in time, and every started process ends with this one.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure everything, print one table, write docs/performance.json."""
+"""`python -m benchmarks`: measure, print one table and write docs/performance.json."""
 
 import argparse
 import signal
@@ -20,9 +20,9 @@ from benchmarks.verdicts import verdicts
 
 
 def main() -> int:
-    """Measure, print and write."""
+    """Measure, print the results and write them; return the exit status."""
     options = _parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # in order, for servers are to be emptied
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # removes databases and buckets
     version = wrk.install()
     plan = Plan(
         wanted=lambda name: not options.rows or name.startswith(tuple(options.rows)),
@@ -39,13 +39,13 @@ def main() -> int:
             if plan.wanted("memory"):
                 memory += measure_memory(stack)
     if not any(passes) and not memory:
-        print("No row has a name that begins so.", file=sys.stderr)
+        print("No row matches --rows.", file=sys.stderr)
         return 1
     results = Results.of(known, passes, memory)
     _show(results)
     if file := options.json or (None if options.quick or options.rows else RESULTS):
         results.write(file)
-        print(f"\nWritten to {file}; `python -m benchmarks.report` makes a page of it.")
+        print(f"\nWritten to {file}; `python -m benchmarks.report` generates the page.")
     return 0
 
 
@@ -58,29 +58,29 @@ def _parse_arguments() -> argparse.Namespace:
         "--rows",
         type=lambda value: value.split(","),
         metavar="ROW,…",
-        help="only rows whose names begin so; `memory` for memory; `bare` comes along always",
+        help="measure only rows with these prefixes (`memory`: memory) and `bare`",
     )
     parser.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
-        help="where to write (docs/performance.json; nowhere when not everything was measured)",
+        help="write to FILE (default: docs/performance.json, or nowhere for a partial run)",
     )
     return parser.parse_args()
 
 
 def _run(plan: Plan, stack: Stack) -> Pass:
-    """Measure everything once; say on stderr how far it is."""
+    """Measure everything once and print the progress to stderr."""
     measured: Pass = {}
     began = time.monotonic()
     everything = chain.from_iterable(
         measure_station(plan, stack, station)
         for station in stations(stack.engines(), quick=plan.quick)
     )
-    for case, figures in everything:
-        measured[case] = figures
-        place = f"{time.monotonic() - began:4.0f} s  {case.row}, {case.clients} clients"
-        print(f"{place}: {figures.cpu_ms:.2f} CPU-ms", file=sys.stderr, flush=True)
+    for case, measurement in everything:
+        measured[case] = measurement
+        progress = f"{time.monotonic() - began:4.0f} s  {case.row}, {case.clients} clients"
+        print(f"{progress}: {measurement.cpu_ms:.2f} CPU ms", file=sys.stderr, flush=True)
     return measured
 
 
@@ -91,8 +91,8 @@ def _show(results: Results) -> None:
         print(f"\n{one.row}: {number(one.at_rest)} MB at rest, {number(one.peak)} MB at most")
     print()
     for verdict in verdicts(results):
-        if verdict.figure is not None:
-            measured = f"{number(verdict.figure)} of {verdict.limit:g}"
+        if verdict.measured is not None:
+            measured = f"{number(verdict.measured)} of {verdict.limit:g}"
             print(f"{verdict.target}: {measured}, {verdict.sentence().replace('*', '')}")
 
 

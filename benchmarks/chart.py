@@ -1,4 +1,4 @@
-"""A picture of CPU per request, ours against the peer's: an SVG written by hand."""
+"""An SVG chart of the CPU per request of this service and of Supabase Storage."""
 
 from html import escape
 
@@ -20,7 +20,7 @@ text { font: 13px system-ui, sans-serif; fill: #333 }
 
 
 def svg(results: Results) -> str:
-    """Draw a pair of bars for every row of the peer; the longer one of a pair is as long as all."""
+    """Draw a pair of bars for each row of the peer; the longer bar of each pair has full length."""
     pairs = [
         (row, found.cpu_ms, peer)
         for row, setting, peer in PEER_CPU_MS
@@ -31,11 +31,11 @@ def svg(results: Results) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img">',
         "<title>CPU time per request, this service and Supabase Storage 1.11</title>",
         f"<style>{_STYLE}</style>",
-        '<text x="0" y="16" class="title">CPU-ms per request, 16 clients; shorter is better</text>',
+        '<text x="0" y="16" class="title">CPU ms per request, 16 clients; shorter is better</text>',
         *_legend(),
     ]
-    for place, (row, ours, peer) in enumerate(pairs):
-        lines += _pair(_TOP + place * _LINE, row, ours, peer)
+    for index, (row, ours, peer) in enumerate(pairs):
+        lines += _pair(_TOP + index * _LINE, row, ours, peer)
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -44,7 +44,7 @@ def _legend() -> list[str]:
         f'<rect x="0" y="26" width="{_BAR}" height="{_BAR}" class="ours"/>',
         '<text x="20" y="38">this service</text>',
         f'<rect x="{_LABELS}" y="26" width="{_BAR}" height="{_BAR}" class="peer"/>',
-        f'<text x="{_LABELS + 20}" y="38">Supabase Storage 1.11, in another run</text>',
+        f'<text x="{_LABELS + 20}" y="38">Supabase Storage 1.11, another run</text>',
     ]
 
 

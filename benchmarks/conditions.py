@@ -1,7 +1,4 @@
-"""Under which conditions was measured: date, machine, versions; no names, no paths.
-
-How often and for how long is said by `Plan` (measure.py); report.py words it all.
-"""
+"""The conditions of a measurement: date, machine and versions, without names and paths."""
 
 import os
 import platform
@@ -19,7 +16,7 @@ _PACKAGES = (
 
 
 def conditions(stack: Stack, wrk: str | None, passes: int, seconds: int) -> dict[str, Any]:
-    """Return what a reader needs to judge the figures."""
+    """Return what a reader needs to judge the results."""
     packages = {package: version(package) for package in _PACKAGES}
     servers = {engine: stack.server_version(engine) for engine in stack.engines()}
     return {
@@ -29,14 +26,14 @@ def conditions(stack: Stack, wrk: str | None, passes: int, seconds: int) -> dict
         "memory_gb": round(int(_field("/proc/meminfo", "MemTotal").split()[0]) / 1024**2),
         "load_average_before": round(os.getloadavg()[0], 1),
         "versions": {"python": platform.python_version(), **packages, **servers},
-        "load_generator": f"wrk {wrk}" if wrk else "threads of Python, for want of wrk",
+        "load_generator": f"wrk {wrk}" if wrk else "Python threads, because wrk is missing",
         "passes": passes,
         "window_seconds": seconds,
     }
 
 
 def _field(file: str, name: str) -> str:
-    """Return the first value of a field in one of the kernel's tables."""
+    """Return the first value of a field in a file of /proc."""
     for line in Path(file).read_text().splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:

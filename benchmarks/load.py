@@ -1,4 +1,4 @@
-"""What is sent, and what came of it; both load generators take a `Load` and give a `Summary`."""
+"""Requests and their results: both load generators take a `Load` and return a `Summary`."""
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -7,22 +7,22 @@ from time import time_ns
 
 
 class Slot(Enum):
-    """A place in a path or a body that differs from request to request."""
+    """A part of a path or a body that differs between requests."""
 
-    INDEX = "index"  # walks through 0 … `indices` - 1, with 7 digits
-    SERIAL = "serial"  # 16 digits that never come again
+    INDEX = "index"  # visits 0 … `indices` - 1, with 7 digits
+    SERIAL = "serial"  # 16 digits that never repeat
 
 
 Template = tuple[bytes | Slot, ...]
 
-# Prime, and no factor of any number of rows: its multiples visit all of them, far apart.
+# A prime that divides no number of rows: its multiples visit all rows, far apart.
 STRIDE = 7919
 _first_serials = count(time_ns() // 1000, 10**7)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A closed loop of requests that take turns with `paths` and count through the slots."""
+    """A closed loop of requests that alternate between `paths` and count through the slots."""
 
     base_url: str
     paths: tuple[Template, ...]
@@ -32,8 +32,8 @@ class Load:
     indices: int = 1
     first_serial: int = 0
 
-    def anew(self) -> "Load":
-        """The same load with serial numbers that no load had before."""
+    def with_new_serials(self) -> "Load":
+        """Return the same load with unused serial numbers."""
         return replace(self, first_serial=next(_first_serials))
 
     def request(self, number: int) -> tuple[str, bytes]:
@@ -52,7 +52,7 @@ def _render(template: Template, slots: dict[Slot, bytes]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a load generator saw. `errors` are answers from 400 up and broken connections."""
+    """The results of a load. `errors` are responses from 400 up and broken connections."""
 
     requests: int
     seconds: float

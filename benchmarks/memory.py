@@ -1,4 +1,4 @@
-"""How much memory the service takes at its worst: large uploads, and clients that hardly read."""
+"""Peak memory of the service under large uploads and slow downloads."""
 
 import http.client
 import select
@@ -27,7 +27,7 @@ _SETTING = Setting(images=0, inspection="full")
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory of the service in MB: at rest, and the most it ever had."""
+    """Resident memory of the service in MB, at rest and at its peak."""
 
     row: str
     at_rest: float
@@ -35,7 +35,7 @@ class Memory:
 
 
 def measure_memory(stack: Stack) -> Iterator[Memory]:
-    """Measure all rows, each with a service that has done nothing before."""
+    """Measure all rows, each with a new service."""
     for name, load in {
         f"{_UPLOADS} uploads of 25 MB": _upload_at_once,
         f"sustained uploads of 5 MB by {_UPLOADS}": _upload_again_and_again,
@@ -62,7 +62,7 @@ def _upload_again_and_again(process: ServiceProcess) -> None:
 
 
 def _upload(process: ServiceProcess, number: int, size: int) -> None:
-    """Upload one image, whose parts are sent one by one rather than copied together."""
+    """Upload one image in parts, without copying them together."""
     slots = {Slot.INDEX: b"%07d" % number, Slot.SERIAL: b"%016d" % number}
     parts = [slots[part] if isinstance(part, Slot) else part for part in _form(size)]
     length = {"Content-Length": str(sum(map(len, parts)))}
@@ -79,7 +79,7 @@ def _form(size: int) -> tuple[bytes | Slot, ...]:
 
 
 def _download_slowly(process: ServiceProcess) -> None:
-    """Read a few bytes from many downloads, round after round."""
+    """Read a few bytes from many downloads at a time."""
     _upload(process, 0, _DOWNLOAD_BYTES)
     address = urlsplit(process.base_url)
     request = f"GET /images/large-0000000 HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()

@@ -1,7 +1,7 @@
-"""What Supabase Storage 1.11 (Node 24) costs for the same: the other bars of the picture.
+"""CPU per request of Supabase Storage 1.11 (Node 24), for comparison in the chart.
 
-Measured with 16 clients on the same kind of machine, with the same PostgreSQL and SeaweedFS, in a
-run of its own. It neither inspects images nor journals its writes.
+Measured with 16 clients on the same kind of machine with the same PostgreSQL and SeaweedFS, in
+another run. Supabase Storage neither inspects images nor journals its writes.
 """
 
 from benchmarks.results import STORED, UPLOADS
@@ -9,7 +9,7 @@ from benchmarks.results import STORED, UPLOADS
 PEER_CPU_MS = [
     ("metadata", STORED, 0.47),
     ("list 100", STORED, 1.12),
-    ("redirect", STORED, 0.32),  # its signing of a URL
+    ("redirect", STORED, 0.32),  # the time to sign a URL
     ("GET 10 KB", STORED, 1.52),
     ("GET 100 KB", STORED, 1.50),
     ("GET 1 MB", STORED, 5.4),
@@ -18,4 +18,4 @@ PEER_CPU_MS = [
     ("upload 100 KB", UPLOADS, 3.5),
     ("upload 5 MB", UPLOADS, 46),
 ]
-"""CPU-ms per request, by our row and its setting."""
+"""CPU ms per request, by row and setting of this project's benchmarks."""

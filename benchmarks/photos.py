@@ -1,6 +1,6 @@
 """JPEG photographs of exact sizes, and the forms that upload them.
 
-No two uploads have the same bytes: the service would not store them again.
+No two uploads have the same bytes, because the service would not store them again.
 """
 
 import io
@@ -18,7 +18,7 @@ MB = 1024 * KB
 _BOUNDARY = "benchmark-boundary"
 FORM_HEADERS = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
 
-_SERIAL_COMMENT = b"\xff\xfe\x00\x12"  # introduces a comment of 16 bytes
+_SERIAL_COMMENT = b"\xff\xfe\x00\x12"  # starts a comment of 16 bytes
 _LONGEST_COMMENT = 65533
 _MOST_PIXELS = 48_000_000
 _DENSER = 22 * MB
@@ -28,8 +28,8 @@ _DENSER = 22 * MB
 def photo(size: int) -> Template:
     """Return a photograph of exactly `size` bytes that holds a serial number.
 
-    As dense as a camera's JPEG, 0.4 bytes a pixel, or more where it would have too many pixels;
-    comments fill it up.
+    It has 0.4 bytes per pixel like the JPEG of a camera, or more if it would have too many pixels.
+    Comments fill the rest.
     """
     height = math.isqrt(int(min(2.4 * size, _MOST_PIXELS) * 3 / 4))
     picture = _jpeg(height * 4 // 3, height, quality=92 if size < _DENSER else 96)
@@ -39,7 +39,7 @@ def photo(size: int) -> Template:
 
 
 def _jpeg(width: int, height: int, quality: int) -> bytes:
-    """Return coloured noise, coarse enough to compress as a photograph does."""
+    """Return colored noise that is coarse enough to compress like a photograph."""
     small = (math.ceil(width / 8), math.ceil(height / 8))
     noise = random.Random(0).randbytes(3 * small[0] * small[1])  # noqa: S311
     file = io.BytesIO()
@@ -48,11 +48,11 @@ def _jpeg(width: int, height: int, quality: int) -> bytes:
 
 
 def _comments(size: int) -> bytes:
-    """Return JPEG comments that take `size` bytes together."""
+    """Return JPEG comments of `size` bytes in total."""
     comments = []
     while size > 0:
         length = min(size - 4, _LONGEST_COMMENT)
-        if 0 < size - 4 - length < 4:  # too few for one more
+        if 0 < size - 4 - length < 4:  # too few for another comment
             length -= 4
         comments.append(b"\xff\xfe" + (length + 2).to_bytes(2, "big") + bytes(length))
         size -= 4 + length

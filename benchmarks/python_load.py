@@ -1,6 +1,6 @@
-"""Load by threads of Python: warms up, and stands in where wrk is missing.
+"""A load generator with Python threads, for the warm-up and if wrk is missing.
 
-It takes many times wrk's CPU, so on few cores it slows down what it measures.
+It uses many times the CPU of wrk, so on few cores it slows down what it measures.
 """
 
 import http.client
@@ -15,14 +15,14 @@ from benchmarks.load import Load, Summary
 
 @dataclass(slots=True)
 class _Tally:
-    """What all threads saw together."""
+    """The results of all threads."""
 
     latencies_ms: list[float] = field(default_factory=list)
     errors: int = 0
 
 
 def run(load: Load, clients: int, seconds: float) -> Summary:
-    """Send `load` for `seconds` from as many threads as there are clients."""
+    """Send `load` for `seconds` from one thread per client."""
     tally, numbers = _Tally(), count()
     began = time.monotonic()
     threads = [
@@ -40,7 +40,7 @@ def run(load: Load, clients: int, seconds: float) -> Summary:
 
 
 def _send(load: Load, numbers: "count[int]", tally: _Tally, deadline: float) -> None:
-    """Be one client until the deadline."""
+    """Send requests as one client until the deadline."""
     connection = http.client.HTTPConnection(urlsplit(load.base_url).netloc, timeout=20)
     while time.monotonic() < deadline:
         path, body = load.request(next(numbers))

@@ -1,7 +1,4 @@
-"""`python -m benchmarks.report`: docs/performance.md and its picture, from the measured results.
-
-What follows from them is computed by sizing.py, for docs/sizing.md.
-"""
+"""`python -m benchmarks.report`: write docs/performance.md, its chart and the sizing table."""
 
 import argparse
 import sys
@@ -17,40 +14,41 @@ from benchmarks.verdicts import verdicts
 _PAGE = """\
 # Performance
 
-Measured by `make bench` (`docs/performance.json`), written by `python -m benchmarks.report`; do not
-edit.
+`make bench` measured these results (`docs/performance.json`), and `python -m benchmarks.report`
+generated this page from them. Do not edit it.
 
 ![CPU per request of this service and of Supabase Storage]({picture})
 
 Supabase Storage 1.11 (Node 24) was measured on the same kind of machine with the same PostgreSQL
-and SeaweedFS, but not in this run (its bars are in `benchmarks/peer.py`); it neither inspects
-images nor journals its writes. Uploads in the picture are inspected by header; our redirect is
-compared with its signing of a URL.
+and SeaweedFS, but in another run. It neither inspects images nor journals its writes. The picture
+shows uploads that are inspected by header only, and compares a redirect with the time that Supabase
+takes to sign a URL.
 
-## How
+## Method
 
 {conditions}
 
-*CPU ms/req* is the user and system time of the service's own processes per request, *switches/req*
-how often one of their threads was switched out, to wait or to let another run. *x bare* is that
-CPU time in units of what an empty sync FastAPI endpoint (`benchmarks/bare/main.py`) takes under
-uvicorn, started by the same command line. *x S3 req/s* is our requests per second divided by those
-of the store itself (presigned URLs). Both ratios are taken within one pass, and `bare` is measured
-anew before each set-up of the service. Load generator, service, database and store share the
-cores, so requests per second are a lower bound; CPU per request is what to plan with. Which rows
-are measured is in `benchmarks/stations.py`, how the service is started for them in
-`benchmarks/stack.py`. Rows called *access log* were measured with the access log on, its default;
-all others, and `bare`, with it off.
+| column | meaning |
+|---|---|
+| CPU ms/req | user and system time of the service's processes per request |
+| switches/req | how often a thread of the service was switched out, to wait or to let another run |
+| x bare | CPU time in units of an empty sync FastAPI endpoint under the same uvicorn command |
+| x S3 req/s | requests per second, divided by those of the store itself (presigned URLs) |
 
-To repeat it: `make bench`, then `.venv/bin/python -m benchmarks.report`, which writes this page,
-the picture and the table of [sizing.md](sizing.md). Needs Linux; uses wrk, which is installed
-where that is possible. `TEST_DB_URL` and `TEST_MARIADB_URL` name servers to use; without the
-first, PostgreSQL is embedded (and does not fsync, which shortens writes but costs or saves the
-service no CPU), without the second, MariaDB is left out.
+Both ratios are taken within one pass, and `bare` is measured again before each set-up of the
+service. The load generator, the service, the database and the store share the cores, so the
+requests per second are a lower bound. Plan with the CPU per request. Rows called *access log* were
+measured with the access log on, which is the default; all others, and `bare`, with it off.
+
+To repeat the measurement, run `make bench` and then `.venv/bin/python -m benchmarks.report`, which
+writes this page, the picture and the table of [sizing.md](sizing.md). This requires Linux and uses
+wrk, which is installed if possible. `TEST_DB_URL` and `TEST_MARIADB_URL` name the database servers.
+Without the first, PostgreSQL is embedded and does not fsync, which shortens writes but does not
+change the CPU time of the service. Without the second, MariaDB is not measured.
 
 ## Targets
 
-16 clients, one worker. The limits are in `benchmarks/verdicts.py`.
+With 16 clients and one worker. `benchmarks/verdicts.py` has the limits.
 
 {targets}
 
@@ -60,17 +58,17 @@ service no CPU), without the second, MariaDB is left out.
 
 ## Growth
 
-CPU-ms per request / p50 in ms, 16 clients, by the number of rows in the table.
+CPU ms per request / p50 in ms with 16 clients, by the number of rows in the table.
 
 {growth}
 
 ## Concurrency
 
-Requests per second / p99 in ms, one worker, by the number of clients.
+Requests per second / p99 in ms with one worker, by the number of clients.
 
 {concurrency}
 
-## All figures
+## All results
 
 {table}
 """
@@ -114,7 +112,7 @@ def _targets(results: Results) -> str:
             (
                 one.target,
                 f"{'≥' if one.at_least else '≤'} {one.limit:g}",
-                number(one.figure),
+                number(one.measured),
                 one.peer,
                 one.sentence(),
             )
@@ -124,7 +122,7 @@ def _targets(results: Results) -> str:
 
 
 def _growth(rows: list[Result]) -> str:
-    """Rows that were measured with more than one number of images."""
+    """Render the rows that were measured with more than one number of images."""
     chosen = [one for one in rows if one.workers == 1 and one.clients == 16 and one.images]
     numbers = sorted({one.images for one in chosen})
     lines: dict[str, dict[int, str]] = {}
@@ -136,7 +134,7 @@ def _growth(rows: list[Result]) -> str:
 
 
 def _concurrency(rows: list[Result]) -> str:
-    """Rows that were measured with more than two numbers of clients."""
+    """Render the rows that were measured with more than two numbers of clients."""
     chosen = [one for one in rows if one.workers == 1 and one.images == 1000]
     numbers = sorted({one.clients for one in chosen})
     lines: dict[str, dict[int, str]] = {}
@@ -150,7 +148,7 @@ def _concurrency(rows: list[Result]) -> str:
 def _pivot(
     headings: list[str], numbers: list[int], lines: dict[str, dict[int, str]], *, least: int = 2
 ) -> str:
-    """Render lines that have at least so many columns."""
+    """Render the lines that have at least `least` columns."""
     return markdown(
         ("", *headings),
         [
@@ -162,7 +160,7 @@ def _pivot(
 
 
 def main() -> int:
-    """Write the page and the picture beside the results, and reckon the sizing there anew."""
+    """Write the page and the picture beside the results, and update the sizing table there."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE", help="the results")
     file: Path = parser.parse_args().json

@@ -1,4 +1,4 @@
-"""Medians over all passes, and the ratios that do not depend on the machine."""
+"""Medians over all passes, and ratios that do not depend on the machine."""
 
 import json
 from collections.abc import Iterable
@@ -7,22 +7,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import Case, Figures
+from benchmarks.measure import Case, Measurement
 from benchmarks.memory import Memory
 
-Pass = dict[Case, Figures]
+Pass = dict[Case, Measurement]
 
 STORED: dict[str, Any] = {"images": 1000}
 UPLOADS: dict[str, Any] = {"images": 0, "inspection": "header"}
 INSPECTED: dict[str, Any] = {"images": 0, "inspection": "full"}
-"""By these `Results.find` finds rows of reads, of uploads, and of uploads inspected in full."""
+"""Criteria of `Results.find` for reads, for uploads, and for uploads inspected in full."""
 
 _MEDIANS = ("requests_per_second", "mb_per_second", "p50_ms", "p99_ms", "cpu_ms", "switches")
 
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table. Ratios are of figures of the same pass; None where there is none."""
+    """One row of the results. Ratios are taken within one pass; None if there is no ratio."""
 
     row: str
     engine: str
@@ -39,21 +39,21 @@ class Result:
     switches: float
     errors: int
     to_bare: float | None  # CPU per request, in units of `bare` at the same station
-    to_s3: float | None  # requests per second, as part of what S3 itself serves
+    to_s3: float | None  # requests per second, divided by those of S3 itself
 
     @classmethod
     def of(cls, case: Case, passes: list[Pass]) -> "Result":
         """Take the medians of one case."""
-        figures = [one[case] for one in passes if case in one]
+        measurements = [one[case] for one in passes if case in one]
         medians = {
-            name: round(median(getattr(one, name) for one in figures), 3) for name in _MEDIANS
+            name: round(median(getattr(one, name) for one in measurements), 3) for name in _MEDIANS
         }
         return cls(
             case.row,
             **asdict(case.setting),
             clients=case.clients,
             **medians,
-            errors=sum(one.errors for one in figures),
+            errors=sum(one.errors for one in measurements),
             to_bare=_median(_to_bare(case, one) for one in passes),
             to_s3=_median(_to_s3(case, one) for one in passes),
         )
@@ -67,9 +67,9 @@ def _to_bare(case: Case, one: Pass) -> float | None:
 def _to_s3(case: Case, one: Pass) -> float | None:
     verb, _, size = case.row.partition(" ")
     row = {"GET": f"S3 GET {size}", "upload": f"S3 PUT {size}"}.get(verb)
-    for other, figures in one.items():
+    for other, measurement in one.items():
         if (other.row, other.clients) == (row, case.clients) and case in one:
-            unit = figures.requests_per_second
+            unit = measurement.requests_per_second
             return one[case].requests_per_second / unit if unit else None
     return None
 
@@ -81,9 +81,9 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 @dataclass(frozen=True)
 class Results:
-    """All that `python -m benchmarks` finds out."""
+    """The results of `python -m benchmarks`."""
 
-    conditions: dict[str, Any]  # date, machine, versions, how it was measured
+    conditions: dict[str, Any]  # date, machine, versions and method
     rows: list[Result]
     memory: list[Memory]
 
@@ -107,7 +107,7 @@ class Results:
 
     @classmethod
     def read(cls, file: Path) -> "Results":
-        """Read what `write` wrote."""
+        """Read results from a JSON file."""
         document = json.loads(file.read_text())
         return cls(
             document["conditions"],
@@ -116,12 +116,12 @@ class Results:
         )
 
     def write(self, file: Path) -> None:
-        """Write JSON."""
+        """Write the results to a JSON file."""
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def find(self, row: str, **wanted: Any) -> Result | None:
-        """Return the line of that row; by default one worker, no log and 16 clients."""
+        """Return a row; by default with one worker, no log and 16 clients."""
         wanted = {
             "row": row,
             "clients": 16,

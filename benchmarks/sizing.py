@@ -1,4 +1,4 @@
-"""The table of docs/sizing.md: what one vCPU serves, and what a million requests cost."""
+"""The table of docs/sizing.md: requests per vCPU and the cost of a million requests."""
 
 import re
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ from benchmarks.table import markdown, number
 _VCPU_HOUR, _GET, _PUT, _GB = 0.04, 0.40e-6, 5.00e-6, 0.09  # USD
 _LIST_BYTES = 55_000
 _HEADINGS = (
-    "request", "CPU-ms", "per second and vCPU", "CPU of a million", "S3 of a million",
-    "traffic of a million",
+    "request", "CPU ms", "per second and vCPU", "CPU per million", "S3 per million",
+    "traffic per million",
 )  # fmt: skip
 _TABLE = re.compile(r"^\| request .*?\n(?!\|)", re.MULTILINE | re.DOTALL)
 
 
 class _Request(NamedTuple):
-    """A row of the benchmarks, and what one such request costs outside of the service."""
+    """A row of the benchmarks, and what one such request costs outside the service."""
 
     name: str
     row: str
@@ -40,12 +40,12 @@ _REQUESTS = (
 
 
 def rewrite(page: str, results: Results) -> str:
-    """Return docs/sizing.md with the table of these results."""
+    """Return the page with the table of these results in place of its own."""
     return _TABLE.sub(lambda _: table(results) + "\n", page, count=1)
 
 
 def table(results: Results) -> str:
-    """Render the table; requests that were not measured are left out."""
+    """Render the table without requests that were not measured."""
     lines = [
         _line(request, found.cpu_ms)
         for request in _REQUESTS

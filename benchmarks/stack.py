@@ -1,4 +1,4 @@
-"""The real parts under load: databases of any size, a store, the service, and `bare`."""
+"""The servers under load: databases of any size, a store, the service, and `bare`."""
 
 import os
 import re
@@ -32,7 +32,7 @@ SELECT i, CONCAT('img-', LPAD({text}, 7, '0')), 1000, 'jpg', 'image/jpeg', REPEA
        40, 30, CONCAT('absent-', i), {moment}, {moment}
 FROM {numbers}
 """
-# Numbers from 0, but ids from 1: 0 would mean the next free one to MariaDB.
+# Names count from 0 but ids from 1, because MariaDB replaces the id 0 by the next free one.
 _DIALECTS = {
     "postgresql": {
         "text": "CAST(i - 1 AS varchar)",
@@ -57,17 +57,17 @@ _FINISH = {
 
 @dataclass(frozen=True)
 class Setting:
-    """How the service is set up."""
+    """The setting of the service."""
 
     engine: str = "postgresql"
-    images: int = 1000  # in the table, at first
+    images: int = 1000  # in the table at the start
     workers: int = 1
     inspection: str = "header"
     access_log: bool = False
 
 
 class Stack:
-    """Starts what is asked for and keeps it until `ends` ends; a service ends with its block."""
+    """Starts servers on demand until `ends` closes; a service ends with its block."""
 
     def __init__(self, ends: ExitStack) -> None:
         self._ends = ends
@@ -80,11 +80,11 @@ class Stack:
         self._databases: dict[tuple[str, int], str] = {}
 
     def engines(self) -> list[str]:
-        """The kinds of database at hand."""
+        """Return the available kinds of databases."""
         return list(self._servers)
 
     def database(self, engine: str, images: int) -> str:
-        """Return the URL of the database that had so many images at first."""
+        """Return the URL of the database that started with so many images."""
         wanted = engine, images
         if wanted not in self._databases:
             url = self._ends.enter_context(fresh_database(self._servers[engine]))
@@ -128,7 +128,7 @@ class Stack:
 
 @contextmanager
 def bare(workers: int = 1) -> Iterator[ServiceProcess]:
-    """Run the application that does nothing, by the service's own command line."""
+    """Run the application that does nothing with the command line of the service."""
     args = [*_UVICORN, "--app-dir", str(ROOT / "benchmarks" / "bare")]
     with ServiceProcess({}, args=args, workers=workers) as process:
         yield process
@@ -143,7 +143,7 @@ def _fill(url: str, engine: str, images: int) -> None:
 
 
 def cpu_seconds(process: ServiceProcess) -> float:
-    """CPU time, user and system, that all processes and threads of the service have had."""
+    """Return the user and system time of all processes of the service."""
     ticks = 0
     for pid in process.pids():
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -152,18 +152,18 @@ def cpu_seconds(process: ServiceProcess) -> float:
 
 
 def context_switches(process: ServiceProcess) -> Counter[int]:
-    """How often each thread of the service gave its CPU up or lost it, by its id."""
+    """Return the number of context switches of each thread of the service, by thread id."""
     found: Counter[int] = Counter()
     for pid in process.pids():
         for status in Path(f"/proc/{pid}/task").glob("*/status"):  # proc_pid_status(5)
-            with suppress(OSError):  # it ended while we looked
+            with suppress(OSError):  # the thread ended
                 counts = re.findall("ctxt_switches:\\s+(\\d+)", status.read_text())
                 found[int(status.parent.name)] = sum(map(int, counts))
     return found
 
 
 def settle(process: ServiceProcess, *, timeout: float = 5) -> None:
-    """Wait until the service rests: until what the last load left behind is done."""
+    """Wait until the service is idle."""
     deadline = time.monotonic() + timeout
     before = cpu_seconds(process)
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Which rows are measured at which station, and with how many clients."""
+"""The stations, their rows, and the numbers of clients."""
 
 from benchmarks.stack import Setting
 from benchmarks.workloads import Station
@@ -31,7 +31,7 @@ _GROWTH = {"metadata": _BUSY, "random": _BUSY, "list 100": _BUSY, "overwrite 100
 
 
 def stations(engines: list[str], *, quick: bool) -> list[Station]:
-    """Return all stations; those of MariaDB only where there is one and time enough."""
+    """Return all stations; those of MariaDB only if it is available and the run is not quick."""
     chosen = [
         Station(Setting(), _READS),
         Station(Setting(images=0), _UPLOADS | _S3_PUTS | {"delete": _BOTH}),

@@ -1,7 +1,4 @@
-"""The table, for a terminal and for Markdown alike.
-
-What its figures mean is said in report.py; measure.py and results.py compute them.
-"""
+"""The table of results, for the terminal and for Markdown."""
 
 from collections.abc import Sequence
 
@@ -14,7 +11,7 @@ HEADINGS = (
 
 
 def cells(result: Result) -> tuple[str, ...]:
-    """Render one line."""
+    """Render one result as cells."""
     return (
         describe(result),
         f"{result.images:,}" if result.images else "",
@@ -33,7 +30,7 @@ def cells(result: Result) -> tuple[str, ...]:
 
 
 def describe(result: Result) -> str:
-    """Name a row, and what is special about how it was measured."""
+    """Return the name of a row and what differs from the usual measurement."""
     special = [
         "inspection full" if result.inspection == "full" else "",
         "MariaDB" if result.engine == "mariadb" else "",
@@ -45,7 +42,7 @@ def describe(result: Result) -> str:
 
 
 def number(value: float | None) -> str:
-    """Render with three significant digits; nothing for what is not there."""
+    """Render with three significant digits; an empty string for None and 0."""
     if not value:
         return ""
     if value >= 100:
@@ -54,7 +51,7 @@ def number(value: float | None) -> str:
 
 
 def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Render a table whose source is aligned too; the first column left, the others right."""
+    """Render a table with aligned source: the first column left, the others right."""
     widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join(

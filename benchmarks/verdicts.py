@@ -1,4 +1,4 @@
-"""What the figures should be, and what they are elsewhere."""
+"""The targets of the benchmarks, and the results of Supabase Storage for comparison."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,24 @@ from benchmarks.results import STORED, UPLOADS, Results
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and what became of it; `figure` is None where nothing was measured."""
+    """A target and its result; `measured` is None if nothing was measured."""
 
     target: str
     limit: float
-    figure: float | None
+    measured: float | None
     peer: str
     at_least: bool = False
 
     def sentence(self) -> str:
-        """Say whether the target is met, and by how much it is not."""
-        if self.figure is None:
+        """Return whether the target is met, and by how much it is missed."""
+        if self.measured is None:
             return "not measured"
-        share = self.figure / self.limit - 1
+        share = self.measured / self.limit - 1
         met = share >= 0 if self.at_least else share <= 0
         return "met" if met else f"**missed by {abs(share):.0%}**"
 
 
-# CPU per request in units of `bare`: ours at most, Supabase Storage 1.11 for comparison.
+# Maximum CPU per request in units of `bare`, and that of Supabase Storage 1.11.
 _UNITS_OF_BARE = [
     ("metadata", STORED, 1.5, "2.0"),
     ("random", {"images": 10**6}, 2, ""),
@@ -37,12 +37,12 @@ _UNITS_OF_BARE = [
     ("upload 100 KB", UPLOADS, 9, "15"),
     ("upload 5 MB", UPLOADS, 80, "180"),
 ]
-# Context switches of the service per request, at most.
+# Maximum context switches of the service per request.
 _SWITCHES = [("metadata", STORED, 5), ("upload 100 KB", UPLOADS, 15)]
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Judge every target."""
+    """Return the verdict on every target."""
     judged = []
     for row, setting, limit, peer in _UNITS_OF_BARE:
         found = results.find(row, **setting)
@@ -65,7 +65,7 @@ def _memory(results: Results, row: str, most: int, peer: str) -> Verdict:
 
 
 def _upload_of_one(results: Results) -> Verdict:
-    """Compare how long one client waits for an upload and for the same PUT to the store."""
+    """Compare the time of an upload by one client with that of the same PUT to the store."""
     ours, theirs = (
         results.find(row, clients=1, **UPLOADS) for row in ("upload 5 MB", "S3 PUT 5 MB")
     )

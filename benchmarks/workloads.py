@@ -1,7 +1,4 @@
-"""What each row of the table sends; at which station it is measured is said in stations.py.
-
-The figures are in docs/performance.json.
-"""
+"""The requests of each row of the results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +17,15 @@ _SEEDS = 10**6
 
 @dataclass(frozen=True)
 class Station:
-    """A service so set up, the rows that are measured there, and each with how many clients."""
+    """A setting of the service, and the rows to measure with their numbers of clients."""
 
     setting: Setting
     rows: Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True)
-class Place:
-    """A station in operation."""
+class Deployment:
+    """The running service of a station, with its bucket and database."""
 
     stack: Stack
     setting: Setting
@@ -37,7 +34,7 @@ class Place:
     db_url: str
 
     def stored(self, size: int) -> tuple[bytes, str]:
-        """Make sure of an image of that size; return its path and its ETag."""
+        """Upload an image of that size; return its path and its ETag."""
         name = f"stored-{size}"
         load = _upload(self, (name.encode(),), size)
         body = load.request(0)[1]
@@ -54,66 +51,71 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of request, and how it is answered."""
+    """One kind of request and its expected response."""
 
-    load: Callable[[Place], Load]
+    load: Callable[[Deployment], Load]
     status: int = 200
-    size: int = 0  # of the image that goes one way or the other
-    seed: Callable[[Place], Load] | None = None  # is sent first, so that there is enough to do
+    size: int = 0  # of the image that is sent or received
+    seed: Callable[[Deployment], Load] | None = None  # sent first, to create what the load needs
 
 
-def _metadata(place: Place) -> Load:
+def _metadata(deployment: Deployment) -> Load:
     path = (b"/images/img-", Slot.INDEX, b"/metadata")
-    return Load(place.base_url, (path,), indices=place.setting.images)
+    return Load(deployment.base_url, (path,), indices=deployment.setting.images)
 
 
-def _random(place: Place) -> Load:
-    return Load(place.base_url, ((b"/images/random/metadata",),))
+def _random(deployment: Deployment) -> Load:
+    return Load(deployment.base_url, ((b"/images/random/metadata",),))
 
 
-def _list(place: Place) -> Load:
-    """The first page, and one in the middle of the table, by turns."""
+def _list(deployment: Deployment) -> Load:
+    """Alternate between the first page and one in the middle of the table."""
     first = b"/images?limit=100"
-    prefix = f"img-{place.setting.images // 2:07d}"[:-3]  # of a thousand names
+    prefix = f"img-{deployment.setting.images // 2:07d}"[:-3]  # matches a thousand names
     middle = first + f"&prefix={prefix}".encode()
-    page = urllib3.request("GET", place.base_url + middle.decode()).json()
-    return Load(place.base_url, ((first,), (middle, b"&cursor=", page["next_cursor"].encode())))
+    page = urllib3.request("GET", deployment.base_url + middle.decode()).json()
+    return Load(
+        deployment.base_url, ((first,), (middle, b"&cursor=", page["next_cursor"].encode()))
+    )
 
 
-def _not_modified(place: Place) -> Load:
-    path, etag = place.stored(SIZES["100 KB"])
-    return Load(place.base_url, ((path,),), headers={"If-None-Match": etag})
+def _not_modified(deployment: Deployment) -> Load:
+    path, etag = deployment.stored(SIZES["100 KB"])
+    return Load(deployment.base_url, ((path,),), headers={"If-None-Match": etag})
 
 
-def _redirect(place: Place) -> Load:
-    path, _ = place.stored(SIZES["100 KB"])
-    return Load(place.base_url, ((path, b"?redirect=true"),))
+def _redirect(deployment: Deployment) -> Load:
+    path, _ = deployment.stored(SIZES["100 KB"])
+    return Load(deployment.base_url, ((path, b"?redirect=true"),))
 
 
-def _get(place: Place, size: int) -> Load:
-    path, _ = place.stored(size)
-    return Load(place.base_url, ((path,),))
+def _get(deployment: Deployment, size: int) -> Load:
+    path, _ = deployment.stored(size)
+    return Load(deployment.base_url, ((path,),))
 
 
-def _s3_get(place: Place, size: int) -> Load:
+def _s3_get(deployment: Deployment, size: int) -> Load:
     body = b"".join(part for part in photo(size) if isinstance(part, bytes)) + bytes(16)
-    place.stack.s3.put_object(Bucket=place.bucket, Key=f"get-{size}", Body=body)
-    return Load(place.stack.store.endpoint_url, (place.signed("get_object", f"get-{size}"),))
+    deployment.stack.s3.put_object(Bucket=deployment.bucket, Key=f"get-{size}", Body=body)
+    return Load(
+        deployment.stack.store.endpoint_url, (deployment.signed("get_object", f"get-{size}"),)
+    )
 
 
-def _s3_put(place: Place, size: int) -> Load:
-    paths = tuple(place.signed("put_object", f"put-{number}") for number in range(_PUT_KEYS))
-    return Load(place.stack.store.endpoint_url, paths, "PUT", body=photo(size))
+def _s3_put(deployment: Deployment, size: int) -> Load:
+    paths = tuple(deployment.signed("put_object", f"put-{number}") for number in range(_PUT_KEYS))
+    return Load(deployment.stack.store.endpoint_url, paths, "PUT", body=photo(size))
 
 
-def _upload(place: Place, name: tuple[bytes | Slot, ...], size: int) -> Load:
+def _upload(deployment: Deployment, name: tuple[bytes | Slot, ...], size: int) -> Load:
     form = upload_form(name, size)
-    indices = place.setting.images or _SEEDS
-    return Load(place.base_url, ((b"/images",),), "POST", FORM_HEADERS, form, indices).anew()
+    indices = deployment.setting.images or _SEEDS
+    load = Load(deployment.base_url, ((b"/images",),), "POST", FORM_HEADERS, form, indices)
+    return load.with_new_serials()
 
 
-def _delete(place: Place) -> Load:
-    return Load(place.base_url, ((b"/images/seed-", Slot.INDEX),), "DELETE", indices=_SEEDS)
+def _delete(deployment: Deployment) -> Load:
+    return Load(deployment.base_url, ((b"/images/seed-", Slot.INDEX),), "DELETE", indices=_SEEDS)
 
 
 ROWS = {

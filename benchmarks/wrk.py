@@ -1,4 +1,4 @@
-"""Load by wrk: one thread, and a Lua script that renders the requests."""
+"""A load generator with wrk: one thread and a Lua script that renders the requests."""
 
 import json
 import os
@@ -50,7 +50,7 @@ end
 
 
 def install() -> str | None:
-    """Return wrk's version; None where it is missing and not to be had (Debian, as root)."""
+    """Return the version of wrk after installing it (Debian, as root); None if that fails."""
     if not shutil.which("wrk") and os.geteuid() == 0 and (apt_get := shutil.which("apt-get")):
         command = [apt_get, "install", "--yes", "--no-install-recommends", "wrk"]
         subprocess.run(command, check=False, stdout=sys.stderr, stdin=subprocess.DEVNULL)
@@ -61,13 +61,13 @@ def install() -> str | None:
 
 
 def run(load: Load, clients: int, seconds: int) -> Summary:
-    """Send `load` for whole `seconds` over as many connections as there are clients."""
+    """Send `load` for `seconds` over one connection per client."""
     with tempfile.TemporaryDirectory(prefix="wrk-") as folder:
         script = Path(folder) / "load.lua"
         script.write_text(_script(load, Path(folder)))
         options = ["-t1", f"-c{clients}", f"-d{seconds}", "--timeout=20", "-s", str(script)]
         finished = subprocess.run(
-            ["wrk", *options, load.base_url],  # noqa: S607 - wherever it is installed
+            ["wrk", *options, load.base_url],  # noqa: S607 - found in PATH
             check=True,
             capture_output=True,
             text=True,
@@ -92,7 +92,7 @@ def _script(load: Load, folder: Path) -> str:
 
 
 def _table(template: Template, folder: Path) -> str:
-    """Render a template as a Lua table; its bytes go into files that Lua reads once."""
+    """Render a template as a Lua table; Lua reads its bytes once from files."""
     parts = []
     for part in template:
         if isinstance(part, Slot):
@@ -105,5 +105,5 @@ def _table(template: Template, folder: Path) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quote for Lua, which knows JSON's escapes for all that occurs here."""
+    """Quote for Lua, which understands the JSON escapes that occur here."""
     return json.dumps(text)

@@ -1,1 +1,1 @@
-"""The embedded servers of `make run` and of the tests; not part of what is deployed."""
+"""Embedded servers for `make run`, the tests and the benchmarks. They are not deployed."""

@@ -1,7 +1,7 @@
 """`make run`: the whole service on this machine, with nothing to install or configure.
 
-What the environment or `.env` does not name is embedded: without DB_URL a SQLite file, without
-AWS_S3_BUCKET a SeaweedFS object store. Both keep what they have in the data directory.
+Starts a SQLite database if neither the environment nor `.env` sets DB_URL, and a SeaweedFS object
+store if neither sets AWS_S3_BUCKET. Both store their files in the data directory.
 
     python -m devstack [--port PORT] [--data DIRECTORY]
 """
@@ -33,32 +33,32 @@ from scripts.create_tables import TableError, create_tables
 DEFAULT_DATA_DIR = Path(__file__).resolve().parent.parent / ".data"
 BUCKET = "images"
 
-# Development wants to see these at work; production decides for itself.
+# In development both jobs should run often enough to be seen.
 _DEFAULTS = {"SWEEP_INTERVAL_SECONDS": "60", "KEEP_DELETED_SECONDS": "300"}
 
 
 class RefusedError(Exception):
-    """The service cannot run here; the message is one sentence for a person."""
+    """The service cannot run here. The message is one sentence for the user."""
 
 
-# What is said in its own words, without a traceback.
+# `main` prints these as one sentence, without a traceback.
 _EXPECTED = (ConfigurationError, DirectoryInUseError, ObjectStoreError, RefusedError, TableError)
 
 
 class _Embedded(NamedTuple):
-    """What runs here because the environment names no other."""
+    """The parts that run here because the environment names no others."""
 
-    places: list[str]  # lines that say where the data lies
+    locations: list[str]  # lines that print where each part stores its files
     store: StoreProcess | None
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn that says `greeting` once it really serves."""
+    """A uvicorn server that prints `greeting` once it accepts requests."""
 
     greeting = ""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to serve, then greet."""
+        """Start the server, then print the greeting."""
         await super().startup(sockets=sockets)
         if self.started:
             print(self.greeting, flush=True)
@@ -88,21 +88,21 @@ def _parse_arguments() -> argparse.Namespace:
         type=Path,
         default=DEFAULT_DATA_DIR,
         metavar="DIRECTORY",
-        help="where the embedded parts keep their data (.data)",
+        help="directory of the embedded database and object store (.data)",
     )
-    parser.add_argument("--parent", type=int, help="process id of our parent: end when it dies")
+    parser.add_argument("--parent", type=int, help="stop when the process with this id ends")
     return parser.parse_args()
 
 
 def _quit(_signum: int, _frame: FrameType | None) -> NoReturn:
-    """End the program in order, as the answer to a signal. More signals change nothing."""
+    """Exit cleanly on a signal, and ignore further signals."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
     raise SystemExit(0)
 
 
 def _run(host: str, port: int, data_dir: Path) -> None:
-    """Start what is missing, then serve. Raises RefusedError and what the parts raise."""
+    """Start the missing parts, then serve. Raises the errors in `_EXPECTED`."""
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         load_dotenv(Path(".env"))
@@ -113,7 +113,7 @@ def _run(host: str, port: int, data_dir: Path) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on `port`. Raises RefusedError when it cannot."""
+    """Return a socket that listens on `port`. Raises RefusedError if the port cannot be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -127,43 +127,43 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def _embedded_parts(data_dir: Path) -> Iterator[_Embedded]:
-    """Run the parts that the environment does not name, and name them there.
+    """Run the parts that the environment does not name, and set their environment variables.
 
-    Raises ObjectStoreError, and RefusedError when another process works on `data_dir`.
+    Raises ObjectStoreError, and RefusedError when another process uses `data_dir`.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     wants_database = not os.environ.get("DB_URL")
     wants_store = not os.environ.get("AWS_S3_BUCKET")
     with ExitStack() as stack:
-        places: list[str] = []
+        locations: list[str] = []
         store: StoreProcess | None = None
         if wants_database or wants_store:
             _claim(data_dir, stack)
         if wants_database:
             database = data_dir / "images.db"
             os.environ["DB_URL"] = URL.create("sqlite", database=str(database)).render_as_string()
-            places.append(f"Rows      {database}")
+            locations.append(f"Rows      {database}")
         if wants_store:
             store = stack.enter_context(seaweedfs(data_dir / "objects"))
             _use(store)
-            places.append(f"Objects   {store.data_dir} (SeaweedFS, {store.endpoint_url})")
-        yield _Embedded(places, store)
+            locations.append(f"Objects   {store.data_dir} (SeaweedFS, {store.endpoint_url})")
+        yield _Embedded(locations, store)
 
 
 def _claim(data_dir: Path, stack: ExitStack) -> None:
-    """Hold `data_dir` until `stack` ends. Raises RefusedError when another process does."""
+    """Lock `data_dir` until `stack` closes. Raises RefusedError if another process holds it."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         stack.enter_context(exclusive(data_dir))
     except DirectoryInUseError:
-        raise RefusedError(f"`make run` already runs on {data_dir}; stop that one first.") from None
+        raise RefusedError(f"Another `make run` uses {data_dir}; stop it first.") from None
 
 
 def _use(store: StoreProcess) -> None:
-    """Point boto3, and so the service, at a bucket in `store`."""
+    """Create a bucket in `store` and point boto3, and so the service, at it."""
     store.create_bucket(BUCKET)
-    # These would win over the store's own keys, or send its requests elsewhere.
+    # These would override the store's credentials.
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
         os.environ.pop(name, None)
     os.environ["no_proxy"] = f"{os.environ.get('no_proxy', '')},127.0.0.1".lstrip(",")
@@ -171,12 +171,12 @@ def _use(store: StoreProcess) -> None:
 
 
 def _serve(listener: socket.socket, embedded: _Embedded) -> None:
-    """Serve on `listener` until a signal comes. Raises ObjectStoreError when the store ends."""
+    """Serve on `listener` until a signal arrives. Raises ObjectStoreError if the store ends."""
     server = _Server(uvicorn.Config("main:app", timeout_graceful_shutdown=5))
     host, port = listener.getsockname()[:2]
     address = f"http://{_reachable(host)}:{port}"
     server.greeting = "\n".join(
-        ["", f"Try it    {address}/docs", *embedded.places, "Stop      Ctrl-C", ""],
+        ["", f"Try it    {address}/docs", *embedded.locations, "Stop      Ctrl-C", ""],
     )
     store = embedded.store
     if store:
@@ -184,21 +184,21 @@ def _serve(listener: socket.socket, embedded: _Embedded) -> None:
     server.run(sockets=[listener])
     if store and store.ended():
         raise ObjectStoreError(
-            f"The object store has ended by itself (exit status {store.process.returncode}), so "
-            f"the service has too; what was stored is kept. The store's log: {store.log_file}"
+            f"The object store ended unexpectedly (exit status {store.process.returncode}), so "
+            f"the service stopped. The stored images are kept. Store log: {store.log_file}"
         )
 
 
 def _stop_after(store: StoreProcess, server: uvicorn.Server) -> None:
-    """Let `server` stop as soon as `store` has ended."""
+    """Stop `server` when `store` ends."""
     store.process.wait()
     server.should_exit = True
 
 
 def _reachable(host: str) -> str:
-    """Return how a browser on this machine spells the address `host` that we listen on."""
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # no binding, a look-up
-    host = everywhere.get(host, host)
+    """Return the host for a URL by which a browser on this machine reaches address `host`."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # no binding, a look-up
+    host = loopback.get(host, host)
     return f"[{host}]" if ":" in host else host
 
 

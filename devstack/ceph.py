@@ -1,7 +1,7 @@
-"""Ceph's S3 gateway, radosgw, on a cluster of one: for machines that have Ceph's programs.
+"""Ceph's S3 gateway, radosgw, on a single-node cluster.
 
-Debian: `apt-get install radosgw ceph-mon ceph-osd ceph-mgr`. The objects are in memory and end with
-the process.
+Needs Ceph's programs; on Debian: `apt-get install radosgw ceph-mon ceph-osd ceph-mgr`. Objects are
+kept in memory and are lost when the process ends.
 """
 
 import os
@@ -54,16 +54,15 @@ _KEYS = {
 
 
 def is_installed() -> bool:
-    """Tell whether this machine has all programs of Ceph that are needed."""
+    """Return whether all required Ceph programs are installed."""
     return all(map(shutil.which, PROGRAMS))
 
 
 @contextmanager
 def ceph(data_dir: Path) -> Iterator[StoreProcess]:
-    """Run a cluster and its gateway on `data_dir`, which must be empty, until the block ends.
+    """Run a cluster and its gateway on the empty directory `data_dir` until the block ends.
 
-    Enter this from a thread that outlives the block. Raises ObjectStoreError when it does not come
-    up.
+    Enter this from a thread that outlives the block. Raises ObjectStoreError if it does not start.
     """
     data_dir = data_dir.resolve()
     with exclusive(data_dir) as lock, ExitStack() as ends:
@@ -102,7 +101,7 @@ class _Cluster:
         self._environment = {"PATH": os.environ["PATH"], "CEPH_CONF": str(folder / "ceph.conf")}
 
     def run(self, *command: str) -> None:
-        """Run a command to its end. Raises ObjectStoreError when it fails."""
+        """Run a command and wait for it. Raises ObjectStoreError if it fails."""
         done = subprocess.run(
             command,
             env=self._environment,
@@ -122,7 +121,7 @@ class _Cluster:
         )
 
     def start_monitor(self) -> subprocess.Popen[bytes]:
-        """Make the keys, the map and the monitor."""
+        """Create the keys and the monitor map, then start the monitor."""
         self.run("ceph-authtool", "--create-keyring", "keyring")
         for name, rights in _KEYS.items():
             caps = [word for kind, allowed in rights.items() for word in ("--cap", kind, allowed)]
@@ -133,12 +132,12 @@ class _Cluster:
         return self.start("ceph-mon", "-i", "a")
 
     def start_osd(self) -> subprocess.Popen[bytes]:
-        """Make the only OSD."""
+        """Create and start the only OSD."""
         osd = str(uuid4())
         self.run("ceph", "osd", "new", osd)
         self.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         return self.start("ceph-osd", "-i", "0")
 
     def start_manager(self) -> subprocess.Popen[bytes]:
-        """Make the manager, without which pools are never ready."""
+        """Start the manager; without it pools never become ready."""
         return self.start("ceph-mgr", "-i", "x")

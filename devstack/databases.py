@@ -1,4 +1,4 @@
-"""Fresh databases for tests and benchmarks, on servers of every kind that is supported."""
+"""Fresh databases for tests and benchmarks, on every supported engine."""
 
 import secrets
 import tempfile
@@ -11,7 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from config import normalise_db_url
 
-# Per dialect: which connections others have to this database, and how to end one of them.
+# By dialect: a query for the other connections to this database, and a statement that ends one.
 _FIND_OTHERS = {
     "postgresql": "SELECT pid FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()",
@@ -21,12 +21,12 @@ _FIND_OTHERS = {
 _DISCONNECT = {"postgresql": "SELECT pg_terminate_backend(:id)", "mysql": "KILL :id"}
 
 
-# What a database of ours must allow: reads beside writes, and snapshots.
+# The service needs readers that writers do not block, and snapshots.
 _OPTIONS = {"mssql": ("ALLOW_SNAPSHOT_ISOLATION ON", "READ_COMMITTED_SNAPSHOT ON")}
 
 
 def engine_for(url: str) -> Engine:
-    """Return an engine for statements of a test's own: it keeps no connection between them."""
+    """Return an engine for a test's own statements. It pools no connections."""
     return create_engine(normalise_db_url(url), poolclass=NullPool)
 
 
@@ -42,10 +42,10 @@ def connection(url: str) -> Iterator[Connection]:
 
 
 def through(url: str, address: tuple[str, int]) -> str:
-    """Return a database URL that goes through the proxy at `address`, in clear text."""
+    """Return a database URL that goes through the proxy at `address` without TLS."""
     parsed = make_url(url).set(host=address[0], port=address[1])
     if parsed.get_backend_name().startswith("postgres"):
-        parsed = parsed.update_query_dict({"sslmode": "disable"})  # a proxy reads the bytes
+        parsed = parsed.update_query_dict({"sslmode": "disable"})  # the proxy reads the bytes
     return parsed.render_as_string(hide_password=False)
 
 
@@ -54,15 +54,16 @@ def disconnect_others(url: str) -> None:
     with connection(url) as db:
         if query := _FIND_OTHERS.get(db.dialect.name):
             for number in db.scalars(text(query)).all():
-                with suppress(exc.DBAPIError):  # it ended by itself
+                with suppress(exc.DBAPIError):  # it has ended meanwhile
                     db.execute(text(_DISCONNECT[db.dialect.name]), {"id": number})
 
 
 @contextmanager
 def fresh_database(server_url: str) -> Iterator[str]:
-    """Yield the URL of a new, empty database on that server, and drop it after.
+    """Yield the URL of a new, empty database on that server, and drop it afterwards.
 
-    SQLite: a new file. Oracle: the schema of the user in the URL, whose tables are dropped.
+    On SQLite this is a new file. On Oracle it is the schema of the URL's user; all its tables are
+    dropped.
     """
     server = make_url(server_url)
     if server.get_backend_name() == "sqlite":
@@ -93,7 +94,7 @@ def fresh_database(server_url: str) -> Iterator[str]:
 
 @contextmanager
 def _emptied(url: str) -> Iterator[None]:
-    """Drop all tables before and after."""
+    """Drop all tables before and after the block."""
     for body in (False, True):
         if body:
             yield

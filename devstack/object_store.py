@@ -1,6 +1,6 @@
-"""A real S3 server, run as a child of this process: what SeaweedFS and others have in common.
+"""A real S3 server as a child process: the parts that all stores share.
 
-However this process dies, its store dies with it.
+The kernel ends the store when this process ends, however it ends.
 
     with seaweedfs(Path(".data/objects")) as store:
         store.create_bucket("images")
@@ -38,7 +38,7 @@ STOP_TIMEOUT = 10.0
 
 
 class ObjectStoreError(RuntimeError):
-    """The object store cannot be started, or has ended; the message is written for a person."""
+    """The object store cannot start, or has ended. The message is written for the user."""
 
 
 class Credentials(NamedTuple):
@@ -49,7 +49,7 @@ class Credentials(NamedTuple):
 
     @classmethod
     def of(cls, data_dir: Path) -> Self:
-        """Return the credentials of the store on `data_dir`, made when it is first used."""
+        """Return the credentials of the store on `data_dir`, and create them on first use."""
         file = data_dir / "credentials.json"
         if not file.exists():
             made = cls(secrets.token_hex(10), secrets.token_hex(20))
@@ -62,7 +62,7 @@ class Credentials(NamedTuple):
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A running store: where it answers, and who may ask."""
+    """The address and the credentials of a running store."""
 
     endpoint_url: str
     access_key: str
@@ -70,7 +70,7 @@ class ObjectStore:
     region: str
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that make boto3, and so the service, use this store."""
+        """Return the environment variables that point boto3, and so the service, at this store."""
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -79,7 +79,7 @@ class ObjectStore:
         }
 
     def client(self) -> "S3Client":
-        """Return a new boto3 client of this store: one attempt a call, and never by a proxy."""
+        """Return a new boto3 client for this store, without retries and without a proxy."""
         config = Config(
             connect_timeout=2,
             read_timeout=30,
@@ -99,7 +99,7 @@ class ObjectStore:
         )
 
     def create_bucket(self, name: str) -> None:
-        """Create the bucket `name` unless it exists. Raises ClientError if it cannot be."""
+        """Create the bucket `name` unless it exists. Raises ClientError on failure."""
         client = self.client()
         with suppress(client.exceptions.BucketAlreadyOwnedByYou):
             client.create_bucket(Bucket=name)
@@ -107,22 +107,22 @@ class ObjectStore:
 
 @dataclass(frozen=True)
 class StoreProcess(ObjectStore):
-    """A store that is a child of this process, and keeps its objects in `data_dir`."""
+    """A store that is a child of this process and stores its objects in `data_dir`."""
 
     data_dir: Path
     process: subprocess.Popen[bytes]
 
     def ended(self) -> bool:
-        """Tell whether the server has ended, by itself or by `stop`."""
+        """Return whether the server has ended, by itself or by `stop`."""
         return self.process.poll() is not None
 
     @property
     def log_file(self) -> Path:
-        """What the server writes; begun anew at each start."""
+        """The server's log file, which each start truncates."""
         return log_file(self.data_dir)
 
     def stop(self) -> None:
-        """End the server, gently at first; nothing of it is left when this returns."""
+        """Send SIGTERM, then SIGKILL after STOP_TIMEOUT, and wait until the server has ended."""
         self.process.terminate()
         try:
             self.process.wait(STOP_TIMEOUT)
@@ -132,14 +132,14 @@ class StoreProcess(ObjectStore):
 
 
 def log_file(data_dir: Path) -> Path:
-    """Where the server on `data_dir` writes what it has to say."""
+    """Return the log file of the server on `data_dir`."""
     return data_dir / "server.log"
 
 
 def program(name: str, package: str) -> str:
-    """Return a program: the one of this environment, else the one on the PATH.
+    """Return the path of a program in this virtual environment, else on the PATH.
 
-    Raises ObjectStoreError when it is not installed.
+    Raises ObjectStoreError if it is not installed.
     """
     beside = Path(sys.executable).with_name(name)
     if beside.exists():
@@ -152,11 +152,11 @@ def program(name: str, package: str) -> str:
 def start_process(
     data_dir: Path, command: Sequence[str], environment: Mapping[str, str], lock: int
 ) -> subprocess.Popen[bytes]:
-    """Start a server that works on `data_dir`, and return at once, before it answers.
+    """Start a server that uses `data_dir` and return without waiting until it is ready.
 
-    `lock` is a file descriptor that the server holds as long as it can write, even when we are
-    gone. Call this from a thread that outlives the server: Linux counts the end of the thread that
-    forked as the death of the parent.
+    The server inherits the file descriptor `lock` and so holds the lock until it ends, even if
+    this process ends first. Call this from a thread that outlives the server: Linux treats the end
+    of the forking thread as the death of the parent.
     """
     with log_file(data_dir).open("wb") as log:
         return subprocess.Popen(
@@ -166,7 +166,7 @@ def start_process(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Its own session: a Ctrl-C must not reach the store before the service is done.
+            # A session of its own: Ctrl-C must not stop the store before the service.
             start_new_session=True,
             preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),
             pass_fds=(lock,),
@@ -176,15 +176,16 @@ def start_process(
 def wait_until_ready(
     store: StoreProcess, is_ready: Callable[["S3Client"], bool] = lambda _: True
 ) -> None:
-    """Return once `store` answers what is signed with its keys, and `is_ready` says so, too.
+    """Wait until `store` answers a signed request and `is_ready` returns true.
 
-    Raises ObjectStoreError when it ends or never does, with the end of its log.
+    Raises ObjectStoreError, with the end of the store's log, if the store ends or does not become
+    ready in time.
     """
     client = store.client()
 
     def answers() -> bool:
         with suppress(BotoCoreError, ClientError):
-            # Signed, for an open port may be that of somebody else's store.
+            # A signed request: the port may belong to another user's store.
             client.list_buckets()
             return is_ready(client)
         return False

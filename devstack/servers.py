@@ -1,9 +1,9 @@
-"""The servers that the service needs, by themselves: `python -m devstack.servers FILE`.
+"""`python -m devstack.servers FILE`: run the servers that the service needs, without the service.
 
-For a rehearsal of a production on this machine. Starts PostgreSQL (or takes the server that
-TEST_DB_URL names) with an empty database, and SeaweedFS with an empty bucket; writes the variables
-by which the service finds them into FILE, for a shell to read, and runs until Ctrl-C or SIGTERM.
-Then the rows are gone; and so are the objects.
+For rehearsing a production on one machine. Starts PostgreSQL (or uses the server that TEST_DB_URL
+names) with an empty database, and SeaweedFS with an empty bucket. Writes the service's environment
+variables to FILE as shell assignments and runs until Ctrl-C or SIGTERM. Database and objects are
+deleted at the end.
 """
 
 import argparse
@@ -25,19 +25,19 @@ BUCKET = "images"
 def main() -> None:
     """Run the servers until a signal ends them."""
     parser = argparse.ArgumentParser(prog="python -m devstack.servers", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE", help="where the variables go")
+    parser.add_argument("file", type=Path, metavar="FILE", help="file for the variables")
     file: Path = parser.parse_args().file
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), servers() as variables:
         _write(file, variables)
-        print(f"PostgreSQL and SeaweedFS are running; the service finds them by {file}.")
+        print(f"PostgreSQL and SeaweedFS are running; {file} has the service's variables.")
         while True:
             signal.pause()
 
 
 @contextmanager
 def servers() -> Iterator[dict[str, str]]:
-    """Run both, and yield the variables by which the service finds them."""
+    """Run both servers and yield the service's variables for them."""
     with (
         tempfile.TemporaryDirectory(prefix="objects-") as folder,
         postgres(os.environ.get("TEST_DB_URL")) as server,
@@ -49,7 +49,7 @@ def servers() -> Iterator[dict[str, str]]:
 
 
 def _write(file: Path, variables: dict[str, str]) -> None:
-    """Write the variables, readable to their owner only, as a whole or not at all."""
+    """Write the variables atomically, readable by the owner only."""
     lines = [f"{name}={shlex.quote(value)}\n" for name, value in variables.items()]
     draft = file.with_name(f"{file.name}.new")
     draft.unlink(missing_ok=True)

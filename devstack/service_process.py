@@ -1,4 +1,4 @@
-"""The real service as a process of its own: `uvicorn main:app` on a free port."""
+"""The real service as a separate process: `uvicorn main:app` on a free port."""
 
 import http
 import os
@@ -21,16 +21,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class ServiceProcess:
-    """The real service, or another `application`, as a process of its own, on a free port.
+    """The real service, or another `application`, as a separate process on a free port.
 
-    It sees `environment` and, of ours, nothing named AWS_* or DB_*. It works in an empty folder,
-    so that it reads no `.env`. `args` go to uvicorn. `root` is where it is deployed, with a
-    `.venv` of its own; without it this checkout and this Python run. Entering the context starts
-    it, in a thread that must outlive it; leaving the context kills what still runs.
+    Its variables are `environment` and those of this process except AWS_* and DB_*. It works in an
+    empty folder, so that it reads no `.env`. `args` are options of uvicorn. `root` is another
+    deployment with its own `.venv`; by default this checkout and this Python run. Entering the
+    context starts the process, from a thread that must outlive it; leaving the context kills it.
     """
 
     on_end: ClassVar[list[Callable[["ServiceProcess"], None]]] = []
-    """Called with each service that has ended, while its log is still there."""
+    """Functions to call with each service that has ended, while its log exists."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class ServiceProcess:
         self._environment = {**kept, **environment}
         self._application = application
         self._args = [*args, *(["--workers", str(workers)] if workers > 1 else [])]
-        # A supervisor must live long enough to end its workers.
+        # A supervisor needs SIGTERM to stop its workers.
         self._parent_death_signal = signal.SIGTERM if workers > 1 else signal.SIGKILL
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
@@ -56,24 +56,24 @@ class ServiceProcess:
         with ExitStack() as ends:
             self._folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="service-")))
             self.start()
-            ends.callback(self._tell_of_end)
+            ends.callback(self._call_on_end)
             ends.callback(self.kill)
             self._ends = ends.pop_all()
         return self
 
-    def _tell_of_end(self) -> None:
-        for told in self.on_end:
-            told(self)
+    def _call_on_end(self) -> None:
+        for function in self.on_end:
+            function(self)
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
 
     def start(self, *, timeout: float = 30) -> None:
-        """Start the process (again, on the same port) and wait until it is live."""
-        place = ["--app-dir", str(self._root), "--host", "127.0.0.1", "--port", str(self.port)]
+        """Start the process, or restart it on the same port, and wait until it is live."""
+        options = ["--app-dir", str(self._root), "--host", "127.0.0.1", "--port", str(self.port)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._python, "-m", "uvicorn", self._application, *place, *self._args],
+                [self._python, "-m", "uvicorn", self._application, *options, *self._args],
                 cwd=self._folder,
                 env=self._environment,
                 stdout=log,
@@ -99,12 +99,12 @@ class ServiceProcess:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Its variables."""
+        """The process's environment variables."""
         return self._environment
 
     @property
     def pid(self) -> int:
-        """The process id; also the id of the group that holds its workers."""
+        """The process id, which is also the id of its process group."""
         return self._process.pid
 
     @property
@@ -113,32 +113,32 @@ class ServiceProcess:
         return self._process.poll() is not None
 
     def log(self) -> str:
-        """Return all that it printed so far."""
+        """Return the output so far."""
         return (self._folder / "log").read_text(errors="replace")
 
     def terminate(self, *, timeout: float = 30) -> int:
-        """Send SIGTERM, wait for the end and return the exit status."""
+        """Send SIGTERM, wait until the process ends and return its exit status."""
         self._process.terminate()
         return self._process.wait(timeout=timeout)
 
     def kill(self) -> None:
-        """Kill the whole process group with SIGKILL and wait for the end."""
+        """Kill the process group with SIGKILL and wait until the process ends."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(timeout=30)
 
     def pids(self) -> list[int]:
-        """Return the ids of the process and all its descendants that still run."""
+        """Return the ids of the running processes of the process group."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):  # it ended while we looked
+            with suppress(OSError):  # the process has ended
                 fields = stat.read_text().rpartition(")")[2].split()
                 if int(fields[2]) == self.pid:
                     found.append(int(stat.parent.name))
         return found
 
     def rss(self, *, peak: bool = False) -> int:
-        """Return the resident bytes of the process tree: now, or the sum of each one's peak."""
+        """Return the resident bytes of all processes: the current sum, or the sum of the peaks."""
         field, total = "VmHWM:" if peak else "VmRSS:", 0
         for pid in self.pids():
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Free ports, and waiting for what is to come."""
+"""Free ports, and polling for conditions."""
 
 import socket
 import time
@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listened on a moment ago."""
+    """Return a TCP port of 127.0.0.1 that is currently free."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:
-    """Poll `condition` until it holds; after `timeout` seconds fail and say `what` was awaited."""
+    """Poll `condition` until it is true. Raises TimeoutError, with `what`, after `timeout` s."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

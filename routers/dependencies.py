@@ -14,6 +14,7 @@ from web.bulkhead import Bulkhead
 from web.form_parser import UploadForm
 from web.metadata_response import VariantLinks
 from web.multipart import receive_form
+from web.variant_delivery import VariantDelivery
 
 
 def resources_of(request: Request) -> Resources:
@@ -45,6 +46,12 @@ def bulkhead_of(request: Request) -> Bulkhead:
     """Return what keeps requests that need S3 from taking all threads."""
     bulkhead: Bulkhead = request.state.bulkhead
     return bulkhead
+
+
+def delivery_of(request: Request) -> VariantDelivery:
+    """Return what answers requests for variants."""
+    delivery: VariantDelivery = request.state.variant_delivery
+    return delivery
 
 
 def links_of(request: Request) -> VariantLinks:

@@ -26,7 +26,7 @@ from services.maintenance.sweeper import sweep_until
 from telemetry.recorder import recorder
 from web.bulkhead import Bulkhead
 from web.middleware.observation import Observer
-from web.renderings import Renderings
+from web.variant_delivery import VariantDelivery
 
 logger = logging.getLogger("image_api")
 
@@ -39,7 +39,7 @@ class State(TypedDict):
     resources: Resources
     bulkhead: Bulkhead
     uploads: Bulkhead
-    renderings: Renderings
+    variant_delivery: VariantDelivery
     observer: Observer
     metrics_limiter: anyio.CapacityLimiter
 
@@ -58,7 +58,9 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         if settings.metrics:
             stack.enter_context(recorder.opened(settings.prometheus_multiproc_dir))
         resources = stack.enter_context(Resources.open(settings))
-        trace_backends(resources.engine)
+        resources.require_usable_database()
+        if span := trace_backends(resources.engine):
+            resources.bucket.span = span
         stack.enter_context(_sweeping(resources))
         bound_connections()  # before the next, which hides the server
         delay_shutdown(resources)
@@ -66,13 +68,14 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         if not settings.api_keys:
             logger.warning("No API_KEYS: whoever reaches this service may read, write and delete")
         observer = Observer(settings)
+        bulkhead = Bulkhead(settings.concurrency)
         async with _sampling(resources, observer):
             yield {
                 "observer": observer,
                 "resources": resources,
-                "bulkhead": Bulkhead(settings.concurrency),
+                "bulkhead": bulkhead,
                 "uploads": Bulkhead.for_uploads(settings.concurrency),
-                "renderings": Renderings(),
+                "variant_delivery": VariantDelivery(settings, bulkhead),
                 "metrics_limiter": anyio.CapacityLimiter(1),
             }
 

@@ -25,6 +25,7 @@ from typing import Any
 from config import Settings, load_settings
 from errors import ConfigurationError, UnavailableError
 from resources import Resources
+from scripts.command_line import build_parser, explain, run
 from services.maintenance.verification import Damage, Finding, Progress, VerifyReport
 
 CLEAN, DAMAGED, UNCHECKED = 0, 1, 2
@@ -39,11 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         report = _verify(load_settings(), options)
+    except BrokenPipeError:
+        raise
     except (ConfigurationError, UnavailableError, OSError) as exc:
         _clear_bar()
-        reason = str(exc)
-        if exc.__cause__:  # of SQLAlchemy's the first line will do, the others repeat the SQL
-            reason += ": " + str(exc.__cause__).partition("\n")[0]
+        reason = explain(exc)
         print(json.dumps({"error": reason}) if options.json else reason, file=_errors_to(options))
         return UNCHECKED
     _clear_bar()
@@ -52,11 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.verify",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = build_parser("verify", __doc__)
     parser.add_argument("--deep", action="store_true", help="read and hash every object")
     parser.add_argument("--repair", action="store_true", help="journal the orphans")
     parser.add_argument("--json", action="store_true", help="print JSON Lines")
@@ -171,4 +168,4 @@ def _summary(report: VerifyReport) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

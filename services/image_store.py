@@ -10,10 +10,11 @@ from typing import IO, Any
 from sqlalchemy.orm import Session
 
 from config import Settings
-from errors import ImageLostError, ImageNotFoundError, ObjectMissingError
+from errors import ImageNotFoundError
 from repositories import images
 from repositories.images import ImageRecord, Order, RandomImages
 from s3_client import Bucket, ObjectBody
+from services import stored_objects
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
 from services.write_protocol import Precondition, UploadOutcome, UploadResult, WriteProtocol
@@ -120,28 +121,15 @@ class ImageStore:
 
         Raises ImageNotFoundError, DatabaseUnavailableError, or ImageLostError when nothing did.
         """
-        current = self.describe(image.name)
-        if current.s3_key == image.s3_key:
-            logger.critical("Image row %d has no object %s", image.id, image.s3_key)
-            raise ImageLostError
-        return current
+        return stored_objects.describe_replacement(self._session, image)
 
     def open_object(self, image: ImageRecord, first: int, last: int) -> ObjectBody | None:
-        """Open the bytes `first` to `last` inclusive of an image; None when its object is gone.
+        """Open the bytes `first` to `last` inclusive of an image; None if its object is gone.
 
-        Then the image was overwritten or deleted after its row was read. Raises
-        StorageUnavailableError, or ImageLostError when the object is not as long as its row says.
+        Then the image was overwritten or deleted after its row was read, or its object was lost.
+        Raises StorageUnavailableError.
         """
-        whole = (first, last) == (0, image.size_bytes - 1)
-        try:
-            body = self._bucket.download_image(image.s3_key, None if whole else (first, last))
-        except ObjectMissingError:
-            return None
-        if body.length != last - first + 1:
-            body.close()
-            logger.critical("Object %s is not as long as image row %d says", image.s3_key, image.id)
-            raise ImageLostError
-        return body
+        return stored_objects.open_object(self._bucket, image, first, last)
 
     def presigned_url(self, image: ImageRecord, method: str, headers: dict[str, str]) -> str:
         """Return a URL at which S3 itself answers `method` with the image and `headers`."""

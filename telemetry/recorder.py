@@ -185,7 +185,7 @@ class Recorder:
             instruments.database_errors.inc()
 
     def count_s3(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """Count one attempt of a request to S3, and the time until its answer began."""
+        """Count one request to S3, and the time until its response began, retries included."""
         if not (instruments := self._instruments):
             return
         self._observe(instruments.s3_durations, operation, seconds)

@@ -3,9 +3,8 @@
 import time
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Self
 
-from errors import DatabaseUnavailableError
+from errors import DatabaseUnavailableError, StorageUnavailableError
 from telemetry.recorder import recorder
 
 
@@ -52,21 +51,21 @@ class DatabaseTimer:
 
 
 class S3Timer:
-    """Times one attempt of a request to S3, until its answer begins; errors count as `failed`."""
+    """Times the block, which sends a request to S3 and waits for the head of its response."""
 
-    __slots__ = ("_begun", "_operation", "failed")
+    __slots__ = ("_begun", "_operation")
 
     def __init__(self, operation: str) -> None:
         self._operation = operation
-        self.failed = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
         self._begun = time.perf_counter()
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, _kind: object, exc: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
         seconds = time.perf_counter() - self._begun
-        failed = self.failed or kind is not None
+        failed = isinstance(exc, StorageUnavailableError)
         if metrics := request_metrics.get():
             metrics.s3_seconds += seconds
             metrics.s3.append((self._operation, seconds, failed))

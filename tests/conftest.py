@@ -1,7 +1,7 @@
-"""Fixtures on real parts: an object store, SQLite, PostgreSQL, MariaDB and the service itself.
+"""Fixtures for real object stores, real databases and the service itself.
 
-After every test that uses `settings`, bucket and tables are compared: the invariants of the write
-protocol hold, or the test has failed. A test that plants damage on purpose says so by
+After every test that uses `settings`, a fixture compares the bucket with the tables and fails the
+test if an invariant of the write protocol is violated. Tests that plant damage are marked with
 `@pytest.mark.planted_damage`.
 """
 
@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ENGINES = ["sqlite", "postgresql", "mariadb", "mysql"]
-# No server of these is to be had everywhere; whoever has one names it.
-_NAMED_ONLY = {"oracle": "TEST_ORACLE_URL", "mssql": "TEST_MSSQL_URL"}
-CONTRACT_ENGINES = [*ENGINES, *(name for name, url in _NAMED_ONLY.items() if url in os.environ)]
+# These engines take part only if a variable names a server.
+_OPTIONAL_ENGINES = {"oracle": "TEST_ORACLE_URL", "mssql": "TEST_MSSQL_URL"}
+CONTRACT_ENGINES = [
+    *ENGINES,
+    *(name for name, url in _OPTIONAL_ENGINES.items() if url in os.environ),
+]
 _LOCK_TIMEOUT = {
     "sqlite": "PRAGMA busy_timeout = 2000",
     "postgresql": "SET lock_timeout = '2s'",
@@ -43,24 +46,24 @@ _LOCK_TIMEOUT = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marks of this file; check the log of every service that any test runs."""
+    """Register the markers, and search the log of every service process for secrets."""
     ServiceProcess.on_end.append(_require_no_secrets)
     config.addinivalue_line(
-        "markers", "planted_damage: bucket and tables disagree on purpose after this test"
+        "markers", "planted_damage: the test leaves bucket and tables inconsistent on purpose"
     )
 
 
 def _require_no_secrets(service: ServiceProcess) -> None:
     found = secrets_in(service.log(), service.environment)
-    assert not found, f"the service has logged {found}"
+    assert not found, f"the service logged secrets: {found}"
 
 
-# Servers, once per session.
+# Servers: started once per session.
 
 
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """Run the store that TEST_OBJECT_STORE names, or SeaweedFS; boto3 finds its credentials."""
+    """Run the store that TEST_OBJECT_STORE names, or SeaweedFS, and export its credentials."""
     with (
         STORES[chosen_stores()[0]].run(tmp_path_factory.mktemp("objects")) as store,
         pytest.MonkeyPatch.context() as environment,
@@ -72,7 +75,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
 
 @pytest.fixture(scope="session")
 def s3(object_store: ObjectStore) -> Iterator["S3Client"]:
-    """Return a client for the test's own look at the buckets."""
+    """Return a boto3 client with direct access to the buckets."""
     client = object_store.client()
     yield client
     client.close()
@@ -80,38 +83,38 @@ def s3(object_store: ObjectStore) -> Iterator["S3Client"]:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """Return the URL of the PostgreSQL server: the one TEST_DB_URL names, or our own."""
+    """Return the URL of the PostgreSQL server: TEST_DB_URL, or an embedded one."""
     with postgres(os.environ.get("TEST_DB_URL")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def mariadb_url() -> str:
-    """Return the URL of the MariaDB server; without one skip, or fail where it is required."""
+    """Return the URL of the MariaDB server; skip without one, or fail if REQUIRE_SERVICES is 1."""
     return _server("MariaDB", "TEST_MARIADB_URL")
 
 
 @pytest.fixture(scope="session")
 def mysql_url() -> str:
-    """Return the URL of the MySQL server; without one skip, or fail where it is required."""
+    """Return the URL of the MySQL server; skip without one, or fail if REQUIRE_SERVICES is 1."""
     return _server("MySQL", "TEST_MYSQL_URL")
 
 
 def _server(kind: str, variable: str) -> str:
     if url := os.environ.get(variable):
         return url
-    reason = f"{variable} names no {kind} server, so nothing was tested on one"
+    reason = f"{variable} is not set, so tests on {kind} cannot run"
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
-# Databases: one per engine and session, emptied before each test.
+# Databases: created once per engine and session, emptied before each test.
 
 
 @contextmanager
 def _database_with_tables(server_url: str) -> Iterator[str]:
-    from scripts.create_tables import create_tables  # noqa: PLC0415 - only tests of images need it
+    from scripts.create_tables import create_tables  # noqa: PLC0415 - unneeded by most project tests
 
     with fresh_database(server_url) as url:
         create_tables(Settings(db_url=url, aws_region="none", aws_s3_bucket="none"))
@@ -170,11 +173,11 @@ def _empty_tables(url: str) -> None:
 
 @pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Return the URL of a database with our tables, empty; the test runs on every engine."""
+    """Return the URL of a database with empty tables; the test runs on every engine."""
     url: str = request.getfixturevalue(f"{request.param}_database")
     try:
         _empty_tables(url)
-    except exc.DBAPIError:  # locks of a transaction that the last test left open
+    except exc.DBAPIError:  # the previous test left a transaction open, which holds locks
         disconnect_others(url)
         _empty_tables(url)
     return url
@@ -185,7 +188,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def new_bucket(s3: "S3Client") -> Callable[[], str]:
-    """Return a function that makes another bucket. Its first PUT takes 0.2 s: see `bucket`."""
+    """Return a function that creates a bucket. The first PUT to a new bucket takes 0.2 s."""
 
     def make() -> str:
         name = f"images-{uuid4().hex[:12]}"
@@ -214,7 +217,7 @@ def bucket(s3: "S3Client", _session_bucket: str) -> str:
 
 @pytest.fixture
 def settings(database_url: str, bucket: str, object_store: ObjectStore) -> Settings:
-    """Return the settings of a service on an empty database and an empty bucket."""
+    """Return the settings of a service with an empty database and an empty bucket."""
     return Settings(
         db_url=database_url,
         aws_region=object_store.region,
@@ -225,7 +228,7 @@ def settings(database_url: str, bucket: str, object_store: ObjectStore) -> Setti
 
 @pytest.fixture(autouse=True)
 def _invariants_hold(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compare bucket and tables after every test that used `settings`."""
+    """Check the invariants of the write protocol after every test that uses `settings`."""
     if "settings" not in request.fixturenames or request.node.get_closest_marker("planted_damage"):
         yield
         return
@@ -240,32 +243,32 @@ def _invariants_hold(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Look through all that a test's own process has logged."""
+    """Search all log records of the test process for secrets."""
     yield
     records = [*caplog.get_records("setup"), *caplog.get_records("call")]
     lines = "\n".join(JsonFormatter().format(record) for record in records)
     found = secrets_in(lines, os.environ)
-    assert not found, f"a test has logged {found}"
+    assert not found, f"the test process logged secrets: {found}"
 
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
-    """Return the application, not started."""
-    from main import create_app  # noqa: PLC0415 - only tests of the application need it
+    """Return the application without starting it."""
+    from main import create_app  # noqa: PLC0415 - unneeded by most project tests
 
     return create_app(settings)
 
 
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
-    """Return a client of the running application, in this process."""
+    """Run the application in this process and return a client for it."""
     with TestClient(app) as client:
         yield client
 
 
 @pytest.fixture
 def service_environment(settings: Settings, object_store: ObjectStore) -> dict[str, str]:
-    """Return the variables that a service process needs; add to them what the test wants."""
+    """Return the environment variables that a service process needs."""
     return {
         **object_store.environment(),
         "DB_URL": settings.db_url,
@@ -275,6 +278,6 @@ def service_environment(settings: Settings, object_store: ObjectStore) -> dict[s
 
 @pytest.fixture
 def service(service_environment: dict[str, str]) -> Iterator[ServiceProcess]:
-    """Return the running service, a process of its own."""
+    """Run the service as a separate process."""
     with ServiceProcess(service_environment) as process:
         yield process

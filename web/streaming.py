@@ -23,9 +23,9 @@ _PROMPT_SECONDS = 0.1
 
 
 class ByteSource(Protocol):
-    """Where the bytes come from: `services.image_store.ImageStore.open_object` opens it."""
+    """An open object."""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """Return the next bytes, at most `size`. Raises StorageUnavailableError."""
 
     def read_all(self, size: int) -> bytes:

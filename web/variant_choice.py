@@ -1,11 +1,13 @@
 """Which variant a URL and the Accept header ask for."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.datastructures import Headers
 
 from config import Settings, VariantSpec
-from errors import VariantNotFoundError
+from errors import ServiceError, VariantNotFoundError
 from services.variant_store import VariantChoice
 
 _WEBP = "image/webp"
@@ -28,9 +30,18 @@ def choose_variant(variant: str, headers: Headers, settings: Settings) -> Varian
     return VariantChoice(_parsed(spec), encoding, encodings)
 
 
-def depends_on_accept(variant: str) -> bool:
-    """Whether the Accept header has a say in the answer."""
-    return "." not in variant
+@contextmanager
+def vary_on_accept(variant: str) -> Iterator[dict[str, str]]:
+    """Yield the headers to add to the answer, and add them to any ServiceError raised meanwhile.
+
+    They are `Vary: Accept` (RFC 9110 section 12.5.5) if `variant` leaves the format to Accept.
+    """
+    headers = {} if "." in variant else {"Vary": "Accept"}
+    try:
+        yield headers
+    except ServiceError as exc:
+        exc.headers |= headers
+        raise
 
 
 def _names_webp(headers: Headers) -> bool:

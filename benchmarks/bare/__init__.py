@@ -1,1 +1,1 @@
-"""The unit in which CPU is counted: an application that does nothing."""
+"""An application that does nothing: the unit of CPU time."""

@@ -1,7 +1,7 @@
-"""An empty sync endpoint: what uvicorn, FastAPI and one thread hop cost without any service.
+"""An empty sync endpoint: the cost of uvicorn, FastAPI and one hand-over to a thread.
 
-Called `main` because it is started by the very command line that starts the service, only with
-this folder as `--app-dir`.
+The module is called `main` because the command line of the service starts it, with this folder as
+`--app-dir`.
 """
 
 from fastapi import FastAPI
@@ -12,5 +12,5 @@ app = FastAPI()
 
 @app.get("/health/live")
 def bare() -> Response:
-    """Answer at once."""
+    """Return a constant."""
     return JSONResponse({"status": "alive"})

@@ -7,7 +7,7 @@ from imaging.containers.content import Content, MalformedImageError, number, tak
 from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
-_IMAGE, _EXTENSION, _TRAILER, _PADDING = b",", b"!", b";", b"\0"
+IMAGE, EXTENSION, _TRAILER, _PADDING = b",", b"!", b";", b"\0"
 _COMMENT = 0xFE
 # Either takes about a tenth of a second to walk.
 _MOST_BLOCKS = 100_000
@@ -40,11 +40,11 @@ class GifOutline(Outline):
 
 def walk(content: Content, limits: PixelLimits) -> GifOutline:
     """Find the frames of a file; raises MalformedImageError or TooManyPixelsError."""
-    screen = _screen(content)
+    screen = read_screen(content)
     limits.check(*screen)
     found: list[Frame] = []
-    for introducer, at, end in _blocks(content):
-        if introducer == _IMAGE:
+    for introducer, at, end in blocks(content):
+        if introducer == IMAGE:
             frame = _read_frame(content, at, end)
             limits.spend(frame.width, frame.height)
             _check_position(content, at, screen)
@@ -54,27 +54,28 @@ def walk(content: Content, limits: PixelLimits) -> GifOutline:
     return GifOutline(width=screen[0], height=screen[1], frames=found)
 
 
-def _screen(content: Content) -> tuple[int, int]:
+def read_screen(content: Content) -> tuple[int, int]:
+    """Return width and height of the screen (section 18). Raises MalformedImageError."""
     if content[:6] not in {b"GIF87a", b"GIF89a"}:
         raise MalformedImageError("it does not begin as a GIF file does")
     return number(content, 6, 2, "little"), number(content, 8, 2, "little")
 
 
-def _blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
+def blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
     """Yield introducer, offset of what follows it, and end, of each block up to the trailer."""
     left = _MOST_SUB_BLOCKS
-    at = 13 + _color_table_bytes(take(content, 10, 3)[0])
+    at = 13 + color_table_bytes(take(content, 10, 3)[0])
     for _ in range(_MOST_BLOCKS):
         introducer = take(content, at, 1)
         if introducer == _TRAILER:
             return
         at += 1
         start = at
-        if introducer == _EXTENSION:
+        if introducer == EXTENSION:
             if take(content, at, 2)[1] == 0 and content[at] != _COMMENT:
                 raise MalformedImageError("it has an empty extension")
             at, left = _skip_sub_blocks(content, at + 1, left)
-        elif introducer == _IMAGE:
+        elif introducer == IMAGE:
             at, left = _skip_sub_blocks(content, at + _frame_header_bytes(content, at), left)
         elif introducer != _PADDING:  # some encoders write one too many, which browsers skip
             raise MalformedImageError("it has an unknown block")
@@ -97,10 +98,11 @@ def _skip_sub_blocks(content: Content, at: int, left: int) -> tuple[int, int]:
 
 def _frame_header_bytes(content: Content, at: int) -> int:
     """Return how long image descriptor, local colours and code size are together."""
-    return 10 + _color_table_bytes(take(content, at, 9)[8])
+    return 10 + color_table_bytes(take(content, at, 9)[8])
 
 
-def _color_table_bytes(flags: int) -> int:
+def color_table_bytes(flags: int) -> int:
+    """Return how long the color table is that the flags of a descriptor announce."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 

@@ -9,19 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from imaging.containers.content import Content, MalformedImageError, number, take
-from imaging.containers.exif import is_shown_turned
+from imaging.containers.exif import read_orientation
 from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
 # Any number of fill bytes may stand before a marker (B.1.1.2), and libjpeg skips strays.
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
-_SOI, _EOI, _SOS, _DNL, _APP1, _COM = 0xD8, 0xD9, 0xDA, 0xDC, 0xE1, 0xFE
+_SOI, _EOI, _DNL, _COM = 0xD8, 0xD9, 0xDC, 0xFE
+SOS, APP1 = 0xDA, 0xE1
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # TEM and RST0 to RST7
-_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, Huffman and arithmetic
+FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, Huffman and arithmetic
 _PROGRESSIVE, _ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
-_TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # DHT, DAC, DQT, DRI
-_KNOWN = {*_FRAMES, *_TABLES, _SOS, _DNL, *range(0xE0, 0xF0), _COM}
+TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # DHT, DAC, DQT, DRI
+_KNOWN = {*FRAMES, *TABLES, SOS, _DNL, *range(0xE0, 0xF0), _COM}
 _MOST_SEGMENTS = 10_000
 _MOST_SCANS = 100
 _MOST_TABLE_BYTES = 1024 * 1024
@@ -79,20 +80,21 @@ def walk(content: Content, limits: PixelLimits) -> JpegOutline:
     if content[:3] != b"\xff\xd8\xff":
         raise MalformedImageError("it does not begin as a JPEG file does")
     found, table_bytes = JpegOutline(), 0
-    for marker, at, length in _segments(content):
-        if marker == _SOS:
+    for marker, at, length in segments(content):
+        if marker == SOS:
             found.start = found.start or at - 4
             found.scans += 1
             _read_scan(found, take(content, at, length))
         elif marker == _EOI:
             found.end = at
-        elif marker in _FRAMES:
+        elif marker in FRAMES:
             _read_frame(found, marker, take(content, at, length))
             limits.check(found.width, found.height)
-        elif marker == _APP1 and not (found.exif or found.start):
-            found.exif = content[at : at + 6] == b"Exif\0\0"
-            found.turned = found.exif and is_shown_turned(content[at : at + length])
-        if not found.start and (marker in _TABLES or marker in _FRAMES):
+        elif marker == APP1 and not (found.exif or found.start):
+            found.exif = is_exif(content, at)
+            if found.exif:
+                found.orientation = read_orientation(content[at + 6 : at + length])
+        if not found.start and (marker in TABLES or marker in FRAMES):
             table_bytes += length
             found.tables.append(content[at - 4 : at + length])
             if table_bytes > _MOST_TABLE_BYTES:
@@ -101,7 +103,12 @@ def walk(content: Content, limits: PixelLimits) -> JpegOutline:
     return found
 
 
-def _segments(content: Content) -> Iterator[tuple[int, int, int]]:
+def is_exif(content: Content, at: int) -> bool:
+    """Tell whether an APP1 segment holds Exif. Browsers accept any byte after its zero."""
+    return content[at : at + 5] == b"Exif\0"
+
+
+def segments(content: Content) -> Iterator[tuple[int, int, int]]:
     """Yield marker, offset and length of each segment, up to and with End Of Image.
 
     That one's offset is where it begins, behind all scans.
@@ -127,7 +134,7 @@ def _segments(content: Content) -> Iterator[tuple[int, int, int]]:
         # Without what may stand before it, its marker lies four bytes before its content.
         yield marker, at + 2, length
         at += 2 + length
-        after = _MARKER_AFTER_SCAN if marker == _SOS else _MARKER
+        after = _MARKER_AFTER_SCAN if marker == SOS else _MARKER
     raise MalformedImageError(f"it has more than {_MOST_SEGMENTS} segments")
 
 

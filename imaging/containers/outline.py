@@ -2,19 +2,22 @@
 
 from dataclasses import dataclass
 
+from imaging.containers.exif import SIDEWAYS
+
 
 @dataclass(slots=True, kw_only=True)
 class Outline:
-    """Width and height as stored, and whether the picture is shown on its side."""
+    """Width and height as stored, and the Exif orientation."""
 
     width: int = 0
     height: int = 0
-    turned: bool = False
+    orientation: int = 1
 
     @property
     def shown(self) -> tuple[int, int]:
-        """Width and height as people see them."""
-        return (self.height, self.width) if self.turned else (self.width, self.height)
+        """Width and height as viewers show them."""
+        size = self.width, self.height
+        return size[::-1] if self.orientation in SIDEWAYS else size
 
     @property
     def decoded_bytes(self) -> int:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from imaging.containers.content import Content, MalformedImageError, number, take
-from imaging.containers.exif import is_shown_turned
+from imaging.containers.exif import read_orientation
 from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _OF_FRAMES = {b"fcTL", b"IDAT", b"fdAT"}
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type
@@ -22,7 +22,6 @@ _ADAM7 = [
     (0, 1, 1, 2),
 ]  # fmt: skip
 _MOST_CHUNKS = 100_000
-_MOST_EXIF_BYTES = 65536
 _BLOCK_BYTES = 64 * 1024
 _INFLATED_BYTES = 256 * 1024
 _FILTER_TYPES = bytes(range(5))
@@ -87,11 +86,11 @@ class PngOutline(Outline):
 
 def walk(content: Content, limits: PixelLimits) -> PngOutline:
     """Walk the file; raises MalformedImageError or TooManyPixelsError."""
-    header = _read_header(content)
+    header = read_header(content)
     limits.check(header.width, header.height)
     kinds: set[bytes] = set()
-    last, turned, animation = b"IHDR", False, _Animation(_announced_frames(content))
-    for kind, at, length in _chunks(content):
+    last, orientation, animation = b"IHDR", 1, _Animation(announced_frames(content))
+    for kind, at, length in chunks(content):
         _check_critical(kind, kinds, last, header)
         _check_crc(content, kind, at, length)
         if kind == b"acTL" and length != 8:
@@ -99,14 +98,16 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
         if animation.announced and kind in _OF_FRAMES:
             animation.check(kind, content, at)
             if kind == b"fcTL":
-                limits.spend(*_frame_size(content, at, header))
-        elif kind == b"eXIf" and b"IDAT" not in kinds and length <= _MOST_EXIF_BYTES:
-            turned = is_shown_turned(take(content, at, length))
+                limits.spend(*frame_size(content, at, header))
+        elif kind == b"eXIf" and b"IDAT" not in kinds:
+            orientation = read_orientation(take(content, at, length))
         kinds.add(kind)
         last = kind
     if b"IDAT" not in kinds or animation.is_incomplete():
         raise MalformedImageError("it has too few frames")
-    return PngOutline(width=header.width, height=header.height, turned=turned, header=header)
+    return PngOutline(
+        width=header.width, height=header.height, orientation=orientation, header=header
+    )
 
 
 def inflate(content: Content, header: Header) -> None:
@@ -115,20 +116,18 @@ def inflate(content: Content, header: Header) -> None:
     Raises MalformedImageError unless each has all its scanlines, each with one of the filters.
     """
     size = header.width, header.height
-    chunks = _chunks(content)
-    if not _announced_frames(content):
-        chunks = (chunk for chunk in chunks if chunk[0] == b"IDAT")
-    frames = (chunk for chunk in chunks if chunk[0] in _OF_FRAMES)
+    kinds = _OF_FRAMES if announced_frames(content) else {b"IDAT"}
+    frames = (chunk for chunk in chunks(content) if chunk[0] in kinds)
     for kind, group in itertools.groupby(frames, key=itemgetter(0)):
         if kind == b"fcTL":
-            size = [_frame_size(content, at, header) for _, at, _ in group][-1]
+            size = [frame_size(content, at, header) for _, at, _ in group][-1]
         else:
             _check_scanlines(_compressed(content, group), header.passes(*size))
 
 
-def _announced_frames(content: Content) -> int:
+def announced_frames(content: Content) -> int:
     """Return of how many frames the animation is, 0 where it is none."""
-    for kind, at, _ in _chunks(content):
+    for kind, at, _ in chunks(content):
         if kind == b"acTL":
             return number(content, at, 4, "big")
     return 0
@@ -179,8 +178,9 @@ def _inflated(data: Iterator[bytes]) -> Iterator[bytes]:
         raise MalformedImageError("its pixels are cut short")
 
 
-def _read_header(content: Content) -> Header:
-    if content[:8] != _SIGNATURE or content[8:16] != b"\0\0\0\x0dIHDR":
+def read_header(content: Content) -> Header:
+    """Read signature and IHDR chunk. Raises MalformedImageError."""
+    if content[:8] != SIGNATURE or content[8:16] != b"\0\0\0\x0dIHDR":
         raise MalformedImageError("it does not begin as a PNG file does")
     depth, colour, compression, filtering, interlace = take(content, 24, 5)
     if depth not in _DEPTHS.get(colour, set()) or compression or filtering or interlace > 1:
@@ -189,7 +189,7 @@ def _read_header(content: Content) -> Header:
     return Header(width, height, depth * _SAMPLES[colour], colour == 3, interlace == 1)
 
 
-def _chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
+def chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, offset and length of the content of each chunk, up to and with IEND."""
     at = 8
     for _ in range(_MOST_CHUNKS):
@@ -225,7 +225,7 @@ def _check_crc(content: Content, kind: bytes, at: int, length: int) -> None:
         raise MalformedImageError("a chunk has a wrong CRC")
 
 
-def _frame_size(content: Content, at: int, header: Header) -> tuple[int, int]:
+def frame_size(content: Content, at: int, header: Header) -> tuple[int, int]:
     """Return the size of a frame of an animation, which must lie within the picture."""
     width, height, x, y = (number(content, at + i, 4, "big") for i in (4, 8, 12, 16))
     if x + width > header.width or y + height > header.height:

@@ -11,10 +11,10 @@ from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
 _MOST_CHUNKS = 100_000
-_FRAME_HEADER_BYTES = 16
-_HAS_ANIMATION = 0x02
-_BITSTREAMS = {b"VP8 ", b"VP8L"}
-_FIRST = {b"VP8X", *_BITSTREAMS}
+FRAME_HEADER_BYTES = 16
+HAS_ANIMATION = 0x02
+BITSTREAMS = {b"VP8 ", b"VP8L"}
+_FIRST = {b"VP8X", *BITSTREAMS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ def walk(content: Content, limits: PixelLimits) -> WebpOutline:
     if end > len(content):
         raise MalformedImageError("it is shorter than its RIFF header says")
     found = WebpOutline()
-    for index, (kind, at, length) in enumerate(_chunks(content, 12, end, found)):
+    for index, (kind, at, length) in enumerate(read_chunks(content, 12, end, found)):
         if index == 0 and kind not in _FIRST:
             raise MalformedImageError("it does not begin as a WebP file does")
         if kind == b"VP8X" and index == 0:
-            found.animated = bool(take(content, at, 10)[0] & _HAS_ANIMATION)
+            found.animated = bool(take(content, at, 10)[0] & HAS_ANIMATION)
             found.width = 1 + number(content, at + 4, 3, "little")
             found.height = 1 + number(content, at + 7, 3, "little")
             limits.check(found.width, found.height)
@@ -71,7 +71,7 @@ def walk(content: Content, limits: PixelLimits) -> WebpOutline:
     return found
 
 
-def _chunks(
+def read_chunks(
     content: Content, at: int, end: int, found: WebpOutline
 ) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, offset and length of the content of each chunk from `at` to `end`."""
@@ -87,7 +87,7 @@ def _chunks(
 
 
 def _add_still(content: Content, end: int, found: WebpOutline, limits: PixelLimits) -> None:
-    frame = _find_frame(content, 12, end, found)
+    frame = find_frame(content, 12, end, found)
     limits.check(frame.width, frame.height)
     if found.width and (found.width, found.height) != (frame.width, frame.height):
         raise MalformedImageError("the picture does not fill its canvas")
@@ -105,19 +105,19 @@ def _read_animation_frame(
     limits.spend(width, height)
     if x + width > found.width or y + height > found.height:
         raise MalformedImageError("a frame lies outside the canvas")
-    frame = _find_frame(content, at + _FRAME_HEADER_BYTES, at + length, found)
+    frame = find_frame(content, at + FRAME_HEADER_BYTES, at + length, found)
     if (frame.width, frame.height) != (width, height):
         raise MalformedImageError("a frame is of another size than it says")
     return frame
 
 
-def _find_frame(content: Content, at: int, end: int, found: WebpOutline) -> Frame:
+def find_frame(content: Content, at: int, end: int, found: WebpOutline) -> Frame:
     """Find alpha and bitstream, which follow each other, between `at` and `end`."""
     alpha = 0
-    for kind, start, length in _chunks(content, at, end, found):
+    for kind, start, length in read_chunks(content, at, end, found):
         if kind == b"ALPH":
             alpha = start - 8
-        elif kind in _BITSTREAMS:
+        elif kind in BITSTREAMS:
             size = _lossy_size if kind == b"VP8 " else _lossless_size
             width, height = size(take(content, start, min(length, 10)))
             return Frame(width, height, kind == b"VP8L", alpha or start - 8, start + length)

@@ -4,9 +4,7 @@ Each format the cheapest way that still notices what is missing: PNG by inflatin
 frame, WebP down to the last row, JPEG at an eighth of its size and in grey.
 """
 
-import io
 import mmap
-from typing import Any
 
 from PIL import Image
 
@@ -18,6 +16,7 @@ from imaging.containers.outline import Outline
 from imaging.containers.png import PngOutline
 from imaging.containers.webp import WebpOutline
 from imaging.decoding import libwebp
+from imaging.stills.still import open_pieces
 
 # Bits that are no Huffman code. A decoder reads up to eight bytes ahead.
 _NO_CODES = b"\xff\x00" * 9
@@ -58,8 +57,8 @@ def _decode_jpeg(content: mmap.mmap, outline: JpegOutline) -> None:
     """
     end = _NO_CODES if outline.is_plain else _END_OF_IMAGE
     with memoryview(content)[outline.start : outline.end] as scans:
-        pieces = _Pieces(memoryview(b"".join(outline.tables)), scans, memoryview(end))
-        with Image.open(io.BufferedReader(pieces), formats=["JPEG"]) as image:
+        file = open_pieces(b"".join(outline.tables), scans, end)
+        with Image.open(file, formats=["JPEG"]) as image:
             image.draft("L", (image.width // 8 or 1, image.height // 8 or 1))
             image.load()
 
@@ -75,32 +74,3 @@ def _decode_webp(content: mmap.mmap, outline: WebpOutline) -> None:
     libwebp.check_container(content)
     for frame in outline.frames:
         libwebp.decode(content, frame)
-
-
-class _Pieces(io.RawIOBase):
-    """One readable stream of several pieces, none of which is copied as a whole."""
-
-    def __init__(self, *pieces: memoryview) -> None:
-        self._pieces = pieces
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset if whence == 0 else self._at + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        at, wanted = self._at, memoryview(buffer)
-        for piece in self._pieces:
-            if at < len(piece):
-                part = piece[at : at + len(wanted)]
-                wanted[: len(part)] = part
-                self._at += len(part)
-                return len(part)
-            at -= len(piece)
-        return 0

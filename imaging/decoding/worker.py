@@ -109,7 +109,7 @@ def _render(job: Job, content: mmap.mmap, output: int) -> Result:
     os.setpriority(os.PRIO_PROCESS, 0, max(ours, _NICENESS_OF_VARIANTS))
     with open(output, "wb", closefd=False) as file:
         file.truncate()  # of an attempt with less memory
-        size = render_picture(content, job.image_format, job, job.encoding, file)  # type: ignore[arg-type]
+        size = render_picture(content, job.image_format, job, job.encoding, file)
     return Result(JobOutcome.DECODED, *size)
 
 

@@ -1,84 +1,104 @@
-"""Pictures of any colour model as grey or RGB, with or without transparency, in sRGB."""
+"""Pictures of any colour model as grey or RGB, with or without transparency, in sRGB.
+
+Chromium is the reference for what the colours of a file mean.
+"""
 
 import io
-from typing import Any
 
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms
+
+from imaging.rendering import profiles, transfer_functions
+from imaging.rendering.profiles import SRGB_PRIMARIES, Chromaticities, Profile
+from imaging.rendering.transfer_functions import Transfer
+from imaging.stills.still import ColourSpace
 
 _SRGB = ImageCms.createProfile("sRGB")
-_AS_IT_IS = {"L", "LA", "RGB", "RGBA", "CMYK"}
-_EIGHT_BITS_OF_SIXTEEN = [(value + 128) // 257 for value in range(65536)]
-# Grey of two and four bits is decoded to eight.
-_STEPS = {"L;2": 85, "L;4": 17}
+# A grey picture may have an RGB profile, which then says what its greys are.
+_SPACES = {"L": {b"GRAY", b"RGB "}, "RGB": {b"RGB "}, "CMYK": {b"CMYK"}}
 _USUAL_GAMMA = 0.45455
+_EIGHT_BITS_OF_SIXTEEN = [(value + 128) // 257 for value in range(65536)]
 
 
-def transparent_colour(image: ImageFile.ImageFile) -> Any:
-    """Return what Pillow's `info` calls transparency, None where nothing is transparent.
+def averageable(image: Image.Image, key: tuple[int, ...] | None) -> Image.Image:
+    """Return a decoded picture in a mode whose pixels may be averaged: eight bits, no palette.
 
-    As the decoded pixels have it: Pillow leaves a PNG's colour as deep as it is in the file (its
-    tRNS chunk). To be asked before the pixels are decoded.
+    `key` is the transparent colour, if any, at the depth of the picture.
     """
-    colour = image.info.get("transparency")
-    stored = image.tile[0].args if image.tile else ""
-    if colour is not None and stored in _STEPS:
-        return colour * _STEPS[stored]
-    if isinstance(colour, tuple) and stored == "RGB;16B":
-        return tuple(value >> 8 for value in colour)
-    return colour
-
-
-def resizable(image: Image.Image, transparent: Any) -> Image.Image:
-    """Return the picture in a mode whose pixels may be averaged: eight bits, and no palette."""
     if image.mode.startswith("I"):
-        image = image.convert("I")
-        grey = image.point(_EIGHT_BITS_OF_SIXTEEN, "L")
-        if transparent is not None:
-            opacity = [255] * 65536
-            opacity[transparent] = 0
-            grey.putalpha(image.point(opacity, "L"))
-        return grey
-    if transparent is not None:
-        image.info["transparency"] = transparent
-        return image.convert("LA" if image.mode in {"1", "L"} else "RGBA")
-    if image.mode in _AS_IT_IS:
-        return image
-    return image.convert("L" if image.mode == "1" else "RGB")
+        return _of_deep_grey(image.convert("I"), key)
+    if image.mode == "1":
+        image = image.convert("L")
+    if key is not None:
+        image.info["transparency"] = key if len(key) > 1 else key[0]
+    if "transparency" in image.info:
+        return image.convert("LA" if image.mode == "L" else "RGBA")
+    return image.convert("RGB") if image.mode == "P" else image
 
 
-def to_srgb(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
-    """Return a picture of `resizable`'s modes in sRGB; grey and transparency stay.
+def _of_deep_grey(image: Image.Image, key: tuple[int, ...] | None) -> Image.Image:
+    grey = image.point(_EIGHT_BITS_OF_SIXTEEN, "L")
+    if key is not None:
+        opacity = [255] * 65536
+        opacity[key[0]] = 0
+        grey.putalpha(image.point(opacity, "L"))
+    return grey
 
-    `info` is Pillow's of the file. A profile (ICC.1:2010) that is broken, or of another colour
-    model, counts as none; without one and without an sRGB chunk a PNG's gAMA counts.
+
+def to_srgb(image: Image.Image, colours: ColourSpace) -> Image.Image:
+    """Return a picture of `averageable`'s modes in sRGB; grey and transparency stay.
+
+    In the order of PNG 3 (section 13.14) cICP counts before a profile, a profile before sRGB, and
+    sRGB before gAMA with cHRM. What is unknown, broken, or of another colour model counts as none.
     """
     if image.mode in {"LA", "RGBA"}:
-        colours = to_srgb(image.convert(image.mode[:-1]), info)
-        colours.putalpha(image.getchannel("A"))
-        return colours
-    if profile := info.get("icc_profile"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass
-        else:
-            return (converted or image).convert("L" if image.mode == "L" else "RGB")
-    elif "srgb" not in info and abs(info.get("gamma", _USUAL_GAMMA) - _USUAL_GAMMA) > 0.01:
-        return image.point(_from_gamma(info["gamma"]) * len(image.getbands()))
+        opaque = to_srgb(image.convert(image.mode[:-1]), colours)
+        opaque.putalpha(image.getchannel("A"))
+        return opaque
+    if named := _named(colours):
+        return _from_primaries(image, *named)
+    profile = profiles.reduced(colours.icc)
+    if profile and profile.space in _SPACES[image.mode]:
+        return _from_profile(image, profile)
+    if colours.gamma and not (profile or _is_srgb(colours)):
+        transfer = transfer_functions.power(1 / colours.gamma)
+        return _from_primaries(image, colours.chromaticities or SRGB_PRIMARIES, transfer)
     return image.convert("RGB") if image.mode == "CMYK" else image
 
 
-def _from_gamma(gamma: float) -> list[int]:
-    """Return what each value of a picture of that gamma (PNG, 11.3.2.2) is in sRGB."""
-    if gamma <= 0:
-        return list(range(256))
-    light = [(value / 255) ** (1 / gamma) for value in range(256)]
-    # IEC 61966-2-1
-    return [
-        round(255 * (12.92 * part if part <= 0.0031308 else 1.055 * part ** (1 / 2.4) - 0.055))
-        for part in light
-    ]
+def _is_srgb(colours: ColourSpace) -> bool:
+    """Whether a file without a profile is in sRGB. So is the usual gamma without primaries."""
+    usual = abs((colours.gamma or 0) - _USUAL_GAMMA) < 0.01 and not colours.chromaticities
+    return colours.is_srgb or usual
+
+
+def _named(colours: ColourSpace) -> tuple[Chromaticities, Transfer] | None:
+    """Return what the numbers of a cICP chunk stand for, None without known ones."""
+    primaries, transfer = colours.cicp or (0, 0)
+    if primaries not in profiles.NAMED_PRIMARIES or transfer not in transfer_functions.NAMED:
+        return None
+    return profiles.NAMED_PRIMARIES[primaries], transfer_functions.NAMED[transfer]
+
+
+def _from_primaries(
+    image: Image.Image, chromaticities: Chromaticities, transfer: Transfer
+) -> Image.Image:
+    if image.mode == "RGB" and tuple(chromaticities) != SRGB_PRIMARIES:
+        profile = profiles.of_primaries(chromaticities, transfer)
+        return _from_profile(image, profile) if profile else image
+    samples = transfer_functions.samples_in_srgb(transfer)
+    return image.point(samples * len(image.getbands()))
+
+
+def _from_profile(image: Image.Image, profile: Profile) -> Image.Image:
+    """Apply a profile. One that littlecms cannot use counts as sRGB."""
+    source = image.convert("RGB") if profile.space == b"RGB " else image
+    try:
+        from_file = ImageCms.ImageCmsProfile(io.BytesIO(profile.content))
+        converted = ImageCms.profileToProfile(source, from_file, _SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image.convert("RGB") if image.mode == "CMYK" else image
+    grey = image.mode == "L" and not profile.has_table
+    return (converted or source).convert("L" if grey else "RGB")
 
 
 def on_white(image: Image.Image) -> Image.Image:

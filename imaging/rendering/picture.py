@@ -5,20 +5,23 @@ the first frame counts. The same file and spec give the same bytes, with the sam
 """
 
 import io
+import math
 import sys
 from collections.abc import Callable
 from typing import IO, Any
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageChops, ImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from imaging.containers.content import MalformedImageError
-from imaging.containers.exif import read_orientation
-from imaging.rendering.colours import on_white, resizable, to_srgb, transparent_colour
+from imaging.containers.content import Content, MalformedImageError
+from imaging.containers.exif import SIDEWAYS
+from imaging.rendering.colours import averageable, on_white, to_srgb
 from imaging.rendering.sizes import Box, Region, Size, shown_region, target_size
+from imaging.stills.formats import still
+from imaging.stills.still import Still
 
 # Not by `Image.open`, which takes a JPEG of several pictures for an MPO.
 _OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
@@ -43,13 +46,14 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_QUARTER_TURNS = range(5, 9)
+# What Pillow calls samples of 16 bits, of which it keeps the high byte, or the low one.
+_DEEP_RGB, _DEEP_RGB_LOW = "RGB;16B", "RGB;16L"
 # Decoding to a fraction averages roughly: half of the detail is left for Lanczos.
 _DRAFT_FACTOR = 2
 
 
 def render_picture(
-    content: IO[bytes], image_format: str, box: Box, encoding: str, output: IO[bytes]
+    content: Content, image_format: str, box: Box, encoding: str, output: IO[bytes]
 ) -> Size:
     """Write the variant of a picture for `box` to `output`; return its width and height.
 
@@ -58,10 +62,7 @@ def render_picture(
     library does not say that it lacks memory; or MemoryError.
     """
     try:
-        with _OPENERS[image_format](content) as image:
-            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or sys.maxsize):
-                raise MalformedImageError("it has too many pixels")
-            picture = _resized(image, box)
+        picture = _resized(still(content, image_format), image_format, box)
     except (MemoryError, MalformedImageError):
         raise
     # Pillow raises whatever its parsing runs into: SyntaxError, OSError, struct.error, ...
@@ -76,40 +77,65 @@ def render_picture(
     return picture.size
 
 
-def _resized(image: ImageFile.ImageFile, box: Box) -> Image.Image:
-    info = dict(image.info)
-    orientation = read_orientation(info.get("exif", b""))
-    turned = orientation in _QUARTER_TURNS
-    shown = _swapped(image.size) if turned else image.size
+def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
+    if math.prod(source.canvas) > (Image.MAX_IMAGE_PIXELS or sys.maxsize):
+        raise MalformedImageError("it has too many pixels")
+    turned = source.orientation in SIDEWAYS
+    shown = _swapped(source.canvas) if turned else source.canvas
     target = target_size(shown, box)
-    region = _stored_region(shown_region(shown, box), shown, orientation)
+    region = _stored_region(shown_region(shown, box), shown, source.orientation)
     stored_target = _swapped(target) if turned else target
-    width = image.width
-    if drafted := image.draft(None, _least_size(image.size, region, stored_target)):
-        # Of its last column and row some part may be filling.
-        scale, (left, top, right, bottom) = drafted[1][2] / width, region
-        region = (
-            *(left * scale, top * scale),
-            *(min(right * scale, image.width), min(bottom * scale, image.height)),
-        )
-    picture = _first_frame(image)
+    with source.open() as file, _OPENERS[image_format](file) as image:
+        fills_canvas = image.size == source.canvas
+        if drafted := image.draft(None, _least_size(image.size, region, stored_target)):
+            region = _scaled(region, drafted[1][2] / source.canvas[0], image.size)
+        picture = _decoded(image, source)
+    if not fills_canvas:
+        picture = _on_canvas(picture, source)
     if stored_target != picture.size or region != (0, 0, *picture.size):
         picture = picture.resize(stored_target, Image.Resampling.LANCZOS, region)
-    picture = to_srgb(picture, info)
-    if orientation in _TURNS:
-        picture = picture.transpose(_TURNS[orientation])
-    return picture if picture is not image else image.copy()
+    picture = to_srgb(picture, source.colours)
+    return picture.transpose(_TURNS[source.orientation]) if source.orientation > 1 else picture
 
 
-def _first_frame(image: ImageFile.ImageFile) -> Image.Image:
-    """Return the picture decoded; round a frame smaller than its GIF's screen is nothing."""
-    transparent, screen = transparent_colour(image), (0, 0, *image.size)
-    place = image.tile[0].extents if image.tile else screen
-    if place in {None, screen}:
-        return resizable(image, transparent)
-    page = Image.new("RGBA", image.size)
-    page.paste(resizable(image.crop(place), transparent), place)
-    return page
+def _decoded(image: ImageFile.ImageFile, source: Still) -> Image.Image:
+    """Return the pixels of an opened file in a mode in which they may be averaged."""
+    stored = image.tile[0].args if image.tile else ""
+    image.load()
+    if source.colour_key is None or stored != _DEEP_RGB:
+        return averageable(image, source.colour_key)
+    picture = image.convert("RGBA")
+    picture.putalpha(_opacity(source))
+    return picture
+
+
+def _opacity(source: Still) -> Image.Image:
+    """Return the opacity of RGB of 16 bits. Pillow decodes either half of a sample."""
+    is_key = Image.new("L", source.canvas, 255)
+    for rawmode, shift in ((_DEEP_RGB, 8), (_DEEP_RGB_LOW, 0)):
+        with source.open() as file, PngImageFile(file) as image:
+            image.tile = [image.tile[0]._replace(args=rawmode)]
+            for band, sample in zip(image.split(), source.colour_key or (), strict=True):
+                half = sample >> shift & 255
+                equal = band.point([255 * (value == half) for value in range(256)])
+                is_key = ImageChops.darker(is_key, equal)
+    return ImageChops.invert(is_key)
+
+
+def _on_canvas(picture: Image.Image, source: Still) -> Image.Image:
+    """Return the canvas with the picture on it; the rest is transparent."""
+    canvas = Image.new("RGBA", source.canvas)
+    canvas.paste(picture, source.place)
+    return canvas
+
+
+def _scaled(region: Region, scale: float, size: Size) -> Region:
+    """Return the region of a picture that was decoded to a fraction, and to that size.
+
+    Of its last column and row some part may be filling.
+    """
+    left, top, right, bottom = (edge * scale for edge in region)
+    return left, top, min(right, size[0]), min(bottom, size[1])
 
 
 def _least_size(size: Size, region: Region, target: Size) -> Size:
@@ -126,7 +152,7 @@ def _stored_region(region: Region, shown: Size, orientation: int) -> Region:
         left, right = shown[0] - right, shown[0] - left
     if orientation in {3, 4, 7, 8}:
         top, bottom = shown[1] - bottom, shown[1] - top
-    if orientation in _QUARTER_TURNS:
+    if orientation in SIDEWAYS:
         return top, left, bottom, right
     return left, top, right, bottom
 

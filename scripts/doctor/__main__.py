@@ -5,8 +5,6 @@ the fix. Exit status 1 when anything failed. Safe beside the running service: wh
 the tables is rolled back, and the small object that it puts into the bucket is deleted again.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
@@ -14,6 +12,7 @@ from typing import NamedTuple
 from config import Settings, load_settings
 from errors import ConfigurationError, ObjectMissingError, TransactionAbortedError, UnavailableError
 from resources import Resources
+from scripts.command_line import build_parser, run
 from scripts.doctor.bucket_checks import BUCKET_CHECKS, FIXES, code_of
 from scripts.doctor.checks import Check, CheckFailed, CheckWarning, Status, Subject
 from scripts.doctor.database_checks import DATABASE_CHECKS
@@ -34,11 +33,7 @@ class Result(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> int:
     """Examine what the environment names; print a line for each check, return the exit status."""
-    argparse.ArgumentParser(
-        prog="python -m scripts.doctor",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(arguments)
+    build_parser("doctor", __doc__).parse_args(arguments)
     failed = False
     try:
         for result in examine(load_settings()):
@@ -111,4 +106,4 @@ _ACCESS = Check("API keys", _access, "set API_KEYS, or let a proxy in front deci
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect, select
 
-from db import Base, Image, reading, writing
+from db import Base, Image, read_clock, reading, writing
 from errors import DatabaseUnavailableError, TransactionAbortedError
 from repositories import images, pending_objects, references, variants
 from repositories.variants import VariantRecord
@@ -17,14 +17,6 @@ from scripts.table_differences import differences
 
 # All different byte for byte; to one or another collation some are the same.
 _HOSTILE = ("a", "A", "\u00e4", "a\u0308", "a ", "ss", "\u00df", "\U0001f600", "\U0001f601")
-
-_SERVER_TIME = {
-    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
-    "mysql": "SELECT UTC_TIMESTAMP(6)",
-    "mariadb": "SELECT UTC_TIMESTAMP(6)",
-    "oracle": "SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL",
-    "mssql": "SELECT SYSUTCDATETIME()",
-}
 
 
 class _RollBackError(Exception):
@@ -165,8 +157,7 @@ def _database_clock(subject: Subject) -> str:
     if subject.on_sqlite:
         return "is this host's"
     with reading(subject.sessions()) as connection:
-        now = connection.exec_driver_sql(_SERVER_TIME[connection.dialect.name]).scalar_one()
-    return compare_clock(now.replace(tzinfo=UTC))
+        return compare_clock(read_clock(connection))
 
 
 _WRONG_CA = (

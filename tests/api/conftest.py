@@ -1,4 +1,4 @@
-"""What several tests of the HTTP interface share."""
+"""Fixtures shared by the tests of the HTTP interface."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Who may read and who may write: every route, with every kind of key."""
+"""API keys decide who may read and who may write, on every route."""
 
 import hashlib
 import re
@@ -24,8 +24,8 @@ KEYS = tuple(
     ApiKey.parse(f"{line}:{hashlib.sha256(token.encode()).hexdigest()}")
     for line, token in (("web:read", READER), ("backend:write", WRITER))
 )
-# How a read may be asked for; and what each answers who may read, in this order.
-WAYS: list[tuple[str, str, dict[str, str]]] = [
+# The forms of a read request. READS lists their statuses for a client that may read, in this order.
+READ_FORMS: list[tuple[str, str, dict[str, str]]] = [
     ("GET", "", {}),
     ("HEAD", "", {}),
     ("GET", "", {"If-None-Match": "*"}),
@@ -56,19 +56,19 @@ WRITES: list[tuple[str, str, dict[str, str], int]] = [
 TABLE = [
     (method, path + query, headers, status)
     for path, statuses in READS.items()
-    for (method, query, headers), status in zip(WAYS, statuses, strict=True)
+    for (method, query, headers), status in zip(READ_FORMS, statuses, strict=True)
 ] + WRITES
 OPEN = ["/health/live", "/health/ready", "/docs", "/openapi.json"]
 
 
 def bearer(token: str | None) -> dict[str, str]:
-    """Return the header that presents a key."""
+    """Return the Authorization header for a key."""
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 @pytest.fixture(params=[True, False], ids=["public", "private"])
 def guarded(settings: Settings, request: pytest.FixtureRequest) -> Iterator[TestClient]:
-    """Run the application with keys and one image, reading public or not."""
+    """Run the application with keys and one image, with public and with private reads."""
     changes: dict[str, Any] = {"api_keys": KEYS, "public_reads": request.param}
     with serving(settings, **changes, cache_control="public, max-age=60") as client:
         client.headers.update(bearer(WRITER))
@@ -79,19 +79,19 @@ def guarded(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Test
 
 
 @on_sqlite
-@pytest.mark.parametrize("held", TOKENS)
-def test_table(guarded: TestClient, held: str) -> None:
-    """Each request gets its own answer, or 401 or 403 before anything tells of the image."""
+@pytest.mark.parametrize("kind", TOKENS)
+def test_table(guarded: TestClient, kind: str) -> None:
+    """A request without sufficient rights gets 401 or 403, which reveals nothing of the image."""
     public = guarded.app_state["resources"].settings.public_reads
     refusals: dict[str, set[str]] = {}
     for method, path, headers, expected in TABLE:
         reads = method in {"GET", "HEAD"}
-        answer = guarded.request(method, path, headers=headers | bearer(TOKENS[held]))
-        if held == "wrong" or (
-            held == "none" and not (reads and public and path.partition("?")[0] != "/metrics")
+        answer = guarded.request(method, path, headers=headers | bearer(TOKENS[kind]))
+        if kind == "wrong" or (
+            kind == "none" and not (reads and public and path.partition("?")[0] != "/metrics")
         ):
-            refused, code = 401, "invalid_key" if held == "wrong" else "key_required"
-        elif held == "read" and not reads:
+            refused, code = 401, "invalid_key" if kind == "wrong" else "key_required"
+        elif kind == "read" and not reads:
             refused, code = 403, "insufficient_scope"
         else:
             assert answer.status_code == expected, (method, path, headers)
@@ -99,13 +99,13 @@ def test_table(guarded: TestClient, held: str) -> None:
         assert answer.headers["WWW-Authenticate"].startswith("Bearer realm=")
         assert answer.status_code == refused, (method, path)
         assert method == "HEAD" or problem(answer, refused, code)
-        refusals.setdefault(method, set()).add(_told(answer))
-    # To whoever may not ask, all paths are alike: those of images, and those of nothing.
-    assert all(len(told) == 1 for told in refusals.values()), refusals
+        refusals.setdefault(method, set()).add(_without_request(answer))
+    # Refusals are the same for paths that exist and paths that do not.
+    assert all(len(distinct) == 1 for distinct in refusals.values()), refusals
 
 
-def _told(answer: httpx.Response) -> str:
-    """Return all that an answer tells, but for what names the request itself."""
+def _without_request(answer: httpx.Response) -> str:
+    """Return headers and body of a response, without the parts that identify the request."""
     own = {"x-request-id", "date", "content-length"}
     fields = sorted((name, value) for name, value in answer.headers.items() if name not in own)
     body = answer.json() if answer.content else {}
@@ -114,13 +114,13 @@ def _told(answer: httpx.Response) -> str:
 
 @on_sqlite
 def test_table_is_complete(guarded: TestClient) -> None:
-    """Every route, with every method that it has, is in the table or is open."""
-    asked = {(method, path.partition("?")[0]) for method, path, _, _ in TABLE}
+    """Every method of every route is in the table or is open."""
+    tested = {(method, path.partition("?")[0]) for method, path, _, _ in TABLE}
     for path, operations in guarded.get("/openapi.json").json()["paths"].items():
         for method in operations:
             of_size = path.replace("{variant}", "160")
             names = {of_size.replace("{name}", name) for name in ("a", "absent")}
-            assert path in OPEN or asked & {(method.upper(), name) for name in names}, path
+            assert path in OPEN or tested & {(method.upper(), name) for name in names}, path
 
 
 @on_sqlite
@@ -139,7 +139,7 @@ def test_refused_upload_is_not_read(service_environment: dict[str, str]) -> None
 
 @on_sqlite
 def test_below_a_prefix(service_environment: dict[str, str]) -> None:
-    """Where a proxy serves it below a prefix of its own, the same is open, and the same guarded."""
+    """Below a root path the same routes are open and the same are guarded."""
     environment = service_environment | {"API_KEYS": ",".join(":".join(key) for key in KEYS)}
     for public in ("true", "false"):
         changed = environment | {"PUBLIC_READS": public}
@@ -148,15 +148,15 @@ def test_below_a_prefix(service_environment: dict[str, str]) -> None:
             httpx.Client(base_url=service.base_url) as client,
         ):
             problem(client.get("/metrics"), 401, "key_required")
-            figures = client.get("/metrics", headers=bearer(READER))
-            assert 'route="/metrics",status="401"' in figures.text
+            metrics = client.get("/metrics", headers=bearer(READER))
+            assert 'route="/metrics",status="401"' in metrics.text
             assert {client.get(path).status_code for path in OPEN} <= {200, 503}
             assert client.get("/images").status_code == (200 if public == "true" else 401)
 
 
 @on_sqlite
 def test_open_paths(guarded: TestClient) -> None:
-    """Health and documentation need no key, and do not mind a wrong one."""
+    """Health and documentation need no key and ignore a wrong one."""
     for path in OPEN:
         for token in TOKENS.values():
             assert guarded.get(path, headers=bearer(token)).status_code == 200, path
@@ -164,7 +164,7 @@ def test_open_paths(guarded: TestClient) -> None:
 
 @on_sqlite
 def test_cache_control(guarded: TestClient) -> None:
-    """Reads that need a key are private to caches, also at S3."""
+    """Responses to reads that need a key are `private`, including those from S3."""
     private = not guarded.app_state["resources"].settings.public_reads
     expected = "private, max-age=60" if private else "public, max-age=60"
     for path in ("/images/a", "/images/a/metadata", "/images"):
@@ -176,14 +176,14 @@ def test_cache_control(guarded: TestClient) -> None:
 
 @on_sqlite
 def test_no_keys(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Without keys all is open, whatever a request presents."""
+    """Without configured keys every request is allowed, whatever key it sends."""
     assert upload(client, pictures.png(), "a.png").is_success
     assert client.get("/images/a", headers=bearer("anything")).status_code == 200
     assert "401" not in caplog.text
 
 
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """`scripts.keys` prints a key and the line that lets it in."""
+    """`scripts.keys` prints a key and the configuration line that accepts it."""
     assert keys.main(["web", "read"]) == 0
     found = re.fullmatch(r"key   (\S+)\nline  (\S+)\n", capsys.readouterr().out)
     assert found
@@ -197,7 +197,7 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     "line", ["web", "web:read:abc", "web:admin:" + "0" * 64, ":read:" + "0" * 64]
 )
 def test_wrong_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str) -> None:
-    """A line that is no key stops the start with a sentence that repeats no digest."""
+    """An invalid line stops the start with a sentence that does not repeat the digest."""
     monkeypatch.chdir(tmp_path)
     minimal = {"DB_URL": "sqlite:///i.db", "AWS_REGION": "r", "AWS_S3_BUCKET": "images"}
     for name, value in minimal.items():
@@ -209,7 +209,7 @@ def test_wrong_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str) 
 
 
 def test_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keys of a file count beside those of the variable; a missing file stops the start."""
+    """Keys in the file add to those in the variable; a missing file stops the start."""
     file = tmp_path / "keys"
     file.write_text("# ours\n" + ":".join(KEYS[1]) + "\n\n")
     monkeypatch.chdir(tmp_path)

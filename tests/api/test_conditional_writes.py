@@ -1,6 +1,6 @@
-"""Conditional writes decide inside the transaction: of N racing writers exactly one wins.
+"""Conditional writes are decided inside the transaction: of N racing writers exactly one wins.
 
-On every engine, against two processes of the service, each writer on a connection of its own.
+The tests run on every engine against two service processes, with one connection per writer.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ def service(
     s3: "S3Client",
     new_bucket: Callable[[], str],
 ) -> Iterator[MeteredService]:
-    """Return the service, running as two processes on one of the engines."""
+    """Return the service, running as two processes; the tests run on every engine."""
     servers = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}
     fixture = servers.get(request.param)
     database = request.getfixturevalue(fixture) if fixture else "sqlite://"
@@ -44,7 +44,7 @@ def service(
 
 @pytest.fixture(scope="module")
 def clients(service: MeteredService) -> Iterator[list[httpx.Client]]:
-    """Return clients of the service that are connected already."""
+    """Return connected clients of the service."""
     with ExitStack() as ends:
         made = [httpx.Client(base_url=service.process.base_url, timeout=60) for _ in PICTURES]
         for client in made:
@@ -53,14 +53,14 @@ def clients(service: MeteredService) -> Iterator[list[httpx.Client]]:
 
 
 def post(client: httpx.Client, name: str, picture: bytes, **conditions: str) -> httpx.Response:
-    """Upload a picture; `if_match` and the like are header fields."""
+    """Upload a picture. Keyword arguments such as `if_match` become header fields."""
     headers = {field.replace("_", "-"): value for field, value in conditions.items()}
     files = {"file": ("f.png", picture)}
     return client.post("/images", files=files, data={"name": name}, headers=headers)
 
 
 def race(clients: list[httpx.Client], write: Writer) -> list[httpx.Response]:
-    """Let all clients write at once; return the answers in the order of clients."""
+    """Let all clients write at once; return the responses in the order of the clients."""
     barrier = Barrier(len(clients))
 
     def start(number: int) -> httpx.Response:
@@ -72,12 +72,12 @@ def race(clients: list[httpx.Client], write: Writer) -> list[httpx.Response]:
 
 
 def statuses(answers: list[httpx.Response]) -> dict[int, int]:
-    """Count the answers of each status."""
+    """Count the responses by status."""
     return dict(Counter(answer.status_code for answer in answers))
 
 
 def race_to_create(clients: list[httpx.Client], name: str) -> None:
-    """Let all create one image, each of other bytes, and check that exactly one does."""
+    """Let all clients create one image from different bytes; check that exactly one succeeds."""
     answers = race(clients, lambda client, i: post(client, name, PICTURES[i], if_none_match="*"))
     assert statuses(answers) == {201: 1, 412: WRITERS - 1}
     winner = next(i for i, answer in enumerate(answers) if answer.status_code == 201)
@@ -89,21 +89,21 @@ def race_to_create(clients: list[httpx.Client], name: str) -> None:
 
 
 def test_creators(clients: list[httpx.Client]) -> None:
-    """Of 32 creators of one name exactly one gets 201 and 31 get 412, five times over."""
+    """Of 32 clients that create one name exactly one gets 201 and 31 get 412."""
     for number in range(5):
         race_to_create(clients, f"created-{number}")
 
 
 @pytest.mark.soak
 def test_creators_for_long(clients: list[httpx.Client]) -> None:
-    """The same fifty times, on the same name, which is deleted in between."""
+    """The race to create has one winner fifty times, with a delete after each."""
     for _ in range(50):
         race_to_create(clients, "created")
         clients[0].delete("/images/created").raise_for_status()
 
 
 def test_writers_of_one_version(clients: list[httpx.Client]) -> None:
-    """Of writers that all saw one version exactly one replaces it, and nothing else is lost."""
+    """Of writers with the same If-Match exactly one replaces the version."""
     seen = post(clients[0], "written", png(seed=100)).headers["etag"]
     answers = race(clients, lambda client, i: post(client, "written", PICTURES[i], if_match=seen))
     assert statuses(answers) == {200: 1, 412: WRITERS - 1}
@@ -112,11 +112,11 @@ def test_writers_of_one_version(clients: list[httpx.Client]) -> None:
 
 
 def test_writers_in_turns(clients: list[httpx.Client]) -> None:
-    """Writers that read and retry until If-Match holds all get their turn, one after the other."""
+    """Writers that retry with the current ETag all succeed, each on another version."""
     post(clients[0], "counted", png(seed=100))
     replaced = []
 
-    def persist(client: httpx.Client, number: int) -> httpx.Response:
+    def retry(client: httpx.Client, number: int) -> httpx.Response:
         while True:
             seen = client.head("/images/counted").headers["etag"]
             answer = post(client, "counted", PICTURES[number], if_match=seen)
@@ -124,12 +124,12 @@ def test_writers_in_turns(clients: list[httpx.Client]) -> None:
                 replaced.append(seen)
                 return answer
 
-    assert statuses(race(clients[:6], persist)) == {200: 6}
+    assert statuses(race(clients[:6], retry)) == {200: 6}
     assert len(set(replaced)) == 6
 
 
 def test_deleters_of_one_version(clients: list[httpx.Client]) -> None:
-    """Of deleters and writers that all saw one version exactly one acts on it."""
+    """Of deletes and overwrites with the same If-Match exactly one succeeds."""
     seen = post(clients[0], "deleted", png(seed=100)).headers["etag"]
 
     def act(client: httpx.Client, number: int) -> httpx.Response:
@@ -139,13 +139,13 @@ def test_deleters_of_one_version(clients: list[httpx.Client]) -> None:
 
     answers = race(clients, act)
     assert statuses(answers).get(200) == 1
-    assert set(statuses(answers)) <= {200, 404, 412}  # 404: there is nothing left to delete
+    assert set(statuses(answers)) <= {200, 404, 412}  # 404: already deleted
     deleted = "deleted" in next(answer for answer in answers if answer.is_success).json()
     assert clients[0].get("/images/deleted").status_code == (404 if deleted else 200)
 
 
 def snapshot(service: MeteredService, s3: "S3Client") -> tuple[list[object], list[object]]:
-    """Return all rows of both tables and all objects with their times."""
+    """Return all rows of images and journal, and all objects with their modification times."""
     service.settle()
     with service.engine.connect() as db:
         images = db.execute(text("SELECT * FROM images")).all()
@@ -155,7 +155,7 @@ def snapshot(service: MeteredService, s3: "S3Client") -> tuple[list[object], lis
 
 
 def test_identical_upload(service: MeteredService, s3: "S3Client") -> None:
-    """Uploading the current bytes again stores nothing: it asks S3 once whether they are there."""
+    """Uploading the current bytes again writes nothing; it checks the object by one HEAD."""
     first = post(service.client, "same", PICTURES[0])
     before = snapshot(service, s3)
     again = post(service.client, "same", PICTURES[0])
@@ -170,7 +170,7 @@ def test_identical_upload(service: MeteredService, s3: "S3Client") -> None:
 
 
 def test_identical_upload_under_conditions(service: MeteredService) -> None:
-    """Conditions come first: bytes that are there already do not make a false one true."""
+    """A false condition is 412 even if the bytes are identical to the current ones."""
     etag = post(service.client, "conditional", PICTURES[0]).headers["etag"]
     for condition in ({"if_none_match": "*"}, {"if_match": '"other"'}, {"if_none_match": etag}):
         assert post(service.client, "conditional", PICTURES[0], **condition).status_code == 412
@@ -181,7 +181,7 @@ def test_identical_upload_under_conditions(service: MeteredService) -> None:
 def test_identical_uploads_at_once(
     service: MeteredService, clients: list[httpx.Client], s3: "S3Client"
 ) -> None:
-    """Of many uploads of the same new bytes one creates, and one object is left in the end."""
+    """Of many uploads of the same new bytes one creates the image, and one object remains."""
     objects = len(snapshot(service, s3)[1])
     answers = race(clients, lambda client, _: post(client, "at-once", PICTURES[0]))
     assert statuses(answers) == {201: 1, 200: WRITERS - 1}

@@ -1,7 +1,7 @@
-"""RFC 9110 section 13, as a table, against the real server process over a socket.
+"""Conditional requests follow RFC 9110 section 13. The tests run a table against a real server.
 
-Every precondition and pair of them, on GET, HEAD, POST and DELETE, of an image that exists or
-does not and of its metadata. All is answered from the database alone, but for the bytes.
+The table has every precondition and pair of preconditions, on GET, HEAD, POST and DELETE, of
+images that exist and that do not, and of metadata. Only a body needs a request to S3.
 """
 
 import time
@@ -28,9 +28,10 @@ READS = [(method, suffix) for suffix in ("", "/metadata") for method in ("GET", 
 
 
 class Case(NamedTuple):
-    """Conditions; what GET and HEAD answer; whether POST or DELETE may write; POST may create.
+    """One line of the table.
 
-    Words in braces stand for the current validators.
+    `conditions` are header fields, with the current validators in braces. `read` is the status of
+    GET and HEAD, `write` whether POST and DELETE succeed, `create` whether POST may create.
     """
 
     conditions: str
@@ -39,8 +40,8 @@ class Case(NamedTuple):
     create: bool
 
 
-# Where nothing exists, nothing is decided but for POST (13.2.1): there If-Unmodified-Since is
-# false, as for an image that was deleted.
+# Without an image only POST evaluates conditions (13.2.1). If-Unmodified-Since is then false, as it
+# is for a deleted image.
 TABLE = """
                                                                     read write create
 If-Match: {etag}                                                    200  yes   no
@@ -114,19 +115,19 @@ each_case = pytest.mark.parametrize("case", CASES, ids=[case.conditions for case
 
 
 @pytest.fixture(autouse=True)
-def _quiet(metered: MeteredService) -> None:
-    """Let no request of the test before be counted."""
+def _settled(metered: MeteredService) -> None:
+    """Exclude the requests of earlier tests from the count."""
     metered.settle()
 
 
 @pytest.fixture(scope="module")
 def path(metered: MeteredService) -> str:
-    """Return the path of an image that nobody changes."""
+    """Return the path of an image that no test changes."""
     return metered.image(OLD)
 
 
 def words(answer: httpx.Response) -> dict[str, str]:
-    """Return what the words in braces stand for, given an answer with the current validators."""
+    """Return the values for the words in braces, from a response with the current validators."""
     last = parsedate_to_datetime(answer.headers["last-modified"])
     found = {"etag": answer.headers["etag"], "bare": answer.headers["etag"].strip('"')}
     for name, days in (("earlier", -1), ("last", 0), ("later", 1)):
@@ -138,7 +139,7 @@ def words(answer: httpx.Response) -> dict[str, str]:
 
 
 def fields(conditions: str, current: httpx.Response) -> Fields:
-    """Return the header lines of `conditions` for a resource whose HEAD was answered so."""
+    """Return the header fields of `conditions`, with the validators of the response `current`."""
     lines = conditions.format_map(words(current)).split(" & ")
     return [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
 
@@ -146,7 +147,7 @@ def fields(conditions: str, current: httpx.Response) -> Fields:
 @each_case
 @pytest.mark.parametrize(("method", "suffix"), READS)
 def test_read(metered: MeteredService, path: str, case: Case, method: str, suffix: str) -> None:
-    """GET and HEAD answer 200, 304 or 412 as the conditions say, and only bytes cost S3 a GET."""
+    """GET and HEAD answer 200, 304 or 412 by the table; only a body needs a GET to S3."""
     plain = metered.send(method, path + suffix)
     metered.meter.taken()
     answer = metered.send(method, path + suffix, fields(case.conditions, plain))
@@ -168,7 +169,7 @@ def test_read(metered: MeteredService, path: str, case: Case, method: str, suffi
 
 @each_case
 def test_nothing_there(metered: MeteredService, path: str, case: Case) -> None:
-    """Where there is nothing to read or delete the answer is 404 under any conditions."""
+    """A missing image is 404 under any conditions."""
     current = metered.send("HEAD", path)
     for method, suffix in (*READS, ("DELETE", "")):
         answer = metered.send(method, "/images/nothing" + suffix, fields(case.conditions, current))
@@ -178,7 +179,7 @@ def test_nothing_there(metered: MeteredService, path: str, case: Case) -> None:
 
 @each_case
 def test_overwrite(metered: MeteredService, case: Case) -> None:
-    """POST replaces an image if the conditions hold, and is refused without asking S3 if not."""
+    """POST replaces an image if the conditions hold; if not, it is 412 without a request to S3."""
     path = metered.image(OLD)
     before = metered.send("HEAD", path)
     answer = metered.upload(path.rpartition("/")[2], NEW, fields(case.conditions, before))
@@ -197,7 +198,7 @@ def test_overwrite(metered: MeteredService, case: Case) -> None:
 
 @each_case
 def test_create(metered: MeteredService, path: str, case: Case) -> None:
-    """POST makes an image if the conditions can hold without one, otherwise nothing."""
+    """POST creates an image if the conditions hold without one; if not, it is 412."""
     name = metered.new_name()
     answer = metered.upload(name, NEW, fields(case.conditions, metered.send("HEAD", path)))
     assert answer.status_code == (201 if case.create else 412)
@@ -208,7 +209,7 @@ def test_create(metered: MeteredService, path: str, case: Case) -> None:
 
 @each_case
 def test_delete(metered: MeteredService, case: Case) -> None:
-    """DELETE deletes if the conditions hold; otherwise nothing happens in S3 or anywhere."""
+    """DELETE deletes the image if the conditions hold; if not, it is 412 and changes nothing."""
     path = metered.image(OLD)
     answer = metered.send("DELETE", path, fields(case.conditions, metered.send("HEAD", path)))
     assert answer.status_code == (200 if case.write else 412)
@@ -234,14 +235,14 @@ NOT_A_DATE = [
 
 @pytest.mark.parametrize("conditions", NOT_A_DATE)
 def test_no_http_date(metered: MeteredService, path: str, conditions: str) -> None:
-    """What is not one HTTP-date is ignored, be it another notation or a list (13.1.3, 13.1.4)."""
+    """A value that is not exactly one HTTP-date is ignored (13.1.3, 13.1.4)."""
     given = fields(conditions, metered.send("HEAD", path))
     assert metered.send("HEAD", path, given).status_code == 200
 
 
 @pytest.mark.parametrize("prefix", ["w/", "x", "W /", "W/ "])
 def test_no_entity_tag(metered: MeteredService, path: str, prefix: str) -> None:
-    """What only contains the current entity tag does not let a write go ahead."""
+    """A malformed entity tag that contains the current one does not match."""
     tag = metered.send("HEAD", path).headers["etag"]
     assert metered.send("HEAD", path, [("If-Match", prefix + tag)]).status_code == 412
 
@@ -257,13 +258,13 @@ LONG_LISTS = [
 
 @pytest.mark.parametrize("tags", LONG_LISTS, ids=["tags", "spaced", "blank", "gap", "open"])
 def test_long_lists(tags: str) -> None:
-    """However long a list of entity tags is, reading it takes no memory and a linear time."""
+    """Parsing a long list of entity tags takes linear time and little memory."""
     current = Validators('"current"', datetime.now(UTC))
     tenth = tags[: len(tags) // 10]
     tracemalloc.start()
     try:
         assert not is_not_modified(Headers({"if-none-match": tenth}), current)
-        assert tracemalloc.get_traced_memory()[1] < 3 * len(tenth) + 10_000  # of the field itself
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(tenth) + 10_000  # copies of the field
     finally:
         tracemalloc.stop()
     spent = []
@@ -271,11 +272,11 @@ def test_long_lists(tags: str) -> None:
         begun = time.process_time()
         assert not is_not_modified(Headers({"if-none-match": part}), current)
         spent.append(time.process_time() - begun)
-    assert spent[1] < 30 * spent[0] + 0.1  # were it quadratic, it would be a hundred times
+    assert spent[1] < 30 * spent[0] + 0.1  # quadratic parsing takes a hundred times as long
 
 
 def test_validators_of_versions(metered: MeteredService) -> None:
-    """Image and metadata have strong tags of their own, and each version of both has another."""
+    """Image and metadata have distinct strong ETags, which change with each version."""
     path = metered.image(OLD)
     name = path.rpartition("/")[2]
     seen = set()
@@ -283,21 +284,21 @@ def test_validators_of_versions(metered: MeteredService) -> None:
         metered.upload(name, content)
         heads = [metered.send("HEAD", path + suffix) for suffix in ("", "/metadata")]
         seen |= {head.headers["etag"] for head in heads}
-    assert len(seen) == 5  # the first and the last image are the same bytes
+    assert len(seen) == 5  # the first and the last version have the same bytes
     assert all(tag.startswith('"') for tag in seen)
 
 
 def test_last_modified(metered: MeteredService, path: str) -> None:
-    """Last-Modified is when the bytes were stored, in whole seconds, on both representations."""
+    """Last-Modified is `last_updated_at` in whole seconds, for image and metadata."""
     metadata = metered.send("GET", f"{path}/metadata").json()
     stored = datetime.fromisoformat(metadata["last_updated_at"])
     for suffix in ("", "/metadata"):
-        told = parsedate_to_datetime(metered.send("HEAD", path + suffix).headers["last-modified"])
-        assert told == stored.replace(microsecond=0)
+        header = metered.send("HEAD", path + suffix).headers["last-modified"]
+        assert parsedate_to_datetime(header) == stored.replace(microsecond=0)
 
 
 def test_not_in_the_future(metered: MeteredService) -> None:
-    """Last-Modified is never later than Date (8.8.2.1), even if another host's clock is fast."""
+    """Last-Modified is never later than Date (8.8.2.1), even if another host's clock is ahead."""
     path = metered.image(OLD)
     future = datetime.now(UTC).replace(tzinfo=None) + timedelta(minutes=1)
     values = {"at": f"{future:%Y-%m-%d %H:%M:%S.%f}", "name": path.rpartition("/")[2]}
@@ -310,7 +311,7 @@ def test_not_in_the_future(metered: MeteredService) -> None:
 
 
 def test_head_is_get_without_bytes(metered: MeteredService, path: str) -> None:
-    """HEAD has the header fields of GET, Content-Length too, and asks nothing of S3."""
+    """HEAD has the header fields of GET, including Content-Length, and sends nothing to S3."""
     for suffix, asked in (("", [S3Request("GET", None)]), ("/metadata", [])):
         answers = [metered.send(method, path + suffix) for method in ("GET", "HEAD")]
         for answer in answers:

@@ -1,4 +1,4 @@
-"""CORS: off unless CORS_ALLOW_ORIGINS names origins; then scripts may read every header of ours."""
+"""CORS is off by default. CORS_ALLOW_ORIGINS lets scripts of its origins read every response."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ THEIRS = "https://elsewhere.example"
 PICTURE = png()
 START = "access-control-"
 SAFELISTED = {"cache-control", "content-language", "content-length", "content-type"}
-SAFELISTED |= {"expires", "last-modified", "pragma"}  # Fetch: scripts may always read these
+SAFELISTED |= {"expires", "last-modified", "pragma"}  # always readable by the Fetch standard
 Start = Callable[[str], TestClient]
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def start(settings: Settings) -> Iterator[Start]:
-    """Return a function that runs the application with such a CORS_ALLOW_ORIGINS and an image."""
+    """Return a function that runs the application with given CORS_ALLOW_ORIGINS and one image."""
     from main import create_app  # noqa: PLC0415 - only tests of the application need it
 
     with ExitStack() as ends:
@@ -38,24 +38,24 @@ def start(settings: Settings) -> Iterator[Start]:
 
 
 def cors(answer: httpx.Response) -> dict[str, str]:
-    """Return the CORS header fields of an answer, without their common beginning."""
+    """Return the CORS header fields of a response without their common prefix."""
     fields = answer.headers.items()
     return {name.removeprefix(START): value for name, value in fields if name.startswith(START)}
 
 
 def preflight(client: TestClient, path: str, origin: str, method: str) -> httpx.Response:
-    """Ask as a browser does before a request that is not simple."""
-    wish = {
+    """Send the preflight that a browser sends before a request that is not simple."""
+    fields = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": "content-digest, if-match, if-none-match, range",
     }
-    answer: httpx.Response = client.options(path, headers=wish)
+    answer: httpx.Response = client.options(path, headers=fields)
     return answer
 
 
 def answers(client: TestClient, **headers: str) -> list[httpx.Response]:
-    """Return one answer of every kind."""
+    """Return one response of every kind."""
     last = client.head("/images/a").headers["last-modified"]
     return [
         client.get("/images/a", headers=headers),
@@ -75,7 +75,7 @@ def answers(client: TestClient, **headers: str) -> list[httpx.Response]:
 
 
 def test_off_by_default(start: Start) -> None:
-    """Without the setting no answer has a CORS header, and a preflight is no method of ours."""
+    """Without the setting no response has a CORS header, and a preflight is 405."""
     client = start("")
     for answer in answers(client, Origin=OURS):
         assert cors(answer) == {}
@@ -85,7 +85,7 @@ def test_off_by_default(start: Start) -> None:
 
 @pytest.mark.parametrize("origins", [OURS, f"https://one.example, {OURS}"])
 def test_allowed_origin(start: Start, origins: str) -> None:
-    """Every answer, errors too, can be read by an allowed origin, with all header fields."""
+    """An allowed origin may read every response, including errors, with all header fields."""
     for answer in answers(start(origins), Origin=OURS):
         assert cors(answer)["allow-origin"] == OURS
         assert "Origin" in answer.headers["vary"]
@@ -95,7 +95,7 @@ def test_allowed_origin(start: Start, origins: str) -> None:
 
 
 def test_other_origin(start: Start) -> None:
-    """An origin that is not named may read nothing and is told so by a preflight."""
+    """An origin that is not allowed may read nothing, and its preflight is refused."""
     client = start(OURS)
     for answer in answers(client, Origin=THEIRS):
         assert "allow-origin" not in cors(answer)
@@ -105,7 +105,7 @@ def test_other_origin(start: Start) -> None:
 
 
 def test_all_origins(start: Start) -> None:
-    """A star lets every origin read, and no credentials go with it."""
+    """`*` lets every origin read, without credentials."""
     for answer in answers(start("*"), Origin=THEIRS):
         assert cors(answer)["allow-origin"] == "*"
         assert "allow-credentials" not in cors(answer)
@@ -124,6 +124,6 @@ def test_preflight(start: Start, path: str, method: str) -> None:
 
 
 def test_vary_without_origin(start: Start) -> None:
-    """Answers to a plain <img> vary by Origin too, or a cache gives them to scripts, unreadable."""
+    """Responses without Origin vary by it too, so that no cache serves them to scripts."""
     for answer in answers(start(OURS)):
         assert "Origin" in answer.headers.get("vary", "")

@@ -1,4 +1,4 @@
-"""Pages of other web sites change nothing, unless a setting lets them; programs are unaffected."""
+"""Pages of other sites cannot write, unless a setting allows it. Programs are unaffected."""
 
 import hashlib
 
@@ -15,12 +15,12 @@ HOST = "images.example:8000"
 OURS = f"http://{HOST}"
 GALLERY = "https://gallery.example"
 
-# What a browser or a program sends.
+# Header fields of requests that may write.
 OWN: list[dict[str, str]] = [
     {},  # curl, another service
     {"Sec-Fetch-Site": "same-origin", "Origin": OURS},  # /docs
     {"Sec-Fetch-Site": "none"},  # typed into the address bar
-    {"Sec-Fetch-Site": "same-origin", "Origin": "https://outside.example"},  # a proxy changed Host
+    {"Sec-Fetch-Site": "same-origin", "Origin": "https://outside.example"},  # proxy rewrites Host
     {"Origin": OURS},  # plain http: browsers send no Sec-Fetch-Site
     {"Origin": OURS.upper().replace("HTTP", "http")},
 ]
@@ -49,14 +49,14 @@ def write(client: TestClient, headers: dict[str, str]) -> list[httpx.Response]:
 
 @pytest.mark.parametrize("headers", OWN)
 def test_own_writes(settings: Settings, headers: dict[str, str]) -> None:
-    """Programs and the service's own pages upload and delete."""
+    """Programs and the service's own pages may upload and delete."""
     with serving(settings) as client:
         assert [answer.status_code for answer in write(client, headers)] == [201, 200]
 
 
 @pytest.mark.parametrize("headers", OTHER)
 def test_foreign_writes(settings: Settings, headers: dict[str, str]) -> None:
-    """Pages of other sites read what their visitors may read, and change nothing."""
+    """Pages of other sites may read, but not write."""
     with serving(settings) as client:
         client.post("/images", files={"file": ("a.png", png())}).raise_for_status()
         for answer in write(client, headers):
@@ -66,14 +66,14 @@ def test_foreign_writes(settings: Settings, headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("headers", OTHER)
 def test_allowed_by_setting(settings: Settings, headers: dict[str, str]) -> None:
-    """CROSS_SITE_WRITES=allow lets every page write."""
+    """With CROSS_SITE_WRITES=allow every page may write."""
     with serving(settings, cross_site_writes="allow") as client:
         assert [answer.status_code for answer in write(client, headers)] == [201, 200]
 
 
 @pytest.mark.parametrize("origins", [(GALLERY,), ("*",)])
 def test_allowed_origin(settings: Settings, origins: tuple[str, ...]) -> None:
-    """Pages of the origins that CORS allows write; those of others do not."""
+    """Pages of origins in CORS_ALLOW_ORIGINS may write; pages of other origins may not."""
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY}
     with serving(settings, cors_allow_origins=origins) as client:
         assert [answer.status_code for answer in write(client, headers)] == [201, 200]
@@ -82,7 +82,7 @@ def test_allowed_origin(settings: Settings, origins: tuple[str, ...]) -> None:
 
 
 def test_with_keys(settings: Settings) -> None:
-    """Where keys are used the key decides: browsers add none by themselves."""
+    """With API keys the key decides, because browsers do not add one by themselves."""
     key = ApiKey("w", "write", hashlib.sha256(b"secret").hexdigest())
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY}
     with serving(settings, api_keys=(key,)) as client:
@@ -92,7 +92,7 @@ def test_with_keys(settings: Settings) -> None:
 
 
 def test_refused_before_the_body(settings: Settings) -> None:
-    """A refused upload is not read: what it holds does not matter."""
+    """An upload is refused before its body is read."""
     with serving(settings) as client:
         answer = client.post("/images", content=b"x", headers={"Sec-Fetch-Site": "cross-site"})
         problem(answer, 403, "cross_site_request")

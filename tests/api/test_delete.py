@@ -1,4 +1,4 @@
-"""Deleting an image: row and bytes are gone, the name is free."""
+"""DELETE removes row and object and frees the name."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ def keys(s3: "S3Client", bucket: str) -> list[str]:
 
 
 def test_delete(client: TestClient, settings: Settings, s3: "S3Client") -> None:
-    """Row, object and journal entry of the deleted image go, and those of no other."""
+    """DELETE removes row, object and journal entry of that image only."""
     for name in ("a", "b"):
         upload(client, pictures.png(), name=name).raise_for_status()
     answer = client.delete("/images/a")
@@ -36,7 +36,7 @@ def test_delete(client: TestClient, settings: Settings, s3: "S3Client") -> None:
 
 @on_sqlite
 def test_name_is_free(client: TestClient) -> None:
-    """A deleted name can be given again, and its image is new in every respect."""
+    """A deleted name can be used again; its image is new, with a new creation time."""
     first = upload(client, pictures.png(), "a.png").json()
     client.delete("/images/a").raise_for_status()
     second = upload(client, pictures.png(), "a.png")
@@ -46,7 +46,7 @@ def test_name_is_free(client: TestClient) -> None:
 
 
 def test_only_one_deletes(settings: Settings) -> None:
-    """Of many who delete an image at once, one is told that it did, the others 404."""
+    """Of many concurrent deletes one answers 200 and the others 404."""
     with serving(settings) as client, ThreadPoolExecutor(8) as threads:
         for _ in range(3):
             upload(client, pictures.png(), "a.png").raise_for_status()
@@ -57,7 +57,7 @@ def test_only_one_deletes(settings: Settings) -> None:
 
 @on_sqlite
 def test_storage_down(settings: Settings, s3: "S3Client") -> None:
-    """Without S3 an image is deleted all the same; the journal remembers its object."""
+    """While S3 is down an image is still deleted; the journal keeps its object's key."""
     with serving(settings) as client:
         upload(client, pictures.png(), "a.png").raise_for_status()
     nowhere = {"aws_endpoint_url_s3": "http://127.0.0.1:1", "s3_max_attempts": 1}

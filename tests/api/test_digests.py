@@ -1,4 +1,4 @@
-"""RFC 9530: announced digests are checked before anything is stored; stored ones are told."""
+"""RFC 9530: digests of uploads are verified before storing; downloads carry Repr-Digest."""
 
 import base64
 import hashlib
@@ -18,14 +18,14 @@ FIELDS = ("Content-Digest", "Repr-Digest")
 
 
 def digest(content: bytes, algorithm: str = "sha-256") -> str:
-    """Render the digest of `content` as the value of a digest field."""
+    """Return the value of a digest field for `content`."""
     raw = hashlib.new(algorithm.replace("-", ""), content).digest()
     return f"{algorithm}=:{base64.b64encode(raw).decode()}:"
 
 
 @pytest.fixture(autouse=True)
-def _quiet(metered: MeteredService) -> None:
-    """Let no request of the test before be counted."""
+def _settled(metered: MeteredService) -> None:
+    """Exclude the requests of earlier tests from the count."""
     metered.settle()
 
 
@@ -43,7 +43,7 @@ RIGHT = [
     f"{digest(PICTURE, 'sha-512')}, {digest(PICTURE)}",
     f"{digest(PICTURE)},{digest(PICTURE, 'sha-512')}",
     f"md5=:AAAA:, {digest(PICTURE)};q=1",
-    # Other algorithms are not checked, as the documentation says.
+    # Other algorithms are documented as ignored.
     digest(OTHER, "sha-512"),
     "md5=:AAAA:",
     "",
@@ -53,7 +53,7 @@ RIGHT = [
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", RIGHT)
 def test_right_digest(metered: MeteredService, field: str, value: str) -> None:
-    """An upload whose SHA-256 is as announced is stored, whatever other algorithms say."""
+    """An upload with a matching SHA-256 is stored; digests of other algorithms are ignored."""
     name = metered.new_name()
     assert metered.upload(name, PICTURE, [(field, value)]).status_code == 201
     assert metered.send("GET", f"/images/{name}").content == PICTURE
@@ -80,13 +80,13 @@ WRONG = [
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", WRONG)
 def test_wrong_digest(metered: MeteredService, field: str, value: str) -> None:
-    """A SHA-256 that differs, or is none, is refused with 400, and nothing is stored."""
+    """A wrong or malformed SHA-256 is 400, and nothing is stored."""
     name = metered.new_name()
     assert_refused(metered, name, metered.upload(name, PICTURE, [(field, value)]))
 
 
 def test_digest_beyond_ascii(metered: MeteredService) -> None:
-    """A digest that is not even ASCII is refused like every other that is none."""
+    """A digest that is not ASCII is 400."""
     name = metered.new_name()
     assert_refused(metered, name, metered.upload(name, PICTURE, [(FIELDS[0], "sha-256=:\xe9:")]))
 
@@ -100,13 +100,13 @@ BOTH: list[Fields] = [
 
 @pytest.mark.parametrize("fields", BOTH)
 def test_one_of_two_is_wrong(metered: MeteredService, fields: Fields) -> None:
-    """Every announced digest has to be right, in whichever field and line it comes."""
+    """Every digest must match, in every field and line."""
     name = metered.new_name()
     assert_refused(metered, name, metered.upload(name, PICTURE, fields))
 
 
 def test_digest_of_the_body(metered: MeteredService) -> None:
-    """Content-Digest may be of the whole body, as RFC 9530 has it: the form with its boundaries."""
+    """Content-Digest may also be that of the whole form, as RFC 9530 defines it."""
     name = metered.new_name()
     form = {"files": {"file": ("f.png", PICTURE)}, "data": {"name": name}}
     request = metered.client.build_request("POST", "/images", **form)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_digest_of_the_body(metered: MeteredService) -> None:
 
 
 def test_overwriting_with_a_wrong_digest(metered: MeteredService) -> None:
-    """An image stays as it is when an upload that would replace it is not what was announced."""
+    """An overwrite with a wrong digest is refused and leaves the image unchanged."""
     path = metered.image(PICTURE)
     refused = metered.upload(path.rpartition("/")[2], OTHER, [("Content-Digest", digest(PICTURE))])
     assert refused.status_code == 400
@@ -126,7 +126,7 @@ def test_overwriting_with_a_wrong_digest(metered: MeteredService) -> None:
 
 
 def test_repr_digest(metered: MeteredService) -> None:
-    """Downloads tell the SHA-256 of the whole image: 200, HEAD and a part alike."""
+    """GET, HEAD and range responses carry the SHA-256 of the whole image."""
     path = metered.image(PICTURE)
     answers = [
         metered.send("GET", path),

@@ -1,4 +1,4 @@
-"""`/docs` in a real browser without internet: a picture goes up through its form and comes back."""
+"""`/docs` works in a real browser without internet access."""
 
 import hashlib
 import os
@@ -28,14 +28,14 @@ PATIENCE = 30_000.0  # ms
 
 def without_browser() -> NoReturn:
     """Skip the test, or fail it where all parts are required."""
-    reason = "NO CHROMIUM on the PATH: nobody looked at /docs; apt-get install chromium"
+    reason = "Chromium is not on the PATH, so /docs was not tested; apt-get install chromium"
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 class Visit:
-    """An open page, and the addresses elsewhere that the browser asked for meanwhile."""
+    """An open page, with the errors and the requests to other hosts that it caused."""
 
     def __init__(self, page: Page, service: ServiceProcess) -> None:
         self.page, self.service = page, service
@@ -61,7 +61,7 @@ class Visit:
         return block
 
     def execute(self, block: Locator, status: int) -> Locator:
-        """Send the form; return the answer as the page shows it, which must have that status."""
+        """Submit the form; check the status that the page shows; return the shown response."""
         block.get_by_role("button", name="Execute").click()
         answer = block.locator(".live-responses-table")
         expect(answer.locator("tbody .response-col_status")).to_have_text(
@@ -72,7 +72,7 @@ class Visit:
 
 @contextmanager
 def visiting(service: ServiceProcess) -> Iterator[Visit]:
-    """Open /docs of a running service in a browser that reaches nothing else."""
+    """Open /docs of a running service in a browser that reaches no other host."""
     chromium = shutil.which("chromium") or without_browser()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
@@ -90,7 +90,7 @@ def visit(service: ServiceProcess) -> Iterator[Visit]:
 
 
 def test_upload_and_back(visit: Visit, settings: Settings, tmp_path: Path) -> None:
-    """The page's forms upload a picture, save it, show it and delete it, with no help from afar."""
+    """The page's forms upload, save, show and delete a picture, without other hosts."""
     picture, fake = tmp_path / "dawn.jpg", tmp_path / "fake.jpg"
     picture.write_bytes(pictures.jpeg(320, 240))
     fake.write_bytes(b"no picture")
@@ -121,7 +121,7 @@ def test_upload_and_back(visit: Visit, settings: Settings, tmp_path: Path) -> No
 
 
 def test_authorize(service_environment: dict[str, str], tmp_path: Path) -> None:
-    """Where keys are needed, the Authorize button takes one, and requests are made with it."""
+    """The Authorize button accepts a key, and the page's requests send it."""
     picture = tmp_path / "dawn.jpg"
     picture.write_bytes(pictures.jpeg(320, 240))
     digest = hashlib.sha256(b"a-key").hexdigest()

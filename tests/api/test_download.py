@@ -1,4 +1,4 @@
-"""What a download says of the bytes it brings."""
+"""GET /images/{name} returns the stored bytes with correct header fields."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ FIELD = re.compile(
     r"(attachment|inline); filename=\"([ !#-\[\]-~]*)\"; "  # quoted-string without escapes
     r"filename\*=UTF-8''((?:[A-Za-z0-9!#$&+.^_`|~-]|%[0-9A-F]{2})+)"  # RFC 8187 section 3.2
 )
-SPOKEN = {
+FILE_NAMES = {  # by the image's name
     "cat": "cat.png",
     "cat.png": "cat.png",
     "cat.PNG": "cat.PNG",
@@ -37,7 +37,7 @@ SPOKEN = {
 
 @on_sqlite
 def test_headers(client: TestClient) -> None:
-    """A download says type, length, that it is to be saved, and that its type is to be believed."""
+    """A download has Content-Type, Content-Length, Content-Disposition and `nosniff`."""
     for extension, make in pictures.PICTURES.items():
         upload(client, make(), f"{extension}.{extension}").raise_for_status()
         answer = client.get(f"/images/{extension}")
@@ -55,30 +55,30 @@ def test_headers(client: TestClient) -> None:
 
 @on_sqlite
 def test_disposition(service: ServiceProcess) -> None:
-    """Whatever the name, the field is well-formed ASCII and tells the whole name (RFC 6266)."""
+    """For any name the field is well-formed ASCII and contains the whole name (RFC 6266)."""
     with httpx.Client(base_url=service.base_url) as client:
-        for name, spoken in SPOKEN.items():
+        for name, file_name in FILE_NAMES.items():
             location = upload(client, pictures.png(), name=name).headers["Location"]
             for disposition in ("attachment", "inline"):
                 answer = client.get(location, params={"disposition": disposition})
                 field = FIELD.fullmatch(answer.headers["Content-Disposition"])
                 assert field, answer.headers["Content-Disposition"]
                 kind, plain, extended = field.groups()
-                assert (kind, unquote(extended, errors="strict")) == (disposition, spoken)
-                expected = re.sub(r'[^ -~]|["\\%]', "_", spoken)
+                assert (kind, unquote(extended, errors="strict")) == (disposition, file_name)
+                expected = re.sub(r'[^ -~]|["\\%]', "_", file_name)
                 assert plain == expected
 
 
 @on_sqlite
 def test_unknown_disposition(client: TestClient) -> None:
-    """A disposition that does not exist is refused."""
+    """An unknown disposition is 422."""
     upload(client, pictures.png()).raise_for_status()
     problem(client.get("/images/a?disposition=form-data"), 422, "invalid_parameter")
 
 
 @on_sqlite
 def test_head(client: TestClient) -> None:
-    """HEAD answers as GET does, without the body."""
+    """HEAD returns the status and header fields of GET without a body."""
     upload(client, pictures.noise_png(2_000_000)).raise_for_status()
     paths = ["/images/a", "/images/a/metadata", "/images/random/metadata", "/images"]
     for path in [*paths, "/health/live", "/health/ready", "/images/none", "/openapi.json"]:
@@ -91,14 +91,14 @@ def test_head(client: TestClient) -> None:
 
 @on_sqlite
 def test_head_of_docs(client: TestClient) -> None:
-    """HEAD answers where the documentation is, too."""
+    """HEAD /docs answers like GET."""
     assert client.head("/docs").status_code == client.get("/docs").status_code == 200
 
 
 @on_sqlite
 @pytest.mark.parametrize("size", [1024**2 - 60_000, 1024**2 + 60_000, 4_000_000])
 def test_large(client: TestClient, size: int) -> None:
-    """Images on both sides of the size from which they are streamed come whole."""
+    """Images below and above the size at which streaming begins are returned whole."""
     content = pictures.noise_png(size)
     upload(client, content).raise_for_status()
     answer = client.get("/images/a")
@@ -108,7 +108,7 @@ def test_large(client: TestClient, size: int) -> None:
 
 @on_sqlite
 def test_extension_stays(client: TestClient, settings: Settings) -> None:
-    """An image overwritten with another format is delivered as what it is now."""
+    """An image overwritten with another format is served with the new type and extension."""
     upload(client, pictures.png(), "a.png").raise_for_status()
     upload(client, pictures.gif(), "a.gif").raise_for_status()
     answer = client.get("/images/a")
@@ -118,7 +118,7 @@ def test_extension_stays(client: TestClient, settings: Settings) -> None:
 
 
 def after_describing(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
-    """Let `then` happen once, between the next look at an image's row and that at its object."""
+    """Call `then` once, after the next read of an image's row and before that of its object."""
     describe, waiting = ImageStore.describe, [then]
 
     def describe_and_wait(store: ImageStore, name: str) -> ImageRecord:
@@ -132,7 +132,7 @@ def after_describing(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]
 
 @on_sqlite
 def test_overwritten_meanwhile(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download whose image is overwritten after its row was read is one of the new image."""
+    """A download returns the new image if an overwrite happens after the row was read."""
     upload(client, pictures.png(), "a.png").raise_for_status()
     content = pictures.gif()
     after_describing(monkeypatch, lambda: upload(client, content, "a.gif").raise_for_status())
@@ -144,7 +144,7 @@ def test_overwritten_meanwhile(client: TestClient, monkeypatch: pytest.MonkeyPat
 
 @on_sqlite
 def test_deleted_meanwhile(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download whose image is deleted after its row was read finds none."""
+    """A download is 404 if a delete happens after the row was read."""
     upload(client, pictures.png(), "a.png").raise_for_status()
     after_describing(monkeypatch, lambda: client.delete("/images/a").raise_for_status())
     problem(client.get("/images/a"), 404, "image_not_found")
@@ -152,7 +152,7 @@ def test_deleted_meanwhile(client: TestClient, monkeypatch: pytest.MonkeyPatch) 
 
 @on_sqlite
 def test_missing(client: TestClient) -> None:
-    """A name that no image has answers 404, however alike another one is."""
+    """A name without an image is 404, even if another name is similar."""
     upload(client, pictures.png(), "a.png").raise_for_status()
     for name in ("A", "a.png", "b", "a\u200b", "a%", "a*"):
         problem(client.get(f"/images/{name}"), 404, "image_not_found")

@@ -1,4 +1,4 @@
-"""A download is planned from the request and the image's record alone."""
+"""`plan_download` decides a response from the request and the image's record alone."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -48,7 +48,7 @@ def test_plan(
     status: int,
     span: tuple[int, int] | None,
 ) -> None:
-    """Every combination has its status and its bytes."""
+    """Each combination of conditions, range and redirect has its status and byte range."""
     asked = DownloadRequest(method, Headers(headers), redirect=options.get("redirect"))
     settings = SETTINGS.model_copy(update={"redirects": options.get("redirects", "on_request")})
     plan = plan_download(asked, IMAGE, settings)
@@ -68,7 +68,7 @@ def test_plan(
     ],
 )
 def test_refused(headers: dict[str, str], redirects: str, error: type[Exception]) -> None:
-    """What cannot be planned is refused before anything is opened."""
+    """A failed precondition, range or redirect raises before anything is opened."""
     redirect = True if error is RedirectNotAllowedError else None
     asked = DownloadRequest("GET", Headers(headers), redirect=redirect)
     with pytest.raises(error):

@@ -1,4 +1,4 @@
-"""Alive means that the process answers; ready, that database and bucket do."""
+"""/health/live answers if the process does; /health/ready also checks database and bucket."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,12 +16,12 @@ from tests.support.uploads import on_sqlite, problem, serving
 
 on_servers = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
 
-# Without the readiness check's own limit, an answer would take this long.
+# Seconds. Far above the readiness check's own time limit.
 FOREVER = 300.0
 
 
-class Frail:
-    """The application, and between it and its two dependencies a proxy each."""
+class Proxied:
+    """The application with a fault proxy before its database and before its bucket."""
 
     def __init__(self, settings: Settings, ends: ExitStack) -> None:
         url = make_url(settings.db_url)
@@ -40,34 +40,34 @@ class Frail:
                 s3_read_timeout_seconds=FOREVER,
             )
         )
-        # What still hangs must end before the client does.
+        # Requests that still hang must end before the client closes.
         ends.callback(self.database.close_connections)
         ends.callback(self.bucket.close_connections)
 
-    def fails(self, **checks: str) -> None:
-        """Fail unless /health/ready says that exactly these two are as said, and /live is alive."""
+    def assert_not_ready(self, **checks: str) -> None:
+        """Check that /health/ready is 503 with these checks, and /health/live is 200."""
         document = problem(self.client.get("/health/ready"), 503, "not_ready")
         assert document["checks"] == checks
         for name, state in checks.items():
             assert (name in document["detail"]) == (state != "ok")
         assert self.client.get("/health/live").json() == {"status": "alive"}
 
-    def works(self) -> None:
-        """Fail unless /health/ready says that all is well."""
+    def assert_ready(self) -> None:
+        """Check that /health/ready is 200."""
         answer = self.client.get("/health/ready")
         expected = {"status": "ready", "checks": {"database": "ok", "bucket": "ok"}}
         assert (answer.status_code, answer.json()) == (200, expected)
 
 
 @pytest.fixture
-def frail(settings: Settings) -> Iterator[Frail]:
-    """Run the application behind its proxies."""
+def proxied(settings: Settings) -> Iterator[Proxied]:
+    """Run the application behind fault proxies."""
     with ExitStack() as ends:
-        yield Frail(settings, ends)
+        yield Proxied(settings, ends)
 
 
 def test_ready(client: TestClient) -> None:
-    """With all parts at work the service is ready."""
+    """With database and bucket available the service is ready."""
     answer = client.get("/health/ready")
     expected = {"status": "ready", "checks": {"database": "ok", "bucket": "ok"}}
     assert (answer.status_code, answer.json()) == (200, expected)
@@ -75,44 +75,44 @@ def test_ready(client: TestClient) -> None:
 
 
 @on_servers
-def test_refusing(frail: Frail) -> None:
-    """What refuses connections is named, and only that; once it is back, all is well."""
-    frail.works()
-    for down in ([frail.database], [frail.bucket], [frail.database, frail.bucket]):
+def test_refusing(proxied: Proxied) -> None:
+    """A dependency that refuses connections is reported until it is back."""
+    proxied.assert_ready()
+    for down in ([proxied.database], [proxied.bucket], [proxied.database, proxied.bucket]):
         for proxy in down:
             proxy.refuse()
             proxy.close_connections()
-        frail.fails(
-            database="failed" if frail.database in down else "ok",
-            bucket="failed" if frail.bucket in down else "ok",
+        proxied.assert_not_ready(
+            database="failed" if proxied.database in down else "ok",
+            bucket="failed" if proxied.bucket in down else "ok",
         )
         for proxy in down:
             proxy.heal()
-        frail.works()
+        proxied.assert_ready()
 
 
 @on_servers
 @pytest.mark.parametrize("silent", ["database", "bucket"])
-def test_silent(frail: Frail, silent: str) -> None:
-    """What accepts and never answers is named within the bounded time."""
-    frail.works()
-    getattr(frail, silent).hang()
-    frail.fails(**{"database": "ok", "bucket": "ok", silent: "timeout"})
+def test_silent(proxied: Proxied, silent: str) -> None:
+    """A dependency that accepts connections and never answers is reported as `timeout`."""
+    proxied.assert_ready()
+    getattr(proxied, silent).hang()
+    proxied.assert_not_ready(**{"database": "ok", "bucket": "ok", silent: "timeout"})
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_silent_for_long(frail: Frail) -> None:
-    """However often it is asked meanwhile, a silent database does not make the bucket look bad."""
-    frail.works()
-    frail.database.hang()
+def test_silent_for_long(proxied: Proxied) -> None:
+    """Repeated checks of a silent database leave the bucket's check `ok`."""
+    proxied.assert_ready()
+    proxied.database.hang()
     for _ in range(5):
-        frail.fails(database="timeout", bucket="ok")
+        proxied.assert_not_ready(database="timeout", bucket="ok")
 
 
 @on_sqlite
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_dead_sweeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweeper that ended is named: nothing but a restart brings it back."""
+    """A sweeper that has ended is reported, because only a restart brings it back."""
 
     def end(_: Sweeper) -> None:
         raise SystemExit
@@ -129,7 +129,7 @@ def test_dead_sweeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> No
 
 @on_sqlite
 def test_wrong_bucket(settings: Settings) -> None:
-    """A bucket that does not exist is named."""
+    """A missing bucket is reported, without its name."""
     with serving(settings, aws_s3_bucket="no-such-bucket") as client:
         document = problem(client.get("/health/ready"), 503, "not_ready")
     assert document["checks"] == {"database": "ok", "bucket": "failed"}
@@ -138,7 +138,7 @@ def test_wrong_bucket(settings: Settings) -> None:
 
 @on_servers
 def test_no_tables(settings: Settings) -> None:
-    """A database without our tables is named."""
+    """A database without the service's tables is reported."""
     url = make_url(settings.db_url)
     empty = url.set(database="postgres" if "postgres" in url.drivername else "mysql")
     with serving(settings, db_url=empty.render_as_string(hide_password=False)) as client:

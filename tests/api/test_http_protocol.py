@@ -1,4 +1,4 @@
-"""What one connection may cost, and which requests are none, on the wire of the real server."""
+"""HTTP/1.1 connections of the real server: malformed requests, size limits and time limits."""
 
 import http.client
 import json
@@ -39,7 +39,7 @@ BODY = b"3\r\nabc\r\n0\r\n\r\n"
 def service(
     object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
 ) -> Iterator[MeteredService]:
-    """Return a running service that is impatient with clients."""
+    """Return a running service with a short idle limit."""
     with metered_service(object_store, s3, new_bucket(), CLIENT_IDLE_SECONDS="2") as service:
         yield service
 
@@ -93,7 +93,7 @@ NO_REQUESTS = {
 
 @pytest.mark.parametrize("what", NO_REQUESTS)
 def test_no_request(port: int, what: str) -> None:
-    """What RFC 9112 makes no request, or could be read in two ways, is refused with a problem."""
+    """A request that RFC 9112 forbids, or that is ambiguous, is 400 and closes the connection."""
     answer = ask(port, NO_REQUESTS[what])
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert answer.headers["connection"] == "close"
@@ -114,10 +114,10 @@ TOO_LARGE = {
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b""], ids=["ended", "endless"])
 @pytest.mark.parametrize("what", TOO_LARGE)
 def test_too_large(service: MeteredService, port: int, what: str, end: bytes) -> None:
-    """A head that is too large is refused before it is parsed, at no cost of memory."""
+    """A head that is too large is 431 or 414, without taking memory."""
     head, status = TOO_LARGE[what]
     if what == "header lines" and not end:
-        pytest.skip("small enough to wait for its end")
+        pytest.skip("this head is refused only when it ends")
     before = service.process.rss(peak=True)
     answer = ask(port, head.removesuffix(b"\r\n") + end)
     assert answer.status == status
@@ -126,7 +126,7 @@ def test_too_large(service: MeteredService, port: int, what: str, end: bytes) ->
 
 
 def test_largest_head(port: int) -> None:
-    """A head just within the limits is read, also when each byte of it comes by itself."""
+    """A head just within the limits is accepted, as is one that arrives byte by byte."""
     lines = [b"a%d: %s\r\n" % (i, b"x" * 300) for i in range(99)]
     assert ask(port, LIVE_LINE + HOST + b"".join(lines) + b"\r\n").status == 200
     with connect(port) as connection:
@@ -163,7 +163,7 @@ def read_answers(connection: socket.socket, number: int) -> Iterator[tuple[int, 
 
 
 def test_pipelining(port: int) -> None:
-    """Requests that are sent ahead, bodies included, are answered all and in order."""
+    """Pipelined requests, with and without bodies, are answered in order."""
     bodies = [b"Content-Length: 3\r\n\r\nabc", b"\r\n"]
     asked = [
         b"GET /images/n%d/metadata HTTP/1.1\r\n" % i + HOST + bodies[i % 2] for i in range(3000)
@@ -177,7 +177,7 @@ def test_pipelining(port: int) -> None:
 
 @pytest.mark.parametrize("big", [False, True])
 def test_pipelining_without_end(service: MeteredService, port: int, *, big: bool) -> None:
-    """What a client sends ahead without reading, also behind a large download, takes no memory."""
+    """A client that pipelines requests without reading responses takes no memory."""
     request = LIVE
     if big:
         path = service.image(noise_png(20_000_000))
@@ -185,7 +185,7 @@ def test_pipelining_without_end(service: MeteredService, port: int, *, big: bool
     before = service.process.rss()
     with connect(port, request) as connection:
         connection.settimeout(1)
-        with pytest.raises((TimeoutError, ConnectionError)):  # it takes no more
+        with pytest.raises((TimeoutError, ConnectionError)):  # the service stops reading
             connection.sendall(LIVE * 500_000)
         assert ask(port, LIVE).status == 200
         assert service.process.rss() < before + 40 * MEGABYTE
@@ -289,7 +289,7 @@ def test_half_closed(service_environment: dict[str, str], loop: str) -> None:
 
 
 def test_silence(port: int) -> None:
-    """300 connections that send nothing, or half a head byte by byte, are closed."""
+    """Connections that send nothing, or a head byte by byte, are closed."""
     with ExitStack() as stack:
         silent = [stack.enter_context(connect(port)) for _ in range(150)]
         begun = [stack.enter_context(connect(port, LIVE[:20])) for _ in range(150)]
@@ -304,7 +304,7 @@ def test_silence(port: int) -> None:
 
 
 def _drip(connection: socket.socket, piece: bytes = b"x") -> bool:
-    """Send one more byte; tell whether the connection still stands."""
+    """Send one more piece; return whether the connection is still open."""
     try:
         connection.send(piece)
         return connection.recv(1) != b""
@@ -316,23 +316,23 @@ def _drip(connection: socket.socket, piece: bytes = b"x") -> bool:
 
 @pytest.mark.parametrize("pieces", [[b"\r\n"], [b"\r", b"\n"]])
 def test_empty_lines_without_end(port: int, pieces: list[bytes]) -> None:
-    """A connection that sends one empty line after another is closed, too."""
+    """A connection that sends only empty lines is closed."""
     latest = time.monotonic() + 10
     with connect(port) as connection:
-        connection.settimeout(0.1)  # and so the pause between two
+        connection.settimeout(0.1)  # also the pause between two lines
         while all(_drip(connection, piece) for piece in pieces):
             assert time.monotonic() < latest
 
 
 def test_idle(port: int) -> None:
-    """A connection that was used and is not any more is closed."""
+    """An idle connection is closed after a request."""
     with connect(port, LIVE) as connection:
         assert read_answer(connection).status == 200
         assert has_ended(connection, 15)
 
 
 def test_body_that_nobody_wants(port: int) -> None:
-    """A client that announces a body, is answered, and sends none of it does not stay for ever."""
+    """A client that gets its response and never sends its announced body is disconnected."""
     with connect(port, LIVE_LINE + HOST + b"Content-Length: 1000\r\n\r\n") as connection:
         assert read_answer(connection).status == 200
         latest = time.monotonic() + 10
@@ -429,7 +429,7 @@ STARTS: list[tuple[Sequence[str], int]] = [
 def test_however_started(
     service_environment: dict[str, str], arguments: Sequence[str], workers: int
 ) -> None:
-    """The bounds hold however uvicorn was started, in every worker."""
+    """The limits apply in every worker, with any options of uvicorn."""
     with ServiceProcess(service_environment, args=arguments, workers=workers) as process:
         for _ in range(8):
             assert ask(process.port, TOO_LARGE["a header"][0]).status == 431
@@ -438,21 +438,21 @@ def test_however_started(
 
 @on_sqlite
 def test_another_server(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Under another server, here none at all, the log says that nothing is bounded."""
+    """Under another server than uvicorn, the log warns that connections are unbounded."""
     assert client.get("/health/live").status_code == 200
     warnings = [record for record in caplog.get_records("setup") if record.levelno > logging.INFO]
     assert sum("unbounded" in record.getMessage() for record in warnings) == 1
 
 
 def dates(answer: http.client.HTTPResponse | dict[str, str]) -> tuple[float, float]:
-    """Return Last-Modified and Date of an answer's headers."""
-    told = (answer["last-modified"], answer["date"])  # type: ignore[index]
-    modified, date = (parsedate_to_datetime(value).timestamp() for value in told)
+    """Return Last-Modified and Date of a response's headers."""
+    values = (answer["last-modified"], answer["date"])  # type: ignore[index]
+    modified, date = (parsedate_to_datetime(value).timestamp() for value in values)
     return modified, date
 
 
 def test_date(service: MeteredService, port: int) -> None:
-    """No answer says that an image was stored after the answer was given."""
+    """Last-Modified is never later than Date."""
     name = service.new_name()
     latest = time.monotonic() + 2.5
     while time.monotonic() < latest:

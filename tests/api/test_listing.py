@@ -1,4 +1,4 @@
-"""GET /images: orders, prefixes, limits and cursors; pages that hold while others write."""
+"""GET /images: orders, prefixes, limits and cursors; listings are complete under writes."""
 
 import base64
 import json
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Event
 from typing import Any
@@ -22,7 +23,7 @@ from tests.support.pictures import png
 from tests.support.planted_rows import plant, plant_many, row, uproot
 
 ORDERS = ["name", "-name", "last_updated_at", "-last_updated_at"]
-# By code point, which is also the order of their UTF-8 bytes; SQL collations would mix them.
+# In order of code points, which is also that of UTF-8 bytes; SQL collations order them otherwise.
 NAMES = [
     "A b",
     "A-b",
@@ -54,14 +55,14 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def names(engine: Engine) -> list[str]:
-    """Plant an image row for each of NAMES, updated in another order; return that order."""
+    """Insert a row for each of NAMES, updated in another order; return them in that order."""
     later = [NAMES[7 * i % len(NAMES)] for i in range(len(NAMES))]
     plant(engine, (row(name, minute) for minute, name in enumerate(later)))
     return later
 
 
 def page(client: TestClient, url: str = "/images", **parameters: Any) -> dict[str, Any]:
-    """Return a page of the listing, once header and body agree on what follows."""
+    """Return a page of the listing after checking that Link and next_cursor agree."""
     answer: httpx.Response = client.get(url, params=parameters or None)
     assert answer.status_code == 200, answer.text
     document: dict[str, Any] = answer.json()
@@ -73,7 +74,7 @@ def page(client: TestClient, url: str = "/images", **parameters: Any) -> dict[st
 
 
 def all_names(client: TestClient, **parameters: Any) -> list[str]:
-    """Page through a whole listing by its links; return the names."""
+    """Follow the links through a whole listing and return the names."""
     found, following = [], page(client, **parameters)
     while True:
         found += [image["name"] for image in following["images"]]
@@ -84,7 +85,7 @@ def all_names(client: TestClient, **parameters: Any) -> list[str]:
 
 @pytest.mark.parametrize("limit", [1, 3, 13, 14])
 def test_orders(client: TestClient, names: list[str], limit: int) -> None:
-    """Names go by code point on every engine, times by time, both ways, in pages of any size."""
+    """Every order is exact on every engine, both ways and with pages of any size."""
     listed = {order: all_names(client, order=order, limit=limit) for order in ORDERS}
     assert listed == {
         "name": NAMES,
@@ -100,7 +101,7 @@ PREFIXES = ["", "a", "A", "a ", "a%", "a_", "\xe4", "a\u0308", "\U0001f33b", "\U
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_prefix(client: TestClient, names: list[str], order: str) -> None:
-    """A prefix means these very characters, NFC-normalised, never a pattern or another case."""
+    """A prefix matches exactly its NFC-normalised characters, not patterns or other cases."""
     in_order = names if order.endswith("last_updated_at") else NAMES
     for prefix in PREFIXES:
         wanted = "\xe4" if prefix == "a\u0308" else prefix
@@ -111,7 +112,7 @@ def test_prefix(client: TestClient, names: list[str], order: str) -> None:
 
 
 def test_ties(client: TestClient, engine: Engine) -> None:
-    """Rows updated at the same moment are each listed once, in both directions."""
+    """Rows with the same update time are each listed once, in both directions."""
     names = {f"tie-{i:02}" for i in range(25)}
     plant(engine, (row(name, 1) for name in sorted(names)))
     for order in ("last_updated_at", "-last_updated_at"):
@@ -121,7 +122,7 @@ def test_ties(client: TestClient, engine: Engine) -> None:
 
 @SQLITE
 def test_limits(client: TestClient, engine: Engine) -> None:
-    """A page has 100 images by default and 1000 at most; anything else is refused."""
+    """A page has 100 images by default and 1000 at most; an invalid limit or order is 422."""
     plant_many(engine, 1001)
     assert len(page(client)["images"]) == 100
     assert len(page(client, limit=1000)["images"]) == 1000
@@ -133,7 +134,7 @@ def test_limits(client: TestClient, engine: Engine) -> None:
 
 @SQLITE
 def test_empty_and_last_page(client: TestClient, engine: Engine) -> None:
-    """Without images, and after the last, nothing follows; a full last page says so as well."""
+    """An empty page and the last page have no next_cursor, even if the last page is full."""
     assert page(client) == {"images": [], "next_cursor": None, "link": None}
     plant_many(engine, 4)
     assert page(client, limit=4)["next_cursor"] is None
@@ -143,7 +144,7 @@ def test_empty_and_last_page(client: TestClient, engine: Engine) -> None:
 
 @SQLITE
 def test_items(client: TestClient, engine: Engine) -> None:
-    """An item says what the image's own metadata says; HEAD has the header fields of GET."""
+    """An item equals the image's metadata; HEAD has the header fields of GET."""
     client.post("/images", files={"file": ("real.png", png())}).raise_for_status()
     plant_many(engine, 3)
     images = page(client, order="-last_updated_at", limit=1)["images"]
@@ -155,9 +156,14 @@ def test_items(client: TestClient, engine: Engine) -> None:
 
 
 def forged(document: object) -> str:
-    """Return a cursor in our own notation."""
+    """Return a cursor in the service's encoding."""
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_MICROSECONDS_OF_YEAR_1 = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_MICROSECONDS_OF_YEAR_10000 = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND + 1
 
 FORGED = [
     ["name", "", "x"],
@@ -167,9 +173,31 @@ FORGED = [
     ["name", "", ["x"], 1],
     ["name", "", "x", "1"],
     ["name", "", "x", None],
+    ["name", "", "x", True],
+    ["name", "", "x", False],
+    ["name", "", "x", 1.0],
+    ["name", "", "x", float("nan")],
+    ["name", "", "x", float("inf")],
+    ["name", "", "x", [1]],
+    ["name", "", "x", {"id": 1}],
     ["name", "", "x", 2**63],
+    ["name", "", "x", -(2**63) - 1],
+    ["name", "", "x", 10**1000],
+    ["name", "", True, 1],
+    ["name", "", {"x": 1}, 1],
+    ["name", ["", ""], "x", 1],
+    [["name"], "", "x", 1],
     ["name", "", "x\x00", 1],
     ["name", "", "\ud800", 1],
+    ["name", "", "x\udfff", 1],
+    ["last_updated_at", "", True, 1],
+    ["last_updated_at", "", 1, True],
+    ["last_updated_at", "", float("nan"), 1],
+    ["last_updated_at", "", float("-inf"), 1],
+    ["last_updated_at", "", None, 1],
+    ["last_updated_at", "", [1], 1],
+    ["last_updated_at", "", _MICROSECONDS_OF_YEAR_1 - 1, 1],
+    ["last_updated_at", "", _MICROSECONDS_OF_YEAR_10000, 1],
     ["last_updated_at", "", "2026-01-01", 1],
     ["last_updated_at", "", 10**30, 1],
     ["last_updated_at", "", 2**62, 1],
@@ -183,9 +211,8 @@ FORGED = [
 MANGLED = ["x", "!", "%00", "\xe9", "A" * 10_000, "[[" * 5000, forged(None) + "=", "e30"]
 
 
-@SQLITE
 def test_forged_cursor(client: TestClient, names: list[str]) -> None:
-    """A cursor that is none of ours is refused with 400, whatever it holds."""
+    """A cursor that the service never issued is 400."""
     for order in ("name", "last_updated_at"):
         for cursor in (*map(forged, FORGED), *MANGLED):
             answer = client.get("/images", params={"order": order, "cursor": cursor})
@@ -193,22 +220,36 @@ def test_forged_cursor(client: TestClient, names: list[str]) -> None:
     assert len(all_names(client)) == len(names)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_cursor_at_the_limits(client: TestClient, names: list[str], order: str) -> None:
+    """A cursor at the lowest or highest position of a listing works on every engine."""
+    lowest, highest = {
+        "name": ("", chr(0x10FFFF) * 63),
+        "last_updated_at": (_MICROSECONDS_OF_YEAR_1, _MICROSECONDS_OF_YEAR_10000 - 1),
+    }[order.removeprefix("-")]
+    before, behind = (lowest, highest) if order[0] != "-" else (highest, lowest)
+    for id_ in (-(2**63), 2**63 - 1):
+        shown = all_names(client, order=order, cursor=forged([order, "", before, id_]))
+        assert sorted(shown) == sorted(names)
+        assert all_names(client, order=order, cursor=forged([order, "", behind, id_])) == []
+
+
 @SQLITE
 @pytest.mark.usefixtures("names")
 def test_cursor_of_another_listing(client: TestClient) -> None:
-    """A cursor goes with its order and prefix only, and with any limit."""
+    """A cursor is valid for its own order and prefix only, with any limit."""
     listings = [{"order": order, "prefix": prefix} for order in ORDERS for prefix in ("", "a")]
     cursors = [page(client, **listing, limit=1)["next_cursor"] for listing in listings]
     for i, cursor in enumerate(cursors):
-        assert re.fullmatch(r"[\w-]+", cursor), "no character that a URL would escape"
+        assert re.fullmatch(r"[\w-]+", cursor), "a URL would have to escape it"
         for j, listing in enumerate(listings):
             answer = client.get("/images", params={**listing, "cursor": cursor, "limit": 7})
             assert answer.status_code == (200 if i == j else 400)
 
 
 @SQLITE
-def test_cursor_of_what_is_gone(client: TestClient, engine: Engine) -> None:
-    """A page follows its cursor's place, also when the row there is gone and others came."""
+def test_cursor_of_a_deleted_row(client: TestClient, engine: Engine) -> None:
+    """A page continues at its cursor's position even if the row there was deleted."""
     names = plant_many(engine, 30)
     for order in ORDERS:
         first = page(client, order=order, limit=10)
@@ -222,7 +263,7 @@ def test_cursor_of_what_is_gone(client: TestClient, engine: Engine) -> None:
 
 @contextmanager
 def others_writing(engine: Engine) -> Iterator[list[int]]:
-    """Insert and delete other rows all over the listing; yield the numbers of those inserted."""
+    """Insert and delete other rows throughout the listing; yield the numbers of the batches."""
     stop, written = Event(), list[int]()
 
     def write() -> None:
@@ -244,7 +285,7 @@ def others_writing(engine: Engine) -> Iterator[list[int]]:
 
 
 def check_stability(client: TestClient, engine: Engine, number: int, limit: int) -> None:
-    """Page through so many rows in every order while others write; see each of them once."""
+    """Check that each of `number` rows is listed once, in every order, while others write."""
     kept = plant_many(engine, number)
     with others_writing(engine) as written:
         wait_until(lambda: len(written) > 2, timeout=30, what="others to write")
@@ -260,11 +301,11 @@ def check_stability(client: TestClient, engine: Engine, number: int, limit: int)
 
 
 def test_stable_while_others_write(client: TestClient, engine: Engine) -> None:
-    """Of 5,000 rows each is shown exactly once while others are inserted and deleted."""
+    """Each of 5,000 rows is listed once while other rows are inserted and deleted."""
     check_stability(client, engine, 5000, limit=250)
 
 
 @pytest.mark.soak
 def test_stable_for_long(client: TestClient, engine: Engine) -> None:
-    """The same of 100,000 rows."""
+    """Each of 100,000 rows is listed once while other rows are inserted and deleted."""
     check_stability(client, engine, 100_000, limit=1000)

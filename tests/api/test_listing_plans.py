@@ -1,7 +1,7 @@
-"""A page of the listing is one range of an index: it costs the same at row 4,000 as at row 16,000.
+"""A page of the listing reads one index range, so it costs the same at row 4,000 and row 16,000.
 
-The statements are those that the service really sends, read from the wire; the plans, and how
-many rows were looked at, are what the engines say of them.
+The tests record the statements that the service sends to the database, and compare the plans and
+the numbers of examined rows that the engines report for them.
 """
 
 import json
@@ -20,12 +20,12 @@ from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.planted_rows import name_of, plant, plant_many, row
 
 ROWS = 20_000
-# Rows that come first, so that pages of one row give the cursors that are deep later.
-# (Near the end PostgreSQL may prefer to fetch the few rows that are left and sort them.)
+# These rows are inserted first: pages of one row then give cursors that point deep into the full
+# table. Near its end PostgreSQL may prefer to fetch the few remaining rows and sort them.
 MARKS = (0, 4000, 10_000, 12_500, 14_500, 16_000, 19_999)
 ORDERS = ["name", "-name", "last_updated_at", "-last_updated_at"]
 LIMIT = 100
-EXAMINED = {LIMIT, LIMIT + 1, LIMIT + 2}  # a row more than the page, and the cursor's own
+EXAMINED = {LIMIT, LIMIT + 1, LIMIT + 2}  # the page, one row more, and the cursor's own row
 INDEXES = {
     "postgresql": {"name": "images_name_key", "last_updated_at": "images_by_last_update"},
     "mysql": {"name": "name", "last_updated_at": "images_by_last_update"},
@@ -36,76 +36,76 @@ SELECT = re.compile(r"SELECT [^\0]*? FROM images[^\0]*? LIMIT \d+(?: OFFSET 0)?"
 pytestmark = pytest.mark.planted_damage  # rows without objects
 
 
-class Wiretap(FaultProxy):
-    """A proxy before a database that keeps what the clients send."""
+class RecordingProxy(FaultProxy):
+    """A proxy before a database that records what the clients send."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         super().__init__(target)
-        self.heard: list[str] = []
+        self.recorded: list[str] = []
 
     def claim(self, tail: bytes, chunk: bytes) -> Fault | None:
-        """Keep the next bytes."""
-        self.heard.append(chunk.decode(errors="replace"))
+        """Record the next bytes."""
+        self.recorded.append(chunk.decode(errors="replace"))
         return super().claim(tail, chunk)
 
 
 class Listing:
-    """The service's listing, and the database that can explain it."""
+    """The service's listing, with its recorded statements and an engine to explain them."""
 
-    def __init__(self, client: TestClient, engine: Engine, heard: list[str]) -> None:
-        self.client, self.engine, self._heard = client, engine, heard
+    def __init__(self, client: TestClient, engine: Engine, recorded: list[str]) -> None:
+        self.client, self.engine, self._recorded = client, engine, recorded
 
     def page(self, **parameters: Any) -> tuple[str | None, str]:
-        """Ask for a page; return the next cursor and the one statement that was sent."""
-        self._heard.clear()
+        """Request a page; return the next cursor and the statement that was sent."""
+        self._recorded.clear()
         answer = self.client.get("/images", params=parameters)
         assert answer.status_code == 200
-        (statement,) = SELECT.findall("\0".join(self._heard).replace("\n", " "))
+        (statement,) = SELECT.findall("\0".join(self._recorded).replace("\n", " "))
         return answer.json()["next_cursor"], statement
 
     def explain(self, how: str, statement: str) -> list[Any]:
-        """Return what the engine answers when asked to explain the statement."""
+        """Return the rows of the EXPLAIN command `how` for the statement."""
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.exec_driver_sql(f"{how} {statement}")]
 
     @property
     def kind(self) -> str:
-        """The kind of database."""
+        """The name of the engine's dialect."""
         return self.engine.dialect.name
 
 
 @pytest.fixture
 def listing(settings: Settings) -> Iterator[Listing]:
-    """Return the listing of many rows of a service whose words to its database are heard."""
+    """Return the listing of a service whose statements are recorded."""
     from main import create_app  # noqa: PLC0415 - only tests of the application need it
 
     engine = engine_for(settings.db_url)
     plant(engine, (row(name_of(mark), mark) for mark in MARKS))
     url = make_url(settings.db_url)
     with ExitStack() as ends:
-        heard = list[str]()
+        recorded = list[str]()
         if url.host:
             port = url.port or {"postgresql": 5432}.get(url.get_backend_name(), 3306)
-            tap = ends.enter_context(Wiretap((url.host, port)))
-            heard = tap.heard
-            changed = through(settings.db_url, tap.address)
+            proxy = ends.enter_context(RecordingProxy((url.host, port)))
+            recorded = proxy.recorded
+            changed = through(settings.db_url, proxy.address)
             settings = Settings.model_validate(settings.model_dump() | {"db_url": changed})
         app = create_app(settings)
         client = ends.enter_context(TestClient(app))
         if not url.host:
             engine = client.app_state["resources"].engine
-            event.listen(engine, "connect", lambda db, _: trace(db, heard))
-        yield Listing(client, engine, heard)
+            event.listen(engine, "connect", lambda db, _: trace(db, recorded))
+        yield Listing(client, engine, recorded)
     engine.dispose()
 
 
-def trace(connection: Any, heard: list[str]) -> None:
-    """Let SQLite tell every statement, with its values."""
-    connection.set_trace_callback(heard.append)
+def trace(connection: Any, recorded: list[str]) -> None:
+    """Record every statement of a SQLite connection, with its values."""
+    connection.set_trace_callback(recorded.append)
 
 
 def nodes(plan: Any) -> Iterator[dict[str, Any]]:
-    """Return every node of a plan in JSON."""
+    """Yield every node of a JSON plan."""
     if isinstance(plan, dict):
         yield plan
     for child in plan.values() if isinstance(plan, dict) else plan:
@@ -114,7 +114,7 @@ def nodes(plan: Any) -> Iterator[dict[str, Any]]:
 
 
 def examined_by_postgresql(listing: Listing, order: str, statement: str) -> float:
-    """Check that PostgreSQL walks an index in order; return how many rows it looks at."""
+    """Check that PostgreSQL scans an index in order; return the number of examined rows."""
     ((plan,),) = listing.explain("EXPLAIN (ANALYZE, FORMAT JSON)", statement)
     steps = [node for node in nodes(plan) if "Node Type" in node]
     assert [step["Node Type"] for step in steps] == ["Limit", "Index Scan"]
@@ -126,7 +126,7 @@ def examined_by_postgresql(listing: Listing, order: str, statement: str) -> floa
 
 
 def examined_by_mariadb(listing: Listing, order: str, statement: str) -> float:
-    """Check that MariaDB reads a range of an index in order; return how many rows it looks at."""
+    """Check that MariaDB reads an index range in order; return the number of examined rows."""
     ((document,),) = listing.explain("ANALYZE FORMAT=JSON", statement)
     assert not re.search("sort|temporary", document)
     (table,) = [node for node in nodes(json.loads(document)) if "access_type" in node]
@@ -136,7 +136,7 @@ def examined_by_mariadb(listing: Listing, order: str, statement: str) -> float:
 
 
 def examined_by_sqlite(listing: Listing, order: str, statement: str) -> float:
-    """Check that SQLite searches a range of an index, without sorting; it counts no rows."""
+    """Check that SQLite searches an index range without sorting. SQLite reports no row counts."""
     (line,) = listing.explain("EXPLAIN QUERY PLAN", statement)
     column = order.removeprefix("-")
     index = INDEXES["sqlite"][column]
@@ -152,7 +152,7 @@ EXAMINE: dict[str, Callable[[Listing, str, str], float]] = {
 
 
 def cursors(listing: Listing, order: str, prefix: str) -> list[str]:
-    """Return the cursors behind each row of a listing but the first and the last."""
+    """Return the cursor after each row of a listing except the first and the last."""
     found = list[str]()
     cursor, _ = listing.page(order=order, prefix=prefix, limit=1)
     while cursor:
@@ -162,25 +162,25 @@ def cursors(listing: Listing, order: str, prefix: str) -> list[str]:
 
 
 def assert_begins_an_index(listing: Listing, statement: str) -> None:
-    """Check the first page, where only a limit ends the walk: nothing is sorted or scanned."""
+    """Check that the first page, which only LIMIT bounds, uses an index without sorting."""
     how = {"postgresql": "EXPLAIN", "mysql": "EXPLAIN FORMAT=JSON"}
     plan = str(listing.explain(how.get(listing.kind, "EXPLAIN QUERY PLAN"), statement))
     assert not re.search("sort|temp|seq scan", plan, re.IGNORECASE)
     assert any(index in plan for index in INDEXES[listing.kind].values())
 
 
-# PyMySQL talks TLS to a MySQL server that offers it, so that nobody hears the statements.
+# Not on MySQL: PyMySQL uses TLS there, so a proxy cannot record statements.
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql", "mariadb"], indirect=True)
 def test_plans(listing: Listing) -> None:
-    """In every order, and for names with a prefix, each page is one index range of equal cost."""
+    """In every order, with and without a prefix, each page is one index range of equal cost."""
     kinds = [(order, "") for order in ORDERS] + [("name", "row-001"), ("-name", "row-001")]
-    places = {kind: cursors(listing, *kind) for kind in kinds}
+    by_kind = {kind: cursors(listing, *kind) for kind in kinds}
     plant_many(listing.engine, ROWS, MARKS)
-    for (order, prefix), behind in places.items():
+    for (order, prefix), deep in by_kind.items():
         _, first = listing.page(order=order, prefix=prefix, limit=LIMIT)
         assert_begins_an_index(listing, first)
         counts = set()
-        for cursor in behind:
+        for cursor in deep:
             _, statement = listing.page(order=order, prefix=prefix, limit=LIMIT, cursor=cursor)
             counts.add(EXAMINE[listing.kind](listing, order, statement))
         assert len(counts) == 1

@@ -1,4 +1,4 @@
-"""Under load every read is one whole version, memory stays bounded, and slow readers wait alone."""
+"""Under load reads return whole versions, memory is bounded, and slow readers block nobody."""
 
 import hashlib
 import random
@@ -23,7 +23,7 @@ from tests.support.uploads import count, on_sqlite, upload
 
 NAMES = ["cat", "dog", "eel"]
 WRITERS = 16
-# On both sides of the sizes at which uploads spool to disk and downloads begin to stream.
+# Below and above the sizes at which uploads spool to disk and downloads are streamed.
 VERSIONS = [
     *(pictures.png(30, 20, seed) for seed in range(4)),
     *(pictures.noise_png(size, size) for size in (100_000, 1_000_000, 1_100_000, 1_500_000)),
@@ -32,7 +32,7 @@ DIGESTS = {hashlib.sha256(version).hexdigest() for version in VERSIONS}
 
 
 class Visitor:
-    """One client that writes, reads and deletes at random; `done` counts what it was answered."""
+    """A client that writes, reads and deletes at random; `done` counts its responses."""
 
     def __init__(self, service: ServiceProcess, seed: int) -> None:
         self.done: Counter[str] = Counter()
@@ -40,7 +40,7 @@ class Visitor:
         self._client = httpx.Client(base_url=service.base_url, timeout=60)
 
     def work(self, until: float) -> Counter[str]:
-        """Send requests until that moment."""
+        """Send requests until the time `until` (`time.monotonic`)."""
         with self._client:
             while time.monotonic() < until:
                 name = self._random.choice(NAMES)
@@ -73,7 +73,7 @@ class Visitor:
 
 
 def crowd(service: ServiceProcess, seconds: float) -> None:
-    """Let 16 visitors work at once; the invariants are compared when the test has ended."""
+    """Let 16 visitors work at once; a fixture checks the invariants after the test."""
     until = time.monotonic() + seconds
     visitors = [Visitor(service, seed) for seed in range(WRITERS)]
     with ThreadPoolExecutor(WRITERS) as threads:
@@ -84,30 +84,30 @@ def crowd(service: ServiceProcess, seconds: float) -> None:
 
 
 def test_crowd(service: ServiceProcess) -> None:
-    """16 clients on 3 names see whole versions only, and leave bucket and tables in accord."""
+    """16 clients on 3 names read whole versions only, and leave bucket and tables consistent."""
     crowd(service, 6)
 
 
 @pytest.mark.soak
 def test_crowd_for_a_minute(service: ServiceProcess) -> None:
-    """The same for a minute."""
+    """The promise of `test_crowd` holds for a minute of load."""
     crowd(service, 60)
 
 
 class TooMuchError(AssertionError):
-    """More memory than promised."""
+    """The service took more memory than promised."""
 
 
 @pytest.fixture
 def patient(service_environment: dict[str, str]) -> Iterator[ServiceProcess]:
-    """Run a service that gives a busy disk its time: memory is the question."""
+    """Run a service with a long connect timeout, so that a busy disk fails no upload."""
     with ServiceProcess({**service_environment, "CONNECT_TIMEOUT_SECONDS": "60"}) as service:
         yield service
 
 
 @on_sqlite
 def test_memory(patient: ServiceProcess, settings: Settings) -> None:
-    """16 uploads of 25 MB at once take less than 300 MB of memory, all told."""
+    """16 concurrent uploads of 25 MB take less than 300 MB of memory in total."""
     content = pictures.noise_png(25_000_000)
     starts = threading.Barrier(16)
 
@@ -126,7 +126,7 @@ def test_memory(patient: ServiceProcess, settings: Settings) -> None:
 
 
 def slow_download(service: ServiceProcess) -> tuple[socket.socket, HTTPResponse]:
-    """Ask for the image, read the head of the answer, and then no more."""
+    """Request the image and read only the response's head."""
     raw = socket.socket()
     raw.settimeout(60)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -138,7 +138,7 @@ def slow_download(service: ServiceProcess) -> tuple[socket.socket, HTTPResponse]
 
 
 def states(settings: Settings) -> set[str]:
-    """Return what the connections of others to the database are doing."""
+    """Return the states of all other connections to the database."""
     others = "SELECT state FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     with connection(settings.db_url) as db:
         return set(db.scalars(text(f"{others} AND datname = current_database()")))
@@ -146,7 +146,7 @@ def states(settings: Settings) -> set[str]:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_slow_downloads(service: ServiceProcess, settings: Settings) -> None:
-    """200 slow downloads hold no database connection, and metadata and uploads are answered."""
+    """200 slow downloads hold no database connection and do not delay metadata and uploads."""
     content = pictures.noise_png(12_000_000)
     with ExitStack() as ends, httpx.Client(base_url=service.base_url, timeout=60) as client:
         large = upload(client, content, name="large").raise_for_status().json()

@@ -1,4 +1,4 @@
-"""The log: a line of JSON for every request, and nowhere a secret."""
+"""The log has one JSON line per request and contains no secrets."""
 
 import base64
 import hashlib
@@ -33,30 +33,30 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 def lines_of(log: str) -> list[dict[str, Any]]:
-    """Return what was logged since the application started; before, uvicorn has its own form."""
+    """Return the JSON lines; before the application starts uvicorn logs in its own format."""
     lines = [line for line in log.splitlines() if line.startswith("{")]
     return [json.loads(line) for line in lines]
 
 
 def requests_in(service: ServiceProcess, number: int) -> list[dict[str, Any]]:
-    """Return the lines of so many requests, apart from those by which the tests watch."""
+    """Wait for the lines of `number` requests and return them, without the tests' own checks."""
 
-    def told() -> list[dict[str, Any]]:
+    def logged() -> list[dict[str, Any]]:
         lines = lines_of(service.log())
         return [line for line in lines if line.get("route") not in {None, "/health/live"}]
 
-    wait_until(lambda: len(told()) >= number, timeout=10, what="the lines")
-    return told()
+    wait_until(lambda: len(logged()) >= number, timeout=10, what="the lines")
+    return logged()
 
 
 @on_sqlite
 def test_line(service_environment: dict[str, str]) -> None:
-    """A request has one line, with all that an operator asks for."""
+    """Each request has one line with all documented fields."""
     key = f"backend:write:{hashlib.sha256(TOKEN.encode()).hexdigest()}"
     picture = pictures.png()
     with (
         ServiceProcess(service_environment | {"API_KEYS": key}) as service,
-        httpx.Client(base_url=service.base_url, headers={"X-Request-ID": "told-1"}) as client,
+        httpx.Client(base_url=service.base_url, headers={"X-Request-ID": "request-1"}) as client,
     ):
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         stored = upload(client, picture, name="a")
@@ -67,7 +67,7 @@ def test_line(service_environment: dict[str, str]) -> None:
         log = service.log()
     assert set(posted) == FIELDS
     assert (posted["method"], posted["route"], posted["status"]) == ("POST", "/images", 201)
-    assert (posted["key"], posted["request_id"], posted["code"]) == ("backend", "told-1", None)
+    assert (posted["key"], posted["request_id"], posted["code"]) == ("backend", "request-1", None)
     assert posted["bytes_in"] == int(stored.request.headers["Content-Length"])
     assert posted["bytes_out"] == len(stored.content)
     assert 0 < posted["database_ms"] < posted["duration_ms"]
@@ -82,7 +82,7 @@ def test_line(service_environment: dict[str, str]) -> None:
 
 @on_sqlite
 def test_settings(service_environment: dict[str, str]) -> None:
-    """LOG_FORMAT=text is for people; ACCESS_LOG=false leaves requests to uvicorn's own log."""
+    """LOG_FORMAT=text logs plain text; ACCESS_LOG=false leaves requests to uvicorn's own log."""
     with ServiceProcess(service_environment | {"LOG_FORMAT": "text"}) as service:
         httpx.get(f"{service.base_url}/images/none")
         wait_until(lambda: "code=image_not_found" in service.log(), timeout=10, what="the line")
@@ -91,14 +91,14 @@ def test_settings(service_environment: dict[str, str]) -> None:
     with ServiceProcess(service_environment | {"ACCESS_LOG": "false"}) as service:
         httpx.get(f"{service.base_url}/images/none")
         wait_until(
-            lambda: '"GET /images/none HTTP/1.1" 404' in service.log(), timeout=10, what="it"
+            lambda: '"GET /images/none HTTP/1.1" 404' in service.log(), timeout=10, what="the line"
         )
         assert not [line for line in lines_of(service.log()) if "route" in line]
 
 
 @on_sqlite
 def test_last_lines(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    """What was kept for a moment is written before the application ends."""
+    """Buffered lines are written before the application ends."""
     with serving(settings) as client:
         client.get("/images/none")
         caplog.clear()
@@ -108,7 +108,7 @@ def test_last_lines(settings: Settings, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_formats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a message holds, it is one line of JSON; stack traces are within."""
+    """Every record is one line of JSON, including line breaks and tracebacks."""
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
     handler = LineHandler()
@@ -135,7 +135,7 @@ def test_formats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @on_postgresql
 def test_no_secrets(service_environment: dict[str, str]) -> None:
-    """All routes, keys right and wrong, and every backend failing: no secret is logged."""
+    """No secret is logged on any route, with right or wrong keys, or while backends fail."""
     password = "password-of-the-database"
     url = make_url(service_environment["DB_URL"]).set(password=password)
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -168,7 +168,7 @@ def test_no_secrets(service_environment: dict[str, str]) -> None:
 
 
 def exercise(behind: Behind, authorization: str) -> list[str]:
-    """Ask for everything, with secrets in query and body; return those of presigned URLs."""
+    """Request every route, with secrets in query and body; return presigned URLs' signatures."""
     signed = []
     picture = {"file": ("a.png", pictures.png() + HIDDEN.encode())}
     whole = {"file": ("a.png", pictures.png())}
@@ -196,7 +196,7 @@ def exercise(behind: Behind, authorization: str) -> list[str]:
 
 
 def test_checker() -> None:
-    """The check of all services' logs finds what it is for."""
+    """The check that every test applies to its service's log finds each kind of secret."""
     environment = {
         "AWS_SECRET_ACCESS_KEY": "0123456789abcdef",
         "DB_URL": "postgresql://user:pass-word@host/images",
@@ -214,7 +214,7 @@ def test_checker() -> None:
 
 @on_sqlite
 def test_every_service_is_checked(service_environment: dict[str, str], settings: Settings) -> None:
-    """A service of the tests that logs a secret fails the test that ran it."""
+    """A test fails if its service logs a secret."""
     leaking = service_environment | {"CORS_ALLOW_ORIGINS": settings.aws_s3_bucket}
     with pytest.raises(AssertionError, match="logged"), ServiceProcess(leaking) as service:
         (service._folder / "log").write_text(leaking["AWS_SECRET_ACCESS_KEY"])

@@ -1,4 +1,4 @@
-"""An object that was lost behind the service's back: an alarm, and healed by the next upload."""
+"""An object lost outside the service raises an alarm; the next upload of its bytes heals it."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def test_healed_by_the_same_bytes(
     settings: Settings, s3: "S3Client", caplog: pytest.LogCaptureFixture, harm: str
 ) -> None:
-    """The same bytes again are stored again where the image's object is gone or cut."""
+    """Uploading the same bytes stores them again if the object is missing or truncated."""
     picture = pictures.png()
     with serving(settings) as client:
         assert upload(client, picture).headers["Upload-Result"] == "created"
@@ -42,7 +42,7 @@ def _harm(s3: "S3Client", bucket: str, how: str) -> None:
 
 @on_sqlite
 def test_unchanged_needs_the_store(settings: Settings, client: TestClient) -> None:
-    """Without S3 nobody can say `unchanged`: 503."""
+    """Uploading the current bytes is 503 while S3 is unavailable."""
     picture = pictures.png()
     assert upload(client, picture).is_success
     with serving(settings, aws_endpoint_url_s3="http://127.0.0.1:1", s3_max_attempts=1) as apart:

@@ -1,4 +1,4 @@
-"""What is told of an image, and of one picked at random."""
+"""Metadata of an image, and of a random one."""
 
 import json
 import re
@@ -22,7 +22,7 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|\+00:00)")
 
 
 def test_shape(client: TestClient) -> None:
-    """Uploading, describing and picking show the same fields, in order, and no others."""
+    """Upload, metadata and random image return the same fields in the same order."""
     before = datetime.now(UTC)
     uploaded = upload(client, pictures.jpeg(30, 20), "a.jpeg")
     after = datetime.now(UTC)
@@ -41,7 +41,7 @@ def test_shape(client: TestClient) -> None:
 
 @pytest.mark.parametrize("variants", [(), ("320", "64x48-crop")])
 def test_rendering(variants: tuple[str, ...]) -> None:
-    """Whatever is in a name, and in a prefix, each image has its own variants and no others."""
+    """Each image lists its own variants, whatever characters name and prefix contain."""
     moment = datetime.now(UTC)
     names = ['"variants":0', "50%", "\\u0000", "{}", "a b&c?#", "é"]
     images = [
@@ -61,7 +61,7 @@ def test_rendering(variants: tuple[str, ...]) -> None:
 
 
 def test_random_of_none(client: TestClient) -> None:
-    """Without images nothing is picked: 404, also when the last one has been deleted."""
+    """Without images the random image is 404, also after the last image was deleted."""
     problem(client.get("/images/random/metadata"), 404, "image_not_found")
     upload(client, pictures.png()).raise_for_status()
     assert client.get("/images/random/metadata").json()["name"] == "a"
@@ -72,7 +72,7 @@ def test_random_of_none(client: TestClient) -> None:
 @on_sqlite
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_missing(client: TestClient, method: str) -> None:
-    """Nothing is told of an image that does not exist."""
+    """Metadata of a missing image is 404."""
     answer = client.request(method, "/images/none/metadata")
     assert answer.status_code == 404
     if method == "GET":

@@ -1,4 +1,4 @@
-"""What `/metrics` says is what clients sent: by all workers together, and by route."""
+"""`/metrics` counts every request by route, summed over all workers."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 @pytest.fixture
 def counted(client: TestClient) -> Callable[[], Figures]:
-    """Return what says by how much figures rose since the last time that it was asked."""
+    """Return a function that returns the increase of all metrics since its last call."""
     last = scrape(client)
 
     def rise() -> Figures:
@@ -42,7 +42,7 @@ def counted(client: TestClient) -> Callable[[], Figures]:
 
 
 def requests_by(figures: Figures) -> dict[tuple[str, ...], float]:
-    """Return the numbers of requests by route, method and status, but those that tests watch by."""
+    """Return requests by route, method and status, without /metrics and health checks."""
     return {
         (labels["route"], labels["method"], labels["status"]): value
         for labels, value in figures.series(REQUESTS)
@@ -52,7 +52,7 @@ def requests_by(figures: Figures) -> dict[tuple[str, ...], float]:
 
 @on_sqlite
 def test_every_answer_counts(client: TestClient, counted: Callable[[], Figures]) -> None:
-    """Each request counts once: under its route's template, its method and its status."""
+    """Each request is counted once, by its route's template, its method and its status."""
     picture = pictures.png()
     upload(client, picture, name="a")
     upload(client, picture, name="a")
@@ -92,12 +92,12 @@ def test_every_answer_counts(client: TestClient, counted: Callable[[], Figures])
 
 @on_sqlite
 def test_series_are_bounded(client: TestClient) -> None:
-    """However many paths, methods and names are asked for, no series is added for them."""
+    """Requests for new paths, methods and names add no series."""
     client.get("/images/seen/metadata")
     client.get("/seen")
     client.request("SEEN", "/seen")
     scrape(client)
-    before = scrape(client)  # by now with what the first one added
+    before = scrape(client)  # includes the series that the first one added
     for number in range(50):
         client.get(f"/images/x{number}/metadata")
         client.get(f"/x{number}")
@@ -107,7 +107,7 @@ def test_series_are_bounded(client: TestClient) -> None:
 
 @on_sqlite
 def test_bytes_and_uploads(client: TestClient, counted: Callable[[], Figures]) -> None:
-    """Bodies of both directions are counted to the byte; uploads by what became of them."""
+    """Received and sent bodies are counted to the byte, and uploads by outcome."""
     small, large = pictures.png(), pictures.noise_png(1_500_000)
     bodies = [small, small, large, b"no picture"]
     answers = [upload(client, body, name="a") for body in bodies]
@@ -125,13 +125,13 @@ def test_bytes_and_uploads(client: TestClient, counted: Callable[[], Figures]) -
     }
     assert received > len(small) * 2 + len(large)
     assert risen["image_api_received_bytes_total"] == received
-    # That of `counted` when it was made comes on top, which was shorter.
+    # Includes the first scrape of `counted`, which was shorter than `page`.
     assert sent + page < risen["image_api_sent_bytes_total"] < sent + 2 * page
 
 
 @on_sqlite
 def test_backends(client: TestClient, counted: Callable[[], Figures]) -> None:
-    """Each request to S3, each SELECT and each transaction is timed once, in its histogram."""
+    """Each request to S3, each SELECT and each transaction is counted once in its histogram."""
     upload(client, pictures.png(), name="a")
     client.get("/images/a")
     client.delete("/images/a")
@@ -149,7 +149,7 @@ def test_backends(client: TestClient, counted: Callable[[], Figures]) -> None:
         labels["kind"]: value
         for labels, value in risen.series("image_api_database_duration_seconds_count")
     }
-    # Before the upload, before the download; journal, switch, deletion, end of the entry.
+    # Reads: before upload and download. Writes: journal, image row, deletion, end of the entry.
     assert kinds == {"read": 2, "write": 4}
     assert risen["image_api_database_duration_seconds_sum", {"kind": "read"}] > 0
     assert not risen["image_api_database_errors_total"]
@@ -157,7 +157,7 @@ def test_backends(client: TestClient, counted: Callable[[], Figures]) -> None:
 
 @on_sqlite
 def test_guarded(settings: Settings) -> None:
-    """With API keys the figures need one of either scope, even where reading is public."""
+    """With API keys `/metrics` needs a key of either scope, even if reads are public."""
     tokens = {"read": "r", "write": "w"}
     keys = tuple(
         ApiKey(scope, scope, hashlib.sha256(token.encode()).hexdigest())  # type: ignore[arg-type]
@@ -177,7 +177,7 @@ def test_guarded(settings: Settings) -> None:
 
 @on_sqlite
 def test_off(settings: Settings) -> None:
-    """METRICS=false: nothing is counted, and there is no page."""
+    """With METRICS=false nothing is counted and `/metrics` is 404."""
     with serving(settings) as client:
         before = scrape(client)
     with serving(settings, metrics=False) as client:
@@ -189,7 +189,7 @@ def test_off(settings: Settings) -> None:
 
 @pytest.fixture
 def two_workers(service_environment: dict[str, str], tmp_path: Path) -> Iterator[ServiceProcess]:
-    """Run the service with two workers, and a temporary folder of its own."""
+    """Run the service with two workers and a separate temporary folder."""
     environment = service_environment | {"TMPDIR": str(tmp_path)}
     with ServiceProcess(environment, workers=2) as process:
         wait_until(lambda: len(workers_of(tmp_path)) == 2, timeout=30, what="two workers")
@@ -197,12 +197,12 @@ def two_workers(service_environment: dict[str, str], tmp_path: Path) -> Iterator
 
 
 def workers_of(folder: Path) -> list[Path]:
-    """Return the files of figures of each worker."""
+    """Return one file of metrics for each worker."""
     return list(folder.glob("image-api-metrics-*/counter_*.db"))
 
 
 def send_mix(service: ServiceProcess, seed: int) -> Counter[tuple[str, str, str]]:
-    """Send some hundred requests, each on a connection of its own, and count the answers."""
+    """Send 120 requests, each on a new connection, and count the responses."""
     sent: Counter[tuple[str, str, str]] = Counter()
     kinds = [
         ("GET", "/images/a/metadata", "/images/{name}/metadata"),
@@ -221,9 +221,9 @@ def send_mix(service: ServiceProcess, seed: int) -> Counter[tuple[str, str, str]
 
 @on_sqlite
 def test_workers_add_up(two_workers: ServiceProcess, tmp_path: Path) -> None:
-    """Whoever of two workers is asked: the sum is exactly what clients sent, to both.
+    """Either of two workers returns the exact sum of the requests to both.
 
-    Killed and replaced, a worker loses no count; no file is left of it.
+    The counts of a killed worker are kept, and its files are removed.
     """
     with httpx.Client(base_url=two_workers.base_url) as client:
         upload(client, pictures.png(), name="a")
@@ -233,11 +233,11 @@ def test_workers_add_up(two_workers: ServiceProcess, tmp_path: Path) -> None:
         return sum(requests_by(scrape(two_workers.base_url)).values()) >= total.total()
 
     def check() -> None:
-        wait_until(all_counted, timeout=10, what="what the other worker has yet to tell")
-        for _ in range(8):  # connections of their own, so that both are asked
-            figures = scrape(two_workers.base_url)
-            assert requests_by(figures) == total
-            durations = figures.series("image_api_request_duration_seconds_count")
+        wait_until(all_counted, timeout=10, what="the counts of the other worker")
+        for _ in range(8):  # separate connections, so that both workers answer
+            metrics = scrape(two_workers.base_url)
+            assert requests_by(metrics) == total
+            durations = metrics.series("image_api_request_duration_seconds_count")
             by_route = Counter[tuple[str, str]]()
             for labels, value in durations:
                 by_route[labels["route"], labels["method"]] += int(value)
@@ -262,7 +262,7 @@ def test_workers_add_up(two_workers: ServiceProcess, tmp_path: Path) -> None:
 
 
 def is_worker(pid: int, supervisor: int) -> bool:
-    """Whether the process is a worker of uvicorn's."""
+    """Return whether the process is a worker of this uvicorn supervisor."""
     with suppress(OSError):
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         command = Path(f"/proc/{pid}/cmdline").read_text()
@@ -271,18 +271,18 @@ def is_worker(pid: int, supervisor: int) -> bool:
 
 
 def is_served(service: ServiceProcess) -> bool:
-    """Whether two workers of the service run and have taken their places."""
+    """Return whether two workers of the service are running."""
     return len([pid for pid in service.pids() if is_worker(pid, service.pid)]) == 2
 
 
 @on_sqlite
 def test_services_do_not_mix(service_environment: dict[str, str], tmp_path: Path) -> None:
-    """Two services on one host have their own figures; what a killed one leaves is removed."""
+    """Two services on one host keep separate metrics; files of a killed one are removed."""
     environment = service_environment | {"TMPDIR": str(tmp_path)}
     with ServiceProcess(environment) as first, ServiceProcess(environment) as second:
         send_mix(first, 0)
-        figures = scrape(second.base_url)
-        assert requests_by(figures) == {}
+        metrics = scrape(second.base_url)
+        assert requests_by(metrics) == {}
         assert len(list(tmp_path.glob("image-api-metrics-*"))) == 2
     with ServiceProcess(environment) as third:
         assert len(list(tmp_path.glob("image-api-metrics-*"))) == 1
@@ -294,7 +294,7 @@ def test_services_do_not_mix(service_environment: dict[str, str], tmp_path: Path
 
 @on_postgresql
 def test_while_all_hang(service_environment: dict[str, str]) -> None:
-    """The page answers while every thread waits for the database, and says so."""
+    """`/metrics` answers while every thread waits for the database, and shows their state."""
     with ExitStack() as stack, ThreadPoolExecutor(40) as threads:
         patient = {"CONNECT_TIMEOUT_SECONDS": "30", "DB_STATEMENT_TIMEOUT_SECONDS": "30"}
         few = {"CONCURRENCY": "4", "MAX_WAITING_REQUESTS": "20"}
@@ -304,15 +304,15 @@ def test_while_all_hang(service_environment: dict[str, str]) -> None:
         asked = behind.ask_many(threads, 40)
 
         def full() -> bool:
-            figures = scrape(behind.url)
-            return figures["image_api_requests_shed_total"] == 20 and (
-                figures["image_api_database_connections", {"state": "in_use"}] >= 6
+            metrics = scrape(behind.url)
+            return metrics["image_api_requests_shed_total"] == 20 and (
+                metrics["image_api_database_connections", {"state": "in_use"}] >= 6
             )
 
-        wait_until(full, timeout=20, what="a pool that is used up")
-        figures = scrape(behind.url)
-        assert figures["image_api_database_connections", {"state": "limit"}] == 6
-        assert figures["image_api_requests_in_progress"] == 21  # and this one
+        wait_until(full, timeout=20, what="an exhausted connection pool")
+        metrics = scrape(behind.url)
+        assert metrics["image_api_database_connections", {"state": "limit"}] == 6
+        assert metrics["image_api_requests_in_progress"] == 21  # including this scrape
         behind.database.heal()
         assert {answer.result(timeout=60) for answer in asked} <= {404, 503}
         assert scrape(behind.url)["image_api_requests_in_progress"] == 1
@@ -320,7 +320,7 @@ def test_while_all_hang(service_environment: dict[str, str]) -> None:
 
 @on_postgresql
 def test_aborted(service_environment: dict[str, str]) -> None:
-    """Clients that leave count as 499, with the bytes that were sent; a cut by S3 as 503."""
+    """A client that disconnects counts as 499, a body that S3 cuts short as 503."""
     with ExitStack() as stack:
         behind = Behind(stack, service_environment)
         picture = pictures.noise_png(20_000_000)
@@ -338,8 +338,8 @@ def test_aborted(service_environment: dict[str, str]) -> None:
         ):
             pass
         aborted = ("image_api_uploads_total", {"outcome": "aborted"})
-        wait_until(lambda: scrape(behind.url)[aborted] == 1, timeout=20, what="an upload given up")
-        behind.storage.cut_response_after(5_000_000, when=b"GET /")
+        wait_until(lambda: scrape(behind.url)[aborted] == 1, timeout=20, what="an aborted upload")
+        behind.storage.cut_response_after(5_000_000, when=b"GET /", times=None)
         with suppress(urllib3.exceptions.HTTPError):
             behind.get("/images/big")
         wait_until(
@@ -349,9 +349,9 @@ def test_aborted(service_environment: dict[str, str]) -> None:
 
 @on_sqlite
 def test_connection_refused(service: ServiceProcess) -> None:
-    """What is no HTTP is counted, too."""
+    """A request that is not HTTP is counted as a 400."""
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         client.sendall(b"nonsense\r\n\r\n")
         assert client.recv(12) == b"HTTP/1.1 400"
-    figures = scrape(service.base_url)
-    assert requests_by(figures)["unmatched", "other", "400"] == 1
+    metrics = scrape(service.base_url)
+    assert requests_by(metrics)["unmatched", "other", "400"] == 1

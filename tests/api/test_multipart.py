@@ -1,4 +1,4 @@
-"""The upload form, malformed in every way: a 4xx answer, nothing stored, and the service lives."""
+"""A malformed upload form gets a 4xx response and stores nothing."""
 
 import gzip
 import select
@@ -57,7 +57,7 @@ MALFORMED = {
 
 
 def test_malformed(client: TestClient, settings: Settings) -> None:
-    """A malformed body is refused with 400 and the service lives on."""
+    """A malformed body is 400, and the next upload succeeds."""
     for what, body in MALFORMED.items():
         answer = client.post("/images", content=body, headers=FORM)
         assert answer.status_code == 400, (what, answer.text)
@@ -67,7 +67,7 @@ def test_malformed(client: TestClient, settings: Settings) -> None:
 
 
 def test_cut_anywhere(client: TestClient, settings: Settings) -> None:
-    """A body without its end is refused wherever it was cut."""
+    """A truncated body is 400, wherever it is cut."""
     body = form(NAME, PICTURE).removesuffix(b"\r\n")
     for length in [*range(150), *range(150, len(body), 97), *range(len(body) - 60, len(body))]:
         answer = client.post("/images", content=body[:length], headers=FORM)
@@ -76,7 +76,7 @@ def test_cut_anywhere(client: TestClient, settings: Settings) -> None:
 
 
 def test_content_type(client: TestClient) -> None:
-    """Another content type, and a boundary that is missing, empty or too long, are refused."""
+    """Another content type, and a missing, empty or too long boundary, are 400."""
     kinds = ["multipart/form-data", "multipart/form-data; boundary=", "image/png", "nonsense", ""]
     long = f"multipart/form-data; boundary={'x' * 201}"
     mixed = f"multipart/mixed; boundary={BOUNDARY}"
@@ -87,7 +87,7 @@ def test_content_type(client: TestClient) -> None:
 
 
 def test_content_encoding(client: TestClient) -> None:
-    """A compressed form is refused with 415, which says what would be taken."""
+    """A compressed form is 415 with `Accept-Encoding: identity`."""
     for coding in ("gzip", "GZIP", "identity, br", "nonsense"):
         headers = FORM | {"Content-Encoding": coding}
         answer = client.post("/images", content=gzip.compress(WHOLE), headers=headers)
@@ -98,7 +98,7 @@ def test_content_encoding(client: TestClient) -> None:
 
 
 def test_many_parameters(client: TestClient) -> None:
-    """A Content-Type that would take long to take apart is refused instead."""
+    """A Content-Type with too many parameters is 400."""
     kind = f"{FORM['Content-Type']}{'; a=b' * 1000}"
     answer = client.post("/images", content=WHOLE, headers={"Content-Type": kind})
     problem(answer, 400, "invalid_multipart")
@@ -106,7 +106,7 @@ def test_many_parameters(client: TestClient) -> None:
 
 @pytest.mark.parametrize("size", [1, 20, 5000])
 def test_small_pieces(settings: Settings, size: int) -> None:
-    """A form that the network delivers in tiny pieces takes the memory of its bytes, no more."""
+    """A form that arrives in tiny pieces takes no more memory than its bytes."""
     body = form(('name="file"; filename="a.png"', pictures.noise_png(100_000)), NAME)
     pieces = [body[i : i + size] for i in range(0, len(body), size)]
     parsed = UploadForm()
@@ -124,7 +124,7 @@ def test_small_pieces(settings: Settings, size: int) -> None:
 
 
 def test_well_formed(client: TestClient) -> None:
-    """What RFC 2046 and RFC 7578 allow is understood: order, quoting, other fields, epilogue."""
+    """Forms that RFC 2046 and RFC 7578 allow are accepted: any order, quoting, epilogue."""
     named = ("filename=a.png; name=file", pictures.png())
     utf8 = ('name="file"; filename="\u30a2\U0001f600.png"', pictures.png())
     bodies = {
@@ -144,10 +144,10 @@ def test_well_formed(client: TestClient) -> None:
 
 
 @pytest.fixture
-def impatient(service_environment: dict[str, str]) -> Iterator[ServiceProcess]:
-    """Run a service that waits half a second for a client, and two for all of its body."""
-    patience = {"CLIENT_IDLE_SECONDS": "0.5", "UPLOAD_TIMEOUT_SECONDS": "2"}
-    with ServiceProcess({**service_environment, **patience}) as service:
+def strict(service_environment: dict[str, str]) -> Iterator[ServiceProcess]:
+    """Run a service that waits half a second for a piece of a body and two for all of it."""
+    limits = {"CLIENT_IDLE_SECONDS": "0.5", "UPLOAD_TIMEOUT_SECONDS": "2"}
+    with ServiceProcess({**service_environment, **limits}) as service:
         yield service
 
 
@@ -160,50 +160,50 @@ def begin(service: ServiceProcess, length: int = len(WHOLE)) -> socket.socket:
 
 
 def answer_of(raw: socket.socket) -> httpx.Response:
-    """Read one answer."""
+    """Read one response."""
     answer = HTTPResponse(raw)
     answer.begin()
     return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
 
 
-def lives_on(service: ServiceProcess, settings: Settings) -> None:
-    """Fail unless nothing was stored or went wrong, and the service takes an upload."""
+def assert_still_serves(service: ServiceProcess, settings: Settings) -> None:
+    """Check that nothing was stored, no traceback was logged, and an upload succeeds."""
     assert count(settings, "images") == count(settings, "pending_objects") == 0
     with httpx.Client(base_url=service.base_url) as client:
         assert upload(client, pictures.png()).status_code == 201
     assert "Traceback" not in service.log()
 
 
-def test_slow_client(impatient: ServiceProcess, settings: Settings) -> None:
-    """A client that stops anywhere in its form, or takes too long for it, is told so with 408."""
+def test_slow_client(strict: ServiceProcess, settings: Settings) -> None:
+    """A client that stops sending its form, or takes too long for it, gets 408."""
     for sent in (0, 60, len(WHOLE) // 2, len(WHOLE) - 1):
-        with begin(impatient) as raw:
+        with begin(strict) as raw:
             raw.sendall(WHOLE[:sent])
             problem(answer_of(raw), 408, "upload_too_slow")
-    with begin(impatient, 10**6) as raw:
+    with begin(strict, 10**6) as raw:
         raw.sendall(form(PICTURE, end=b"")[:-2])
-        while not select.select([raw], [], [], 0.1)[0]:  # never silent for long
+        while not select.select([raw], [], [], 0.1)[0]:  # sends before the idle limit
             raw.sendall(b"x")
         problem(answer_of(raw), 408, "upload_too_slow")
-    lives_on(impatient, settings)
+    assert_still_serves(strict, settings)
 
 
 def test_disconnect(service: ServiceProcess, settings: Settings) -> None:
-    """A client that goes away in the middle of its body leaves nothing behind, not even a file."""
+    """A client that disconnects in the middle of its body leaves no object, row or file."""
     body = form(('name="file"; filename="a.png"', pictures.noise_png(20_000_000)))
     for length in (0, 60, len(body) // 2, len(body) - 1):
         with begin(service, len(body)) as raw:
             raw.sendall(body[:length])
-            if length > 60:  # beyond what is kept in memory
+            if length > 60:  # more than is kept in memory
                 wait_until(lambda: spools(service), timeout=10, what="the body to be spooled")
         wait_until(lambda: not spools(service), timeout=10, what="the spooled file to go")
-    lives_on(service, settings)
+    assert_still_serves(service, settings)
 
 
 def spools(service: ServiceProcess) -> bool:
-    """Tell whether the service has a temporary file open."""
+    """Return whether the service has a temporary file open."""
     found = False
     for link in Path(f"/proc/{service.pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed while we looked
+        with suppress(FileNotFoundError):  # closed after the directory was listed
             found |= str(link.readlink()).endswith("(deleted)")
     return found

@@ -1,4 +1,4 @@
-"""What images may be called; and that two names are two images on every engine."""
+"""Which names images may have. Different names are different images on every engine."""
 
 import time
 import unicodedata
@@ -16,7 +16,7 @@ from services.names import normalise_name, normalise_prefix
 from tests.support import pictures
 from tests.support.uploads import count, on_sqlite, problem, upload
 
-# In each line the usual collations of MariaDB find some that are equal.
+# MariaDB's default collations treat some names of each line as equal.
 CONFUSABLE = [
     *("cat", "Cat", "CAT", "cAt", "c\u00e0t", "c\u00e1t", "c\u00e3t", "\u0107at", "ca\u0327t"),
     *("\U0001f600", "\U0001f601", "\U0001f9ff", "\U0001f600\U0001f600", "\u2764", "\u2764\ufe0f"),
@@ -33,13 +33,13 @@ CONFUSABLE = [
 
 @pytest.fixture
 def remote(service: ServiceProcess) -> Iterator[httpx.Client]:
-    """Return a client of a service process: TestClient decodes a percent sign in a name twice."""
+    """Return a client of a service process, because TestClient decodes `%` in a name twice."""
     with httpx.Client(base_url=service.base_url) as client:
         yield client
 
 
 def test_confusable_names(remote: httpx.Client, settings: Settings) -> None:
-    """Names that differ in a single byte are different images: case, accents, spaces, emoji."""
+    """Names that differ in a single byte, by case, accent or space, are different images."""
     content = {name: pictures.png(2, 2, seed) for seed, name in enumerate(CONFUSABLE)}
     assert len(set(content.values())) == len(content) == len(CONFUSABLE)
     for name, picture in content.items():
@@ -56,7 +56,7 @@ def test_confusable_names(remote: httpx.Client, settings: Settings) -> None:
 
 
 def test_normal_form(client: TestClient) -> None:
-    """A name is stored in NFC without outer white space, told so, and found in either form."""
+    """A name is stored in NFC without outer white space, and found by any Unicode form."""
     composed = "\u00c9t\u00e9 \u1ec7"
     decomposed = unicodedata.normalize("NFD", composed)
     spelt = [decomposed, composed, f" {composed} ", f"{decomposed}\u3000", f"\u00a0{composed}\n"]
@@ -72,7 +72,7 @@ def test_normal_form(client: TestClient) -> None:
 
 @on_sqlite
 def test_refused_names(client: TestClient, settings: Settings) -> None:
-    """What would mean something else in a path, or nothing at all, is no name."""
+    """Blank, too long and path-like names, and names with control characters, are 400."""
     blank = ["", " ", "\t\u3000"]
     paths = ["a/b", "/", "a\\b", "\\", ".", "..", " .. ", "random"]
     controls = ["a\0b", "\0", "a\x1fb", "a\x7fb", "a\x85b", "a\nb", "a\r\nb"]
@@ -84,7 +84,7 @@ def test_refused_names(client: TestClient, settings: Settings) -> None:
 
 @on_sqlite
 def test_refused_file_names(client: TestClient) -> None:
-    """Where the file name is to be the name, it obeys the same rules."""
+    """A file name that becomes the image's name obeys the same rules."""
     for filename in (".png", " .png", "a/b.png", "a\\b.png", "...png", "random.png"):
         problem(upload(client, pictures.png(), filename), 400, "invalid_name")
     assert upload(client, pictures.png(), "a/b.png", name="c").json()["name"] == "c"
@@ -92,7 +92,7 @@ def test_refused_file_names(client: TestClient) -> None:
 
 @on_sqlite
 def test_refused_paths(client: TestClient) -> None:
-    """A path whose name breaks a rule is refused with every method, never another image."""
+    """A path with an invalid name is 400 for every method."""
     upload(client, pictures.png(), "a.png").raise_for_status()
     broken = ["%00", "a%00", "%ff", "a%FF", "a%C0%AE", "%ed%a0%80", "a%5Cb", "%2E%2E", "random"]
     for segment in [*broken, "%0a", "x%0Ab", quote("\u00e9" * 128), "%20", "a%2Fmetadata"]:
@@ -107,14 +107,14 @@ def test_refused_paths(client: TestClient) -> None:
 
 
 def test_longest_name(client: TestClient) -> None:
-    """A name of 255 bytes of UTF-8 is accepted, whatever characters they are."""
+    """A name of 255 UTF-8 bytes is accepted, whatever its characters."""
     for name in (
         "x" * 255,
         "\u00e9" * 127 + "x",
         "\U0001f600" * 63 + "xyz",
         "-" * 255,
         "\u3042" * 85,
-        unicodedata.normalize("NFD", "\uac01" * 85),  # 765 bytes before it is normalised
+        unicodedata.normalize("NFD", "\uac01" * 85),  # 765 bytes before normalisation
         " " * 1000 + "y" * 255,
     ):
         normal = unicodedata.normalize("NFC", name).strip()
@@ -124,7 +124,7 @@ def test_longest_name(client: TestClient) -> None:
 
 @pytest.mark.parametrize("normalise", [normalise_name, normalise_prefix])
 def test_long_names_cost_nothing(normalise: Callable[[str], str]) -> None:
-    """The length is looked at before the normal form, whose time grows with its square."""
+    """The length is checked before normalisation, which takes quadratic time."""
     begun = time.process_time()
     with pytest.raises(InvalidNameError):
         normalise("a" + "\u0301\u0327" * 200_000)
@@ -132,5 +132,5 @@ def test_long_names_cost_nothing(normalise: Callable[[str], str]) -> None:
 
 
 def path(name: str) -> str:
-    """Return where the image lies that has this name."""
+    """Return the path of the image with this name."""
     return f"/images/{quote(name, safe='')}"

@@ -1,4 +1,4 @@
-"""Errors have one shape (RFC 9457), the right status, and never a word of what lies behind."""
+"""Every error is a problem document (RFC 9457) that reveals no internals."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ INTERNALS = [
 
 
 def test_client_errors(client: TestClient) -> None:
-    """Every error of a client, the framework's own included, is a problem with its code."""
+    """Every client error, including the framework's own, is a problem document with its code."""
     upload(client, pictures.png()).raise_for_status()
     expected = {
         ("GET", "/"): (404, "not_found"),
@@ -65,7 +65,7 @@ def test_client_errors(client: TestClient) -> None:
 
 @on_sqlite
 def test_parameters_are_named(client: TestClient) -> None:
-    """A wrong parameter is named with what is wrong with it."""
+    """The detail names every invalid parameter."""
     detail = problem(client.get("/images?limit=0&order=x"), 422, "invalid_parameter")["detail"]
     assert "limit" in detail
     assert "order" in detail
@@ -73,7 +73,7 @@ def test_parameters_are_named(client: TestClient) -> None:
 
 @on_sqlite
 def test_allow(client: TestClient) -> None:
-    """A 405 lists every method that the path has, and exactly those."""
+    """A 405 lists exactly the methods of the path in Allow."""
     expected = {
         "/images": "GET, HEAD, POST",
         "/images/a": "GET, HEAD, DELETE",
@@ -91,10 +91,10 @@ def test_allow(client: TestClient) -> None:
             assert client.request(method, path).status_code != 405
 
 
-def silent(answer: httpx.Response) -> None:
-    """Fail if an answer tells anything of database, storage or code."""
-    told = answer.text.lower() + str(answer.headers.multi_items()).lower()
-    assert not [word for word in INTERNALS if word in told], told
+def assert_no_internals(answer: httpx.Response) -> None:
+    """Check that the response reveals nothing of database, storage or code."""
+    shown = answer.text.lower() + str(answer.headers.multi_items()).lower()
+    assert not [word for word in INTERNALS if word in shown], shown
 
 
 @contextmanager
@@ -125,70 +125,70 @@ def before_storage(settings: Settings) -> Iterator[tuple[FaultProxy, TestClient]
             yield proxy, client
 
 
-def unavailable(answer: httpx.Response, code: str) -> None:
-    """Fail unless the answer is a 503 that says to try again and nothing more."""
+def assert_unavailable(answer: httpx.Response, code: str) -> None:
+    """Check that the response is a 503 with this code and Retry-After, without internals."""
     problem(answer, 503, code)
     assert int(answer.headers["Retry-After"]) > 0
-    silent(answer)
+    assert_no_internals(answer)
 
 
 @on_servers
 def test_database_down(settings: Settings) -> None:
-    """Without its database every request answers 503; afterwards the service works again."""
+    """Without its database every request is 503; afterwards the service works again."""
     with before_database(settings) as (proxy, client):
         upload(client, pictures.png()).raise_for_status()
         proxy.refuse()
         proxy.close_connections()
         for method, path in REQUESTS:
-            unavailable(client.request(method, path), "database_unavailable")
-        unavailable(upload(client, pictures.png(seed=1)), "database_unavailable")
+            assert_unavailable(client.request(method, path), "database_unavailable")
+        assert_unavailable(upload(client, pictures.png(seed=1)), "database_unavailable")
         proxy.heal()
         assert client.get("/images/a").content == pictures.png()
 
 
 @on_servers
 def test_database_silent(settings: Settings) -> None:
-    """A database that accepts and says nothing is given up: 503."""
+    """A database that accepts connections and never answers is 503."""
     with before_database(settings) as (proxy, client):
         proxy.hang()
-        unavailable(client.get("/images/a"), "database_unavailable")
-        unavailable(upload(client, pictures.png()), "database_unavailable")
+        assert_unavailable(client.get("/images/a"), "database_unavailable")
+        assert_unavailable(upload(client, pictures.png()), "database_unavailable")
         proxy.heal()
 
 
 @on_servers
 def test_tables_missing(settings: Settings) -> None:
-    """A database error that quotes SQL is not repeated to the client."""
+    """A database error that quotes SQL is not shown to the client."""
     url = make_url(settings.db_url)
-    elsewhere = url.set(database="postgres" if "postgres" in url.drivername else "mysql")
-    with serving(settings, db_url=elsewhere.render_as_string(hide_password=False)) as client:
+    empty = url.set(database="postgres" if "postgres" in url.drivername else "mysql")
+    with serving(settings, db_url=empty.render_as_string(hide_password=False)) as client:
         for method, path in REQUESTS:
-            unavailable(client.request(method, path), "database_unavailable")
-        unavailable(upload(client, pictures.png()), "database_unavailable")
+            assert_unavailable(client.request(method, path), "database_unavailable")
+        assert_unavailable(upload(client, pictures.png()), "database_unavailable")
 
 
 @on_sqlite
 def test_storage_fails(settings: Settings) -> None:
-    """Storage that is down, silent, or refuses us is a 503 and never "not found"."""
+    """Storage that is down, silent or denies access is 503, never 404."""
     with before_storage(settings) as (proxy, client):
         upload(client, pictures.png()).raise_for_status()
         for error in (s3_error(503, "SlowDown"), s3_error(403, "AccessDenied"), b"nonsense"):
             proxy.answer_with(error, when=b"HTTP/1.1", times=None)
-            unavailable(client.get("/images/a"), "storage_unavailable")
-            unavailable(upload(client, pictures.png(seed=1)), "storage_unavailable")
+            assert_unavailable(client.get("/images/a"), "storage_unavailable")
+            assert_unavailable(upload(client, pictures.png(seed=1)), "storage_unavailable")
             proxy.heal()
         for fail in (proxy.refuse, proxy.hang):
             fail()
             proxy.close_connections()
-            unavailable(client.get("/images/a"), "storage_unavailable")
-            unavailable(upload(client, pictures.png(seed=1)), "storage_unavailable")
+            assert_unavailable(client.get("/images/a"), "storage_unavailable")
+            assert_unavailable(upload(client, pictures.png(seed=1)), "storage_unavailable")
             proxy.heal()
         assert client.get("/images/a").content == pictures.png()
 
 
 @on_sqlite
 def test_storage_stalls(settings: Settings) -> None:
-    """While its bytes go to S3, a PUT may pause for longer than connecting may take."""
+    """A PUT may pause while it sends for longer than CONNECT_TIMEOUT_SECONDS."""
     content = pictures.noise_png(12_000_000)  # more than fits into the sockets' buffers
     with before_storage(settings) as (proxy, _):
         endpoint = f"http://127.0.0.1:{proxy.address[1]}"
@@ -199,12 +199,12 @@ def test_storage_stalls(settings: Settings) -> None:
 
 @on_sqlite
 def test_bucket_missing(settings: Settings) -> None:
-    """A bucket that does not exist is a fault of the service, never "image not found"."""
+    """A missing bucket is 503, never 404."""
     with serving(settings) as client:
         upload(client, pictures.png()).raise_for_status()
     with serving(settings, aws_s3_bucket="no-such-bucket") as client:
-        unavailable(client.get("/images/a"), "storage_unavailable")
-        unavailable(upload(client, pictures.png(), "b.png"), "storage_unavailable")
+        assert_unavailable(client.get("/images/a"), "storage_unavailable")
+        assert_unavailable(upload(client, pictures.png(), "b.png"), "storage_unavailable")
 
 
 @on_sqlite
@@ -212,20 +212,20 @@ def test_bucket_missing(settings: Settings) -> None:
 def test_lost_object(
     client: TestClient, settings: Settings, s3: "S3Client", caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An image whose object is gone is a 500 for the client and an alarm in the log."""
+    """An image whose object is missing is 500, and the log has an alarm."""
     upload(client, pictures.png()).raise_for_status()
     (stored,) = s3.list_objects_v2(Bucket=settings.aws_s3_bucket)["Contents"]
     s3.delete_object(Bucket=settings.aws_s3_bucket, Key=stored["Key"])
     answer = client.get("/images/a")
     problem(answer, 500, "image_lost")
-    silent(answer)
+    assert_no_internals(answer)
     alarms = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert stored["Key"] in alarms[0].getMessage()
 
 
 @on_sqlite
 def test_unexpected_error(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
-    """A bug of ours is a 500 that shows nothing; the log has it."""
+    """An unexpected exception is a 500 without internals, and is logged."""
 
     @app.get("/bug")
     def bug() -> None:
@@ -234,31 +234,28 @@ def test_unexpected_error(app: FastAPI, caplog: pytest.LogCaptureFixture) -> Non
     with TestClient(app, raise_server_exceptions=False) as client:
         answer = client.get("/bug", headers={"X-Request-ID": "mine"})
     assert problem(answer, 500, "internal_error")["request_id"] == "mine"
-    silent(answer)
+    assert_no_internals(answer)
     assert "SELECT secret" in caplog.text
 
 
 @on_sqlite
 def test_request_id(client: TestClient) -> None:
-    """A request's id is the client's own if it is harmless, and otherwise a new one."""
+    """A valid X-Request-ID of the client is kept; any other is replaced by a new one."""
     for path in ("/health/live", "/images/none", "/none"):
         for identity in ("abc", "A-1_.z", "x" * 128):
             answer = client.get(path, headers={"X-Request-ID": identity})
             assert answer.headers.get_list("X-Request-ID") == [identity]
-        minted = set()
+        generated = set()
         for identity in ("", "x" * 129, "a b", "a\tb", "<b>", "\xe9", '"'):
             answer = client.get(path, headers=[(b"X-Request-ID", identity.encode("latin-1"))])
             assert answer.headers["X-Request-ID"] != identity
-            minted.add(answer.headers["X-Request-ID"])
-        assert len(minted) == 7
+            generated.add(answer.headers["X-Request-ID"])
+        assert len(generated) == 7
 
 
 @on_sqlite
 def test_log(service_environment: dict[str, str]) -> None:
-    """The log has the cause of a 503 and the code of each 404, with the request id, and no secret.
-
-    Without the access log, too.
-    """
+    """Errors are logged with cause, code and request id, even without the access log."""
     changed = {
         "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
         "S3_MAX_ATTEMPTS": "1",
@@ -268,7 +265,7 @@ def test_log(service_environment: dict[str, str]) -> None:
         ServiceProcess({**service_environment, **changed}) as service,
         httpx.Client(base_url=service.base_url, headers={"X-Request-ID": "traced-1"}) as client,
     ):
-        unavailable(upload(client, pictures.png()), "storage_unavailable")
+        assert_unavailable(upload(client, pictures.png()), "storage_unavailable")
         client.get("/images/none")
         client.get("/none")
         log = service.log()

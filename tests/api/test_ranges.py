@@ -1,4 +1,4 @@
-"""RFC 9110 section 14, against the real server process: S3 is asked only for what is needed."""
+"""Range requests follow RFC 9110 section 14, and S3 is asked only for the needed bytes."""
 
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
@@ -18,7 +18,7 @@ PICTURES = {"whole": png(seed=1), "streamed": noise_png(1_500_000, seed=1)}
 REFUSED = "416"
 IGNORED = "200"
 
-# What is asked for, and what is answered: first and last byte, everything, or a refusal.
+# By the value of Range: first and last byte of the response, IGNORED (200) or REFUSED (416).
 RANGES: dict[str, str] = {
     "bytes=0-0": "0 0",
     "bytes=0-": "0 {last}",
@@ -46,7 +46,7 @@ RANGES: dict[str, str] = {
     "bytes=99999999999999999999999999-": REFUSED,
     "bytes=99999999999999999999999998-99999999999999999999999999": REFUSED,
     "bytes=-0": REFUSED,
-    # Several parts are answered as the whole: 14.2 lets a server ignore Range.
+    # Several ranges are ignored, as 14.2 allows.
     "bytes=0-1,3-4": IGNORED,
     "bytes=0-1, -1": IGNORED,
     "bytes=0-{last},0-{last}": IGNORED,
@@ -75,26 +75,26 @@ RANGES: dict[str, str] = {
 
 
 @pytest.fixture(autouse=True)
-def _quiet(metered: MeteredService) -> None:
-    """Let no request of the test before be counted."""
+def _settled(metered: MeteredService) -> None:
+    """Exclude the requests of earlier tests from the count."""
     metered.settle()
 
 
 @pytest.fixture(scope="module")
 def paths(metered: MeteredService) -> dict[str, str]:
-    """Return the paths of images that nobody changes."""
+    """Return the paths of images that no test changes."""
     return {kind: metered.image(picture) for kind, picture in PICTURES.items()}
 
 
 @pytest.mark.parametrize("kind", PICTURES)
 @pytest.mark.parametrize("asked", RANGES)
 def test_range(metered: MeteredService, paths: dict[str, str], kind: str, asked: str) -> None:
-    """GET answers 206, 200 or 416 as the table says, and S3 is asked for just these bytes."""
+    """GET answers 206, 200 or 416 by the table, and requests exactly these bytes from S3."""
     whole = PICTURES[kind]
     size = len(whole)
-    places = {"ninth": size - 9, "last": size - 1, "size": size, "past": size + 1}
-    answered = RANGES[asked].format_map(places)
-    answer = metered.send("GET", paths[kind], [("Range", asked.format_map(places))])
+    positions = {"ninth": size - 9, "last": size - 1, "size": size, "past": size + 1}
+    answered = RANGES[asked].format_map(positions)
+    answer = metered.send("GET", paths[kind], [("Range", asked.format_map(positions))])
     if answered == REFUSED:
         assert answer.status_code == 416
         assert answer.headers["content-range"] == f"bytes */{size}"
@@ -129,7 +129,7 @@ def assert_part(answer: httpx.Response, whole: bytes, first: int, last: int) -> 
 
 
 def if_ranges(head: httpx.Response) -> dict[str, tuple[str, set[int]]]:
-    """Return values of If-Range for that current version, and the statuses that may follow."""
+    """Return values of If-Range for the current version, each with the allowed statuses."""
     etag = head.headers["etag"]
     last = parsedate_to_datetime(head.headers["last-modified"])
     day = timedelta(days=1)
@@ -141,7 +141,7 @@ def if_ranges(head: httpx.Response) -> dict[str, tuple[str, set[int]]]:
         "unquoted": (etag.strip('"'), {200}),
         "star": ("*", {200}),
         "empty": ("", {200}),
-        # More than one version may have been stored within that second.
+        # A date is weak: several versions may be stored within one second.
         "current date": (head.headers["last-modified"], {200}),
         "earlier": (format_datetime(last - day, usegmt=True), {200}),
         "later": (format_datetime(last + day, usegmt=True), {200}),
@@ -151,7 +151,7 @@ def if_ranges(head: httpx.Response) -> dict[str, tuple[str, set[int]]]:
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_if_range(metered: MeteredService, paths: dict[str, str], kind: str) -> None:
-    """Only a strong validator of the current version makes a part of what If-Range guards."""
+    """If-Range answers 206 only for a strong validator of the current version."""
     path, whole = paths[kind], PICTURES[kind]
     for what, (value, statuses) in if_ranges(metered.send("HEAD", path)).items():
         answer = metered.send("GET", path, [("Range", "bytes=5-9"), ("If-Range", value)])
@@ -163,7 +163,7 @@ def test_if_range(metered: MeteredService, paths: dict[str, str], kind: str) -> 
 
 
 def second_version(metered: MeteredService, name: str, *, delete: bool) -> tuple[str, bytes]:
-    """Store a picture twice within one second; return the common date, and what it is now."""
+    """Store two versions within one second; return their common date and the current bytes."""
     dates: list[str] = []
     for seed in range(20):
         if delete:
@@ -177,7 +177,7 @@ def second_version(metered: MeteredService, name: str, *, delete: bool) -> tuple
 
 @pytest.mark.parametrize("delete", [False, True])
 def test_if_range_within_a_second(metered: MeteredService, *, delete: bool) -> None:
-    """Two versions of the same second are told apart: If-Range never joins them by their date."""
+    """If-Range with a date never joins two versions that were stored in the same second."""
     name = metered.new_name()
     date, current = second_version(metered, name, delete=delete)
     range_of_old = [("Range", "bytes=100-"), ("If-Range", date)]
@@ -185,7 +185,7 @@ def test_if_range_within_a_second(metered: MeteredService, *, delete: bool) -> N
 
 
 def test_preconditions_first(metered: MeteredService, paths: dict[str, str]) -> None:
-    """Preconditions are decided before ranges, and HEAD and metadata know no ranges."""
+    """Preconditions are decided before ranges; HEAD and metadata ignore Range."""
     path = paths["whole"]
     etag = metered.send("HEAD", path).headers["etag"]
     for part in ("bytes=0-1", "bytes=9999999-"):

@@ -1,4 +1,4 @@
-"""REDbot, an independent judge of HTTP, finds nothing bad at any URL."""
+"""REDbot, an independent HTTP checker, reports no errors at any URL."""
 
 from collections.abc import Callable, Iterator
 from configparser import ConfigParser
@@ -17,7 +17,7 @@ from tests.support.pictures import noise_png, png
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-LAST = "/images/m%C3%BCll%20%E6%9D%B1%E4%BA%AC?disposition=inline"  # is uploaded last
+LAST = "/images/m%C3%BCll%20%E6%9D%B1%E4%BA%AC?disposition=inline"  # uploaded last
 GOOD = {
     "/images/small": 200,
     "/images/large": 200,
@@ -55,13 +55,13 @@ def service(
         pictures = {"small": png(), "large": noise_png(1_500_000), "m\xfcll \u6771\u4eac": png()}
         for name, picture in pictures.items():
             assert service.upload(name, picture).status_code == 201
-        # uvicorn's Date lags by up to a second: see test_conditions.test_not_in_the_future.
+        # uvicorn updates Date once a second, and Last-Modified is capped at Date.
         wait_until(lambda: is_past(service), timeout=10, what="the next second")
         yield service
 
 
 def is_past(service: MeteredService) -> bool:
-    """Tell whether the images are older than the server says it is."""
+    """Return whether Last-Modified of all images is earlier than Date."""
     headers = service.send("HEAD", LAST).headers
     return parse(headers["last-modified"]) < parse(headers["date"])
 
@@ -70,7 +70,7 @@ def is_past(service: MeteredService) -> bool:
 def judged(service: MeteredService) -> dict[str, Any]:
     """Return REDbot's resource for each path, after all its requests."""
     config = ConfigParser()
-    config.read_dict({"redbot": {"enable_local_access": "True"}})  # as its command does
+    config.read_dict({"redbot": {"enable_local_access": "True"}})  # as REDbot's command does
     resources = {}
     left = {*GOOD, *REFUSED}
 
@@ -92,7 +92,7 @@ def judged(service: MeteredService) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", [*GOOD, *REFUSED])
 def test_nothing_is_bad(judged: dict[str, Any], path: str) -> None:
-    """No answer to REDbot, to its plain, conditional, range and compression requests, is bad."""
+    """REDbot finds no error in plain, conditional, range and compression requests."""
     resource = judged[path]
     assert resource.fetch_error is None
     assert resource.response.status_code == (GOOD | REFUSED)[path]
@@ -104,6 +104,6 @@ def test_nothing_is_bad(judged: dict[str, Any], path: str) -> None:
 
 @pytest.mark.parametrize("path", SUPPORTED)
 def test_what_is_supported(judged: dict[str, Any], path: str) -> None:
-    """REDbot sees conditional requests of both kinds, and ranges where there are any."""
+    """REDbot detects support for both kinds of conditional requests, and for ranges of images."""
     found = judged[path]
     assert (found.inm_support, found.ims_support, found.partial_support) == SUPPORTED[path]

@@ -1,4 +1,4 @@
-"""Redirected downloads: the service says where, S3 itself gives the bytes."""
+"""Redirected downloads: the service answers with a presigned URL, and S3 sends the bytes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from tests.support.metered_service import S3Meter, S3Request
 from tests.support.pictures import jpeg, png
 
 PICTURE = png(seed=1)
-NAME = 'm\xfcll "\u6771\u4eac".jpg'  # no Latin-1, a quote, another picture's extension
+NAME = 'm\xfcll "\u6771\u4eac".jpg'  # not Latin-1, with quotes and another format's extension
 PATH = "/images/m%C3%BCll%20%22%E6%9D%B1%E4%BA%AC%22.jpg"
 Policy = Literal["off", "on_request", "default"]
 Start = Callable[..., TestClient]
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def meter(object_store: ObjectStore) -> Iterator[S3Meter]:
-    """Return a proxy that counts what is asked of S3."""
+    """Return a proxy that counts requests to S3."""
     with S3Meter(object_store) as meter:
         yield meter
 
@@ -35,18 +35,18 @@ def meter(object_store: ObjectStore) -> Iterator[S3Meter]:
 def start(settings: Settings, meter: S3Meter, object_store: ObjectStore) -> Iterator[Start]:
     """Return a function that runs the application with changed settings and one image.
 
-    What the application itself asks of S3 is counted; its clients reach S3 directly.
+    The application's own requests to S3 are counted; clients reach S3 directly.
     """
     from main import create_app  # noqa: PLC0415 - only tests of the application need it
 
     with ExitStack() as ends:
 
         def run(**changes: object) -> TestClient:
-            places = {
+            endpoints = {
                 "aws_endpoint_url_s3": meter.url,
                 "s3_public_endpoint_url": object_store.endpoint_url,
             }
-            app = create_app(settings.model_copy(update=places | changes))
+            app = create_app(settings.model_copy(update=endpoints | changes))
             client = ends.enter_context(TestClient(app, follow_redirects=False))
             upload = client.post("/images", files={"file": ("f.png", PICTURE)}, data={"name": NAME})
             assert upload.is_success, upload.text
@@ -57,7 +57,7 @@ def start(settings: Settings, meter: S3Meter, object_store: ObjectStore) -> Iter
 
 
 def fetch(answer: httpx.Response, method: str = "GET", **fields: str) -> httpx.Response:
-    """Follow a redirect: ask S3 what the service's answer says."""
+    """Follow a redirect: request its Location from S3."""
     assert answer.status_code == 307
     headers = {field.replace("_", "-"): value for field, value in fields.items()}
     return httpx.request(method, answer.headers["location"], headers=headers, timeout=30)
@@ -66,7 +66,7 @@ def fetch(answer: httpx.Response, method: str = "GET", **fields: str) -> httpx.R
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("disposition", ["attachment", "inline"])
 def test_redirect(start: Start, meter: S3Meter, method: str, disposition: str) -> None:
-    """S3 answers at the URL as the service would have: body, type, disposition and caching."""
+    """The response of S3 equals a direct download: body, type, disposition and caching."""
     client = start()
     direct = client.request(method, PATH, params={"disposition": disposition})
     meter.taken()
@@ -83,13 +83,13 @@ def test_redirect(start: Start, meter: S3Meter, method: str, disposition: str) -
 
 
 def test_range_of_a_redirect(start: Start) -> None:
-    """A client that repeats its Range at the URL gets that part."""
+    """A client that sends Range to the URL gets that part."""
     given = fetch(start().get(PATH, params={"redirect": True}), range="bytes=5-9")
     assert (given.status_code, given.content) == (206, PICTURE[5:10])
 
 
 def test_url_is_for_one_method_and_object(start: Start) -> None:
-    """The URL opens nothing but that object, and only for reading."""
+    """The URL only allows reading that one object."""
     answer = start().get(PATH, params={"redirect": True})
     assert fetch(answer, "DELETE").status_code == 403
     assert fetch(answer, "PUT").status_code == 403
@@ -99,13 +99,13 @@ def test_url_is_for_one_method_and_object(start: Start) -> None:
     assert fetch(answer).content == PICTURE
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(None, "300"), (1, "1"), (604800, "604800")])
-def test_life(start: Start, seconds: int | None, told: str) -> None:
-    """REDIRECT_SECONDS says how long the URL lives, five minutes if nobody says."""
+@pytest.mark.parametrize(("seconds", "expires"), [(None, "300"), (1, "1"), (604800, "604800")])
+def test_life(start: Start, seconds: int | None, expires: str) -> None:
+    """The URL is valid for REDIRECT_SECONDS, by default five minutes."""
     client = start(**({"redirect_seconds": seconds} if seconds else {}))
     answer = client.get(PATH, params={"redirect": True})
     query = parse_qs(urlsplit(answer.headers["location"]).query)
-    assert query["X-Amz-Expires"] == [told]
+    assert query["X-Amz-Expires"] == [expires]
     if seconds == 1:
         wait_until(lambda: fetch(answer).status_code == 403, timeout=15, what="the URL to expire")
 
@@ -124,13 +124,13 @@ POLICIES: list[tuple[Policy, str | None, int]] = [
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(("policy", "wish", "status"), POLICIES)
+@pytest.mark.parametrize(("policy", "redirect", "status"), POLICIES)
 def test_policy(
-    start: Start, meter: S3Meter, method: str, policy: Policy, wish: str | None, status: int
+    start: Start, meter: S3Meter, method: str, policy: Policy, redirect: str | None, status: int
 ) -> None:
-    """REDIRECTS and ?redirect together decide between the bytes, the URL and a refusal."""
+    """REDIRECTS and ?redirect decide between 200 with the bytes, 307 and 403."""
     client = start(redirects=policy)
-    answer = client.request(method, PATH, params={"redirect": wish} if wish else {})
+    answer = client.request(method, PATH, params={"redirect": redirect} if redirect else {})
     assert answer.status_code == status
     bytes_sent = (method, status) == ("GET", 200)
     assert meter.taken() == ([S3Request("GET", None)] if bytes_sent else [])
@@ -141,7 +141,7 @@ def test_policy(
 
 
 def test_conditions_and_redirects(start: Start, meter: S3Meter) -> None:
-    """What is missing is 404, and a version that the client has is 304, before any redirect."""
+    """A missing image is 404, and an unchanged one 304, before any redirect."""
     client = start(redirects="default")
     etag = client.head(PATH, params={"redirect": False}).headers["etag"]
     for method in ("GET", "HEAD"):
@@ -153,7 +153,7 @@ def test_conditions_and_redirects(start: Start, meter: S3Meter) -> None:
 
 
 def test_url_of_an_overwritten_image(start: Start) -> None:
-    """A URL never turns into one of another version: it ends with the version that it was for."""
+    """The URL of an overwritten version stops working and never returns the new version."""
     client = start()
     old = client.get(PATH, params={"redirect": True})
     files = {"file": ("f.jpg", jpeg(seed=2))}

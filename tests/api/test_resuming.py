@@ -1,7 +1,6 @@
-"""Interrupted and resumed downloads, also of an image that is being overwritten.
+"""Interrupted and resumed downloads return one whole version, even during overwrites.
 
-What a client gets, or puts together from ranges, is one whole version; a body that S3 cuts short
-never looks whole.
+A body that S3 cuts short never looks complete to the client.
 """
 
 import hashlib
@@ -32,14 +31,14 @@ OTHERS = {"whole": png(seed=2), "streamed": noise_png(1_500_000, seed=2)}
 
 
 @pytest.fixture(autouse=True)
-def _quiet(metered: MeteredService) -> None:
-    """Let no request of the test before be counted."""
+def _settled(metered: MeteredService) -> None:
+    """Exclude the requests of earlier tests from the count."""
     metered.settle()
 
 
 @pytest.fixture(scope="module")
 def paths(metered: MeteredService) -> dict[str, str]:
-    """Return the paths of images that nobody changes."""
+    """Return the paths of images that no test changes."""
     return {kind: metered.image(picture) for kind, picture in PICTURES.items()}
 
 
@@ -53,7 +52,7 @@ CUTS: list[tuple[str, Fields]] = [
 
 @pytest.mark.parametrize(("kind", "part"), CUTS)
 def test_cut_by_s3(metered: MeteredService, paths: dict[str, str], kind: str, part: Fields) -> None:
-    """A body that S3 cuts short is an error or a broken connection, never a clean answer."""
+    """A body that S3 cuts short is a 503 or a broken connection, never a complete response."""
     cut = metered.meter.cut_response_after(len(PICTURES[kind]) * 2 // 3, when=b"GET /", times=None)
     try:
         status = metered.send("GET", paths[kind], part).status_code
@@ -71,7 +70,7 @@ def test_cut_by_s3(metered: MeteredService, paths: dict[str, str], kind: str, pa
 def test_wrong_length(
     metered: MeteredService, paths: dict[str, str], part: Fields, length: int
 ) -> None:
-    """What S3 answers in another length than the row says is never passed on."""
+    """A body from S3 whose length differs from the row's is never sent to the client."""
     head = f"HTTP/1.1 {206 if part else 200} OK\r\nContent-Length: {length}\r\n\r\n"
     wrong = metered.meter.answer_with(head.encode() + bytes(length), when=b"GET /", times=None)
     answer = metered.send("GET", paths["whole"], part)
@@ -93,7 +92,7 @@ def curl(metered: MeteredService, path: str, file: Path, *options: str) -> int:
 
 
 def test_curl_resumes(metered: MeteredService, paths: dict[str, str], tmp_path: Path) -> None:
-    """`curl -C -` completes a download that broke, and asks for nothing that it has."""
+    """`curl -C -` completes a broken download and requests only the missing bytes."""
     file, whole = tmp_path / "picture", PICTURES["streamed"]
     metered.meter.cut_response_after(1_000_000, when=b"GET /", times=None)
     assert curl(metered, paths["streamed"], file) == 18  # CURLE_PARTIAL_FILE
@@ -107,7 +106,7 @@ def test_curl_resumes(metered: MeteredService, paths: dict[str, str], tmp_path: 
 
 
 def test_curl_does_not_mix(metered: MeteredService, tmp_path: Path) -> None:
-    """With If-Range, curl is not given the rest of another version, and starts over."""
+    """With If-Range curl never gets the rest of another version."""
     path = metered.image(PICTURES["streamed"])
     etag = metered.send("HEAD", path).headers["etag"]
     file = tmp_path / "picture"
@@ -122,7 +121,7 @@ def test_curl_does_not_mix(metered: MeteredService, tmp_path: Path) -> None:
 
 @contextmanager
 def overwriting(metered: MeteredService, path: str, versions: list[bytes]) -> Iterator[list[int]]:
-    """Overwrite the image with these versions in turn; yield the statuses of the answers so far."""
+    """Overwrite the image with these versions in turn; yield the list of statuses so far."""
     stop, statuses = Event(), list[int]()
     name = {"name": path.rpartition("/")[2]}
 
@@ -142,16 +141,16 @@ def overwriting(metered: MeteredService, path: str, versions: list[bytes]) -> It
 
 
 def seek_through(metered: MeteredService, path: str) -> bytes:
-    """Put an image together from ranges, as a player does: the end first, then from the start."""
+    """Assemble an image from ranges: the end first, then from the start."""
     tail = metered.send("GET", path, [("Range", "bytes=-1000")])
     assert tail.status_code == 206
     etag = tail.headers["etag"]
-    behind = int(tail.headers["content-range"].split()[1].split("-")[0])
+    tail_start = int(tail.headers["content-range"].split()[1].split("-")[0])
     parts = []
-    for start in range(0, behind, 400_000):
-        part = f"bytes={start}-{min(start + 400_000, behind) - 1}"
+    for start in range(0, tail_start, 400_000):
+        part = f"bytes={start}-{min(start + 400_000, tail_start) - 1}"
         answer = metered.send("GET", path, [("Range", part), ("If-Range", etag)])
-        if answer.status_code == 200:  # another version: everything, at once
+        if answer.status_code == 200:  # another version, returned whole
             return answer.content
         assert (answer.status_code, answer.headers["etag"]) == (206, etag)
         parts.append(answer.content)
@@ -171,13 +170,13 @@ def read_whole(metered: MeteredService, path: str) -> bytes:
 def test_while_overwritten(
     metered: MeteredService, kind: str, read: Callable[[MeteredService, str], bytes]
 ) -> None:
-    """Readers get one whole version each while the image is overwritten, or a broken connection."""
+    """During overwrites a reader gets one whole version or a broken connection."""
     versions = [OTHERS[kind], PICTURES[kind]]
     path = metered.image(PICTURES[kind])
     whole = 0
     with overwriting(metered, path, versions) as statuses:
         for round_ in range(10):
-            wait_until(partial(longer, statuses, round_), timeout=20, what="a write")
+            wait_until(partial(is_longer, statuses, round_), timeout=20, what="a write")
             with suppress(httpx.RemoteProtocolError):
                 assert read(metered, path) in versions
                 whole += 1
@@ -185,6 +184,6 @@ def test_while_overwritten(
     assert whole > 0
 
 
-def longer(statuses: list[int], length: int) -> bool:
-    """Tell whether there are more than so many."""
+def is_longer(statuses: list[int], length: int) -> bool:
+    """Return whether there are more than `length` statuses."""
     return len(statuses) > length

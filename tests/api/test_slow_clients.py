@@ -1,4 +1,4 @@
-"""CLIENT_IDLE_SECONDS: a client that takes no byte is given up, however slow others are."""
+"""CLIENT_IDLE_SECONDS disconnects clients that read nothing, but not clients that read slowly."""
 
 import socket
 import time
@@ -23,7 +23,7 @@ pytestmark = on_sqlite
 
 
 class _OnUnixSocket(ServiceProcess):
-    """The service behind a Unix socket, as for a proxy on the same host."""
+    """The service on a Unix socket, as behind a proxy on the same host."""
 
     def __init__(self, environment: dict[str, str], path: Path) -> None:
         super().__init__(environment, args=["--uds", str(path)])
@@ -40,7 +40,7 @@ class _OnUnixSocket(ServiceProcess):
 def service(
     request: pytest.FixtureRequest, service_environment: dict[str, str], tmp_path: Path
 ) -> Iterator[ServiceProcess]:
-    """Return a running service that has a large image and is impatient with clients."""
+    """Return a service with a large image and a short idle limit, over TCP and a Unix socket."""
     environment = service_environment | {"CLIENT_IDLE_SECONDS": str(IDLE_SECONDS)}
     with ServiceProcess(environment) as tcp:
         with httpx.Client(base_url=tcp.base_url) as client:
@@ -53,7 +53,7 @@ def service(
 
 
 def download(service: ServiceProcess) -> tuple[socket.socket, HTTPResponse]:
-    """Begin a download through a small window, and take so much that its chunks are large."""
+    """Begin a download with a small receive buffer; read until the service's chunks are large."""
     if isinstance(service, _OnUnixSocket):
         connection, address = socket.socket(socket.AF_UNIX), str(service.path)
     else:
@@ -69,23 +69,23 @@ def download(service: ServiceProcess) -> tuple[socket.socket, HTTPResponse]:
 
 
 def test_slow_but_steady(service: ServiceProcess) -> None:
-    """A client that takes a little again and again gets everything, in many times the limit."""
+    """A client that reads slowly but steadily gets the whole body, long after the idle limit."""
     connection, response = download(service)
     with connection:
         began, taken = time.monotonic(), 4 * MEGABYTE
         while piece := response.read(128 * 1024):
             taken += len(piece)
-            time.sleep(0.1)  # its pace: 1.3 MB a second, less than a chunk in the time limit
+            time.sleep(0.1)  # reads 1.3 MB a second: less than one chunk within the idle limit
     assert taken == int(response.headers["Content-Length"])
     assert time.monotonic() - began > 3 * IDLE_SECONDS
 
 
 def test_silent(service: ServiceProcess) -> None:
-    """A client that takes nothing any more is given up, and does not find a whole body."""
+    """A client that stops reading is disconnected and gets an incomplete body."""
     connection, response = download(service)
     with connection:
-        wait_until(lambda: '"status":499' in service.log(), timeout=20, what="the end of it")
+        wait_until(lambda: '"status":499' in service.log(), timeout=20, what="the disconnect")
         with suppress(ConnectionResetError):
             while response.read(MEGABYTE):
                 pass
-        assert response.length  # of the body is missing
+        assert response.length  # bytes of the body are missing

@@ -1,4 +1,4 @@
-"""A variant is made once and kept, is never stale, and is gone with its image."""
+"""A variant is made once and stored, is never stale, and is removed with its image."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +22,7 @@ from tests.support.variants import HIGH, WIDE, opened, resources, variant_keys
 
 
 def test_made_once(client: TestClient, settings: Settings) -> None:
-    """A variant is made at the first request and stored; the second finds it."""
+    """The first request makes and stores a variant; the second one reads it."""
     assert upload(client, WIDE, "a.jpg").status_code == 201
     first, second = (client.get("/images/a/variants/320") for _ in range(2))
     assert opened(first).size == (320, 160)
@@ -35,7 +35,7 @@ def test_made_once(client: TestClient, settings: Settings) -> None:
 
 
 def test_overwritten(client: TestClient, settings: Settings) -> None:
-    """An overwrite has variants of its own at once, and a sweep removes the old ones."""
+    """After an overwrite variants show the new image at once; a sweep removes the old ones."""
     upload(client, WIDE, "a.jpg")
     client.get("/images/a/variants/320")
     upload(client, HIGH, "a.jpg")
@@ -54,7 +54,7 @@ def test_overwritten(client: TestClient, settings: Settings) -> None:
 
 @on_sqlite
 def test_lost(client: TestClient, settings: Settings) -> None:
-    """A variant whose object is lost is made again."""
+    """A variant whose object is missing is made again."""
     upload(client, WIDE, "a.jpg")
     first = client.get("/images/a/variants/320")
     (lost,) = variant_keys(settings)
@@ -83,7 +83,7 @@ def test_not_stored(
     monkeypatch: pytest.MonkeyPatch,
     failure: tuple[object, str, type[Exception], int],
 ) -> None:
-    """A variant that cannot be stored is answered all the same, and stored by a later request."""
+    """A variant that cannot be stored is still returned, and a later request stores it."""
     owner, step, error, entries = failure
 
     def refuse(*_args: object, **_options: object) -> None:
@@ -101,8 +101,8 @@ def test_not_stored(
 
 
 @on_sqlite
-def test_sizes_that_there_are_not(client: TestClient, settings: Settings) -> None:
-    """However many sizes are asked for: nothing is made, and neither table nor bucket is asked."""
+def test_unknown_sizes(client: TestClient, settings: Settings) -> None:
+    """Requests for unknown sizes make nothing and use neither database nor S3."""
     upload(client, WIDE, "a.jpg")
     known = {int(spec) for spec in settings.variants if spec.isdecimal()}
     sizes = [size for size in range(1, 1001) if size not in known]
@@ -110,13 +110,13 @@ def test_sizes_that_there_are_not(client: TestClient, settings: Settings) -> Non
     codes = {client.get(f"/images/a/variants/{size}").json()["code"] for size in sizes}
     assert codes == {"variant_not_found"}
     risen = scrape(client) - before
-    for figure in ("database", "s3_request"):
-        assert not sum(n for _, n in risen.series(f"image_api_{figure}_duration_seconds_count"))
+    for backend in ("database", "s3_request"):
+        assert not sum(n for _, n in risen.series(f"image_api_{backend}_duration_seconds_count"))
     assert count(settings, "variants") == count(settings, "pending_objects") == 0
 
 
 def test_verified(client: TestClient, settings: Settings) -> None:
-    """A verification counts variants, and finds an orphan where the row of one is gone."""
+    """Verification counts variants, and reports one without a row as an orphan."""
     upload(client, WIDE, "a.jpg")
     for variant in ("160.png", "320.png"):
         assert client.get(f"/images/a/variants/{variant}").is_success
@@ -134,7 +134,7 @@ def test_verified(client: TestClient, settings: Settings) -> None:
 def test_swept_in_slices(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch, slice_rows: int
 ) -> None:
-    """However few variants a sweeper looks at at once, it finds all whose image is gone."""
+    """The sweeper finds all variants of deleted images, whatever its batch size."""
     monkeypatch.setattr(sweeper, "_VARIANTS_SLICE", slice_rows)
     for name in ("a", "b", "c"):
         upload(client, WIDE, "a.jpg", name)
@@ -148,7 +148,7 @@ def test_swept_in_slices(
 
 
 def test_purged(client: TestClient, settings: Settings) -> None:
-    """Purging an image erases its variants, too, and those of the versions before."""
+    """Purge erases the variants of all versions of the image."""
     for picture in (WIDE, HIGH):
         upload(client, picture, "a.jpg")
         assert client.get("/images/a/variants/160.png").is_success
@@ -159,10 +159,10 @@ def test_purged(client: TestClient, settings: Settings) -> None:
 
 
 @on_sqlite
-def test_purge_says_so(
+def test_purge_fails(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A purge that could not erase the variants fails."""
+    """Purge raises an error if it cannot erase the variants."""
 
     def refuse(*_args: object) -> None:
         raise TransactionAbortedError
@@ -177,7 +177,7 @@ def test_purge_says_so(
 
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb", "mysql"], indirect=True)
 def test_stampede(service_environment: dict[str, str], settings: Settings) -> None:
-    """Of 64 first requests at once to two workers, each worker makes a variant at most once."""
+    """64 concurrent first requests to two workers get identical bytes and store one variant."""
     with ServiceProcess(service_environment, workers=2) as service:
         files = {"file": ("a.jpg", WIDE)}
         httpx.post(f"{service.base_url}/images", files=files).raise_for_status()
@@ -191,7 +191,7 @@ def test_stampede(service_environment: dict[str, str], settings: Settings) -> No
 
 
 def test_overwrites_race(client: TestClient, settings: Settings) -> None:
-    """While an image is overwritten again and again, no variant is of another one."""
+    """During overwrites no variant shows another version than the metadata around it."""
     upload(client, WIDE, "a.jpg")
 
     def overwrite(turn: int) -> None:

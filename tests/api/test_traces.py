@@ -1,4 +1,4 @@
-"""Traces: what a collector gets of the real service, and that nothing is loaded without them."""
+"""The service sends spans to an OpenTelemetry collector, and loads no SDK without OTEL_*."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 class Collector(HTTPServer):
-    """Takes spans by OTLP over HTTP, as a collector does."""
+    """A collector that receives spans by OTLP over HTTP."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -29,7 +29,7 @@ class Collector(HTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it takes them."""
+        """The collector's endpoint."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -37,7 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Collector
 
     def do_POST(self) -> None:
-        """Take a batch."""
+        """Receive a batch of spans."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         batch = ExportTraceServiceRequest.FromString(body)
         for resource in batch.resource_spans:
@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ def collector() -> Iterator[Collector]:
 
 
 def kind(span: Span) -> str:
-    """Return the name of a span; of a statement's its first word, the database's comes after."""
+    """Return the span's name, of a statement `SELECT` without the database's name."""
     return "SELECT" if span.name.startswith("SELECT") else span.name
 
 
 @on_postgresql
 def test_spans(service_environment: dict[str, str], collector: Collector) -> None:
-    """A request is a span of the caller's trace; its statements and S3 requests are within."""
+    """A request, its statements and its S3 requests are spans of the caller's trace."""
     wanted = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
@@ -100,16 +100,16 @@ def test_spans(service_environment: dict[str, str], collector: Collector) -> Non
     storage = spans["GET"]
     assert storage.kind == Span.SPAN_KIND_CLIENT
     assert {statement.trace_id, storage.trace_id} == {request.trace_id}
-    told = "".join(map(str, collector.spans))
-    assert "Signature" not in told
-    assert service_environment["AWS_SECRET_ACCESS_KEY"] not in told
+    exported = "".join(map(str, collector.spans))
+    assert "Signature" not in exported
+    assert service_environment["AWS_SECRET_ACCESS_KEY"] not in exported
     assert not [
         span for span in collector.spans if span.name.endswith(("/metrics", "/health/live"))
     ]
 
 
 def test_off() -> None:
-    """Without OTEL_* nothing of OpenTelemetry but FastAPI's own interface is loaded."""
+    """Without OTEL_* no OpenTelemetry SDK, instrumentation or exporter is loaded."""
     program = (
         "import sys, main, runtime.lifespan; from sqlalchemy import create_engine; "
         "from runtime.tracing import trace_backends; e = create_engine('sqlite://'); "

@@ -1,4 +1,4 @@
-"""What an upload accepts, keeps byte for byte, and refuses by its content."""
+"""Uploads accept whole pictures of allowed formats, store them byte for byte and refuse others."""
 
 import hashlib
 import io
@@ -53,7 +53,7 @@ both_inspections = pytest.mark.parametrize("inspection", ["full", "header"])
 
 
 def test_byte_for_byte(client: TestClient) -> None:
-    """Every allowed format comes back as the bytes that were sent, truly described."""
+    """Every allowed format is returned byte for byte, with correct metadata."""
     for filename, content in ACCEPTED.items():
         extension = filename.partition(".")[2]
         described = upload(client, content, filename, name=filename).raise_for_status().json()
@@ -75,7 +75,7 @@ def test_byte_for_byte(client: TestClient) -> None:
 
 
 def test_created_then_overwritten(client: TestClient, settings: Settings) -> None:
-    """A new name answers 201 with its Location; the same name again 200 and the new bytes."""
+    """A new name is 201 with Location; the same name again is 200 and replaces the bytes."""
     first = upload(client, pictures.png(seed=1), "a b.png")
     assert (first.status_code, first.headers["Location"]) == (201, "/images/a%20b")
     assert client.get(first.headers["Location"]).content == pictures.png(seed=1)
@@ -90,7 +90,7 @@ def test_created_then_overwritten(client: TestClient, settings: Settings) -> Non
 
 @on_sqlite
 def test_extension_case(client: TestClient) -> None:
-    """The last extension alone counts, in any case; the file name before it is the name."""
+    """Only the last extension counts, in any case; the rest of the file name is the name."""
     for filename in ("a.PNG", "b.Png", "c.php.png", "d.tar.pNg"):
         described = upload(client, pictures.png(), filename).raise_for_status().json()
         assert (described["name"], described["extension"]) == (filename[:-4], "png")
@@ -98,7 +98,7 @@ def test_extension_case(client: TestClient) -> None:
 
 @on_sqlite
 def test_extension_refused(client: TestClient) -> None:
-    """A picture under any other extension, or none, is refused."""
+    """A picture with any other extension, or none, is 400."""
     strange = ("a", "a.", "png", "a.png ", "a.png%00", "a.png.", "a.pn\uff47")
     for filename in ("a.png.php", "a.svg", "a.html", "a.zip", *strange):
         refused = upload(client, pictures.png(), filename, name="a")
@@ -107,7 +107,7 @@ def test_extension_refused(client: TestClient) -> None:
 
 @on_sqlite
 def test_extensions_are_a_setting(settings: Settings) -> None:
-    """A deployment may accept fewer extensions."""
+    """ALLOWED_EXTENSIONS restricts the accepted extensions."""
     with serving(settings, allowed_extensions=("png",)) as client:
         refused = problem(upload(client, pictures.gif(), "a.gif"), 400, "extension_not_allowed")
         assert refused["detail"].endswith(" png.")
@@ -117,7 +117,7 @@ def test_extensions_are_a_setting(settings: Settings) -> None:
 @on_sqlite
 @both_inspections
 def test_disguised(settings: Settings, inspection: str) -> None:
-    """Bytes of another kind than the extension says are refused, whatever they are."""
+    """Bytes of another kind than the extension are 415."""
     with serving(settings, inspection=inspection) as client:
         for extension in PICTURES:
             same = {extension, {"jpg": "jpeg", "jpeg": "jpg"}.get(extension)}
@@ -130,7 +130,7 @@ def test_disguised(settings: Settings, inspection: str) -> None:
 @on_sqlite
 @both_inspections
 def test_cut(settings: Settings, inspection: str) -> None:
-    """A file that lost its end, however little of it, is refused, also without decoding."""
+    """A truncated file is 415 with both kinds of inspection, even if one byte is missing."""
     with serving(settings, inspection=inspection) as client:
         for filename, content in ACCEPTED.items():
             for cut in CUTS.values():
@@ -140,9 +140,9 @@ def test_cut(settings: Settings, inspection: str) -> None:
 @on_sqlite
 @both_inspections
 def test_cut_behind_a_thumbnail(settings: Settings, inspection: str) -> None:
-    """A cut JPEG is refused though the thumbnail in its header has an end of its own."""
+    """A truncated JPEG is 415 even if its thumbnail has an end marker."""
     out, exif = io.BytesIO(), Image.Exif()
-    exif[0x9286] = pictures.jpeg(16, 16)  # a JPEG in the APP1 segment, as cameras put it there
+    exif[0x9286] = pictures.jpeg(16, 16)  # a JPEG in the APP1 segment, as cameras write it
     with Image.open(io.BytesIO(pictures.jpeg(200, 150))) as picture:
         picture.save(out, "JPEG", exif=exif)
     with serving(settings, inspection=inspection) as client:
@@ -153,7 +153,7 @@ def test_cut_behind_a_thumbnail(settings: Settings, inspection: str) -> None:
 
 @on_sqlite
 def test_motion_photo(client: TestClient) -> None:
-    """A JPEG with a film of some hundred kilobytes behind it, as phones make them, is accepted."""
+    """A motion photo, a JPEG followed by a video, is accepted."""
     content = pictures.jpeg() + bytes(300_000)
     assert upload(client, content, "phone.jpg").status_code == 201
     assert client.get("/images/phone").content == content
@@ -161,12 +161,12 @@ def test_motion_photo(client: TestClient) -> None:
 
 @on_sqlite
 def test_corrupt(client: TestClient) -> None:
-    """A file with a damaged head is refused; with a damaged middle too, where the format tells."""
+    """A file with a damaged header, or with pixels that are detectably damaged, is 415."""
     for extension, make in PICTURES.items():
         content = make(200, 150)
         middle = len(content) // 2
         damaged = [content[:4] + bytes(40) + content[44:]]
-        if extension != "webp":  # its lossy kind has neither checksum nor markers inside
+        if extension != "webp":  # lossy WebP has neither checksums nor markers
             damaged.append(content[: middle - 50] + b"\xff\xd8" * 50 + content[middle + 50 :])
         for bad in damaged:
             problem(upload(client, bad, f"a.{extension}"), 415, "not_an_image")
@@ -174,13 +174,13 @@ def test_corrupt(client: TestClient) -> None:
 
 @on_sqlite
 def test_empty(client: TestClient) -> None:
-    """An empty file is refused, whatever its extension."""
+    """An empty file is 415, whatever its extension."""
     for extension in PICTURES:
         problem(upload(client, b"", f"a.{extension}"), 415, "not_an_image")
 
 
 def test_refused_upload_changes_nothing(settings: Settings) -> None:
-    """After every kind of refusal the old version is there, its row untouched."""
+    """A refused overwrite leaves the old version and its row unchanged."""
     with serving(settings, max_pixels=64 * 48, max_upload_bytes=50_000) as client:
         old = upload(client, pictures.png(), "a.png").raise_for_status().json()
         problem(upload(client, pictures.gif(), "a.png"), 415, "not_an_image")

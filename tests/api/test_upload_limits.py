@@ -1,4 +1,4 @@
-"""How large an image may be: in pixels, in frames and in bytes, told as early as it shows."""
+"""Limits of pixels, frames and bytes are enforced as early as possible."""
 
 import io
 import itertools
@@ -30,27 +30,27 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png_claiming(width: int, height: int, pixels: bytes = b"") -> bytes:
-    """Return a well-formed PNG, grey with a bit a pixel, that has no pixels but these."""
+    """Return a well-formed one-bit grey PNG of that size with `pixels` as its compressed data."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
     body = chunk(b"IDAT", pixels) if pixels else b""
     return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
 
 
 def jpeg_claiming(width: int, height: int) -> bytes:
-    """Return a JPEG whose header lies about its size."""
+    """Return a JPEG whose header claims that size."""
     content = pictures.jpeg()
     at = content.index(b"\xff\xc0") + 5
     return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
 
 
 def gif_claiming(width: int, height: int) -> bytes:
-    """Return a GIF whose header lies about its size."""
+    """Return a GIF whose header claims that size."""
     content = pictures.gif()
     return content[:6] + struct.pack("<HH", width, height) + content[10:]
 
 
 def webp_claiming(width: int, height: int) -> bytes:
-    """Return an animated WebP whose header lies about the size of its canvas."""
+    """Return an animated WebP whose header claims a canvas of that size."""
     content = moving("webp")
     at = content.index(b"VP8X") + 12
     size = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
@@ -67,7 +67,7 @@ def moving(extension: str) -> bytes:
 
 @pytest.mark.parametrize("inspection", ["full", "header"])
 def test_pixels(settings: Settings, inspection: str) -> None:
-    """Too many pixels are refused by what the header says: what lies behind is not decoded."""
+    """A header that claims too many pixels is 413, without decoding."""
     claims = {"png": png_claiming, "jpg": jpeg_claiming, "gif": gif_claiming}
     sizes = [(10_000, 6_000), (65_000, 65_000), (65_000, 800)]
     with serving(settings, inspection=inspection) as client:
@@ -79,7 +79,7 @@ def test_pixels(settings: Settings, inspection: str) -> None:
 
 
 def test_pixels_at_the_limit(settings: Settings) -> None:
-    """Exactly the allowed number of pixels is accepted, in any proportion; one row more is not."""
+    """Exactly MAX_PIXELS pixels are accepted in any aspect ratio; one row more is 413."""
     with serving(settings, max_pixels=1200) as client:
         for width, height in ((40, 30), (1200, 1)):
             assert upload(client, pictures.png(width, height), f"{width}.png").status_code == 201
@@ -87,14 +87,14 @@ def test_pixels_at_the_limit(settings: Settings) -> None:
 
 
 def test_more_pixels_than_pillow_likes(settings: Settings) -> None:
-    """The setting decides, also beyond the limit that Pillow would set."""
+    """MAX_PIXELS may exceed Pillow's own limit."""
     with serving(settings, max_pixels=400_000_000, inspection="header") as client:
         assert upload(client, png_claiming(20_000, 20_000, b"x"), "a.png").status_code == 201
 
 
 @pytest.mark.parametrize("extension", ["gif", "png", "webp"])
 def test_animation(settings: Settings, extension: str) -> None:
-    """The pixels of all frames together have a limit; a tiny frame counts as 50,000."""
+    """MAX_ANIMATION_PIXELS bounds the sum over all frames; a tiny frame counts as 50,000."""
     for limit, status in ((6 * 50_000, 201), (6 * 50_000 - 1, 413)):
         with serving(settings, max_animation_pixels=limit) as client:
             answer = upload(client, moving(extension), f"a.{extension}")
@@ -103,7 +103,7 @@ def test_animation(settings: Settings, extension: str) -> None:
 
 
 def test_many_tiny_frames(settings: Settings) -> None:
-    """Thousands of frames of one pixel are refused before they take the decoders' time."""
+    """Thousands of one-pixel frames are 413, without decoding."""
     frame = b",\0\0\0\0\1\0\1\0\0\x02\x02\x44\x01\x00"
     content = pictures.gif(1, 1).removesuffix(b";") + frame * 6000 + b";"
     with serving(settings) as client:
@@ -111,7 +111,7 @@ def test_many_tiny_frames(settings: Settings) -> None:
 
 
 def test_a_later_frame(settings: Settings) -> None:
-    """The limit of one frame holds for every frame of a GIF, also where it outgrows the first."""
+    """MAX_PIXELS applies to every frame of a GIF, even if a later one is larger than the first."""
     first, second = pictures.gif(10, 10), pictures.gif(200, 200)
     colours, frame = second[13:].split(b",\0\0\0\0", 1)
     colours = colours[: 3 << (second[10] & 7) + 1]
@@ -126,7 +126,7 @@ def test_a_later_frame(settings: Settings) -> None:
 
 
 def test_header_inspection(settings: Settings) -> None:
-    """Undecodable pixels in a whole file pass where uploaders are trusted, and nowhere else."""
+    """INSPECTION=header accepts a whole file with undecodable pixels; `full` refuses it."""
     content = png_claiming(40, 30, b"no pixels")
     with serving(settings) as client:
         problem(upload(client, content), 415, "not_an_image")
@@ -137,7 +137,7 @@ def test_header_inspection(settings: Settings) -> None:
 
 
 def test_bytes(settings: Settings) -> None:
-    """A file of exactly the allowed size is accepted, one byte more is not."""
+    """A file of exactly MAX_UPLOAD_BYTES is accepted; one byte more is 413."""
     content = pictures.png()
     with serving(settings, max_upload_bytes=len(content)) as client:
         assert upload(client, content, "a.png").status_code == 201
@@ -149,14 +149,14 @@ LIMIT = 3_000_000
 
 @pytest.fixture
 def limited(service_environment: dict[str, str]) -> Iterator[ServiceProcess]:
-    """Run a service that accepts 3 MB and that the kernel lets write no longer file."""
+    """Run a service that accepts 3 MB, and lets the kernel refuse it longer files."""
     with ServiceProcess({**service_environment, "MAX_UPLOAD_BYTES": str(LIMIT)}) as service:
         resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
         yield service
 
 
 def stream(service: ServiceProcess, headers: str, blocks: Iterator[bytes]) -> httpx.Response:
-    """Send a form's beginning, then blocks until the answer comes; return that answer."""
+    """Send a form's beginning, then blocks until a response arrives; return that response."""
     head = f"POST /images HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n{headers}"
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as raw:
         raw.sendall(head.encode() + b"\r\n\r\n")
@@ -170,14 +170,14 @@ def stream(service: ServiceProcess, headers: str, blocks: Iterator[bytes]) -> ht
 
 
 def test_announced_bytes(limited: ServiceProcess, settings: Settings) -> None:
-    """A body that announces too much is refused before any of it was sent."""
+    """A Content-Length above the limit is 413 before the body is sent."""
     answer = stream(limited, f"Content-Length: {10**12}", iter(()))
     problem(answer, 413, "image_too_large")
     assert count(settings, "pending_objects") == 0
 
 
 def test_unannounced_bytes(limited: ServiceProcess) -> None:
-    """An endless chunked body is refused as it passes the limit, and not written beyond it."""
+    """An endless chunked body is 413 at the limit, and nothing beyond it is written to disk."""
     beginning = form((FILE, b""), end=b"")[:-2]
     pieces = itertools.chain([beginning], itertools.repeat(bytes(100_000), 1000))
     answer = stream(

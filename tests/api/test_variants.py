@@ -1,4 +1,4 @@
-"""The same picture, smaller: which there are, and how they are answered."""
+"""GET /images/{name}/variants/{variant}: which variants exist, and their responses."""
 
 import httpx
 import pytest
@@ -24,7 +24,7 @@ from tests.support.variants import WIDE, opened, resources
     ],
 )
 def test_offered(client: TestClient, variant: str, size: tuple[int, int], kind: str) -> None:
-    """Each that is offered has its size, never a larger one than the original, and its kind."""
+    """A variant has its size, never larger than the original, and its format."""
     upload(client, WIDE, "a.jpg")
     answer = client.get(f"/images/a/variants/{variant}")
     picture = opened(answer)
@@ -39,7 +39,7 @@ def test_offered(client: TestClient, variant: str, size: tuple[int, int], kind: 
     ["321", "0320", "320x320", "320.gif", "320.avif", "320.", "320.jpg.png", "-1", "crop", "320X1"],
 )
 def test_not_offered(client: TestClient, settings: Settings, variant: str) -> None:
-    """Everything else is 404, and makes nothing."""
+    """Any other variant is 404 and makes nothing."""
     upload(client, WIDE, "a.jpg")
     problem(client.get(f"/images/a/variants/{variant}"), 404, "variant_not_found")
     assert count(settings, "variants") == 0
@@ -47,7 +47,7 @@ def test_not_offered(client: TestClient, settings: Settings, variant: str) -> No
 
 @on_sqlite
 def test_no_such_image(client: TestClient) -> None:
-    """No image has no variants."""
+    """A variant of a missing image is 404."""
     problem(client.get("/images/none/variants/320"), 404, "image_not_found")
 
 
@@ -63,7 +63,7 @@ def test_no_such_image(client: TestClient) -> None:
     ],
 )
 def test_accept(client: TestClient, accept: str, kind: str) -> None:
-    """WebP for those that name it, the image's own kind for all others, and caches are told."""
+    """Clients that accept WebP get it, others the image's own format; Vary has Accept."""
     upload(client, noise_png(10_000), "a.png")
     answer = client.get("/images/a/variants/160", headers={"Accept": accept})
     assert answer.headers["Content-Type"] == kind
@@ -84,7 +84,7 @@ def test_accept(client: TestClient, accept: str, kind: str) -> None:
 
 @on_sqlite
 def test_delivery(client: TestClient) -> None:
-    """HEAD, ranges, conditions, file names and redirects are those of downloads."""
+    """HEAD, ranges, conditions, file names and redirects work as for downloads."""
     upload(client, WIDE, "a.jpg")
     path = "/images/a/variants/320.webp"
     whole, head = client.get(path), client.head(path)
@@ -103,7 +103,7 @@ def test_delivery(client: TestClient) -> None:
 
 @on_sqlite
 def test_listed(client: TestClient) -> None:
-    """Metadata lists the paths of an image's variants, in pages, too."""
+    """Metadata and listings contain the paths of an image's variants."""
     upload(client, WIDE, "a.jpg", name="ä b")
     listed = client.get("/images").json()["images"][0]["variants"]
     assert listed == client.get("/images/%C3%A4%20b/metadata").json()["variants"]
@@ -113,7 +113,7 @@ def test_listed(client: TestClient) -> None:
 
 @on_sqlite
 def test_off(settings: Settings) -> None:
-    """Without VARIANTS there are none, and no statement knows of their table."""
+    """With empty VARIANTS there are none, and no statement uses their table."""
     with serving(settings, variants=()) as client, connection(settings.db_url) as db:
         db.execute(text("ALTER TABLE variants RENAME TO away"))
         try:
@@ -132,7 +132,7 @@ def test_off(settings: Settings) -> None:
     "variables", [{"variants": "320,none"}, {"variants": ",".join(map(str, range(1, 22)))}]
 )
 def test_settings(settings: Settings, variables: dict[str, str]) -> None:
-    """A spec that is none, and more than 20 of them, stop the start."""
+    """An invalid spec, or more than 20 specs, stop the start."""
     known = settings.model_dump(include={"db_url", "aws_region", "aws_s3_bucket"})
     with pytest.raises(ValueError, match="variant"):
         Settings.model_validate(known | variables)

@@ -1,4 +1,4 @@
-"""`python -m scripts.create_tables` on every engine."""
+"""`python -m scripts.create_tables` creates and upgrades the tables on every engine."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ EXIST = ["Table images exists.", "Table pending_objects exists.", "Table variant
 
 @pytest.fixture(params=ENGINES)
 def empty(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return the URL of an empty database, on every engine."""
+    """Return the URL of an empty database; the test runs on every engine."""
     server = SERVERS.get(request.param)
     with fresh_database(request.getfixturevalue(server) if server else "sqlite://") as url:
         yield url
@@ -43,7 +43,7 @@ def settings_for(url: str) -> Settings:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Return what runs the command on a database, and returns its status, output and errors."""
+    """Return a function that runs the command and returns exit status, stdout and stderr."""
 
     def run(url: str) -> tuple[int, str, str]:
         for name, value in variables(url).items():
@@ -54,18 +54,18 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 def variables(url: str) -> dict[str, str]:
-    """Return the variables without which nothing starts."""
+    """Return the required environment variables."""
     return {"DB_URL": url, "AWS_REGION": "none", "AWS_S3_BUCKET": "none"}
 
 
 def test_command(empty: str, command: Command) -> None:
-    """The first run creates both tables, the second changes nothing, and each says so."""
-    for said in (CREATED, EXIST):
-        assert command(empty) == (0, "\n".join([*said, ""]), "")
+    """The first run creates the tables, the second changes nothing; both print what they did."""
+    for lines in (CREATED, EXIST):
+        assert command(empty) == (0, "\n".join([*lines, ""]), "")
 
 
 def test_rows_stay(empty: str) -> None:
-    """What the tables hold survives another run."""
+    """A second run keeps the rows."""
     create_tables(settings_for(empty))
     with connection(empty) as db:
         db.execute(
@@ -76,7 +76,7 @@ def test_rows_stay(empty: str) -> None:
 
 
 def test_missing_columns(empty: str, command: Command) -> None:
-    """A table that lacks columns is an error that names them, and is left as it is."""
+    """If a table lacks columns, the command fails, names them and changes nothing."""
     create_tables(settings_for(empty))
     with connection(empty) as db:
         db.execute(text("DROP TABLE images"))
@@ -94,7 +94,7 @@ def test_missing_columns(empty: str, command: Command) -> None:
 
 
 def test_additions(empty: str, command: Command) -> None:
-    """A column that may be empty and indexes are added to a table with rows, each said once."""
+    """Missing nullable columns and indexes are added to tables with rows, and printed once."""
     create_tables(settings_for(empty))
     drop_index(empty, "images_by_last_update", "images")
     drop_index(empty, "pending_objects_by_age", "pending_objects")
@@ -104,20 +104,20 @@ def test_additions(empty: str, command: Command) -> None:
     added = list(EXIST)
     added[1:1] = ["Index images_by_last_update added."]
     added[3:3] = ["Column pending_objects.claimed_at added.", "Index pending_objects_by_age added."]
-    for said in (added, EXIST):
-        assert command(empty) == (0, "\n".join([*said, ""]), "")
+    for lines in (added, EXIST):
+        assert command(empty) == (0, "\n".join([*lines, ""]), "")
     with connection(empty) as db:
         found = db.execute(text("SELECT s3_key, claimed_at FROM pending_objects")).all()
     assert [tuple(row) for row in found] == [("key", None)]
 
 
 def test_additions_while_written_to(postgres_url: str) -> None:
-    """An index is added without waiting for, or stopping, those who write."""
+    """On PostgreSQL adding an index does not block writers."""
     with fresh_database(postgres_url) as url, ThreadPoolExecutor(1) as thread:
         create_tables(settings_for(url))
         drop_index(url, "images_by_last_update", "images")
         with engine_for(url).connect() as writer:
-            writer.execute(insert(Image).values(GOOD))  # a transaction that is not over
+            writer.execute(insert(Image).values(GOOD))  # an open transaction
             adding = thread.submit(create_tables, settings_for(url))
             with connection(url) as db:
                 waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -136,13 +136,13 @@ INDEX = {
 
 
 def test_missing_unique_indexes(empty: str, command: Command) -> None:
-    """A table that would take two rows of a name or key is an error that names the columns."""
+    """If a table lacks unique indexes, the command fails and names their columns."""
     with connection(empty) as db:
         for table in Base.metadata.sorted_tables:
             columns = ", ".join(str(CreateColumn(column).compile(db)) for column in table.columns)
-            columns = columns.replace(" AUTO_INCREMENT", "")  # only for what has an index
+            columns = columns.replace(" AUTO_INCREMENT", "")  # requires an index
             db.exec_driver_sql(f"CREATE TABLE {table.name} ({columns})")
-        db.execute(text(INDEX[db.dialect.name]))  # not enough
+        db.execute(text(INDEX[db.dialect.name]))  # a partial index does not suffice
         db.execute(text("CREATE INDEX slow ON images (s3_key)"))
         sentence = "Table images lacks unique indexes on: id, name, s3_key.\n"
         assert command(empty) == (1, "", sentence)
@@ -158,7 +158,7 @@ def test_missing_unique_indexes(empty: str, command: Command) -> None:
 
 
 def test_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--help` explains, and does nothing else: it needs no setting."""
+    """`--help` prints the help without any setting."""
     monkeypatch.delenv("DB_URL", raising=False)
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
@@ -169,7 +169,7 @@ def test_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 
 def test_at_the_same_time(postgres_url: str) -> None:
-    """Who comes while another one creates the tables waits for it, and succeeds."""
+    """A second run waits for a concurrent first one, and then succeeds."""
     with (
         fresh_database(postgres_url) as url,
         ThreadPoolExecutor(1) as thread,
@@ -179,7 +179,7 @@ def test_at_the_same_time(postgres_url: str) -> None:
             Base.metadata.create_all(first)
             second = thread.submit(create_tables, settings_for(url))
             waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            wait_until(lambda: bool(db.scalar(waits)), timeout=20, what="the second one to wait")
+            wait_until(lambda: bool(db.scalar(waits)), timeout=20, what="the second run to wait")
         assert len(second.result(timeout=20)) == 3
 
 
@@ -194,7 +194,7 @@ GOOD = {
     "s3_key": "k",
     **dict.fromkeys(("created_at", "last_updated_at"), datetime(2026, 1, 1, tzinfo=UTC)),
 }
-UNTRUE: list[dict[str, Any]] = [
+IMPOSSIBLE: list[dict[str, Any]] = [
     {"size_bytes": 0},
     {"size_bytes": None},
     {"width": 0},
@@ -207,7 +207,7 @@ UNTRUE: list[dict[str, Any]] = [
 
 
 def test_constraints(empty: str) -> None:
-    """The database itself refuses a second row of a name or key, and a row that cannot be true."""
+    """The database refuses duplicate names and keys, and rows with impossible values."""
     create_tables(settings_for(empty))
     engine = build_engine(settings_for(empty))
     with engine.begin() as db:
@@ -216,7 +216,7 @@ def test_constraints(empty: str) -> None:
     for change in [
         {"name": "b"},
         {"s3_key": "l"},
-        *({"name": "b", "s3_key": "l"} | u for u in UNTRUE),
+        *({"name": "b", "s3_key": "l"} | u for u in IMPOSSIBLE),
     ]:
         with pytest.raises(DBAPIError), engine.begin() as db:
             db.execute(insert(Image).values({**GOOD, **change}))
@@ -224,7 +224,7 @@ def test_constraints(empty: str) -> None:
 
 
 def test_unreachable() -> None:
-    """A database that cannot be reached is one sentence, not a stack trace, and no password."""
+    """An unreachable database is reported in one sentence, without traceback or password."""
     url = "postgresql://user:hunter2@127.0.0.1:1/none"
     done = subprocess.run(
         [sys.executable, "-m", "scripts.create_tables"],
@@ -236,6 +236,6 @@ def test_unreachable() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("The database does not do what is asked: ")
+    assert done.stderr.startswith("The database refused: ")
     assert "Traceback" not in done.stderr
     assert "hunter2" not in done.stderr

@@ -1,4 +1,4 @@
-"""`make run` keeps what it stored and leaves no process behind, however it ends."""
+"""`make run` keeps its images and leaves no process behind, however it ends."""
 
 import os
 import signal
@@ -19,13 +19,13 @@ from tests.support.pictures import png
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 20.0
 
-# As make does: a parent that starts the service, waits, and gives its own process id.
+# What make does: a parent process starts the service, passes its own process id, and waits.
 PARENT = 'trap : INT; "$0" -m devstack --port "$1" --data "$2" --parent $$ & wait'
 
 
 @pytest.fixture
 def port() -> int:
-    """Return a port to serve on."""
+    """Return a free port for the service."""
     return free_port()
 
 
@@ -39,7 +39,7 @@ def port() -> int:
     ],
 )
 def test_death(tmp_path: Path, port: int, victim: str, signum: signal.Signals) -> None:
-    """Whichever process is killed, none is left, the port is free and the images are kept."""
+    """After any process is killed, none remains, the port is free and the images are kept."""
     with running(tmp_path, port):
         upload(port, "kept")
         for pid in processes(tmp_path, victim):
@@ -51,23 +51,23 @@ def test_death(tmp_path: Path, port: int, victim: str, signum: signal.Signals) -
 
 
 def test_store_ends(tmp_path: Path, port: int) -> None:
-    """When its store ends, `make run` ends too, with status 1, a sentence and the store's log."""
+    """When the store ends, `make run` exits with status 1 and names the store's log."""
     command = [sys.executable, "-m", "devstack", "--port", str(port), "--data", str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE) as service:
         wait_until(lambda: answers(port), timeout=DEADLINE, what="the service to answer")
         (store,) = processes(tmp_path, "store")
         os.kill(store, signal.SIGKILL)
-        said = service.communicate(timeout=DEADLINE)[1].decode()
+        printed = service.communicate(timeout=DEADLINE)[1].decode()
     assert service.returncode == 1
-    assert said.splitlines()[-1] == (
-        "The object store has ended by itself (exit status -9), so the service has too; "
-        f"what was stored is kept. The store's log: {tmp_path}/objects/server.log"
+    assert printed.splitlines()[-1] == (
+        "The object store ended unexpectedly (exit status -9), so the service stopped. "
+        f"The stored images are kept. Store log: {tmp_path}/objects/server.log"
     )
-    assert "Traceback" not in said
+    assert "Traceback" not in printed
 
 
 def test_old_tables(tmp_path: Path, port: int) -> None:
-    """Tables without the columns of today are refused in one sentence."""
+    """`make run` refuses tables that lack columns, in one sentence."""
     with closing(sqlite3.connect(tmp_path / "images.db")) as database:
         database.execute("CREATE TABLE images (id INTEGER PRIMARY KEY, name VARCHAR(255))")
     refused = run(tmp_path, port)
@@ -77,16 +77,16 @@ def test_old_tables(tmp_path: Path, port: int) -> None:
 
 
 def test_second_run(tmp_path: Path, port: int) -> None:
-    """A second run on the same data is refused in one sentence and disturbs nothing."""
+    """A second run on the same data is refused in one sentence; the first keeps serving."""
     with running(tmp_path, port):
         second = run(tmp_path, 0)
         assert (second.returncode, second.stdout) == (1, "")
-        assert second.stderr == f"`make run` already runs on {tmp_path}; stop that one first.\n"
+        assert second.stderr == f"Another `make run` uses {tmp_path}; stop it first.\n"
         assert get(port, "/health/ready").is_success
 
 
 def test_port_in_use(tmp_path: Path, port: int) -> None:
-    """A port in use is told in one sentence, before anything is started or written."""
+    """A port in use is reported in one sentence, before anything is started or written."""
     with socket.create_server(("127.0.0.1", port)):
         refused = run(tmp_path / "data", port)
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -109,7 +109,7 @@ def running(data_dir: Path, port: int) -> Iterator[None]:
 
 
 def run(data_dir: Path, port: int) -> subprocess.CompletedProcess[str]:
-    """Run the service where it is to be refused, and return how it ended."""
+    """Run the command to its end and return the finished process."""
     command = [sys.executable, "-m", "devstack", "--port", str(port), "--data", str(data_dir)]
     return subprocess.run(
         command,
@@ -123,12 +123,12 @@ def run(data_dir: Path, port: int) -> subprocess.CompletedProcess[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return our environment, in which nothing is named that the service would use instead."""
+    """Return this process's environment without database, bucket and host."""
     return {**os.environ, "DB_URL": "", "AWS_S3_BUCKET": "", "HOST": ""}
 
 
 def processes(data_dir: Path, kind: str | None = None) -> list[int]:
-    """Return the processes that work on `data_dir`: parent, service and store, or one `kind`."""
+    """Return the ids of the processes that use `data_dir`: all, or those of one `kind`."""
     marks = {"parent": PARENT.encode(), "store": b"mini", "service": b"devstack"}
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -143,12 +143,12 @@ def processes(data_dir: Path, kind: str | None = None) -> list[int]:
 
 
 def await_end(data_dir: Path) -> None:
-    """Return once no process works on `data_dir`; fail when one stays."""
+    """Wait until no process uses `data_dir`; fail if one remains."""
     wait_until(lambda: not processes(data_dir), timeout=DEADLINE, what="every process to end")
 
 
 def answers(port: int) -> bool:
-    """Tell whether the service on `port` is ready."""
+    """Return whether the service on `port` is ready."""
     try:
         return get(port, "/health/ready").is_success
     except httpx.TransportError:
@@ -156,11 +156,11 @@ def answers(port: int) -> bool:
 
 
 def get(port: int, path: str) -> httpx.Response:
-    """Return what the service on `port` answers."""
+    """Return the response of the service on `port`."""
     return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=DEADLINE)
 
 
 def upload(port: int, name: str) -> None:
-    """Store a picture under `name`."""
+    """Upload a picture under `name`."""
     files = {"file": (f"{name}.png", png())}
     httpx.post(f"http://127.0.0.1:{port}/images", files=files).raise_for_status()

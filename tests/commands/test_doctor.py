@@ -1,6 +1,6 @@
-"""`python -m scripts.doctor` finds nothing wrong where nothing is, and names what is, with its fix.
+"""`python -m scripts.doctor` reports each fault with its fix, and none on a healthy setup.
 
-What is wrong here is really so: denied by a policy of the bucket, dropped from a table.
+Most faults are real: a bucket policy denies an action, a column is dropped.
 """
 
 import json
@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from hashlib import sha256
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
@@ -21,6 +20,8 @@ from s3_client import Bucket
 from scripts.doctor import __main__ as doctor
 from scripts.doctor.checks import Status
 from tests.support.diagnoses import examined, failures, troubles
+from tests.support.fault_proxy import FaultProxy
+from tests.support.moto_store import moto_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def test_healthy(settings: Settings, s3: "S3Client") -> None:
-    """On every engine all is ok, and nothing is left in tables and bucket."""
+    """On every engine all checks pass and leave nothing in the tables and the bucket."""
     results = examined(settings)
     assert {str(result) for result in results.values() if result.status is not Status.OK} == set()
     assert len(results) > 20
@@ -45,7 +46,7 @@ def test_healthy(settings: Settings, s3: "S3Client") -> None:
 def environment(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, object_store: ObjectStore
 ) -> None:
-    """Name database and bucket in the environment, where the command looks."""
+    """Name database and bucket in the environment, where the command reads them."""
     for name, value in object_store.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DB_URL", settings.db_url)
@@ -55,15 +56,15 @@ def environment(
 @on_sqlite
 @pytest.mark.usefixtures("environment")
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command prints a line for each check; its status is 1 when one failed."""
+    """The command prints one line per check and exits with 1 if a check fails."""
     assert doctor.main([]) == 0
     healthy = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in healthy} == {"ok"}
     monkeypatch.setenv("AWS_S3_BUCKET", "no-such-bucket")
     assert doctor.main([]) == 1
-    ill = capsys.readouterr().out.splitlines()
-    assert len(ill) == len(healthy)
-    (line,) = [line for line in ill if line.startswith("FAILED")]
+    failed = capsys.readouterr().out.splitlines()
+    assert len(failed) == len(healthy)
+    (line,) = [line for line in failed if line.startswith("FAILED")]
     assert "Fix: create the bucket, or name another in AWS_S3_BUCKET" in line
     monkeypatch.setenv("DB_URL", "oracle://host/images")
     assert doctor.main([]) == 1
@@ -81,7 +82,7 @@ def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 def test_wrong_credentials(
     settings: Settings, variable: str, fix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Credentials that the store does not take are told apart; what needs them is not tried."""
+    """A wrong key id and a wrong secret get different fixes; later checks are skipped."""
     monkeypatch.setenv(variable, "wrong")
     found = troubles(settings)
     failed = {title: result.fix for title, result in found.items() if result.fix}
@@ -94,7 +95,7 @@ def test_wrong_credentials(
 
 @on_sqlite
 def test_store_away(settings: Settings) -> None:
-    """A store that does not answer is one failure, and says where it was looked for."""
+    """An unreachable store is one failure, which names its URL and the setting."""
     away = {"aws_endpoint_url_s3": "http://127.0.0.1:1", "s3_max_attempts": 1}
     found = troubles(settings.model_copy(update=away))["S3 answers"]
     assert "http://127.0.0.1:1" in found.seen
@@ -103,13 +104,13 @@ def test_store_away(settings: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def other_bucket(new_bucket: "Callable[[], str]") -> str:
-    """Return a bucket whose policy and versioning may be changed."""
+    """Return a bucket whose policy a test may change."""
     return new_bucket()
 
 
 @pytest.fixture
 def denied(request: pytest.FixtureRequest, s3: "S3Client", other_bucket: str) -> Iterator[str]:
-    """Deny everyone the action that the test names, in a bucket; return the bucket."""
+    """Deny the test's action on a bucket by policy; return the bucket's name."""
     statement = {
         "Effect": "Deny",
         "Principal": "*",
@@ -136,7 +137,7 @@ def denied(request: pytest.FixtureRequest, s3: "S3Client", other_bucket: str) ->
 def test_denied(
     settings: Settings, denied: str, title: str, request: pytest.FixtureRequest
 ) -> None:
-    """Each permission that is denied is the one failure, and named in the fix."""
+    """A denied permission is the only failure, and its fix names the action."""
     action = request.node.callspec.params["denied"]
     failed = failures(settings.model_copy(update={"aws_s3_bucket": denied}))
     assert list(failed) == [title]
@@ -145,7 +146,7 @@ def test_denied(
 
 @on_sqlite
 def test_versioning(settings: Settings, s3: "S3Client", new_bucket: "Callable[[], str]") -> None:
-    """A bucket that keeps old versions is a warning."""
+    """A versioned bucket is a warning."""
     bucket = new_bucket()
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     found = troubles(settings.model_copy(update={"aws_s3_bucket": bucket}))
@@ -156,34 +157,30 @@ def test_versioning(settings: Settings, s3: "S3Client", new_bucket: "Callable[[]
 
 @on_sqlite
 def test_checksum_ignored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that takes bytes whose checksum is wrong is a warning, and keeps no probe."""
-    upload = Bucket.upload_image
-
-    def careless(self: Bucket, file: IO[bytes], key: str, kind: str, **_: Any) -> None:
-        upload(self, file, key, kind, sha256=sha256(file.read()).hexdigest())
-
-    monkeypatch.setattr(Bucket, "upload_image", careless)
-    assert [(title, result.status) for title, result in troubles(settings).items()] == [
-        ("checksum", Status.WARNING)
-    ]
-    with closing(Bucket(settings)) as bucket:
-        assert list(bucket.list_objects()) == []
+    """A store that takes altered bytes is a warning, and keeps no probe."""
+    with moto_store() as store:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        careless = settings.model_copy(update={"aws_endpoint_url_s3": store.url})
+        with closing(Bucket(careless)) as bucket:
+            bucket.client.create_bucket(Bucket=settings.aws_s3_bucket)
+            assert [(title, result.status) for title, result in troubles(careless).items()] == [
+                ("checksum", Status.WARNING)
+            ]
+            assert list(bucket.list_objects()) == []
 
 
 @on_sqlite
 @pytest.mark.parametrize("seconds", [-60, 60])
-def test_clock(settings: Settings, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clock(settings: Settings, seconds: int) -> None:
     """A clock of S3 that is a minute from ours is a warning that says by how much."""
-    download = Bucket.download_image
-
-    def elsewhen(self: Bucket, key: str, part: tuple[int, int] | None = None) -> Any:
-        body = download(self, key, part)
-        moment = datetime.now(UTC) + timedelta(seconds=seconds)
-        body.headers["Date"] = format_datetime(moment, usegmt=True)
-        return body
-
-    monkeypatch.setattr(Bucket, "download_image", elsewhen)
-    (trouble,) = troubles(settings).values()
+    port = int(str(settings.aws_endpoint_url_s3).rpartition(":")[2])
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    with FaultProxy(("127.0.0.1", port)) as proxy:
+        head = f"HTTP/1.1 200 OK\r\nDate: {moment}\r\nContent-Length: 45\r\n\r\n".encode()
+        proxy.answer_with(head, when=b"HEAD /", times=None)
+        elsewhen = {"aws_endpoint_url_s3": f"http://127.0.0.1:{proxy.address[1]}"}
+        (trouble,) = troubles(settings.model_copy(update=elsewhen)).values()
     assert (trouble.title, trouble.status) == ("clock of S3", Status.WARNING)
     assert trouble.seen[0] == f"{seconds:+}"[0]
     assert "NTP" in trouble.fix
@@ -192,7 +189,7 @@ def test_clock(settings: Settings, seconds: int, monkeypatch: pytest.MonkeyPatch
 @on_sqlite
 @pytest.mark.parametrize(("redirects", "status"), [("off", "warning"), ("default", "FAILED")])
 def test_presigned(settings: Settings, redirects: str, status: str) -> None:
-    """Presigned URLs that lead nowhere are a failure if clients are sent there."""
+    """Unreachable presigned URLs are a failure if redirects are on, else a warning."""
     changes = {"s3_public_endpoint_url": "http://127.0.0.1:1", "redirects": redirects}
     (trouble,) = troubles(settings.model_copy(update=changes)).values()
     assert (trouble.title, trouble.status) == ("presigned URL", status)
@@ -201,6 +198,6 @@ def test_presigned(settings: Settings, redirects: str, status: str) -> None:
 
 @on_sqlite
 def test_times(settings: Settings) -> None:
-    """A grace period that a PUT may outlast is a warning."""
+    """A grace period shorter than a PUT may take is a warning."""
     (trouble,) = troubles(settings.model_copy(update={"upload_grace_seconds": 60.0})).values()
     assert (trouble.title, trouble.status) == ("times", "warning")

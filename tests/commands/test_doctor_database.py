@@ -1,11 +1,11 @@
-"""`python -m scripts.doctor` names what is wrong with a database, on databases where it is so."""
+"""`python -m scripts.doctor` finds each fault of a real database."""
 
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-import db
+from adapters import engines
 from config import Settings, normalise_db_url
 from devstack.databases import connection, fresh_database
 from scripts.create_tables import create_tables
@@ -23,14 +23,14 @@ def on_database(settings: Settings, url: str) -> Settings:
 
 
 def spoiled(settings: Settings, server_url: str, *statements: str) -> dict[str, str]:
-    """Return what fails, and its fix, on a new database after these statements."""
+    """Run the statements on a new database; return the failed checks and their fixes."""
     with fresh_database(server_url) as url:
-        ill = on_database(settings, url)
-        create_tables(ill)
+        damaged = on_database(settings, url)
+        create_tables(damaged)
         with connection(url) as opened:
             for statement in statements:
                 opened.execute(text(statement))
-        return failures(ill)
+        return failures(damaged)
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
@@ -42,48 +42,48 @@ def server_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def elsewhere() -> Settings:
-    """Return settings whose database each test names."""
+    """Return settings with a placeholder for the database that each test sets."""
     return Settings(db_url="sqlite:////nowhere/a.db", aws_region="none", aws_s3_bucket="none")
 
 
 @pytest.fixture(autouse=True)
 def _no_bucket_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what this file is not about."""
+    """Skip the checks of the bucket."""
     monkeypatch.setattr(doctor, "BUCKET_CHECKS", ())
 
 
 def test_missing_table(elsewhere: Settings, server_url: str) -> None:
-    """A missing table is the one failure."""
+    """A missing table is the only failure."""
     found = spoiled(elsewhere, server_url, "DROP TABLE pending_objects")
     assert found == {"tables": "run `python -m scripts.create_tables`"}
 
 
 def test_missing_columns(elsewhere: Settings, server_url: str) -> None:
-    """Missing columns are named."""
+    """Missing columns are named in the failure."""
     with fresh_database(server_url) as url:
-        ill = on_database(elsewhere, url)
-        create_tables(ill)
+        damaged = on_database(elsewhere, url)
+        create_tables(damaged)
         with connection(url) as opened:
             opened.execute(text("ALTER TABLE pending_objects DROP COLUMN claimed_at"))
-        found = troubles(ill)["tables"]
+        found = troubles(damaged)["tables"]
     assert found.status is Status.FAILED
     assert found.seen == "table pending_objects lacks columns: claimed_at"
 
 
 def test_missing_index(elsewhere: Settings, server_url: str) -> None:
-    """A missing index is named, and what adds it."""
+    """A missing index is named, and `create_tables` adds it."""
     with fresh_database(server_url) as url:
-        ill = on_database(elsewhere, url)
-        create_tables(ill)
+        damaged = on_database(elsewhere, url)
+        create_tables(damaged)
         drop_index(url, "images_by_last_update", "images")
-        found = troubles(ill)["tables"]
+        found = troubles(damaged)["tables"]
         assert found.seen == "table images lacks indexes: images_by_last_update"
-        assert create_tables(ill)[1] == "Index images_by_last_update added."
-        assert "tables" not in troubles(ill)
+        assert create_tables(damaged)[1] == "Index images_by_last_update added."
+        assert "tables" not in troubles(damaged)
 
 
 def test_database_away(elsewhere: Settings) -> None:
-    """A database that does not answer is one failure."""
+    """An unreachable database is one failure."""
     for url in (elsewhere.db_url, "postgresql://postgres@127.0.0.1:1/images"):
         found = failures(on_database(elsewhere, url))
         assert list(found) == ["database answers"]
@@ -107,8 +107,8 @@ def test_database_away(elsewhere: Settings) -> None:
         ("ALTER TABLE images DROP INDEX name", "uniqueness"),
     ],
 )
-def test_spoiled_mariadb(elsewhere: Settings, mariadb_url: str, statement: str, title: str) -> None:
-    """What MariaDB does by default, or by one wrong statement, is found."""
+def test_damaged_mariadb(elsewhere: Settings, mariadb_url: str, statement: str, title: str) -> None:
+    """Unsafe column, index and engine definitions on MariaDB are found."""
     assert title in spoiled(elsewhere, mariadb_url, statement)
 
 
@@ -120,30 +120,30 @@ def test_spoiled_mariadb(elsewhere: Settings, mariadb_url: str, statement: str, 
         ("ALTER TABLE images DROP CONSTRAINT images_s3_key_key", "uniqueness"),
     ],
 )
-def test_spoiled_postgresql(
+def test_damaged_postgresql(
     elsewhere: Settings, postgres_url: str, statement: str, title: str
 ) -> None:
-    """A table of PostgreSQL that merges names, rounds times or lacks its index is found."""
+    """A PostgreSQL table that merges names, rounds times or lacks a unique index is found."""
     assert list(spoiled(elsewhere, postgres_url, statement)) == [title]
 
 
 def test_wrong_order(elsewhere: Settings, postgres_url: str) -> None:
-    """A collation that keeps names apart, but in another order than their bytes, is found."""
+    """A collation that orders names other than by their bytes is found."""
     with connection(postgres_url) as opened:
         if not opened.scalar(text("SELECT 1 FROM pg_collation WHERE collname = 'en-x-icu'")):
-            pytest.skip("this PostgreSQL was built without ICU: all its collations are binary")
+            pytest.skip("this PostgreSQL has no ICU, so all its collations are binary")
     change = 'ALTER TABLE images ALTER COLUMN name TYPE varchar(255) COLLATE "en-x-icu"'
     assert list(spoiled(elsewhere, postgres_url, change)) == ["names compare byte for byte"]
 
 
 def test_isolation(elsewhere: Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another level of isolation than READ COMMITTED is found."""
-    monkeypatch.setattr(db, "_WRITE_LEVEL", "REPEATABLE READ")
+    monkeypatch.setattr(engines, "WRITE_LEVEL", "REPEATABLE READ")
     assert list(spoiled(elsewhere, postgres_url)) == ["isolation level"]
 
 
 def test_read_only(elsewhere: Settings, tmp_path: Path) -> None:
-    """Tables that may only be read are found."""
+    """Read-only tables are found."""
     url = f"sqlite:///{tmp_path}/images.db"
     create_tables(on_database(elsewhere, url))
     read_only = f"sqlite:///file:{tmp_path}/images.db?mode=ro&uri=true"

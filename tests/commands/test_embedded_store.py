@@ -1,4 +1,4 @@
-"""The embedded store answers nobody but who has its keys, least of all a page in a browser."""
+"""The embedded store answers only clients that have its keys, and no page in a browser."""
 
 import re
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from urllib3.exceptions import HTTPError
 from devstack.object_store import StoreProcess
 from devstack.seaweedfs import seaweedfs
 
-BODY = Random(1).randbytes(5000)  # SeaweedFS would compress a text
+BODY = Random(1).randbytes(5000)  # random, because SeaweedFS compresses text
 PAGE = {"Origin": "http://evil.example"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
-    """Return a store of its own, with one object in the bucket `images`."""
+    """Return a separate store with one object in the bucket `images`."""
     with seaweedfs(tmp_path_factory.mktemp("store")) as running:
         running.create_bucket("images")
         running.client().put_object(Bucket="images", Key="key.png", Body=BODY)
@@ -32,7 +32,7 @@ def ports(store: StoreProcess) -> set[int]:
     process = Path("/proc", str(store.process.pid))
     open_sockets = set()
     for descriptor in (process / "fd").iterdir():
-        with suppress(FileNotFoundError):  # closed since the folder was listed
+        with suppress(FileNotFoundError):  # closed after the directory was listed
             open_sockets.add(str(descriptor.readlink()).removeprefix("socket:[").rstrip("]"))
     lines = [
         line.split()
@@ -46,7 +46,7 @@ def ports(store: StoreProcess) -> set[int]:
 def needle(store: StoreProcess) -> str:
     """Return the path of the object's bytes on the volume server: volume, id and cookie."""
     (volume,) = [file for file in store.data_dir.rglob("images_*.dat") if BODY in file.read_bytes()]
-    # Behind a superblock of 8 bytes the first object begins: 4 bytes of cookie, 8 of its id.
+    # The first object follows a superblock of 8 bytes: 4 bytes of cookie, then 8 bytes of id.
     head = volume.read_bytes()[8:20]
     number = volume.stem.partition("_")[2]
     return f"/{number},{int.from_bytes(head[4:]):x}{head[:4].hex()}"
@@ -54,7 +54,7 @@ def needle(store: StoreProcess) -> str:
 
 @pytest.fixture(scope="module")
 def paths(store: StoreProcess) -> list[str]:
-    """Return the paths at which SeaweedFS's servers show, hand out, change or delete something."""
+    """Return the paths by which SeaweedFS's servers read, list, change or delete something."""
     objects = ["/images/key.png", "/buckets/images/key.png", needle(store)]
     lists = ["/", "/images", "/images/?list-type=2", "/buckets/", "/buckets/images/", "/.tus/"]
     master = ["/dir/assign", "/dir/lookup?volumeId=1", "/dir/status", "/vol/grow?count=1"]
@@ -62,7 +62,7 @@ def paths(store: StoreProcess) -> list[str]:
 
 
 def ask(port: int, method: str, path: str) -> urllib3.BaseHTTPResponse | None:
-    """Return what the server on `port` answers to a page of another origin; None: not in HTTP."""
+    """Return the response to a page of another origin; None if it is not an HTTP response."""
     url = f"http://127.0.0.1:{port}{path}"
     try:
         return urllib3.request(method, url, headers=PAGE, timeout=5, retries=False)
@@ -70,8 +70,8 @@ def ask(port: int, method: str, path: str) -> urllib3.BaseHTTPResponse | None:
         return None
 
 
-def test_strangers(store: StoreProcess, paths: list[str]) -> None:
-    """On no port of the store can a page without its keys read, list, add or delete anything."""
+def test_other_origin_is_refused(store: StoreProcess, paths: list[str]) -> None:
+    """No port of the store lets a page without keys read, list, add or delete anything."""
     granted = [
         (port, method, path, answer.status)
         for port in ports(store)
@@ -79,7 +79,7 @@ def test_strangers(store: StoreProcess, paths: list[str]) -> None:
         for method in METHODS
         if (answer := ask(port, method, path)) is not None
         and answer.status < 400
-        # How the cluster is, in HTML, which no other origin may read.
+        # The cluster status page: HTML that no other origin may read.
         and not (path == "/" and b"Cluster status" in answer.data)
         and not (path == "/" and method == "HEAD")
     ]
@@ -89,7 +89,7 @@ def test_strangers(store: StoreProcess, paths: list[str]) -> None:
 
 
 def test_origins(store: StoreProcess, paths: list[str]) -> None:
-    """No page of another origin may read an answer that says anything, or be told so before."""
+    """No page of another origin may read a response with content, and preflights are refused."""
     for port in ports(store):
         for path in paths:
             answer = ask(port, "GET", path)
@@ -97,12 +97,12 @@ def test_origins(store: StoreProcess, paths: list[str]) -> None:
                 assert answer.status in {400, 401, 403, 404}, (port, path)
                 assert not re.search(b"key.png|DataCenter", answer.data)
     preflight = {**PAGE, "Access-Control-Request-Method": "DELETE"}
-    asked = urllib3.request("OPTIONS", f"{store.endpoint_url}/images/key.png", headers=preflight)
-    assert asked.status == 403
-    assert "Access-Control-Allow-Origin" not in asked.headers
+    answer = urllib3.request("OPTIONS", f"{store.endpoint_url}/images/key.png", headers=preflight)
+    assert answer.status == 403
+    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 def test_anonymous(store: StoreProcess) -> None:
-    """S3 itself refuses a request without a signature."""
+    """The S3 gateway refuses a request without a signature."""
     for method, path in [("GET", "/images/key.png"), ("GET", "/images?list-type=2"), ("GET", "/")]:
         assert urllib3.request(method, store.endpoint_url + path).status == 403

@@ -1,4 +1,4 @@
-"""What was deleted is kept for as long as the settings say, and purged at once where asked for."""
+"""`python -m scripts.purge` erases at once what KEEP_DELETED_SECONDS would keep."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,7 +13,7 @@ KEPT = {"keep_deleted_seconds": 3600.0}
 
 @pytest.fixture
 def environment(service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name the test's database and bucket where the command looks for them."""
+    """Name the test's database and bucket in the environment, where the command reads them."""
     for name, value in service_environment.items():
         monkeypatch.setenv(name, value)
 
@@ -27,7 +27,7 @@ def keys(client: TestClient, settings: Settings) -> list[str]:
 
 @pytest.mark.usefixtures("environment")
 def test_purge(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """Overwritten and deleted objects stay; purge erases those of its name, and no other's."""
+    """Purge erases the overwritten and deleted objects of one name, and no others."""
     with serving(settings, **KEPT) as client:
         for seed in (1, 2):
             assert upload(client, pictures.png(seed=seed), name="secret one").is_success
@@ -46,7 +46,7 @@ def test_purge(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("environment")
 def test_refused(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """A name that no image can have is refused; the explanation is all that --help does."""
+    """Purge refuses a name that no image can have; --help prints its help and does nothing."""
     assert purge.main(["a/b"]) == 1
     assert "slash" in capsys.readouterr().err
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""The restore drill: a database from a backup finds every object that it names."""
+"""The restore drill: every object that a restored database names is still there."""
 
 import io
 import random
@@ -27,13 +27,13 @@ PAGE = ROOT / "docs" / "backup-and-restore.md"
 
 
 class Backup(NamedTuple):
-    """The rows of every table, as of one moment."""
+    """The rows of every table at one moment."""
 
     rows: dict[str, Sequence[dict[str, Any]]]
 
     @classmethod
     def take(cls, resources: Resources) -> "Backup":
-        """Read all tables in one snapshot, as the databases' own dump programs do."""
+        """Read all tables in one snapshot, as the databases' dump programs do."""
         with snapshot(resources.sessions()) as connection:
             return cls(
                 {
@@ -43,7 +43,7 @@ class Backup(NamedTuple):
             )
 
     def restore(self, resources: Resources) -> None:
-        """Put the tables back as they were."""
+        """Replace the content of every table with the backup."""
         with resources.engine.begin() as connection:
             for table in Base.metadata.sorted_tables:
                 connection.execute(delete(table))
@@ -52,7 +52,7 @@ class Backup(NamedTuple):
 
 
 def write(resources: Resources, seed: int) -> None:
-    """Upload, overwrite and delete at random, as the handlers do it."""
+    """Upload, overwrite and delete at random, through the use cases that the handlers call."""
     chance = random.Random(seed)
     for _ in range(WRITES):
         store, name = resources.store(resources.sessions()), chance.choice(NAMES)
@@ -60,7 +60,7 @@ def write(resources: Resources, seed: int) -> None:
 
 
 def change(store: ImageStore, name: str, picture: bytes | None) -> None:
-    """Upload the picture, or delete the image where there is one."""
+    """Upload the picture; without one, delete the image if it exists."""
     if picture:
         result = store.upload(io.BytesIO(picture), name, "png", lambda _: None)
         if result.old_key:
@@ -71,19 +71,19 @@ def change(store: ImageStore, name: str, picture: bytes | None) -> None:
 
 
 def all_images(store: ImageStore) -> list[ImageRecord]:
-    """List the images."""
+    """Return all images."""
     return store.list(Order("name", descending=False), "", None, 1000)
 
 
 def verify(resources: Resources, *, repairs: bool = False) -> tuple[VerifyReport, list[Finding]]:
-    """Compare bucket and tables, reading every object."""
+    """Run a deep verification and return its report and findings."""
     found: list[Finding] = []
     verifier = resources.verifier(deep=True, repairs=repairs)
     return verifier.verify(found.append, lambda *_: None), found
 
 
 def undo_repair(resources: Resources) -> None:
-    """Take repaired orphans out of the journal again, by the statement of the page."""
+    """Remove repaired orphans from the journal by the statement that the page documents."""
     statement = re.search(r"`(DELETE FROM [^`]*)`", PAGE.read_text())
     assert statement
     with resources.engine.begin() as connection:
@@ -91,7 +91,7 @@ def undo_repair(resources: Resources) -> None:
 
 
 def drill(resources: Resources) -> None:
-    """Back up under load, go on, overwrite or delete everything, and restore the backup."""
+    """Back up under load, overwrite or delete every image, and restore the backup."""
     with ThreadPoolExecutor(WRITERS) as threads:
         for name in NAMES[:4]:
             change(resources.store(resources.sessions()), name, PICTURES[0])
@@ -107,7 +107,7 @@ def drill(resources: Resources) -> None:
 
 
 def test_kept(settings: Settings) -> None:
-    """With KEEP_DELETED_SECONDS nothing is lost or altered; newer objects are journaled orphans."""
+    """With KEEP_DELETED_SECONDS a restore loses nothing; newer objects become journaled orphans."""
     with Resources.open(settings.model_copy(update={"keep_deleted_seconds": 3600.0})) as resources:
         drill(resources)
         resources.sweeper().sweep()
@@ -129,7 +129,7 @@ def test_kept(settings: Settings) -> None:
 
 @pytest.mark.planted_damage
 def test_nothing_kept(settings: Settings) -> None:
-    """Without it the same drill loses images: the setting is needed."""
+    """Without KEEP_DELETED_SECONDS the same drill loses images."""
     with Resources.open(settings) as resources:
         drill(resources)
         _, found = verify(resources)

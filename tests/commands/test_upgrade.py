@@ -1,4 +1,4 @@
-"""From the first release to this one and back, under load, with both side by side."""
+"""A rolling upgrade from the first release to this one and back, under load."""
 
 import os
 import subprocess
@@ -35,12 +35,12 @@ def git(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def first_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the first release: the last commit before folders became the layers."""
+    """Return a folder with the first release: the last commit before layers became folders."""
     moved = git("rev-list", "--max-count=1", "HEAD", "--", "image_store.py")
     if not moved or git("rev-parse", "--is-shallow-repository") != "false":
         if os.environ.get("CI"):
-            pytest.fail("the first release is tested, and needs the whole history")
-        pytest.skip("without the history there is no first release to upgrade from")
+            pytest.fail("the first release is not in this shallow checkout; fetch the history")
+        pytest.skip("the first release is not in this checkout's history")
     folder = tmp_path_factory.mktemp("first")
     archive = folder / "first.tar"
     git("archive", f"--output={archive}", f"{moved}^")
@@ -50,7 +50,7 @@ def first_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Clients:
-    """Clients that write, read and delete without pause, by turns at all services that serve."""
+    """Clients that write, read and delete without pause, at each service in turn."""
 
     def __init__(self) -> None:
         self.urls: list[str] = []
@@ -71,13 +71,13 @@ class Clients:
             thread.join()
 
     def serve(self, *urls: str) -> None:
-        """Let these services serve from now on, and return when each client has used them."""
+        """Send requests to these services from now on; return when each client has used all."""
         self.urls = list(urls)
         turns = [done + 6 * len(urls) for done in self._done]
         wait_until(
             lambda: bool(self.wrong) or all(map(int.__ge__, self._done, turns)),
             timeout=90,
-            what="some work of every client",
+            what="every client to use all services",
         )
         assert not self.wrong, self.wrong[:3]
 
@@ -96,7 +96,7 @@ class Clients:
                 self._done[number] += 1
 
     def _turn(self, pool: urllib3.PoolManager, urls: list[str], name: str, turn: int) -> None:
-        """Write at one service, read at another, and at times delete at a third."""
+        """Write at one service, read at another, and every third turn delete at the next."""
         writer, reader, deleter = (urls[(turn + i) % len(urls)] for i in range(3))
         picture, wide = ((WIDE, True), (HIGH, False))[turn % 2]
         form: list[tuple[str, str | tuple[str, bytes]]] = [
@@ -111,7 +111,7 @@ class Clients:
         for url in self.with_variants & set(urls):
             variant = pool.request("GET", f"{url}/images/{name}/variants/160.png")
             assert variant.status == 200
-            width, height = (variant.data[i : i + 4] for i in (16, 20))  # of the IHDR chunk
+            width, height = (variant.data[i : i + 4] for i in (16, 20))  # in the IHDR chunk
             assert (width > height) is wide
         if turn % 3 == 0:
             assert pool.request("DELETE", f"{deleter}/images/{name}").status == 200
@@ -120,7 +120,7 @@ class Clients:
 
 @pytest.fixture
 def old_database(postgres_url: str, first_release: Path) -> Iterator[str]:
-    """Return the URL of a database with the tables of the first release, made by itself."""
+    """Return the URL of a database whose tables the first release created."""
     with fresh_database(postgres_url) as url:
         environment = {"DB_URL": url, "AWS_REGION": "none", "AWS_S3_BUCKET": "none"}
         subprocess.run(
@@ -135,7 +135,7 @@ def old_database(postgres_url: str, first_release: Path) -> Iterator[str]:
 def test_rolling(
     old_database: str, bucket: str, object_store: ObjectStore, first_release: Path
 ) -> None:
-    """No request fails, nothing is stale, lost or left over, whichever version serves."""
+    """No request fails, and no image is stale, lost or orphaned, while versions change."""
     environment = {
         **object_store.environment(),
         "DB_URL": old_database,
@@ -162,13 +162,13 @@ def test_rolling(
         clients.serve(old.base_url, new.base_url)
         clients.serve(new.base_url)
         old.terminate()
-        old.start()  # the way back
+        old.start()  # downgrade
         clients.serve(old.base_url, new.base_url)
         clients.serve(old.base_url)
         new.terminate()
         clients.serve(old.base_url)
-    patience = {"upload_grace_seconds": 0}
-    with Resources.open(settings.model_copy(update=patience)) as resources:
+    no_grace = {"upload_grace_seconds": 0}
+    with Resources.open(settings.model_copy(update=no_grace)) as resources:
         resources.sweeper().sweep()
         assert resources.verifier(deep=True).verify(lambda _: None, lambda *_: None).clean
         stored = rows_of(settings, "images") + rows_of(settings, "variants")

@@ -1,4 +1,4 @@
-"""`python -m scripts.verify` tells people and machines what was found, and by its status."""
+"""`python -m scripts.verify` reports findings as text, as JSON and by its exit status."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def world(settings: Settings, s3: "S3Client") -> Iterator[World]:
 
 @pytest.fixture
 def environment(world: World, monkeypatch: pytest.MonkeyPatch, object_store: ObjectStore) -> None:
-    """Name the world in the environment, where the command looks."""
+    """Name database and bucket in the environment, where the command reads them."""
     for name, value in object_store.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DB_URL", world.settings.db_url)
@@ -39,7 +39,7 @@ def environment(world: World, monkeypatch: pytest.MonkeyPatch, object_store: Obj
 
 
 def lines_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """Return the JSON Lines that were printed."""
+    """Parse the printed JSON Lines."""
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -47,7 +47,7 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 @planted_damage
 @pytest.mark.usefixtures("environment")
 def test_json(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """--json prints each finding on a line of its own and at last the summary."""
+    """--json prints one line per finding, then the summary."""
     body = png(seed=9)
     lost, altered = world.remove(world.image("lost")), world.image("Ünï", 8)
     world.put(altered, body)
@@ -76,7 +76,7 @@ def test_json(world: World, capsys: pytest.CaptureFixture[str]) -> None:
 @on_sqlite
 @pytest.mark.usefixtures("environment")
 def test_exit_status(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """The status is 0 when all is well, 1 when not, and 0 again when all that was is journaled."""
+    """The exit status is 0 without findings, 1 with findings, and 0 if all are journaled."""
     healthy(world)
     assert verify.main([]) == verify.CLEAN == 0
     world.put("orphan.png")
@@ -113,7 +113,7 @@ def test_unchecked(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What could not be checked is status 2 and a reason, never clean."""
+    """If verification cannot run, the exit status is 2 and the reason is printed."""
     monkeypatch.setenv(variable, value)
     monkeypatch.setenv("S3_MAX_ATTEMPTS", "1")
     assert verify.main([]) == verify.UNCHECKED == 2
@@ -125,7 +125,7 @@ def test_unchecked(
 
 
 def test_unreadable_status() -> None:
-    """When all that is wrong is that objects could not be read, the status says unchecked."""
+    """If unreadable objects are the only unrepaired findings, the status is UNCHECKED."""
     report = VerifyReport(journaled=1)
     report.found.update([Damage.UNREADABLE, Damage.ORPHAN])
     assert verify._exit_status(report) == verify.UNCHECKED
@@ -138,7 +138,7 @@ def test_unreadable_status() -> None:
 def test_bar(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On a terminal a bar is drawn, on stderr and only there."""
+    """On a terminal a progress bar is drawn on stderr only."""
     healthy(world)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert verify.main(["--deep"]) == 0

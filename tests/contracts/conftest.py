@@ -1,7 +1,4 @@
-"""What contracts run on: a bucket of every store.
-
-The databases, also those that TEST_ORACLE_URL and TEST_MSSQL_URL name, are in tests/conftest.py.
-"""
+"""Fixtures for the contract tests: a bucket on every store."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,13 +14,13 @@ from tests.support.stores import STORES, StoreKind, chosen_stores
 
 @pytest.fixture(scope="module", params=chosen_stores())
 def kind(request: pytest.FixtureRequest) -> StoreKind:
-    """Return the kind of store that the test runs on."""
+    """Return the kind of the store; the tests run once per store."""
     return STORES[request.param]
 
 
 @pytest.fixture(scope="module")
 def store(kind: StoreKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """Run a store, with an empty bucket `images`; its credentials are where boto3 looks."""
+    """Run a store with an empty bucket `images`, and export its credentials."""
     folder: Path = tmp_path_factory.mktemp("store")
     with kind.run(folder) as store, pytest.MonkeyPatch.context() as environment:
         for name, value in store.environment().items():
@@ -35,7 +32,7 @@ def store(kind: StoreKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def store_settings(store: ObjectStore) -> Settings:
-    """Return the settings with which a service uses the store."""
+    """Return the settings of a service that uses this store."""
     return Settings(
         db_url="sqlite:///unused.db",
         aws_region=store.region,
@@ -47,6 +44,6 @@ def store_settings(store: ObjectStore) -> Settings:
 
 @pytest.fixture(scope="module")
 def images(store_settings: Settings) -> Iterator[Bucket]:
-    """Return our client of the bucket."""
+    """Return the service's client of the bucket."""
     with closing(Bucket(store_settings)) as bucket:
         yield bucket

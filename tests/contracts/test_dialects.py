@@ -1,4 +1,4 @@
-"""Oracle and SQL Server, of which no server is at hand: what they would be sent, and be told."""
+"""Oracle and SQL Server without a server: compiled statements, drivers and error codes."""
 
 import logging
 import sys
@@ -30,25 +30,25 @@ DRIVERS = {"oracle": "oracledb", "mssql": "pymssql"}
 
 
 def settings(name: str) -> Settings:
-    """Return the settings of a service on that engine."""
+    """Return the settings of a service on this engine."""
     return Settings(db_url=URLS[name], aws_region="none", aws_s3_bucket="none")
 
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_statements(name: str) -> None:
-    """Every table and statement is, in the SQL of that engine, what was read and found right."""
+    """Every table and statement compiles to the reviewed SQL of the engine."""
     expected = (FOLDER / f"{name}.sql").read_text()
     assert render(name) == expected, "python -m tests.tools.dialect_statements"
 
 
 def test_every_statement_is_compiled() -> None:
-    """No function of the repositories is left out."""
+    """The compiled statements cover every function of the repositories."""
     called = {function for function, _ in recorded(Recorder(dialect_of("oracle")))}
     assert functions() <= called
 
 
 def test_no_empty_text() -> None:
-    """No statement depends on an empty string, which is NULL to Oracle."""
+    """No statement passes an empty string, which Oracle treats as NULL."""
     recorder = Recorder(dialect_of("oracle"))
     assert sum(len(statements) for _, statements in recorded(recorder)) > 20
     assert not recorder.empty
@@ -56,7 +56,7 @@ def test_no_empty_text() -> None:
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_moments(name: str) -> None:
-    """Moments go there in UTC, with their microseconds, and come back aware."""
+    """A datetime is stored in UTC with microseconds and read back with its time zone."""
     moment = datetime(2026, 1, 1, 1, 0, 0, 123457, timezone(timedelta(hours=2)))
     dialect = dialect_of(name)
     stored = UTCDateTime().process_bind_param(moment, dialect)
@@ -66,7 +66,7 @@ def test_moments(name: str) -> None:
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_missing_driver(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the driver the start fails with one sentence that says how to get it."""
+    """Without the driver the start fails with one sentence that says how to install it."""
     monkeypatch.setitem(sys.modules, DRIVERS[name], None)
     with pytest.raises(ConfigurationError) as refused:
         build_engine(settings(name))
@@ -75,16 +75,16 @@ def test_missing_driver(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class StubError(Exception):
-    """The base of a driver's errors."""
+    """The base class of a driver's errors."""
 
 
 def test_not_verified(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The start says that the engine is not verified; each wait for it is bounded."""
+    """The start warns that the engine is not verified; login and statements have time limits."""
     asked: list[dict[str, Any]] = []
 
     def connect(**options: Any) -> None:
         asked.append(options)
-        raise StubError("nobody is there")
+        raise StubError("connection refused")
 
     stub = SimpleNamespace(__version__="2.3.9", paramstyle="pyformat", connect=connect)
     stub.Error = StubError
@@ -111,5 +111,5 @@ def test_not_verified(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
     ],
 )
 def test_undone(error: Exception, *, undone: bool) -> None:
-    """A violated uniqueness, a deadlock and a changed snapshot are tried again; nothing else is."""
+    """Unique violations, deadlocks and serialisation failures are retried; other errors are not."""
     assert is_undone(DBAPIError("INSERT", {}, error)) is undone

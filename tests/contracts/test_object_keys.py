@@ -1,12 +1,14 @@
-"""What the service needs of the keys of an object store, and of its listings."""
+"""Contract: the keys and the listings of an object store."""
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from random import Random
 from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from errors import StorageUnavailableError
 from s3_client import Bucket
@@ -19,41 +21,71 @@ BODY = Random(1).randbytes(10_000)
 
 @pytest.mark.parametrize("key", ODD_KEYS + FOLDERS)
 def test_odd_keys(images: Bucket, key: str) -> None:
-    """An object is found under its key and no other, and listed by it."""
+    """An object with an unusual key is stored, read and listed under exactly this key."""
     with stored(images, key):
         assert get(images, key) == TEN
         assert (key, 10) in images.list_objects()
     assert key not in dict(images.list_objects())
 
 
+@contextmanager
+def strangers(images: Bucket, key: str) -> Iterator[None]:
+    """Have an object with a key that only others use while the block runs."""
+    images.client.put_object(Bucket="images", Key=key, Body=TEN)
+    yield
+    images.delete_image(key)
+
+
 @pytest.mark.parametrize("key", DOTS)
 def test_dots(images: Bucket, kind: StoreKind, key: str) -> None:
-    """Dots mean nothing in a key."""
+    """The segments `.` and `..` have no meaning in a key, which is listed and deleted."""
     if Difference.DOTS in kind.differences:
-        with pytest.raises(StorageUnavailableError):
-            put(images, key, TEN)
+        with pytest.raises(ClientError), strangers(images, key):
+            pass
         return
-    with stored(images, key):
-        assert get(images, key) == TEN
+    with strangers(images, key):
         assert (key, 10) in images.list_objects()
+    assert key not in dict(images.list_objects())
 
 
 @pytest.mark.parametrize("key", EMPTY_SEGMENTS)
 def test_empty_segments(images: Bucket, kind: StoreKind, key: str) -> None:
-    """A slash is a character like any other: nothing need stand before, between or after."""
+    """A slash is an ordinary character: a key may start or end with it, or double it."""
     if Difference.SEGMENTS in kind.differences:
-        with suppress(StorageUnavailableError):
-            put(images, key, TEN)
-        assert (key, 10) not in images.list_objects()
-        images.delete_image(key)
+        with suppress(ClientError), strangers(images, key):
+            assert (key, 10) not in images.list_objects()
         return
-    with stored(images, key):
-        assert get(images, key) == TEN
+    with strangers(images, key):
         assert (key, 10) in images.list_objects()
+    assert key not in dict(images.list_objects())
+
+
+@pytest.mark.parametrize("key", [*DOTS, *EMPTY_SEGMENTS, "/", "", "tab\t"])
+def test_never_another_key(images: Bucket, key: str) -> None:
+    """No object is put or read under a key that obstore would change."""
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: put(images, key, TEN),
+        lambda: get(images, key),
+        lambda: images.has_object(key, 10),
+        lambda: images.stored_name(key),
+    )
+    for ask in asks:
+        with pytest.raises(StorageUnavailableError, match="cannot ask for the key"):
+            ask()
+
+
+@pytest.mark.parametrize("key", ["/beside", "beside/", "//beside", "./beside", "/"])
+def test_delete_no_other_key(images: Bucket, kind: StoreKind, key: str) -> None:
+    """Deleting a key with odd slashes deletes neither another object nor the bucket."""
+    with stored(images, "beside"):
+        images.delete_image(key)
+        images.check()
+        if Difference.SEGMENTS not in kind.differences:  # to others these are the same key
+            assert get(images, "beside") == TEN
 
 
 def test_backslash(images: Bucket, kind: StoreKind) -> None:
-    """A backslash is no slash."""
+    """A backslash in a key stays a backslash."""
     listed = "back/slash" if Difference.BACKSLASH in kind.differences else "back\\slash"
     with stored(images, "back\\slash"):
         assert get(images, "back\\slash") == TEN
@@ -61,7 +93,7 @@ def test_backslash(images: Bucket, kind: StoreKind) -> None:
 
 
 def test_object_beside_a_folder(images: Bucket, kind: StoreKind) -> None:
-    """An object may be called as the first part of another one's key."""
+    """An object `beside` can exist together with an object `beside/it`."""
     with stored(images, "beside"):
         if Difference.BESIDE in kind.differences:
             with pytest.raises(StorageUnavailableError):
@@ -72,7 +104,7 @@ def test_object_beside_a_folder(images: Bucket, kind: StoreKind) -> None:
 
 
 def test_order(images: Bucket, kind: StoreKind) -> None:
-    """Listings are in the order of bytes, and a slash is one of them."""
+    """Listings are in byte order, and slashes sort like any other byte."""
     keys = ["order-b", "order.c", "order/b", "order0"]
     with stored(images, *keys):
         listed = [key for key, _ in images.list_objects("order")]
@@ -81,7 +113,7 @@ def test_order(images: Bucket, kind: StoreKind) -> None:
 
 
 def test_keys_are_not_folded(images: Bucket) -> None:
-    """Keys that differ in case, in blanks or in their Unicode form are different objects."""
+    """Keys that differ in case, spaces, percent-encoding or Unicode form are different objects."""
     keys = ["a", "A", "a ", " a", "é", "e\u0301", "%61", "a%20"]
     with stored(images, *keys):
         for key in keys:
@@ -91,7 +123,7 @@ def test_keys_are_not_folded(images: Bucket) -> None:
 
 @pytest.mark.parametrize("name", ["sunset", "Füße und 日本語", 'a b+c%20d;e="f"', "😀" * 60])
 def test_stored_name(images: Bucket, name: str) -> None:
-    """The name of an image is kept with its object."""
+    """An object stores the name of its image, whatever characters it has."""
     key = new_key()
     put(images, key, TEN, name=name)
     assert images.stored_name(key) == name
@@ -99,15 +131,15 @@ def test_stored_name(images: Bucket, name: str) -> None:
 
 
 def test_no_stored_name(images: Bucket) -> None:
-    """An object that was put without a name has none."""
+    """An object that was stored without a name has no name."""
     key = new_key()
     with stored(images, key):
         assert images.stored_name(key) is None
 
 
 def test_listing(images: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listing of many pages has every object once, with its size, in order of bytes."""
-    client = images._client
+    """A listing of several pages has every object once, with its size, in byte order."""
+    client = images.client
     page = Mock(wraps=partial(client.list_objects_v2, MaxKeys=20))
     monkeypatch.setattr(client, "list_objects_v2", page)
     random = Random(3)

@@ -1,4 +1,4 @@
-"""A fault at each step of the write protocol, on every database: the old image or the new one."""
+"""A fault at each step of the write protocol, on every database, leaves the old or new image."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -29,25 +29,25 @@ MOST_STEPS = 20
 
 
 class Steps:
-    """Counts the steps of an operation, and fails at the one whose turn it is."""
+    """Counts the steps of an operation and selects the one that fails."""
 
     def __init__(self, at: int) -> None:
         self._left = at
 
     @property
     def struck(self) -> bool:
-        """Whether the operation came as far."""
+        """Whether the operation reached the step that fails."""
         return self._left <= 0
 
     def next(self) -> bool:
-        """Whether this is the step to fail at; only one is."""
+        """Count a step and return whether it is the one that fails."""
         self._left -= 1
         return self._left == 0
 
 
 @contextmanager
 def lost_before_statements(steps: Steps, engine: Engine) -> Iterator[None]:
-    """Lose the connection before a statement."""
+    """Close the database connection before a statement."""
 
     def lose(connection: Connection, *_: Any) -> None:
         if steps.next():
@@ -62,7 +62,7 @@ def lost_before_statements(steps: Steps, engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def lost_around_commits(steps: Steps, _engine: Engine) -> Iterator[None]:
-    """Lose the connection before a COMMIT, or its answer after it."""
+    """Lose the connection before a COMMIT, or the answer after it."""
     real = db._commit
 
     def commit(connection: Connection) -> None:
@@ -80,7 +80,7 @@ def lost_around_commits(steps: Steps, _engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def failed_store(steps: Steps, _engine: Engine) -> Iterator[None]:
-    """Let a PUT or a DELETE fail before or after it is done."""
+    """Make a PUT or a DELETE fail before or after it takes effect."""
 
     def failing(real: Callable[..., None]) -> Callable[..., None]:
         def call(*args: Any, **options: Any) -> None:
@@ -105,15 +105,15 @@ FAULTS = {
 }
 
 
-class World:
-    """One image, a service on it, and a look at what is left."""
+class OneImage:
+    """One image, a service that writes it, and direct access to what remains."""
 
     def __init__(self, resources: Resources, s3: "S3Client") -> None:
         self.resources, self._s3 = resources, s3
         self._direct = engine_for(resources.settings.db_url)
 
     def write(self, picture: bytes | None) -> None:
-        """Store the picture as the image, or delete that; and do what follows the answer."""
+        """Upload the picture, or delete the image if it is None, including the later cleanup."""
         store = self.resources.store(self.resources.sessions())
         if picture is None:
             store.remove_unless_kept(store.delete("a", lambda _: None).s3_key)
@@ -123,7 +123,7 @@ class World:
                 store.remove_unless_kept(stored.old_key)
 
     def reset(self, picture: bytes | None) -> None:
-        """Let the image be that, and nothing else be there."""
+        """Delete everything, then upload the picture unless it is None."""
         with suppress(ImageNotFoundError):
             self.write(None)
         if picture is not None:
@@ -131,7 +131,7 @@ class World:
         self.sweep()
 
     def content(self) -> bytes | None:
-        """Return the bytes of the image."""
+        """Return the bytes of the image, or None if it does not exist."""
         store = self.resources.store(self.resources.sessions())
         try:
             image = store.describe("a")
@@ -148,7 +148,7 @@ class World:
             assert not report.failed
 
     def check(self) -> None:
-        """After the sweep each object is an image's, and the journal is empty."""
+        """Assert that all objects belong to images and that the journal is empty."""
         bucket = self.resources.settings.aws_s3_bucket
         assert not violations(self._direct, self._s3, bucket)
         with db.reading(self.resources.sessions()) as connection:
@@ -157,41 +157,44 @@ class World:
 
 
 @pytest.fixture
-def world(settings: Settings, s3: "S3Client") -> Iterator[World]:
-    """Return a world without any patience."""
+def image(settings: Settings, s3: "S3Client") -> Iterator[OneImage]:
+    """Return the image with a service whose grace period and horizon are zero."""
     at_once: dict[str, Any] = {"upload_grace_seconds": 0, "put_horizon_seconds": 0}
     hasty = settings.model_copy(update=at_once | {"inspection": "header", "concurrency": 2})
     with ExitStack() as stack:
-        yield World(stack.enter_context(Resources.open(hasty)), s3)
+        yield OneImage(stack.enter_context(Resources.open(hasty)), s3)
 
 
 @pytest.mark.parametrize(
     ("before", "after"), [(None, NEW), (OLD, NEW), (OLD, None)], ids=["first", "over", "delete"]
 )
-def test_fault_at_each_step(world: World, before: bytes | None, after: bytes | None) -> None:
-    """The image is the old or the new one, the new one if that was said; nothing is left over."""
+def test_fault_at_each_step(image: OneImage, before: bytes | None, after: bytes | None) -> None:
+    """A fault at any step leaves the old or the new image and no orphans.
+
+    An acknowledged write is never lost.
+    """
     for fault, failing in FAULTS.items():
         for at in range(1, MOST_STEPS):
             steps = Steps(at)
-            fail_once(world, before, after, failing(steps, world.resources.engine))
+            fail_once(image, before, after, failing(steps, image.resources.engine))
             if not steps.struck:
                 assert at > 2, fault
                 break
         else:
-            pytest.fail("there is no end of steps")
+            pytest.fail(f"the operation has more than {MOST_STEPS} steps")
 
 
 def fail_once(
-    world: World, before: bytes | None, after: bytes | None, fault: AbstractContextManager[None]
+    image: OneImage, before: bytes | None, after: bytes | None, fault: AbstractContextManager[None]
 ) -> None:
-    """Do it once under that fault, and see what came of it."""
-    world.reset(before)
+    """Write once under this fault, then check the image and everything else."""
+    image.reset(before)
     acknowledged = False
     with fault, suppress(ServiceError):
-        world.write(after)
+        image.write(after)
         acknowledged = True
     allowed = [after] if acknowledged else [before, after]
-    assert world.content() in allowed
-    world.sweep()
-    assert world.content() in allowed
-    world.check()
+    assert image.content() in allowed
+    image.sweep()
+    assert image.content() in allowed
+    image.check()

@@ -1,4 +1,4 @@
-"""How the service signs in to its database: over TLS, with passwords, with RDS's tokens."""
+"""Signing in to the database: TLS, passwords and IAM tokens of RDS."""
 
 import os
 import secrets
@@ -42,14 +42,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
 
 @pytest.fixture
 def database(server: PrivateServer) -> Iterator[Database]:
-    """Return an empty database of a user of its own."""
+    """Return an empty database with its own user."""
     with secured_database(server) as database:
         yield database
 
 
 @contextmanager
 def engine_of(settings: Settings) -> Iterator[Engine]:
-    """Lend the service's engine."""
+    """Yield the engine of a service with these settings."""
     engine = build_engine(settings)
     try:
         yield engine
@@ -58,7 +58,7 @@ def engine_of(settings: Settings) -> Iterator[Engine]:
 
 
 def refusal(settings: Settings) -> str:
-    """Return why the database is unavailable."""
+    """Return the reason why the database is unavailable."""
     with engine_of(settings) as engine, pytest.raises(DatabaseUnavailableError) as refused:
         ping(build_sessions(engine)())
     assert refused.value.status == 503
@@ -66,7 +66,7 @@ def refusal(settings: Settings) -> str:
 
 
 def test_tls(database: Database) -> None:
-    """With the CA of the server in the URL the service works, and what it says is encrypted."""
+    """With the server's CA in the URL the service works, and its connection is encrypted."""
     settings = database.settings()
     create_tables(settings)
     with engine_of(settings) as engine, build_sessions(engine)() as session:
@@ -77,7 +77,7 @@ def test_tls(database: Database) -> None:
 
 
 def test_wrong_ca(database: Database, tmp_path: Path) -> None:
-    """A server whose certificate another CA signed is refused with 503; the doctor says why."""
+    """A certificate of another CA is refused with 503, and the doctor names the parameters."""
     settings = database.settings(database.url(make_certificates(tmp_path).ca))
     assert "certificate verify failed" in refusal(settings)
     fix = failures(settings)["database answers"]
@@ -86,7 +86,7 @@ def test_wrong_ca(database: Database, tmp_path: Path) -> None:
 
 
 def test_wrong_name(database: Database) -> None:
-    """A certificate for another name is refused, unless the URL says that names do not matter."""
+    """A certificate for another host name is refused, unless the URL disables that check."""
     create_tables(database.settings())
     assert "localhost" in refusal(database.settings(database.url(host="localhost")))
     on_postgresql = database.kind == "postgresql"
@@ -96,7 +96,7 @@ def test_wrong_name(database: Database) -> None:
 
 
 def test_silent_handshake(database: Database) -> None:
-    """A server that falls silent while TLS begins costs the time to connect."""
+    """A server that stops responding during the TLS handshake costs only the connect time-out."""
     port = make_url(database.root_url).port or 0
     with FaultProxy(("127.0.0.1", port)) as proxy:
         proxy.hold(CLIENT_HELLO, times=None)
@@ -108,7 +108,7 @@ def test_silent_handshake(database: Database) -> None:
 
 
 def test_no_tls(mariadb_url: str, mysql_url: str, tmp_path: Path) -> None:
-    """A server without TLS is refused where the URL wants it; `ssl_disabled` asks for none."""
+    """A server without TLS is refused if the URL requires it; `ssl_disabled` disables TLS."""
     ca = make_certificates(tmp_path).ca
     settings = Settings(db_url=f"{mariadb_url}?ssl_ca={ca}", aws_region="a", aws_s3_bucket="abc")
     with connection(mariadb_url) as db:
@@ -133,7 +133,7 @@ def test_no_tls(mariadb_url: str, mysql_url: str, tmp_path: Path) -> None:
     ],
 )
 def test_arguments(tmp_path: Path, query: str, verifies: bool, names: bool) -> None:  # noqa: FBT001
-    """Each argument of a MySQL URL about TLS means what PyMySQL's documentation says."""
+    """Each TLS argument of a MySQL URL has the meaning that PyMySQL documents."""
     made = make_certificates(tmp_path)
     query = query.format(ca=made.ca, cert=made.certificate, key=made.key)
     rest, arguments = split_tls(make_url(f"mysql+pymysql://u@h/images?{query}&charset=utf8mb4"))
@@ -147,7 +147,7 @@ def test_arguments(tmp_path: Path, query: str, verifies: bool, names: bool) -> N
     "query", ["ssl_ca=/nowhere.pem", "ssl_ca={garbage}", "ssl_verify_cert=maybe", "ssl_mode=on"]
 )
 def test_wrong_arguments(tmp_path: Path, query: str) -> None:
-    """What cannot be used stops the start with one sentence."""
+    """An unusable TLS argument stops the start with one sentence and without the password."""
     (tmp_path / "garbage").write_text("no certificate")
     url = f"mysql://u:hunter2@h/images?{query.format(garbage=tmp_path / 'garbage')}"
     with pytest.raises(ConfigurationError, match=r"^Configuration: DB_URL [^\n]+\.$") as refused:
@@ -157,7 +157,7 @@ def test_wrong_arguments(tmp_path: Path, query: str) -> None:
 
 @pytest.mark.parametrize("tls", ["ssl_disabled=true", "ssl_verify_cert=false"])
 def test_caching_sha2(mysql_url: str, tls: str) -> None:
-    """An account of MySQL 8 and 9 signs in with and without TLS, at first and when it is cached."""
+    """A caching_sha2_password account can sign in with and without TLS, cached or not."""
     password = secrets.token_hex(8)
     user = f"images_{password}"
     with connection(mysql_url) as db:
@@ -181,7 +181,7 @@ def test_caching_sha2(mysql_url: str, tls: str) -> None:
 
 
 class Tokens:
-    """Tokens that the database itself checks: each new one takes the place of the one before."""
+    """Tokens that the database checks: each new token replaces the one before."""
 
     def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         self._database = database
@@ -194,12 +194,12 @@ class Tokens:
         return self.given[-1]
 
     def expire(self) -> None:
-        """Let the database refuse the last token, too."""
+        """Make the database refuse the last token, too."""
         self._database.set_password(secrets.token_hex(8))
 
 
 def test_pool_outlives_its_token(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection works on after its token expired; whatever takes its place has a fresh one."""
+    """A connection stays usable after its token expired; its replacement uses a new token."""
     tokens = Tokens(database, monkeypatch)
     settings = database.settings(db_iam_auth=True)
     create_tables(settings)
@@ -211,14 +211,14 @@ def test_pool_outlives_its_token(database: Database, monkeypatch: pytest.MonkeyP
         ping(session)
         assert len(tokens.given) == first
         disconnect_others(database.root_url)
-        with suppress(DatabaseUnavailableError):  # at most the one that finds out
+        with suppress(DatabaseUnavailableError):  # at most the request that detects the loss
             ping(session)
         ping(session)
         assert len(tokens.given) == first + 1
 
 
 def test_each_connection_has_its_token(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each new connection signs in with a token of its own, not with the one before."""
+    """Each new connection signs in with its own token."""
     tokens = Tokens(database, monkeypatch)
     with engine_of(database.settings(db_iam_auth=True)) as engine:
         with ExitStack() as stack:
@@ -228,7 +228,7 @@ def test_each_connection_has_its_token(database: Database, monkeypatch: pytest.M
 
 
 def test_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token is what boto3 makes for user, host and port, in the region that the host names."""
+    """A token is a presigned request for user, host and port in the region of the host."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     for host, region in [
@@ -245,7 +245,7 @@ def test_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without AWS credentials the database is unavailable, and the reason is told."""
+    """Without AWS credentials the database is unavailable, and the error says why."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -274,7 +274,7 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     ],
 )
 def test_unsafe_tokens(url: str) -> None:
-    """Where others could get the tokens, or nobody wants them, the service does not start."""
+    """The service does not start if others could read its tokens, or if none are needed."""
     settings = Settings(
         db_url=url, db_iam_auth=True, aws_region="eu-central-1", aws_s3_bucket="none"
     )
@@ -284,13 +284,13 @@ def test_unsafe_tokens(url: str) -> None:
 
 @pytest.mark.parametrize("encrypted", [True, False])
 def test_clear_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, encrypted: bool) -> None:
-    """RDS for MySQL gets the token in clear text, as it asks, over verified TLS only."""
+    """The token is sent to RDS for MySQL in clear text only over verified TLS."""
     monkeypatch.setattr(rds_iam, "token_source", lambda _url, _region: lambda: "the token")
     made = make_certificates(tmp_path)
     with ClearTextServer(made if encrypted else None) as fake:
         url = f"mysql://images@127.0.0.1:{fake.port}/images?ssl_ca={made.ca}"
-        told = refusal(
+        message = refusal(
             Settings(db_url=url, db_iam_auth=True, aws_region="eu-central-1", aws_s3_bucket="none")
         )
     assert fake.passwords == ([b"the token"] if encrypted else [])
-    assert ("Access denied" if encrypted else "SSL is required") in told
+    assert ("Access denied" if encrypted else "SSL is required") in message

@@ -1,6 +1,6 @@
-"""What the use cases promise on every database: the same, down to the byte and the microsecond.
+"""Contract: the use cases behave the same on every database, to the byte and the microsecond.
 
-Through `ImageStore`, without HTTP. TEST_ORACLE_URL and TEST_MSSQL_URL add an engine each.
+The tests call `ImageStore` without HTTP.
 """
 
 import functools
@@ -31,7 +31,7 @@ from tests.support.planted_rows import plant, row, uproot
 
 pytestmark = pytest.mark.parametrize("database_url", CONTRACT_ENGINES, indirect=True)
 
-# To one or another collation some are the same.
+# Some collations treat some of these names as equal.
 CONFUSABLE = [
     *("a", "A", "\u00e4", "\u00c4", "\u01ce", "ae", "\u00e6", "ss", "\u00df", "\u1e9e", "i"),
     *("\u0131", "\U0001f600", "\U0001f601", "\u2764", "\u2764\ufe0f", "a\u200b", "a.", "a b"),
@@ -40,12 +40,12 @@ CONFUSABLE = [
 LONGEST = ["n" * 255, "\u00e4" * 127 + "n", "\U0001f600" * 63 + "nnn"]
 CLIENTS, ROUNDS = 6, 3
 DRAWS = 240
-# Chi-square with 7 degrees of freedom exceeds this once in 10 million times.
+# Chi-square with 7 degrees of freedom exceeds this value once in 10 million runs.
 CRITICAL = 43.8
 
 
-def anything(_: ImageRecord | None) -> None:
-    """Set no condition."""
+def unconditional(_: ImageRecord | None) -> None:
+    """Accept any current version of the image."""
 
 
 Opener = Callable[[Settings], Resources]
@@ -53,7 +53,7 @@ Opener = Callable[[Settings], Resources]
 
 @pytest.fixture(scope="module")
 def opener() -> Iterator[Opener]:
-    """Return what opens resources, those of the same settings once."""
+    """Return a function that opens resources, once for equal settings."""
     with ExitStack() as stack:
 
         @functools.cache
@@ -65,7 +65,7 @@ def opener() -> Iterator[Opener]:
 
 @pytest.fixture
 def resources(settings: Settings, opener: Opener) -> Resources:
-    """Return what the service works with, without processes that decode."""
+    """Return the resources of a service that inspects headers only."""
     return opener(settings.model_copy(update={"inspection": "header", "concurrency": 8}))
 
 
@@ -76,48 +76,48 @@ def store(resources: Resources) -> ImageStore:
 
 
 def upload(store: ImageStore, name: str, seed: int = 0) -> ImageRecord:
-    """Store a picture under that name."""
+    """Upload a picture under this name."""
     picture = io.BytesIO(png(2, 2, seed))
-    stored = store.upload(picture, name, "png", anything)
+    stored = store.upload(picture, name, "png", unconditional)
     if stored.old_key:
         store.remove_unless_kept(stored.old_key)
     return stored.image
 
 
-class UndoneError(Exception):
-    """Undoes what a test has written."""
+class RollBackError(Exception):
+    """Rolls back what a test has written."""
 
 
 @contextmanager
 def rolled_back(resources: Resources) -> Iterator[Connection]:
-    """Lend a connection for rows that have no object, and undo them."""
-    with suppress(UndoneError), writing(resources.sessions()) as connection:
+    """Yield a connection whose writes are rolled back: their rows have no objects."""
+    with suppress(RollBackError), writing(resources.sessions()) as connection:
         yield connection
-        raise UndoneError
+        raise RollBackError
 
 
 def values(name: str, **changes: Any) -> dict[str, Any]:
-    """Return the values of a row."""
+    """Return the values of an image row."""
     return row(name, 0) | changes
 
 
 def test_names(store: ImageStore) -> None:
-    """Names that differ in a single byte are different images, listed in the order of bytes."""
+    """Names that differ in one byte are different images, and listings are in byte order."""
     stored = {name: upload(store, name, seed).sha256 for seed, name in enumerate(CONFUSABLE)}
     assert len(set(stored.values())) == len(CONFUSABLE)
     assert {name: store.describe(name).sha256 for name in CONFUSABLE} == stored
     listed = store.list(Order("name", descending=False), "", None, 100)
     assert [image.name for image in listed] == sorted(CONFUSABLE)
-    store.delete("a", anything)
+    store.delete("a", unconditional)
     with pytest.raises(ImageNotFoundError):
         store.describe("a")
     assert store.describe("A").sha256 == stored["A"]
 
 
 def test_trailing_spaces(resources: Resources) -> None:
-    """The database itself would keep names apart that differ in a space at their end."""
+    """The database distinguishes names that differ only in trailing spaces."""
     if resources.engine.dialect.name == "mssql":
-        pytest.skip("SQL Server merges spaces at the end; names and keys have none there")
+        pytest.skip("SQL Server ignores trailing spaces; names and keys have none")
     with rolled_back(resources) as connection:
         for name in ("a", "a ", "a  "):
             images.insert_image(connection, values(name))
@@ -128,17 +128,17 @@ def test_trailing_spaces(resources: Resources) -> None:
 
 
 def test_normal_form(store: ImageStore) -> None:
-    """A name is one image in either normal form, and is told in NFC."""
+    """The NFC and NFD forms of a name are one image, and the name is returned in NFC."""
     composed, decomposed = "\u00c9t\u00e9", "E\u0301te\u0301"
     assert upload(store, decomposed, 1).name == composed
-    assert store.upload(io.BytesIO(png(2, 2, 2)), composed, "png", anything).outcome is (
+    assert store.upload(io.BytesIO(png(2, 2, 2)), composed, "png", unconditional).outcome is (
         UploadOutcome.REPLACED
     )
     assert store.describe(decomposed) == store.describe(composed)
 
 
 def test_longest_names(store: ImageStore) -> None:
-    """A name of 255 bytes of UTF-8 comes back whole, whatever characters they are."""
+    """A name of 255 UTF-8 bytes is stored completely, whatever characters it has."""
     for name in LONGEST:
         assert len(name.encode()) == 255
         upload(store, name)
@@ -146,7 +146,7 @@ def test_longest_names(store: ImageStore) -> None:
 
 
 def test_moments(resources: Resources, store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A moment comes back to the microsecond and in UTC, whatever the zones of host and moment."""
+    """Times are stored to the microsecond and read in UTC, whatever the time zones."""
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:
@@ -168,7 +168,7 @@ def test_moments(resources: Resources, store: ImageStore, monkeypatch: pytest.Mo
 
 
 def test_big_sizes(resources: Resources) -> None:
-    """A size beyond 32 bits comes back exactly."""
+    """A size of more than 32 bits is stored exactly."""
     with rolled_back(resources) as connection:
         images.insert_image(connection, values("a", size_bytes=2**53 + 1))
         found = images.lock_image(connection, "a")
@@ -177,7 +177,7 @@ def test_big_sizes(resources: Resources) -> None:
 
 
 def test_compare_and_swap(resources: Resources, store: ImageStore) -> None:
-    """Of clients that would each replace the version that they saw, one does; none is confused."""
+    """Of several clients that replace the same version at once, exactly one succeeds."""
     upload(store, "a")
     for number in range(ROUNDS):
         seen, together = store.describe("a"), Barrier(CLIENTS)
@@ -204,7 +204,7 @@ def test_compare_and_swap(resources: Resources, store: ImageStore) -> None:
 
 
 def test_create_once(resources: Resources, store: ImageStore) -> None:
-    """Of clients that would each create the same image, one does."""
+    """Of several clients that create the same image at once, exactly one succeeds."""
     together = Barrier(CLIENTS)
 
     def absent(current: ImageRecord | None) -> None:
@@ -225,10 +225,10 @@ def test_create_once(resources: Resources, store: ImageStore) -> None:
 
 
 def test_random_under_churn(resources: Resources, store: ImageStore) -> None:
-    """With gaps between ids, and while others come and go, each image is as likely as another."""
-    random.seed(4)  # the service draws from here
+    """A random image is uniform, with gaps between the ids and during concurrent changes."""
+    random.seed(4)  # the service uses this generator
     rows = [values(f"row-{number:02}") for number in range(60)]
-    for one in rows:  # one by one, so that ids are in order
+    for one in rows:  # one at a time, so that the ids are in order
         plant(resources.engine, [one])
     steady = [f"row-{number:02}" for number in (1, 2, 3, 17, 18, 30, 44, 59)]
     uproot(resources.engine, [one["name"] for one in rows if one["name"] not in steady])
@@ -251,7 +251,7 @@ def test_random_under_churn(resources: Resources, store: ImageStore) -> None:
 
 
 def test_pages(resources: Resources, store: ImageStore) -> None:
-    """Pages in each order hold each image once, ties included, and only those of the prefix."""
+    """The pages of every order have each image with the prefix exactly once, including ties."""
     names = [*(f"p{number:02}" for number in range(25)), *("P00", "o", "q", "p", "p_", "p%")]
     plant(resources.engine, [row(name, number // 3) for number, name in enumerate(names)])
     wanted = sorted(name for name in names if name.startswith("p"))
@@ -265,7 +265,7 @@ def test_pages(resources: Resources, store: ImageStore) -> None:
 
 
 def pages(store: ImageStore, order: Order, prefix: str) -> list[ImageRecord]:
-    """Return what the pages of a listing hold."""
+    """Return the images of all pages of a listing."""
     found: list[ImageRecord] = []
     after = None
     while page := store.list(order, prefix, after, 4):

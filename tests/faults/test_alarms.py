@@ -1,4 +1,4 @@
-"""Each alarm of docs/alarms.yaml fires on its fault, by what the real service tells; not before."""
+"""Each alarm of docs/alarms.yaml fires on its fault, and only then, by the service's metrics."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ from resources import Resources
 from scripts import verify
 from tests.support import pictures
 from tests.support.figures import Figures, scrape
-from tests.support.promql import Scrapes
+from tests.support.promql import ScrapePair
 from tests.support.service_behind_proxies import Behind
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 def firing(before: Figures, after: Figures, later: float = 0.0) -> set[str]:
-    """Return the alarms that hold `later` seconds from now, had nothing changed until then."""
-    scrapes = Scrapes(before, after, time.time() + later)
+    """Return the alarms that fire `later` seconds from now if the samples stay the same."""
+    scrapes = ScrapePair(before, after, time.time() + later)
     return {name for name, rule in RULES.items() if scrapes.fires(rule["expr"])}
 
 
 class Watched(Behind):
-    """A service that sweeps by itself, and all that can be seen of it."""
+    """A service with a background sweeper, and the alarms that its metrics raise."""
 
     def __init__(self, stack: ExitStack, environment: dict[str, str], folder: Path) -> None:
         sweeps = {"SWEEP_INTERVAL_SECONDS": "0.2", "METRICS_FOLDER": str(folder)}
@@ -51,20 +51,20 @@ class Watched(Behind):
         wait_until(lambda: "SweepMissing" not in self.alarms(), timeout=20, what="a sweep")
 
     def alarms(self, later: float = 0.0) -> set[str]:
-        """Return the alarms that hold now, or would later."""
+        """Return the alarms that fire now, or `later` seconds from now."""
         return firing(self.first, scrape(self.url), later) - {"VerifyMissing"}
 
 
 @pytest.fixture
 def stack() -> Any:
-    """Return what ends all that a test began."""
+    """Return a stack that closes everything a test opens."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
 def watched(stack: ExitStack, service_environment: dict[str, str], tmp_path: Path) -> Watched:
-    """Return a service for which no alarm holds."""
+    """Return a service for which no alarm fires."""
     watched = Watched(stack, service_environment, tmp_path)
     for _ in range(20):
         assert watched.get("/images/none/metadata").status == 404
@@ -77,7 +77,7 @@ def watched(stack: ExitStack, service_environment: dict[str, str], tmp_path: Pat
 def test_lost_image(
     watched: Watched, settings: Settings, s3: "S3Client", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An object that somebody deleted: found by whoever asks for it, and by the verification."""
+    """A lost object fires alarms after a verification and after a download."""
     watched.upload(pictures.png())
     folder = watched_folder(watched)
     assert run_verify(monkeypatch, settings, folder) == verify.CLEAN
@@ -91,20 +91,20 @@ def test_lost_image(
 
 
 def watched_folder(watched: Watched) -> Path:
-    """Return the METRICS_FOLDER of a service."""
+    """Return the METRICS_FOLDER of the service."""
     return Path(watched.process.environment["METRICS_FOLDER"])
 
 
 def run_verify(monkeypatch: pytest.MonkeyPatch, settings: Settings, folder: Path) -> int:
-    """Run `scripts.verify`, which tells its figures in the folder."""
-    known = settings.model_copy(update={"metrics_folder": folder})
-    monkeypatch.setattr(verify, "load_settings", lambda: known)
+    """Run `scripts.verify`, which writes its metrics to the folder."""
+    changed = settings.model_copy(update={"metrics_folder": folder})
+    monkeypatch.setattr(verify, "load_settings", lambda: changed)
     return verify.main([])
 
 
 @on_postgresql
 def test_journal_stuck(watched: Watched, settings: Settings) -> None:
-    """An entry that the sweeper should have removed ten minutes ago, and cannot; then it can."""
+    """The alarm fires while the sweeper cannot remove an overdue journal entry, then ends."""
     watched.storage.refuse()
     watched.storage.close_connections()
     engine = build_engine(settings)
@@ -113,9 +113,9 @@ def test_journal_stuck(watched: Watched, settings: Settings) -> None:
         pending_objects.journal_deletion(connection, "stuck.png", moment)
         pending_objects.journal_upload(connection, "under-way.png", datetime.now(UTC))
     wait_until(lambda: watched.alarms() == {"JournalStuck"}, timeout=20, what="the alarm")
-    figures = scrape(watched.url)
+    metrics = scrape(watched.url)
     for state in ("uploading", "to_delete"):
-        assert figures["image_api_journal_entries", {"state": state}] == 1
+        assert metrics["image_api_journal_entries", {"state": state}] == 1
     watched.storage.heal()
     wait_until(lambda: watched.alarms() == set(), timeout=20, what="the end of the alarm")
     with writing(build_sessions(engine)()) as connection:
@@ -125,7 +125,7 @@ def test_journal_stuck(watched: Watched, settings: Settings) -> None:
 
 @on_postgresql
 def test_database_down(watched: Watched) -> None:
-    """Without the database one request of two fails, and no sweep comes to its end."""
+    """Without the database requests fail, and five minutes later the sweep is overdue."""
     watched.database.refuse()
     watched.database.close_connections()
     assert watched.get("/images/none/metadata").status == 503
@@ -138,26 +138,26 @@ def test_database_down(watched: Watched) -> None:
 
 @on_postgresql
 def test_few_errors(watched: Watched) -> None:
-    """One 503 among a hundred answers and more is no alarm."""
+    """A single 503 among more than a hundred responses fires no alarm."""
     for _ in range(100):
         watched.get("/images/none/metadata")
     watched.database.refuse()
     watched.database.close_connections()
     assert watched.get("/images/none/metadata").status == 503
-    figures = wait_for_errors(watched)
-    assert figures["image_api_requests_total", {}] == 0
+    metrics = wait_for_errors(watched)
+    assert metrics["image_api_requests_total", {}] == 0
     assert "ServerErrors" not in watched.alarms()
     watched.database.heal()
 
 
 def wait_for_errors(watched: Watched) -> Figures:
-    """Wait until an answer of 5xx is counted."""
+    """Wait until the metrics count a 503; return them."""
 
-    def told() -> bool:
+    def has_errors() -> bool:
         series = scrape(watched.url).series("image_api_requests_total")
         return any(value for labels, value in series if labels["status"] == "503")
 
-    wait_until(told, timeout=10, what="the count")
+    wait_until(has_errors, timeout=10, what="the count")
     return scrape(watched.url)
 
 
@@ -165,7 +165,7 @@ def wait_for_errors(watched: Watched) -> Figures:
 def test_pool_saturated(
     stack: ExitStack, service_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """A database that hangs, and requests that wait for it with every connection."""
+    """The alarm fires while requests to a hanging database use every connection."""
     patient = {"CONNECT_TIMEOUT_SECONDS": "30", "DB_STATEMENT_TIMEOUT_SECONDS": "30"}
     watched = Watched(stack, service_environment | patient | {"CONCURRENCY": "4"}, tmp_path)
     threads = stack.enter_context(ThreadPoolExecutor(8))
@@ -185,7 +185,7 @@ def test_pool_saturated(
 def test_verify_overdue(
     watched: Watched, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A week without a verification; one that could not look does not count."""
+    """The alarm fires eight days after the last complete verification."""
     folder = watched_folder(watched)
     assert "VerifyMissing" in firing(watched.first, scrape(watched.url))
     assert run_verify(monkeypatch, settings, folder) == verify.CLEAN
@@ -202,9 +202,9 @@ def test_verify_overdue(
 def test_no_sweeper(
     stack: ExitStack, service_environment: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
-    """A service that nobody sweeps for says nothing of sweeps; `scripts.sweep` tells it."""
-    telling = {"METRICS_FOLDER": str(tmp_path)}
-    behind = Behind(stack, service_environment | telling)
+    """The alarm fires without any sweeper, and ends once one writes its metrics."""
+    shared = {"METRICS_FOLDER": str(tmp_path)}
+    behind = Behind(stack, service_environment | shared)
     before = scrape(behind.url)
     assert "SweepMissing" in firing(before, before)
     with Resources.open(settings.model_copy(update={"metrics_folder": tmp_path})) as resources:
@@ -213,14 +213,14 @@ def test_no_sweeper(
 
 
 def test_every_alarm_is_tested() -> None:
-    """No alarm is without a test of its own, and none is without a word to the operator."""
+    """Every alarm has a test in this file and a summary for the operator."""
     page = Path(__file__).read_text()
     assert not [name for name in RULES if f'"{name}"' not in page]
     assert all(rule["annotations"]["summary"].endswith(".") for rule in RULES.values())
 
 
-def test_figures_exist() -> None:
-    """The alarms ask for figures that the service has."""
+def test_metrics_exist() -> None:
+    """Every metric in an alarm exists in the service."""
     source = "".join(path.read_text() for path in (ROOT / "telemetry").glob("*.py"))
     for rule in RULES.values():
         for name in re.findall(r"image_api_(\w+)", rule["expr"]):
@@ -228,7 +228,7 @@ def test_figures_exist() -> None:
 
 
 def test_promtool() -> None:
-    """Prometheus itself takes the file, where it is installed."""
+    """Prometheus accepts the rules."""
     if not (promtool := shutil.which("promtool")):
         pytest.skip("promtool is not installed")
     run = subprocess.run([promtool, "check", "rules", str(FILE)], check=False)

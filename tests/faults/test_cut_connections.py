@@ -1,4 +1,4 @@
-"""Database connections that are cut again and again: 503 at worst, healed at once, nothing lost."""
+"""Database connections that are cut repeatedly: clients get 503 at worst, and nothing is lost."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ durations = pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest
 
 @contextmanager
 def cutting(url: str) -> Iterator[None]:
-    """Cut all connections of others to the database every 150 ms while the block runs."""
+    """Cut all other connections to the database every 150 ms while the block runs."""
     stop = threading.Event()
 
     def cut() -> None:
@@ -46,7 +46,7 @@ def cutting(url: str) -> Iterator[None]:
 
 
 def visit(service: ServiceProcess, number: int, end: float) -> Counter[int]:
-    """Upload, read, list and delete until `end`; return how often each status came."""
+    """Upload, read, list and delete until `end`; return the number of responses per status."""
     statuses: Counter[int] = Counter()
     with httpx.Client(base_url=service.base_url, timeout=30) as client:
         while time.monotonic() < end:
@@ -66,7 +66,7 @@ def visit(service: ServiceProcess, number: int, end: float) -> Counter[int]:
 @on_servers
 @durations
 def test_cut_connections(service_environment: dict[str, str], seconds: float) -> None:
-    """No 500, healed at once, and the sweeper in the background goes on."""
+    """Cut connections cause no 500, the service recovers at once, and its sweeper continues."""
     sweeping = service_environment | {"SWEEP_INTERVAL_SECONDS": "0.2"}
     with ServiceProcess(sweeping) as service:
         end = time.monotonic() + seconds
@@ -76,9 +76,9 @@ def test_cut_connections(service_environment: dict[str, str], seconds: float) ->
         assert set(statuses) <= ALLOWED, service.log()[-4000:]
         assert statuses[200] > statuses[503], statuses
         with httpx.Client(base_url=service.base_url, timeout=10) as client:
-            # One connection may have been cut after the last request that noticed.
+            # The last cut may have hit a connection that no request has used since.
             healed = lambda: client.get("/images").status_code == 200  # noqa: E731
-            wait_until(healed, timeout=2, what="the next request to heal")
+            wait_until(healed, timeout=2, what="recovery")
             assert upload(client, pictures.gif(), "swept.gif").is_success
             assert upload(client, pictures.gif(seed=9), "swept.gif").is_success
             assert client.delete("/images/swept").is_success
@@ -88,7 +88,7 @@ def test_cut_connections(service_environment: dict[str, str], seconds: float) ->
 
 @on_servers
 def test_sweeper_after_a_cut(service_environment: dict[str, str]) -> None:
-    """What is left to the sweeper of the service goes, also after its connections were cut."""
+    """The service's sweeper deletes objects also after its connections were cut."""
     sweeping = service_environment | {"SWEEP_INTERVAL_SECONDS": "0.2", "KEEP_DELETED_SECONDS": "1"}
     with (
         ServiceProcess(sweeping) as service,
@@ -97,7 +97,7 @@ def test_sweeper_after_a_cut(service_environment: dict[str, str]) -> None:
         for _ in range(5):
             disconnect_others(service_environment["DB_URL"])
             client.get("/images")
-        wait_until(lambda: client.get("/images").is_success, timeout=2, what="healing")
+        wait_until(lambda: client.get("/images").is_success, timeout=2, what="recovery")
         assert upload(client, pictures.png(), "a.png").is_success
         assert client.delete("/images/a").is_success
         wait_until(lambda: "Swept" in service.log(), timeout=10, what="the sweeper")

@@ -1,4 +1,4 @@
-"""Degraded, not dead: what goes on when a dependency, or a client, does not."""
+"""Degraded operation: what the service still does when a dependency or a client fails."""
 
 import gc
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ READS = ["/images", "/images/cell", "/images/cell/metadata", "/images/random/met
 
 @pytest.fixture
 def rig(settings: Settings, s3: "S3Client") -> Iterator[Rig]:
-    """Return the application behind two proxies, in this process, with one image."""
+    """Run the application behind two proxies in this process, with one image."""
     with ExitStack() as stack:
         rig = build_rig(stack, settings, HASTY, s3)
         rig.put(OLD)
@@ -42,7 +42,7 @@ def rig(settings: Settings, s3: "S3Client") -> Iterator[Rig]:
 
 @pytest.fixture
 def behind(service_environment: dict[str, str]) -> Iterator[Behind]:
-    """Return the running service behind proxies."""
+    """Run the service behind proxies as a separate process."""
     with ExitStack() as stack:
         yield Behind(stack, service_environment)
 
@@ -50,7 +50,10 @@ def behind(service_environment: dict[str, str]) -> Iterator[Behind]:
 @on_postgresql
 @pytest.mark.parametrize("how", ["refuse", "hang"])
 def test_storage_down(rig: Rig, how: str) -> None:
-    """Without S3 all that needs no bytes is answered: metadata, random, list, HEAD and 304."""
+    """Without S3 the service answers all requests that need no bytes.
+
+    These are metadata, random, list, HEAD and 304.
+    """
     tag = rig.client.get("/images/cell").headers["ETag"]
     getattr(rig.storage, how)()
     rig.storage.close_connections()
@@ -70,7 +73,7 @@ def test_storage_down(rig: Rig, how: str) -> None:
 @on_both
 @pytest.mark.parametrize("how", ["refuse", "hang"])
 def test_database_down(rig: Rig, how: str) -> None:
-    """Without the database everything is answered by 503; when it returns all is well again."""
+    """Without the database all requests but liveness get 503, and the service recovers with it."""
     assert rig.client.get("/images/cell").status_code == 200
     getattr(rig.database, how)()
     if how == "refuse":
@@ -87,7 +90,7 @@ def test_database_down(rig: Rig, how: str) -> None:
 
 @on_both
 def test_database_hung(behind: Behind) -> None:
-    """64 requests to a database that is silent are all answered by 503, then it recovers."""
+    """64 concurrent requests to a hanging database all get 503, and the service recovers."""
     assert behind.get("/images/none/metadata").status == 404
     behind.database.hang()
     with ThreadPoolExecutor(64) as threads:
@@ -100,7 +103,7 @@ def test_database_hung(behind: Behind) -> None:
 
 @on_postgresql
 def test_timed_out_connections_are_closed(settings: Settings) -> None:
-    """Each attempt to connect that was given up is closed at once, not some time later."""
+    """A connection attempt that times out is closed immediately, without a garbage collection."""
     with FaultProxy(("127.0.0.1", 1)) as proxy:
         proxy.hang()
         url = through(settings.db_url, proxy.address)
@@ -111,7 +114,7 @@ def test_timed_out_connections_are_closed(settings: Settings) -> None:
             for _ in range(4):
                 with pytest.raises(DatabaseUnavailableError):
                     ping(build_sessions(engine)())
-            proxy.close_connections()  # its own ends, in this process too
+            proxy.close_connections()  # the proxy's ends are file descriptors of this process, too
             assert len(list(Path("/proc/self/fd").iterdir())) <= before
         finally:
             gc.enable()
@@ -120,7 +123,7 @@ def test_timed_out_connections_are_closed(settings: Settings) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb", "mysql"], indirect=True)
 def test_silent_while_connecting(settings: Settings) -> None:
-    """A server that accepts and says nothing costs the time to connect, not that of a statement."""
+    """A server that accepts and sends nothing costs the connect time-out, not the statement's."""
     with FaultProxy(("127.0.0.1", 1)) as proxy:
         proxy.hang()
         url = through(settings.db_url, proxy.address)
@@ -136,7 +139,7 @@ def test_silent_while_connecting(settings: Settings) -> None:
 
 @on_both
 def test_slow_statement(settings: Settings) -> None:
-    """A statement that takes too long ends while its server answers, and is not tried again."""
+    """A slow statement ends at the statement time-out and is not retried."""
     engine = build_engine(settings.model_copy(update=HASTY))
     begun: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *args: begun.append(args[2]))
@@ -157,7 +160,7 @@ def test_slow_statement(settings: Settings) -> None:
 
 @on_postgresql
 def test_alive_while_the_database_hangs(service_environment: dict[str, str]) -> None:
-    """Liveness does not wait for threads that wait for the database."""
+    """Liveness is answered while all threads wait for the database."""
     patient = {
         "CONNECT_TIMEOUT_SECONDS": "15",
         "DB_STATEMENT_TIMEOUT_SECONDS": "15",
@@ -168,7 +171,7 @@ def test_alive_while_the_database_hangs(service_environment: dict[str, str]) -> 
         behind.database.hang()
         asked = behind.ask_many(threads, 8)
         try:
-            wait_until(lambda: behind.database.connections >= 4, timeout=10, what="a full house")
+            wait_until(lambda: behind.database.connections >= 4, timeout=10, what="4 connections")
             assert behind.get("/health/live", timeout=5).status == 200
         finally:
             behind.database.heal()
@@ -177,7 +180,7 @@ def test_alive_while_the_database_hangs(service_environment: dict[str, str]) -> 
 
 @on_postgresql
 def test_readiness_does_not_pile_up(service_environment: dict[str, str]) -> None:
-    """However often readiness is asked for while the database hangs, the bucket is still seen."""
+    """Repeated readiness requests to a hanging database do not block the check of the bucket."""
     patient = {"CONNECT_TIMEOUT_SECONDS": "15", "DB_STATEMENT_TIMEOUT_SECONDS": "15"}
     with ExitStack() as stack:
         behind = Behind(stack, service_environment | patient)
@@ -190,8 +193,8 @@ def test_readiness_does_not_pile_up(service_environment: dict[str, str]) -> None
 
 
 @on_postgresql
-def test_termination_finishes_what_is_in_flight(behind: Behind) -> None:
-    """After SIGTERM a download that has begun is completed; then the process ends."""
+def test_termination_finishes_requests_in_flight(behind: Behind) -> None:
+    """After SIGTERM a download in progress is completed, then the process exits."""
     picture = noise_png(3_000_000)
     behind.upload(picture)
     behind.storage.throttle(2_000_000, "answer")
@@ -204,7 +207,7 @@ def test_termination_finishes_what_is_in_flight(behind: Behind) -> None:
 
 @on_postgresql
 def test_termination_is_bounded(behind: Behind) -> None:
-    """After SIGTERM a client that stalls cannot keep the process alive."""
+    """After SIGTERM stalled clients cannot keep the process alive."""
     behind.upload(noise_png(20_000_000))
     download = behind.connect(b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n")
     upload = behind.connect(UPLOAD + b"half")
@@ -215,11 +218,11 @@ def test_termination_is_bounded(behind: Behind) -> None:
 
 @on_postgresql
 def test_readiness_goes_first(service_environment: dict[str, str]) -> None:
-    """From SIGTERM on readiness says no, while the service goes on answering."""
+    """After SIGTERM readiness fails at once, while the service still answers requests."""
     with ExitStack() as stack:
         behind = Behind(stack, service_environment | {"SHUTDOWN_DELAY_SECONDS": "5"})
         behind.process._process.terminate()
-        wait_until(lambda: behind.get("/health/ready").status == 503, timeout=4, what="no")
+        wait_until(lambda: behind.get("/health/ready").status == 503, timeout=4, what="a 503")
         assert "shutting down" in str(behind.get("/health/ready").json())
         assert behind.get("/images/none/metadata").status == 404
 
@@ -234,7 +237,7 @@ UPLOAD = (
 @on_postgresql
 @pytest.mark.parametrize("size", [20_000_000, 1_000_000])
 def test_client_stops_reading(behind: Behind, size: int) -> None:
-    """Clients that take no byte hold no thread, connection, socket or file for long."""
+    """Clients that stop reading are disconnected, and their files and sockets are closed."""
     behind.upload(noise_png(size))
     request = b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n"
     with ExitStack() as stack:
@@ -246,7 +249,7 @@ def test_client_stops_reading(behind: Behind, size: int) -> None:
 
 @on_postgresql
 def test_client_stops_sending(behind: Behind) -> None:
-    """Clients that stop in mid-upload are told so, and nothing of theirs stays open."""
+    """Clients that stop sending get 408, and their files and sockets are closed."""
     with ExitStack() as stack:
         some = UPLOAD + b"x" * 2_000_000
         clients = [stack.enter_context(behind.connect(some)) for _ in range(20)]

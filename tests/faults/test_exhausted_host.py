@@ -1,4 +1,4 @@
-"""A host that has no disk space or file descriptors left: 503, and nothing half done."""
+"""A host without free disk space or file descriptors: uploads get 503 and leave nothing behind."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from tests.support.uploads import count, on_sqlite, problem, serving, upload
 def test_temporary_directory(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """An upload that cannot be kept on disk gets a 503 with Retry-After, and leaves nothing."""
+    """An upload that cannot be spooled to disk gets 503 with Retry-After and changes nothing."""
 
     def refuse(*_args: object, **_options: object) -> None:
         raise OSError(number, os.strerror(number))

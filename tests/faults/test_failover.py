@@ -1,4 +1,4 @@
-"""The database fails over in mid-load: killed and restarted, or moved to another address."""
+"""A database failover under load: the server is restarted, or moves to another address."""
 
 import secrets
 import threading
@@ -33,8 +33,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
         yield server
 
 
-class World:
-    """A database on that server, a bucket, and clients that write."""
+class Failover:
+    """A database on a private server, a bucket, and clients that write during the failover."""
 
     def __init__(self, server: PrivateServer, bucket: str, store: ObjectStore) -> None:
         self.server, self.bucket, self._store = server, bucket, store
@@ -45,17 +45,17 @@ class World:
 
     @property
     def url(self) -> str:
-        """The URL of the database, where the server is now."""
+        """The URL of the database at the server's current address."""
         return make_url(self.server.url).set(database=self._name).render_as_string()
 
     def environment(self, url: str) -> dict[str, str]:
-        """Return the variables of a service that finds the database by that URL."""
+        """Return the environment of a service that uses this database URL."""
         hasty = {"CONNECT_TIMEOUT_SECONDS": "1", "DB_STATEMENT_TIMEOUT_SECONDS": "2"}
         here = {"DB_URL": url, "AWS_S3_BUCKET": self.bucket, "SWEEP_INTERVAL_SECONDS": "0.5"}
         return {**self._store.environment(), **here, **hasty}
 
-    def fail_over(self, service: ServiceProcess, event: Callable[[], None]) -> None:
-        """Let it happen while clients write; return when writes have been acknowledged again."""
+    def run(self, service: ServiceProcess, event: Callable[[], None]) -> None:
+        """Call `event` while clients write; return once writes are acknowledged again."""
         stop, acknowledged = threading.Event(), threading.Semaphore(0)
         with ThreadPoolExecutor(len(self.writers)) as threads:
             working = [
@@ -67,7 +67,7 @@ class World:
                     assert acknowledged.acquire(timeout=30), service.log()[-3000:]
                 event()
                 while acknowledged.acquire(blocking=False):
-                    pass  # of before
+                    pass  # writes before the event
                 for _ in range(WRITES):
                     assert acknowledged.acquire(timeout=RESUMED_SECONDS), service.log()[-3000:]
             finally:
@@ -76,7 +76,7 @@ class World:
             work.result()
 
     def check(self, service: ServiceProcess, s3: "S3Client") -> None:
-        """Nothing acknowledged is lost, no row dangles, no object is orphaned."""
+        """Assert that no acknowledged write is lost and that the invariants hold."""
         for writer in self.writers:
             writer.check(service)
         engine = engine_for(self.url)
@@ -86,29 +86,29 @@ class World:
 
 
 @pytest.fixture
-def world(server: PrivateServer, bucket: str, object_store: ObjectStore) -> World:
-    """Return an empty world."""
-    return World(server, bucket, object_store)
+def failover(server: PrivateServer, bucket: str, object_store: ObjectStore) -> Failover:
+    """Return a new database and clients that have not written yet."""
+    return Failover(server, bucket, object_store)
 
 
-def test_restart(world: World, s3: "S3Client") -> None:
-    """A server that is killed and restarted under load costs 503s and nothing else."""
-    with ServiceProcess(world.environment(world.url)) as service:
-        world.fail_over(service, world.server.restart)
-        world.check(service, s3)
+def test_restart(failover: Failover, s3: "S3Client") -> None:
+    """A database that is killed and restarted under load costs 503 responses and nothing else."""
+    with ServiceProcess(failover.environment(failover.url)) as service:
+        failover.run(service, failover.server.restart)
+        failover.check(service, s3)
 
 
-def test_moved(world: World, s3: "S3Client") -> None:
-    """The same when another host is behind the URL afterwards, and nobody answers meanwhile."""
-    with FaultProxy(world.server.address) as proxy:
+def test_moved(failover: Failover, s3: "S3Client") -> None:
+    """A database that hangs and returns at another address costs 503 responses and nothing else."""
+    with FaultProxy(failover.server.address) as proxy:
 
         def move() -> None:
             proxy.hang()
-            world.server.move()
-            proxy.target = world.server.address
+            failover.server.move()
+            proxy.target = failover.server.address
             proxy.close_connections()
             proxy.heal()
 
-        with ServiceProcess(world.environment(through(world.url, proxy.address))) as service:
-            world.fail_over(service, move)
-            world.check(service, s3)
+        with ServiceProcess(failover.environment(through(failover.url, proxy.address))) as service:
+            failover.run(service, move)
+            failover.check(service, s3)

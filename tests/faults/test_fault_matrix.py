@@ -1,4 +1,4 @@
-"""Each cell of fault_cells.py, on real servers behind fault proxies."""
+"""The fault matrix: every operation under every fault, on real servers behind fault proxies."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from devstack.service_process import ROOT
 from devstack.waiting import wait_until
 from errors import DatabaseUnavailableError
 from services.maintenance.sweeper import Sweeper
-from tests.support.fault_rig import AT_ONCE, NEW, OLD, Rig, Undoing, arm, build_rig
+from tests.support.fault_rig import AT_ONCE, NEW, OLD, InjectedRollback, Rig, arm, build_rig
 from tests.tools import fault_cells
 from tests.tools.fault_cells import ANSWERS, OPERATIONS, Cell
 
@@ -38,7 +38,7 @@ Builder = Callable[[Settings, dict[str, float]], Rig]
 
 @pytest.fixture(scope="module")
 def builder(s3: "S3Client") -> Iterator[Builder]:
-    """Return what builds a rig, or gives the one that was built for the same settings."""
+    """Return a function that builds a rig, once for equal settings."""
     with ExitStack() as stack:
 
         @functools.cache
@@ -50,13 +50,13 @@ def builder(s3: "S3Client") -> Iterator[Builder]:
 
 @pytest.fixture
 def limits() -> dict[str, float]:
-    """Return the settings that differ from the usual; a test fills it by parametrizing."""
+    """Return the changed settings; tests override them by parametrization."""
     return {}
 
 
 @pytest.fixture
 def rig(settings: Settings, limits: dict[str, float], builder: Builder) -> Iterator[Rig]:
-    """Return the application behind two proxies, as if newly started."""
+    """Return the application behind two proxies, with new database connections."""
     rig = builder(settings, limits)
     yield rig
     rig.heal()
@@ -64,11 +64,11 @@ def rig(settings: Settings, limits: dict[str, float], builder: Builder) -> Itera
     rig.direct.dispose()
 
 
-# The state in which an operation starts.
+# The initial state of each operation.
 
 
 def prepare(rig: Rig, operation: str) -> None:
-    """Make what the operation needs, around the proxies; and let the service connect."""
+    """Create the initial state without the proxies, and let the service connect."""
     assert rig.client.get("/images/cell/metadata").status_code == 404
     if operation == "first":
         return
@@ -85,11 +85,11 @@ def prepare(rig: Rig, operation: str) -> None:
             )
 
 
-# The operations, and what they came to.
+# The operations and their results.
 
 
 def perform(rig: Rig, operation: str) -> tuple[int, str]:
-    """Do it; return status and what else tells how it went, as in `ANSWERS`."""
+    """Perform the operation; return its status and detail as in `ANSWERS`."""
     if operation == "sweep":
         return 0, sweep_once(rig)
     if operation in {"first", "overwrite", "identical"}:
@@ -120,30 +120,32 @@ def sweep_once(rig: Rig) -> str:
 
 
 def strike(rig: Rig, cell: Cell) -> tuple[int, str]:
-    """Perform the operation under its fault, then end the fault."""
+    """Perform the operation under the fault of the cell, then end the fault."""
     if cell.fault == "db_pool":
-        every = rig.resources.settings.threads + 2
-        held = [rig.resources.engine.connect() for _ in range(every)]
+        pool_size = rig.resources.settings.threads + 2
+        checked_out = [rig.resources.engine.connect() for _ in range(pool_size)]
         try:
             return perform(rig, cell.operation)
         finally:
-            for lent in held:
-                lent.close()
+            for connection in checked_out:
+                connection.close()
     if cell.fault == "s3_missing":
         return perform_without_object(rig, cell.operation)
-    played = any(word in cell.fault for word in ("deadlock", "serialisation"))
+    rolls_back = any(word in cell.fault for word in ("deadlock", "serialisation"))
     fault = (
-        Undoing(rig, cell.operation, cell.fault) if played else arm(rig, cell.operation, cell.fault)
+        InjectedRollback(rig, cell.operation, cell.fault)
+        if rolls_back
+        else arm(rig, cell.operation, cell.fault)
     )
     result = perform(rig, cell.operation)
     asked = cell.operation != "list" or not cell.fault.startswith("s3")
-    assert fault is None or bool(fault.fired) == asked, "the fault struck when it should"
+    assert fault is None or bool(fault.fired) == asked, "the fault did not strike as expected"
     rig.heal()
     return result
 
 
 def perform_without_object(rig: Rig, operation: str) -> tuple[int, str]:
-    """Take the object away while the operation runs; give it back where an image names it."""
+    """Delete the object during the operation; restore it if an image still names it."""
     bucket = rig.settings.aws_s3_bucket
     key = rig.keys()[1][0] if operation != "sweep" else "cell-removed.jpg"
     rig.s3.delete_object(Bucket=bucket, Key=key)
@@ -154,7 +156,7 @@ def perform_without_object(rig: Rig, operation: str) -> tuple[int, str]:
 
 
 def converge(rig: Rig, cell: Cell) -> None:
-    """What is held lands, after a sweep that must expect it; then sweep for good."""
+    """Let a held PUT land after a sweep within the horizon, then sweep without delays."""
     if cell.fault == "put_late":
         rig.sweep(put_horizon_seconds=3600)
         rig.reconnect_bucket()
@@ -163,7 +165,7 @@ def converge(rig: Rig, cell: Cell) -> None:
 
 
 def _parameters() -> Iterator[Any]:
-    """All cells on PostgreSQL, a third of them on MariaDB; `make soak` runs the rest."""
+    """Yield all cells for PostgreSQL and a third of them for MariaDB; `make soak` runs the rest."""
     for number, cell in enumerate(cell for cell in fault_cells.cells() if not cell.reason):
         for engine in ("postgresql", "mariadb"):
             rest = engine == "mariadb" and number % 3
@@ -180,7 +182,7 @@ def _parameters() -> Iterator[Any]:
     ("database_url", "limits", "cell"), list(_parameters()), indirect=["database_url"]
 )
 def test_cell(rig: Rig, cell: Cell) -> None:
-    """The operation is answered and leaves what the table says; then all heals."""
+    """The response and the remaining state are those of the matrix, and the service recovers."""
     prepare(rig, cell.operation)
     answer = ANSWERS[cell.answer]
     assert strike(rig, cell) == (answer.status, answer.detail)
@@ -195,7 +197,7 @@ def test_cell(rig: Rig, cell: Cell) -> None:
 
 
 def test_documented() -> None:
-    """docs/faults.md is what the table says, and the table has a word for every cell."""
+    """docs/faults.md is the generated page, and every row of the matrix is complete."""
     committed = (ROOT / "docs" / "faults.md").read_text()
     assert committed == fault_cells.page() + "\n", (
         "python -m tests.tools.fault_cells > docs/faults.md"

@@ -1,4 +1,4 @@
-"""The fault proxy does what it says, before real databases and a real object store."""
+"""The fault proxy injects its faults in front of real databases and a real object store."""
 
 import socket
 import time
@@ -31,7 +31,7 @@ INSERT = text("INSERT INTO t VALUES (1)")
 
 @pytest.fixture(scope="module", params=["postgres_url", "mariadb_url"])
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return the URL of a database with an empty table `t`."""
+    """Return the URL of a database with a table `t`."""
     with fresh_database(request.getfixturevalue(request.param)) as url:
         with connection(url) as db:
             db.execute(text("CREATE TABLE t (x integer)"))
@@ -40,7 +40,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def proxy(database: str) -> Iterator[FaultProxy]:
-    """Return a proxy before that database's server."""
+    """Empty the table and run a proxy in front of the database server."""
     with connection(database) as db:
         db.execute(text("DELETE FROM t"))
     target = make_url(database)
@@ -56,7 +56,7 @@ def engine(database: str, proxy: FaultProxy) -> Engine:
 
 
 def rows(database: str) -> int:
-    """Count the rows of `t`, asking the server directly."""
+    """Count the rows of `t` without the proxy."""
     with connection(database) as db:
         return int(db.scalar(text("SELECT count(*) FROM t")) or 0)
 
@@ -68,7 +68,7 @@ def insert(engine: Engine) -> None:
 
 
 def test_it_forwards(engine: Engine, database: str, proxy: FaultProxy) -> None:
-    """Without a fault nothing changes."""
+    """Without a fault the proxy forwards everything unchanged."""
     insert(engine)
     assert rows(database) == 1
     assert proxy.accepted == 1
@@ -76,18 +76,18 @@ def test_it_forwards(engine: Engine, database: str, proxy: FaultProxy) -> None:
 
 
 def test_commit_answer_lost(engine: Engine, database: str, proxy: FaultProxy) -> None:
-    """The client sees a lost connection, and yet the row is there."""
+    """After `cut_after` the client has lost its connection, but the row exists."""
     lost = proxy.cut_after(COMMIT)
     with pytest.raises(exc.OperationalError):
         insert(engine)
     assert lost.fired == proxy.fired == 1
     assert rows(database) == 1
-    insert(engine)  # it strikes once only
+    insert(engine)  # the fault strikes only once
     assert rows(database) == 2
 
 
 def test_commit_cut(engine: Engine, database: str, proxy: FaultProxy) -> None:
-    """The client sees the same, and the row is not there."""
+    """After `cut_before` the client has lost its connection and the row does not exist."""
     cut = proxy.cut_before(COMMIT)
     with pytest.raises(exc.OperationalError):
         insert(engine)
@@ -96,7 +96,7 @@ def test_commit_cut(engine: Engine, database: str, proxy: FaultProxy) -> None:
 
 
 def test_skip_and_times(engine: Engine, database: str, proxy: FaultProxy) -> None:
-    """A fault can let requests pass first and strike more than once."""
+    """A fault can skip requests first and strike more than once."""
     cut = proxy.cut_before(COMMIT, skip=1, times=2)
     insert(engine)
     for _ in range(2):
@@ -108,7 +108,7 @@ def test_skip_and_times(engine: Engine, database: str, proxy: FaultProxy) -> Non
 
 
 def test_earlier_requests_do_not_match(engine: Engine, proxy: FaultProxy) -> None:
-    """A fault waits for a request that comes after it was armed."""
+    """A fault ignores requests that were sent before it was armed."""
     with engine.connect() as db:
         db.execute(text("SELECT 'needle'"))
         cut = proxy.cut_before(b"needle")
@@ -117,7 +117,7 @@ def test_earlier_requests_do_not_match(engine: Engine, proxy: FaultProxy) -> Non
 
 
 def test_refuse_and_heal(engine: Engine, database: str, proxy: FaultProxy) -> None:
-    """Refusing keeps the port, ends no open connection and can be undone, again and again."""
+    """`refuse` keeps the port and open connections, and can alternate with `heal`."""
     with engine.connect() as open_connection:
         for _ in range(2):
             proxy.refuse()
@@ -130,7 +130,7 @@ def test_refuse_and_heal(engine: Engine, database: str, proxy: FaultProxy) -> No
 
 
 def test_close_connections(engine: Engine, proxy: FaultProxy) -> None:
-    """Open connections are cut, new ones are served."""
+    """`close_connections` cuts open connections; new ones are served."""
     with engine.connect() as open_connection:
         open_connection.execute(text("SELECT 1"))
         assert proxy.connections == 1
@@ -143,10 +143,10 @@ def test_close_connections(engine: Engine, proxy: FaultProxy) -> None:
 
 
 def test_hang(proxy: FaultProxy) -> None:
-    """New connections are accepted and get no answer until the proxy is healed."""
+    """`hang` accepts new connections but forwards nothing until `heal`."""
     proxy.hang()
     with socket.create_connection(proxy.address, timeout=0.2) as client:
-        client.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")  # SSLRequest; MariaDB would greet first
+        client.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")  # PostgreSQL's SSLRequest; MariaDB greets
         with pytest.raises(TimeoutError):
             client.recv(1)
         proxy.heal()
@@ -155,7 +155,7 @@ def test_hang(proxy: FaultProxy) -> None:
 
 
 def test_delay(engine: Engine, proxy: FaultProxy) -> None:
-    """Each answer comes so much later."""
+    """`delay` delays each answer by the given time."""
     with engine.connect() as db:
         db.execute(text("SELECT 1"))
         proxy.delay(0.2, "answer")
@@ -174,7 +174,7 @@ def stored(s3: "S3Client", new_bucket: Callable[[], str]) -> str:
 
 @contextmanager
 def proxied(store: ObjectStore) -> Iterator[tuple[FaultProxy, "S3Client"]]:
-    """Put a proxy before S3; yield it and a client that goes through it, with short time-outs."""
+    """Yield a proxy in front of S3, and a client with short time-outs that uses it."""
     port = int(store.endpoint_url.rpartition(":")[2])
     with FaultProxy(("127.0.0.1", port)) as proxy:
         client = boto3.session.Session().client(
@@ -192,7 +192,7 @@ def proxied(store: ObjectStore) -> Iterator[tuple[FaultProxy, "S3Client"]]:
 
 
 def test_body_cut_short(object_store: ObjectStore, stored: str) -> None:
-    """The answer ends after so many bytes."""
+    """`cut_response_after` ends a response after the given number of bytes."""
     with proxied(object_store) as (proxy, client):
         cut = proxy.cut_response_after(50_000, when=b"GET /")
         with pytest.raises(ResponseStreamingError):
@@ -202,7 +202,7 @@ def test_body_cut_short(object_store: ObjectStore, stored: str) -> None:
 
 
 def test_own_answer(object_store: ObjectStore, stored: str) -> None:
-    """An error of S3 can be played, to downloads and to uploads."""
+    """`answer_with` returns an S3 error for downloads and uploads."""
     with proxied(object_store) as (proxy, client):
         proxy.answer_with(s3_error(503, "SlowDown"), when=b"GET /", times=None)
         proxy.answer_with(s3_error(403, "AccessDenied"), when=b"PUT /")
@@ -217,7 +217,7 @@ def test_own_answer(object_store: ObjectStore, stored: str) -> None:
 
 
 def test_put_answer_lost(object_store: ObjectStore, s3: "S3Client", stored: str) -> None:
-    """The PUT has landed though its client sees a lost connection; 100 Continue is no answer."""
+    """After `cut_after` a PUT is stored; 100 Continue does not count as its answer."""
     with proxied(object_store) as (proxy, client):
         proxy.cut_after(b"PUT /")
         with pytest.raises(ConnectionClosedError):
@@ -227,7 +227,7 @@ def test_put_answer_lost(object_store: ObjectStore, s3: "S3Client", stored: str)
 
 
 def test_put_lands_late(object_store: ObjectStore, s3: "S3Client", stored: str) -> None:
-    """A PUT that its client has given up can land at a moment that the test chooses."""
+    """A held PUT that its client has given up is stored when the test calls `release`."""
     with proxied(object_store) as (proxy, client):
         held = proxy.hold(b"PUT /")
         with pytest.raises(ReadTimeoutError):
@@ -241,7 +241,7 @@ def test_put_lands_late(object_store: ObjectStore, s3: "S3Client", stored: str) 
 
 
 def test_throttle(object_store: ObjectStore, stored: str) -> None:
-    """An answer can trickle: no pause is long, the whole takes its time."""
+    """`throttle` limits the rate of a response without long pauses."""
     with proxied(object_store) as (proxy, client):
         proxy.throttle(100_000, "answer")
         start = time.monotonic()
@@ -250,7 +250,7 @@ def test_throttle(object_store: ObjectStore, stored: str) -> None:
 
 
 def test_a_dead_server_looks_dead(object_store: ObjectStore) -> None:
-    """When the server is gone the proxy accepts, and closes at once."""
+    """If the server is down, the proxy accepts connections and closes them at once."""
     with proxied(object_store) as (proxy, client):
         proxy.target = ("127.0.0.1", 1)
         with pytest.raises(BotoCoreError):

@@ -1,4 +1,4 @@
-"""Thirty hostile connections at once, of every kind that we know: honest clients notice little."""
+"""Hostile connections of every known kind at once do not delay other clients much."""
 
 import subprocess
 import sys
@@ -22,20 +22,20 @@ SECONDS = 12
 
 
 def start(tool: str, *arguments: int) -> subprocess.Popen[str]:
-    """Run one of tests/tools as a process of its own."""
+    """Run a module of tests/tools as a separate process."""
     command = [sys.executable, "-m", f"tests.tools.{tool}", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def share(times: list[float], percent: int) -> float:
-    """Return how long at most so many percent of the requests waited."""
+    """Return the given percentile of the waiting times."""
     return sorted(times)[len(times) * percent // 100]
 
 
 def test_hostile_connections(
     object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
 ) -> None:
-    """Liveness and metadata are answered promptly meanwhile; memory is bounded and given back."""
+    """During the attack liveness and metadata are answered, and memory is bounded and released."""
     with metered_service(
         object_store, s3, new_bucket(), CLIENT_IDLE_SECONDS="3", UPLOAD_TIMEOUT_SECONDS="5"
     ) as service:
@@ -43,21 +43,21 @@ def test_hostile_connections(
         service.upload("big", noise_png(20_000_000)).raise_for_status()
         assert service.send("GET", "/images/big").status_code == 200
         at_rest = process.rss()
-        enemies = start("hostile_connections", process.port, SECONDS, 2 * len(KINDS))
+        attackers = start("hostile_connections", process.port, SECONDS, 2 * len(KINDS))
         readers = start("metadata_readers", process.port, SECONDS, 16)
         waited = []
-        while enemies.poll() is None:
+        while attackers.poll() is None:
             begun = time.monotonic()
             assert ask(process.port, LIVE).status == 200
             waited.append(time.monotonic() - begun)
             time.sleep(0.02)
         _, wrong, slow, _ = map(float, readers.communicate()[0].split())
-        print(enemies.communicate()[0])  # noqa: T201 - told when the test fails
+        print(attackers.communicate()[0])  # noqa: T201 - shown when the test fails
         assert wrong == 0
-        # Ten times what is seen on an idle machine: this one may have more to do than this test.
+        # Ten times the values of an idle machine, as other tests may run at the same time.
         assert share(waited, 95) < 2, share(waited, 99)
         assert slow < 4
         assert process.rss(peak=True) < 600 * MEGABYTE
-        enough = at_rest + 100 * MEGABYTE  # the allocator keeps some of what was freed
+        enough = at_rest + 100 * MEGABYTE  # the allocator keeps some freed memory
         wait_until(lambda: process.rss() < enough, timeout=20, what="memory to be free")
         assert "Exception in" not in process.log()

@@ -1,4 +1,4 @@
-"""The object store dies or freezes in mid-load: 503 meanwhile, nothing lost, then all goes on."""
+"""The object store is killed or freezes under load: 503 until it returns, and nothing is lost."""
 
 import signal
 import threading
@@ -32,8 +32,8 @@ HASTY = {
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
-class MortalStore:
-    """A store that can be killed, started again on the same data and port, and frozen."""
+class RestartableStore:
+    """A store that can be killed, restarted with the same data and port, and frozen."""
 
     def __init__(
         self, run: Callable[..., AbstractContextManager[StoreProcess]], folder: Path
@@ -43,46 +43,46 @@ class MortalStore:
         self.start()
 
     def start(self) -> None:
-        """Start it; return once it serves."""
+        """Start the store and wait until it serves requests."""
         self._ends = ExitStack()
         self.running = self._ends.enter_context(self._run(self._folder, port=self._port))
         self._port = int(self.running.endpoint_url.rpartition(":")[2])
 
     def kill(self) -> None:
-        """Kill it, as a host does that loses its power but for what the disk has not written."""
+        """Kill the process; data that the kernel has buffered survives."""
         self.running.process.kill()
         self._ends.close()
 
     def freeze(self) -> None:
-        """Let it accept connections and do nothing."""
+        """Suspend the process: it accepts connections but does not respond."""
         self.running.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on where it stopped."""
+        """Resume the process."""
         self.running.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(params=[seaweedfs, juicefs])
-def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MortalStore]:
+def restartable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RestartableStore]:
     """Run a store that the test may kill, with a bucket `images`."""
-    store = MortalStore(request.param, tmp_path)
+    store = RestartableStore(request.param, tmp_path)
     store.running.create_bucket("images")
     yield store
     store.kill()
 
 
-# What every test runs on, here on that store; so its invariants are compared at the end.
+# Override the shared fixtures, so that the invariants are checked on this store.
 
 
 @pytest.fixture
-def object_store(mortal: MortalStore) -> StoreProcess:
-    """Return the store as it was started first."""
-    return mortal.running
+def object_store(restartable: RestartableStore) -> StoreProcess:
+    """Return the store's first process."""
+    return restartable.running
 
 
 @pytest.fixture
 def s3(object_store: StoreProcess) -> Iterator["S3Client"]:
-    """Return a client for the test's own look at the bucket."""
+    """Return a boto3 client with direct access to the bucket."""
     client = object_store.client()
     yield client
     client.close()
@@ -95,7 +95,7 @@ def bucket() -> str:
 
 
 class Load:
-    """Clients that write and read as long as the block runs, and may be told 503."""
+    """Clients that write and read while the block runs, and accept 503 responses."""
 
     def __init__(self, service: ServiceProcess) -> None:
         self.service = service
@@ -127,7 +127,7 @@ class Load:
                 assert (answer.status, answer.data) == (200, KEPT)
 
     def check(self) -> None:
-        """What was acknowledged is there, and no client was told anything but 503 meanwhile."""
+        """Assert that no acknowledged write is lost and that 503 was the only error."""
         for work in self._work:
             work.result()
         for writer in self.writers:
@@ -137,7 +137,7 @@ class Load:
 
 
 def survive(service: ServiceProcess, strike: Callable[[], None], heal: Callable[[], None]) -> None:
-    """Write, strike until clients are refused, heal, and see that uploads work again."""
+    """Run clients, `strike` until they get 503, `heal`, and assert that uploads work again."""
     with Load(service) as load:
         for _ in range(WRITES):
             assert load.acknowledged.acquire(timeout=30)
@@ -149,7 +149,7 @@ def survive(service: ServiceProcess, strike: Callable[[], None], heal: Callable[
         uploaded = lambda: act(service.base_url, "after", KEPT) in {200, 201}  # noqa: E731
         wait_until(uploaded, timeout=10, what="uploads after the outage")
         while load.acknowledged.acquire(blocking=False):
-            pass  # of before
+            pass  # writes before the outage
         for _ in range(WRITES):
             assert load.acknowledged.acquire(timeout=30)
     load.check()
@@ -157,28 +157,32 @@ def survive(service: ServiceProcess, strike: Callable[[], None], heal: Callable[
 
 @on_postgresql
 @pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.soak)])
-def test_killed(mortal: MortalStore, service_environment: dict[str, str], times: int) -> None:
-    """A store that is killed and started again on its data costs 503s and nothing else."""
+def test_killed(
+    restartable: RestartableStore, service_environment: dict[str, str], times: int
+) -> None:
+    """A store that is killed and restarted costs 503 responses and nothing else."""
     with ServiceProcess(service_environment | HASTY) as service:
         for _ in range(times):
-            survive(service, mortal.kill, mortal.start)
+            survive(service, restartable.kill, restartable.start)
 
 
 @on_postgresql
-def test_frozen(mortal: MortalStore, service_environment: dict[str, str]) -> None:
-    """A store that freezes costs 503s; what lands when it goes on is named by the journal."""
+def test_frozen(restartable: RestartableStore, service_environment: dict[str, str]) -> None:
+    """A store that freezes costs 503 responses; PUTs that land late are in the journal."""
     with ServiceProcess(service_environment | HASTY) as service:
-        survive(service, mortal.freeze, mortal.thaw)
+        survive(service, restartable.freeze, restartable.thaw)
 
 
 @on_postgresql
 @pytest.mark.soak
-def test_frozen_for_long(mortal: MortalStore, service_environment: dict[str, str]) -> None:
-    """The same for half a minute; uploads have 20 seconds for their PUT, else the defaults hold."""
+def test_frozen_for_long(
+    restartable: RestartableStore, service_environment: dict[str, str]
+) -> None:
+    """A store that freezes for half a minute costs 503 responses, with a PUT time-out of 20 s."""
 
     def thaw() -> None:
         threading.Event().wait(30)
-        mortal.thaw()
+        restartable.thaw()
 
     with ServiceProcess(service_environment | {"S3_PUT_TIMEOUT_SECONDS": "20"}) as service:
-        survive(service, mortal.freeze, thaw)
+        survive(service, restartable.freeze, thaw)

@@ -1,4 +1,4 @@
-"""The decoder processes: few, bounded, replaced when a file ends one, gone with the service."""
+"""Decoder processes are few, bounded, replaced when they die, and end with the service."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from tests.support.inspections import decoders, inspecting, verdict
 
 
 def test_header_needs_no_decoder() -> None:
-    """Where uploaders are trusted no decoder process is started."""
+    """Inspection by header starts no decoder process."""
     with inspecting(inspection="header") as inspector:
         assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
         assert decoders() == []
 
 
 def test_one_decoder_serves_many_files() -> None:
-    """Files that come one after another share one process; it ends with the inspector."""
+    """Consecutive files share one decoder, which ends with the inspector."""
     with inspecting() as inspector:
         for make, extension in ((pictures.jpeg, "jpg"), (pictures.png, "png")):
             assert verdict(inspector, make(), extension).verdict == "accepted"
@@ -38,7 +38,7 @@ def test_one_decoder_serves_many_files() -> None:
 
 
 def test_a_killed_decoder_is_replaced() -> None:
-    """A decoder that was killed from outside costs one upload a 503, and no more."""
+    """If a decoder is killed, one upload is 503 and the next one succeeds."""
     with inspecting() as inspector:
         verdict(inspector, pictures.jpeg(), "jpg")
         os.kill(decoders()[0], signal.SIGKILL)
@@ -47,10 +47,10 @@ def test_a_killed_decoder_is_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(signal.SIGSEGV, "NotAnImageError"), (signal.SIGALRM, "OverloadedError")]
+    ("number", "error"), [(signal.SIGSEGV, "NotAnImageError"), (signal.SIGALRM, "OverloadedError")]
 )
-def test_a_file_that_ends_its_decoder(number: signal.Signals, said: str) -> None:
-    """A file whose decoder crashes is refused; one that got too little CPU may come again."""
+def test_a_file_that_ends_its_decoder(number: signal.Signals, error: str) -> None:
+    """A file whose decoder crashes is refused; one whose decoder times out may be retried."""
     with inspecting(inspection_cpu_seconds=60.0) as inspector:
         verdict(inspector, pictures.jpeg(), "jpg")
         (decoder,) = decoders()
@@ -61,13 +61,13 @@ def test_a_file_that_ends_its_decoder(number: signal.Signals, said: str) -> None
             os.kill(decoder, signal.SIGCONT)
 
         threading.Timer(0.2, end_it).start()
-        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == said
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == error
         assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
 
 
 def test_cpu_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that takes more CPU time than is granted is refused, and the next one is not."""
-    # A busy machine gives the decoder, which yields to all else, its CPU time late.
+    """A file that exceeds the CPU limit is refused; the next file is accepted."""
+    # On a busy machine the decoder, which runs at a low priority, gets its CPU time late.
     monkeypatch.setattr("services.inspection._PATIENCE", 100)
     content = HOSTILE["99 scans of 50 megapixels.jpg"][0]()
     with inspecting(inspection_cpu_seconds=0.4) as inspector:
@@ -78,7 +78,7 @@ def test_cpu_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """A picture that takes more memory than is granted is refused; with enough it is accepted."""
+    """A picture that exceeds the memory limit is refused; with a higher limit it is accepted."""
     content = pictures.encoded(pictures.picture(4000, 3000), "JPEG", progressive=True)
     with inspecting(inspection_memory_bytes=30_000_000) as inspector:
         found = verdict(inspector, content, "jpg")
@@ -88,7 +88,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_memory_is_bounded_by_the_kernel_too() -> None:
-    """Where a decoder takes more than was reckoned, the kernel refuses it."""
+    """The kernel refuses a decoder more memory than its limit."""
     program = """
 import os, sys
 from imaging.decoding import worker
@@ -110,14 +110,14 @@ print(worker._examine(job, [file], worker._address_space()).outcome)
 
 
 def test_idle_decoders_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A decoder that gets no file for a while ends; the next file is decoded all the same."""
+    """An idle decoder ends; the next file starts a new one."""
     program = "from imaging.decoding import worker; worker._IDLE_SECONDS = 0.01; worker.main()"
     start = subprocess.Popen
 
-    def impatient(command: list[str], **options: object) -> "subprocess.Popen[bytes]":
+    def short_lived(command: list[str], **options: object) -> "subprocess.Popen[bytes]":
         return start([command[0], "-c", program, command[-1]], **options)  # type: ignore[call-overload,no-any-return]
 
-    monkeypatch.setattr(subprocess, "Popen", impatient)
+    monkeypatch.setattr(subprocess, "Popen", short_lived)
     with inspecting() as inspector:
         for _ in range(3):
             assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
@@ -127,7 +127,7 @@ def test_idle_decoders_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_decoders_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who finds no decoder free within some seconds is asked to come again."""
+    """An upload that finds no free decoder in time gets OverloadedError."""
     monkeypatch.setattr(pool, "_PATIENCE_SECONDS", 0.05)
     with inspecting() as inspector:
         taken = [inspector._decoders._idle.get() for _ in range(pool._PROCESSES)]
@@ -138,7 +138,7 @@ def test_all_decoders_busy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_decoder_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a decoder process uploads are answered 503 until one can start."""
+    """While no decoder can start uploads are 503; later ones succeed."""
     with inspecting() as inspector:
         with monkeypatch.context() as broken:
             broken.setattr(sys, "executable", "/nowhere")
@@ -147,7 +147,7 @@ def test_no_decoder_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_decoders_see_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A decoder's environment holds nothing that it does not need."""
+    """A decoder's environment contains no credentials."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with inspecting() as inspector:
         verdict(inspector, pictures.jpeg(), "jpg")
@@ -177,8 +177,8 @@ sys.stdin.read()
         wait_until(lambda: not Path(f"/proc/{decoder}").exists(), timeout=10, what="its end")
 
 
-def test_a_decoder_whose_service_was_killed_says_nothing() -> None:
-    """A decoder that has a result and nobody to tell ends without a stack trace."""
+def test_a_decoder_whose_service_was_killed_is_silent() -> None:
+    """A decoder that cannot send its result because the service ended exits without a traceback."""
     service, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", "imaging.decoding.worker", str(ours.fileno())]
     with (
@@ -195,5 +195,5 @@ def test_a_decoder_whose_service_was_killed_says_nothing() -> None:
         socket.send_fds(service, [json.dumps(job).encode()], [file.fileno()])
         ours.close()
         service.close()
-        _, said = decoder.communicate(timeout=20)
-    assert (decoder.returncode, said) == (0, b"")
+        _, errors = decoder.communicate(timeout=20)
+    assert (decoder.returncode, errors) == (0, b"")

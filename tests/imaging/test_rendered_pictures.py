@@ -1,9 +1,8 @@
-"""Variants look like their originals: upright, sharp, in the right colours, and nothing else."""
+"""Variants look like their originals: upright, sharp, in the right colours, without metadata."""
 
 import io
 import math
 import zlib
-from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -29,7 +28,7 @@ FORMATS = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP"}
 
 
 def saved(image: Image.Image, image_format: str = "png", **options: object) -> io.BytesIO:
-    """Return a file with the picture."""
+    """Return the encoded picture as a file."""
     file = io.BytesIO()
     image.save(file, FORMATS[image_format], **options)
     file.seek(0)
@@ -39,10 +38,9 @@ def saved(image: Image.Image, image_format: str = "png", **options: object) -> i
 def variant(
     file: io.BytesIO, spec: str, image_format: str = "png", encoding: str = "png"
 ) -> Image.Image:
-    """Return a variant of a picture, decoded."""
+    """Render and decode a variant of a picture."""
     output = io.BytesIO()
-    file.seek(0)
-    size = render_picture(file, image_format, VariantSpec.parse(spec), encoding, output)
+    size = render_picture(file.getvalue(), image_format, VariantSpec.parse(spec), encoding, output)
     picture = Image.open(output)
     picture.load()
     assert picture.size == size
@@ -50,12 +48,12 @@ def variant(
 
 
 def colour_of(image: Image.Image, mode: str = "RGB", at: tuple[int, int] = (9, 9)) -> list[int]:
-    """Return one pixel of a picture in that mode."""
+    """Return the channels of one pixel in that mode."""
     return list(image.convert(mode).crop((*at, at[0] + 1, at[1] + 1)).tobytes())
 
 
 def similarity(one: Image.Image, other: Image.Image, window: int = 8) -> float:
-    """Return the mean SSIM of the greys of two pictures, window by window (Wang et al. 2004)."""
+    """Return the mean SSIM of two pictures in grey (Wang et al. 2004)."""
     assert one.size == other.size
     found = []
     for left in range(0, one.width - window + 1, window):
@@ -71,7 +69,7 @@ def similarity(one: Image.Image, other: Image.Image, window: int = 8) -> float:
 
 
 def photo() -> Image.Image:
-    """Return a large picture with the detail of a photograph."""
+    """Return a large picture with as much detail as a photograph."""
     with Image.open(PHOTO) as image:
         smooth = image.convert("RGB").resize((2400, 1500), Image.Resampling.BICUBIC)
     grain = Image.effect_noise(smooth.size, 40).convert("RGB")
@@ -79,7 +77,7 @@ def photo() -> Image.Image:
 
 
 def zone_plate(side: int = 1200) -> Image.Image:
-    """Return rings whose frequency rises to what a picture of 320 can show."""
+    """Return concentric rings, whose frequency rises to the limit of a picture of 320 pixels."""
     middle, scale = side / 2, math.pi * 0.2 / side
     rows = (
         bytes(
@@ -93,7 +91,7 @@ def zone_plate(side: int = 1200) -> Image.Image:
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg"])
 def test_sharp(image_format: str) -> None:
-    """A photograph is resized as Lanczos does it."""
+    """A resized photograph is close to Lanczos resampling."""
     original = photo()
     options = {"quality": 95} if image_format == "jpeg" else {}
     file = saved(original, image_format, **options)
@@ -102,7 +100,7 @@ def test_sharp(image_format: str) -> None:
 
 
 def test_zone_plate() -> None:
-    """Fine rings make no new ones."""
+    """Resizing fine rings causes no aliasing."""
     original = zone_plate()
     for image_format, options in (("png", {}), ("jpeg", {"quality": 95})):
         file = saved(original, image_format, **options)
@@ -110,14 +108,14 @@ def test_zone_plate() -> None:
         assert similarity(variant(file, "320", image_format), reference) >= 0.97
 
 
-@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("image_format", ["jpeg", "png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("spec", ["64", "64x32", "40x40-crop"])
 def test_upright(orientation: int, spec: str, image_format: str) -> None:
-    """All eight orientations are shown as viewers show them."""
+    """A variant is upright for all eight Exif orientations."""
     corners = Image.new("RGB", (203, 101), "white")
-    for place, colour in {(0, 0): "red", (153, 0): "green", (0, 51): "blue"}.items():
-        corners.paste(colour, (*place, place[0] + 50, place[1] + 50))
+    for corner, colour in {(0, 0): "red", (153, 0): "green", (0, 51): "blue"}.items():
+        corners.paste(colour, (*corner, corner[0] + 50, corner[1] + 50))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     file = saved(corners, image_format, exif=exif, quality=95)
@@ -131,7 +129,7 @@ def test_upright(orientation: int, spec: str, image_format: str) -> None:
 @pytest.mark.parametrize("space", [ADOBE_RGB, DISPLAY_P3], ids=["Adobe RGB", "Display P3"])
 @pytest.mark.parametrize("encoding", ["png", "jpg", "webp"])
 def test_colours(space: RgbSpace, encoding: str) -> None:
-    """Colours of other spaces are those that a viewer with colour management shows."""
+    """Colours of other spaces are converted to sRGB."""
     for colour in [(128, 128, 128), (180, 120, 90), (90, 140, 110), (60, 70, 140), (230, 220, 200)]:
         file = saved(Image.new("RGB", (64, 64), colour), "png", icc_profile=space.profile())
         red, green, blue = colour_of(variant(file, "32", encoding=encoding))
@@ -139,7 +137,7 @@ def test_colours(space: RgbSpace, encoding: str) -> None:
 
 
 def test_broken_profile() -> None:
-    """A profile that cannot be read counts as none."""
+    """A malformed profile is ignored."""
     file = saved(Image.new("RGB", (64, 64), (10, 200, 30)), "png", icc_profile=b"nonsense" * 20)
     assert colour_of(variant(file, "32")) == [10, 200, 30]
 
@@ -182,7 +180,7 @@ def flat_png(form: bytes, pixel: bytes, *chunks: bytes) -> io.BytesIO:
     ids=["1 bit", "2 bits", "4 bits", "8 bits", "16 bits", "RGB", "RGB of 16 bits"],
 )
 def test_transparent_colour(form: bytes, pixel: bytes, transparent: bytes) -> None:
-    """The colour that a PNG declares transparent is so, however deep its pixels are."""
+    """The colour that tRNS declares transparent is transparent, at every bit depth."""
     file = flat_png(form, pixel, chunk(b"tRNS", transparent))
     assert colour_of(variant(file, "32"), "RGBA")[3] == 0
     other = bytes(len(transparent))
@@ -190,7 +188,7 @@ def test_transparent_colour(form: bytes, pixel: bytes, transparent: bytes) -> No
 
 
 def test_small_first_frame() -> None:
-    """Nothing is round a first frame that is smaller than its GIF's screen, as in browsers."""
+    """The area around a first frame that is smaller than the GIF's screen is transparent."""
     pixels = gif_pixels(encoded(Image.new("1", (32, 32), 1), "GIF"))
     file = io.BytesIO(gif_file(gif_frame(32, 32, (16, 16), pixels), width=64, height=64))
     picture = variant(file, "64", "gif")
@@ -200,7 +198,7 @@ def test_small_first_frame() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
 def test_grey_profile(mode: str) -> None:
-    """Grey of a profile is that grey in sRGB, and stays grey, with its transparency."""
+    """Grey with a profile is converted to grey in sRGB and keeps its transparency."""
     values: dict[str, int | tuple[int, int]] = {"L": 100, "LA": (100, 255), "I;16": 100 * 257}
     file = saved(
         Image.new(mode, (64, 64), values[mode]), icc_profile=grey_profile(lambda part: part)
@@ -220,13 +218,13 @@ def test_grey_profile(mode: str) -> None:
     ids=["linear", "1/2.2", "sRGB"],
 )
 def test_gamma(chunks: list[bytes], expected: float) -> None:
-    """A PNG's gamma counts, but for that of sRGB and where the PNG says that it is sRGB."""
+    """A PNG's gAMA is applied, except if it is that of sRGB or the PNG has an sRGB chunk."""
     picture = variant(flat_png(b"\x08\2", b"\x64\x64\x64" * 8, *chunks), "32")
     assert colour_of(picture) == pytest.approx([expected] * 3, abs=1)
 
 
 def test_orientation_of_xmp() -> None:
-    """What XMP says turns nothing: browsers do not read it, nor does the image's metadata."""
+    """The orientation in XMP is ignored, as in browsers and in the image's metadata."""
     xmp = (
         b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description'
         b' xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF>'
@@ -236,22 +234,22 @@ def test_orientation_of_xmp() -> None:
 
 
 def test_transparent_as_jpeg() -> None:
-    """What is transparent is white where the format knows no transparency."""
+    """Transparent pixels become white in a JPEG."""
     file = saved(Image.new("RGBA", (64, 64), (255, 0, 0, 0)))
     assert min(colour_of(variant(file, "32", encoding="jpg"))) > 250
 
 
 @pytest.mark.parametrize("image_format", ["gif", "webp", "png"])
 def test_first_frame(image_format: str) -> None:
-    """Of an animation the first frame is shown."""
+    """A variant of an animation shows its first frame."""
     frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
     file = saved(frames[0], image_format, save_all=True, append_images=frames[1:])
     assert colour_of(variant(file, "32", image_format))[0] > 250
 
 
 @pytest.mark.parametrize("encoding", ["jpg", "png", "webp", "avif"])
-def test_nothing_else(encoding: str) -> None:
-    """No Exif, profile, comment or text of the original is in a variant."""
+def test_no_metadata(encoding: str) -> None:
+    """A variant contains no Exif, profile, comment or text of its original."""
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
     text = PngImagePlugin.PngInfo()
@@ -263,18 +261,16 @@ def test_nothing_else(encoding: str) -> None:
 
 
 def test_same_bytes() -> None:
-    """The same file gives the same variant."""
+    """Rendering a file twice gives identical bytes."""
     file, outputs = saved(photo(), "jpeg"), []
     for _ in range(2):
         outputs.append(io.BytesIO())
-        render_picture(file, "jpeg", VariantSpec.parse("320"), "webp", outputs[-1])
-        file.seek(0)
+        render_picture(file.getvalue(), "jpeg", VariantSpec.parse("320"), "webp", outputs[-1])
     assert outputs[0].getvalue() == outputs[1].getvalue()
 
 
-def test_not_a_picture(tmp_path: Path) -> None:
-    """What cannot be decoded is an error of ours."""
-    file = tmp_path / "none.png"
-    file.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    with file.open("rb") as content, pytest.raises(MalformedImageError):
-        render_picture(content, "png", VariantSpec.parse("320"), "png", io.BytesIO())
+def test_not_a_picture() -> None:
+    """A file that cannot be decoded raises MalformedImageError."""
+    for content in (b"\x89PNG\r\n\x1a\nnothing", b"", b"\x89PNG"):
+        with pytest.raises(MalformedImageError):
+            render_picture(content, "png", VariantSpec.parse("320"), "png", io.BytesIO())

@@ -1,4 +1,4 @@
-"""The names of variants, and the sizes that they promise."""
+"""The specs of variants, and the sizes that they define."""
 
 import pytest
 from hypothesis import given
@@ -13,14 +13,14 @@ PICTURES = st.tuples(st.integers(1, 20_000), st.integers(1, 20_000))
 
 
 @given(SPECS)
-def test_a_spec_is_read_as_it_is_written(spec: VariantSpec) -> None:
-    """What `str` writes, `parse` reads."""
+def test_parse_inverts_str(spec: VariantSpec) -> None:
+    """`parse` inverts `str`."""
     assert VariantSpec.parse(str(spec)) == spec
 
 
 @pytest.mark.parametrize("text", ["320", "640x480", "320x320-crop", "8192x1", "1"])
 def test_spelling(text: str) -> None:
-    """A spec keeps its spelling."""
+    """Parsing and writing a spec keeps its spelling."""
     assert str(VariantSpec.parse(text)) == text
 
 
@@ -32,8 +32,8 @@ def test_spelling(text: str) -> None:
         *("320x320-crop-crop", "320X320", "320x320x320", "320.jpg", "original"),
     ],
 )
-def test_what_is_no_spec(text: str) -> None:
-    """Any other spelling is refused in one sentence."""
+def test_invalid_spec(text: str) -> None:
+    """An invalid spec raises ValueError with one sentence."""
     with pytest.raises(
         ValueError, match=r"^A variant looks like .*\.$|^A side .*\.$|^The variant .*\.$"
     ):
@@ -62,16 +62,16 @@ def test_what_is_no_spec(text: str) -> None:
 def test_sizes(
     shown: tuple[int, int], spec: str, size: tuple[int, int], region: tuple[float, ...]
 ) -> None:
-    """The variant of a picture has this size and shows this part of it."""
+    """A spec defines the size of a variant and the region of the picture that it shows."""
     parsed = VariantSpec.parse(spec)
     assert target_size(shown, parsed) == size
     assert shown_region(shown, parsed) == pytest.approx(region)
-    assert min(shown_region(shown, parsed)) >= 0  # not by a hair: Pillow refuses that
+    assert min(shown_region(shown, parsed)) >= 0  # Pillow refuses even tiny negative values
 
 
 @given(PICTURES, SPECS)
 def test_never_enlarged(shown: tuple[int, int], spec: VariantSpec) -> None:
-    """A variant is as large as picture and box allow, never larger, and keeps its shape."""
+    """A variant has the largest size that picture and spec allow, in the region's proportions."""
     width, height = target_size(shown, spec)
     left, top, right, bottom = shown_region(shown, spec)
     assert 1 <= width <= min(shown[0], spec.width)

@@ -1,4 +1,4 @@
-"""Variants are made in processes of their own, within bounds that every accepted picture fits."""
+"""Variants are made in separate processes, within bounds that suffice for accepted pictures."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ MAX_PIXELS = 50_000_000
 
 
 def variant_maker(max_pixels: int = MAX_PIXELS) -> VariantMaker:
-    """Return a maker of variants of pictures that have at most so many pixels."""
+    """Return a maker of variants of pictures with at most `max_pixels` pixels."""
     return VariantMaker(max_pixels=max_pixels, max_animation_pixels=4 * MAX_PIXELS, cpu_seconds=60)
 
 
 @pytest.fixture
 def maker() -> Iterator[VariantMaker]:
-    """Return a maker of variants of pictures of MAX_PIXELS."""
+    """Return a maker of variants of pictures with at most MAX_PIXELS pixels."""
     with closing(variant_maker()) as maker:
         yield maker
 
@@ -38,7 +38,7 @@ def maker() -> Iterator[VariantMaker]:
     ids=["progressive JPEG", "PNG", "GIF", "WebP"],
 )
 def test_large(maker: VariantMaker, image_format: str, mode: str, options: dict[str, bool]) -> None:
-    """Of a picture of MAX_PIXELS there are variants, whatever memory its decoder wants."""
+    """A picture of MAX_PIXELS has variants, even if its decoder needs much memory."""
     content = encoded(Image.new(mode, (8000, 6250), 1), image_format, **options)
     extension = image_format.lower().replace("jpeg", "jpg")
     with tempfile.TemporaryFile() as file:
@@ -49,7 +49,7 @@ def test_large(maker: VariantMaker, image_format: str, mode: str, options: dict[
 
 
 def test_too_large() -> None:
-    """Of a picture of more than MAX_PIXELS, accepted under another setting, there are none."""
+    """A picture with more than MAX_PIXELS, accepted under another setting, has no variants."""
     with closing(variant_maker(max_pixels=64 * 63)) as maker, tempfile.TemporaryFile() as file:
         file.write(encoded(Image.new("RGB", (64, 64)), "PNG"))
         file.flush()
@@ -58,7 +58,7 @@ def test_too_large() -> None:
 
 
 def test_no_picture(maker: VariantMaker) -> None:
-    """Of what cannot be decoded there are none."""
+    """A file that cannot be decoded has no variants."""
     with tempfile.TemporaryFile() as file:
         file.write(encoded(Image.new("RGB", (64, 64)), "PNG")[:60])
         file.flush()

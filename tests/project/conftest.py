@@ -1,4 +1,4 @@
-"""What the tests of the repository share: the archive that is deployed."""
+"""Fixtures shared by the tests of the repository: the archive that is deployed."""
 
 import os
 import shutil
@@ -13,9 +13,9 @@ from tests.support.container_files import Build
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Return what builds the archive in a new folder of that name; skip where git knows no file."""
+    """Return a function that builds the archive in a new folder; skip outside a git checkout."""
     if not (shutil.which("git") and (ROOT / ".git").exists()):
-        reason = "`make dist` needs git and a git checkout, so no archive was built"
+        reason = "`make dist` needs git and a git checkout; no archive was built"
         if os.environ.get("REQUIRE_SERVICES") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""What `make dist` builds is what is deployed: it installs from its own lock, and serves."""
+"""The archive that `make dist` builds installs from its own lock and serves."""
 
 import re
 import subprocess
@@ -30,7 +30,7 @@ DEVELOPMENT = {
 
 @pytest.fixture(scope="module")
 def deployed(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with what the archive has, and an environment with what its lock names."""
+    """Return the unpacked archive, with a virtual environment installed from its lock."""
     machine = tmp_path_factory.mktemp("machine")
     unpack = ["/usr/bin/env", "tar", "-xzf", str(build("build"))]
     subprocess.run(unpack, cwd=machine, check=True)
@@ -47,14 +47,14 @@ def deployed(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_archive_is_reproducible(build: Build) -> None:
-    """The same files give the same bytes."""
+    """Two builds of the same files are byte-identical."""
     first, second = build("a"), build("b")
     assert first.name == second.name == f"{NAME}.tar.gz"
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_contents(build: Build) -> None:
-    """The archive has one folder with the service in it, and nothing of its development."""
+    """The archive contains one folder with the service, and no development files."""
     with tarfile.open(build("contents")) as archive:
         members = archive.getmembers()
     assert {member.name.split("/")[0] for member in members} == {NAME}
@@ -66,7 +66,7 @@ def test_contents(build: Build) -> None:
 
 
 def test_serves(deployed: Path, bucket: str, object_store: ObjectStore, tmp_path: Path) -> None:
-    """Unpacked and installed, it creates its tables and serves, /docs and uploads included."""
+    """The installed archive creates its tables and serves, including /docs and uploads."""
     environment = {
         **object_store.environment(),
         "DB_URL": f"sqlite:///{tmp_path}/images.db",
@@ -92,14 +92,14 @@ def test_serves(deployed: Path, bucket: str, object_store: ObjectStore, tmp_path
 
 
 def locked(name: str) -> dict[str, set[str]]:
-    """Return what a lock names: the hashes of each package and version."""
+    """Return the hashes of each package and version in a lock file."""
     text = (ROOT / name).read_text()
     blocks = re.findall(r"^(\S+==\S+).*\n((?: +--hash=.*\n)+)", text, re.MULTILINE)
     return {package: set(re.findall(r"sha256:[0-9a-f]{64}", hashes)) for package, hashes in blocks}
 
 
 def test_locks() -> None:
-    """What is deployed was tested: the same versions, and nothing that only tests need."""
+    """The deployed versions are the tested ones, without packages that only tests need."""
     runtime, development = locked("requirements.lock"), locked("requirements-dev.lock")
     assert runtime.items() <= development.items()
     assert all(development.values())
@@ -113,7 +113,7 @@ def test_locks() -> None:
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
 def test_locks_name_no_host(name: str) -> None:
-    """A lock has versions and hashes, and leaves it to whoever installs where from."""
+    """A lock file contains versions and hashes, but no index or other option of pip."""
     lock = (ROOT / name).read_text()
     assert "://" not in lock
     assert not [line for line in lock.splitlines() if line.startswith("-")]  # pip's options

@@ -1,4 +1,4 @@
-"""What the documents say of speed is what was measured."""
+"""The performance pages match the measured results."""
 
 import shutil
 import sys
@@ -10,7 +10,7 @@ from benchmarks import RESULTS, report
 
 
 def test_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/performance.md, its picture and the table of docs/sizing.md follow from the results."""
+    """docs/performance.md, its picture and the table of docs/sizing.md match the results file."""
     for name in (RESULTS.name, "sizing.md"):
         shutil.copy(RESULTS.with_name(name), tmp_path)
     results = tmp_path / RESULTS.name

@@ -1,11 +1,11 @@
-"""docs/compatibility.md shows what ran, and the differences that the contract states."""
+"""docs/compatibility.md lists the backends that were tested and their differences from S3."""
 
 from tests.support.stores import STORES
 from tests.tools.compatibility import COMPILED_ONLY, DATABASES, PAGE, Outcome, Row, page
 
 
 def test_page() -> None:
-    """A page has what it was given: backends, versions, passed of run, differences."""
+    """The page shows each backend with its version, its passed tests and its differences."""
     stores = [Row("Store", "1.2", {"contract": Outcome(9, 8)}, ("is slow", "is loud"))]
     databases = [Row("Base", "3", {"Store": Outcome(40, 40)})]
     shown = page(stores, databases, "2026-01-02")
@@ -18,14 +18,14 @@ def test_page() -> None:
 
 
 def rows(heading: str) -> dict[str, list[str]]:
-    """Return the cells of the committed table under that heading, by the first one."""
+    """Return the rows of the committed table under that heading, by their first cell."""
     table = PAGE.read_text().partition(f"## {heading}\n\n")[2].partition("\n\n")[0]
     lines = [line.strip("| ").split("|") for line in table.splitlines()[2:]]
     return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
 
 
 def test_differences_are_stated() -> None:
-    """The committed page has the differences of today's contract, for every store that ran."""
+    """The committed page states the contract's current differences for every store."""
     stated = {kind.title: "; ".join(kind.differences) or "none" for kind in STORES.values()}
     shown = {title: cells[-1] for title, cells in rows("Object stores").items()}
     assert len(shown) >= 3
@@ -33,8 +33,8 @@ def test_differences_are_stated() -> None:
 
 
 def test_all_passed() -> None:
-    """On the committed page every test passed that ran, with five databases and three stores."""
-    databases = rows("Databases, with each store")
+    """The committed page shows that all tests passed, on every database with every store."""
+    databases = rows("Databases on each store")
     known = {database.title for database in DATABASES.values()}
     assert set(databases) - set(COMPILED_ONLY) == known
     stores = rows("Object stores")

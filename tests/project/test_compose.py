@@ -1,4 +1,4 @@
-"""compose.yaml: valid, closed, and its commands bring up a production, with no Docker needed."""
+"""compose.yaml is valid and locked down, and its commands start a production without Docker."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ STORE = "http://objects:8333"
 
 
 def test_schema() -> None:
-    """It is what the Compose specification allows."""
+    """compose.yaml is valid by the schema of the Compose specification."""
     check = [str(Path(sys.executable).with_name("check-jsonschema"))]
     arguments = ["--builtin-schema", "vendor.compose-spec", "compose.yaml"]
     done = subprocess.run(
@@ -50,20 +50,20 @@ def test_schema() -> None:
 
 @pytest.mark.parametrize("missing", SECRETS)
 def test_secrets_are_required(missing: str) -> None:
-    """No secret has a default, nor does git know the file that they are in."""
+    """No secret has a default, and git ignores the file that contains them."""
     with pytest.raises(KeyError, match=missing):
         compose({name: value for name, value in SECRETS.items() if name != missing})
     assert "/production.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_closed() -> None:
-    """Our containers may do nothing; outside, one port is open, to this machine only."""
+    """Our containers have no capabilities; one port is published, on the loopback interface."""
     assert set(OURS) == {"service", "sweeper", "verify", "tables"}
     for name, service in OURS.items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"]
         assert service["tmpfs"][0].startswith("/tmp:")  # noqa: S108
-        assert service["volumes"] == ["figures:/var/lib/image-api"]
+        assert service["volumes"] == ["metrics:/var/lib/image-api"]
     for name, service in SERVICES.items():
         assert service["security_opt"] == ["no-new-privileges:true"], name
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
@@ -71,7 +71,7 @@ def test_closed() -> None:
 
 
 def test_order() -> None:
-    """The tables wait for the database, and all others for the tables and the store."""
+    """`tables` starts after the database; all others start after `tables` and the store."""
     healthy = {name: {"condition": "service_healthy"} for name in ("database", "objects")}
     for name, service in OURS.items():
         after = {"database": healthy["database"]} if name == "tables" else healthy
@@ -83,7 +83,7 @@ def test_order() -> None:
 
 
 def test_variables() -> None:
-    """Every variable is a setting, and what names another container agrees with it."""
+    """Every variable is a setting, and URLs and credentials match the other containers."""
     known = {name.upper() for name in Settings.model_fields}
     for service in OURS.values():
         variables = service["environment"]
@@ -99,7 +99,7 @@ def test_variables() -> None:
 
 
 class Machine:
-    """What stands for Docker's network: the containers' commands as processes of this machine."""
+    """Runs the containers' commands as processes of this machine, in place of Docker."""
 
     def __init__(self, folder: Path, db_url: str, ends: ExitStack) -> None:
         self._folder, self._db_url, self._ends = folder, db_url, ends
@@ -109,7 +109,7 @@ class Machine:
         self.log = folder / "log"
 
     def start_store(self) -> None:
-        """Start the store as its container would, and wait until it is healthy."""
+        """Start the store as its container does, and wait until it is healthy."""
         service = SERVICES["objects"]
         (self._folder / "data").mkdir()
         given = [word for word in service["command"] if not word.startswith("-s3.port=")]
@@ -133,7 +133,7 @@ class Machine:
         ] | given
 
     def run(self, name: str, path: Path | None = None) -> str:
-        """Run a service's command to its end and return what it printed."""
+        """Run a service's command to its end and return its output."""
         command, variables = self.command(name)
         return subprocess.run(
             ["/usr/bin/env", *command],
@@ -161,8 +161,8 @@ class Machine:
 
 
 def _path(first: Path | None) -> dict[str, str]:
-    places = [*([str(first)] if first else []), str(Path(sys.executable).parent)]
-    return {"PATH": ":".join([*places, os.environ["PATH"]])}
+    folders = [*([str(first)] if first else []), str(Path(sys.executable).parent)]
+    return {"PATH": ":".join([*folders, os.environ["PATH"]])}
 
 
 def _answers(url: str) -> bool:
@@ -174,13 +174,13 @@ def _answers(url: str) -> bool:
 
 @pytest.fixture
 def machine(postgres_url: str, tmp_path: Path) -> Iterator[Machine]:
-    """Return a machine with a database, on which nothing else runs yet."""
+    """Return a machine on which only the database runs."""
     with fresh_database(postgres_url) as url, ExitStack() as ends:
         yield Machine(tmp_path, url, ends)
 
 
 def test_production(machine: Machine, tmp_path: Path) -> None:
-    """The commands, in the order of compose, are a production that serves, sweeps and verifies."""
+    """The commands, in compose's order, start a production that serves, sweeps and verifies."""
     machine.start_store()
     assert "Table images created." in machine.run("tables")
     machine.spawn(*machine.command("service"))
@@ -196,7 +196,7 @@ def test_production(machine: Machine, tmp_path: Path) -> None:
     swept = "0 removed, 0 taken, 0 waiting, 0 failed"
     wait_until(lambda: swept in machine.log.read_text(), timeout=60, what="the sweeper")
 
-    # The loop of the nights: a `sleep` that lets it sleep once, and a second time never.
+    # The nightly loop of verify, with a `sleep` that succeeds once and then fails, which ends it.
     nights = tmp_path / "nights"
     nights.mkdir()
     sleep = nights / "sleep"
@@ -207,9 +207,9 @@ def test_production(machine: Machine, tmp_path: Path) -> None:
     assert 0 < int(first.split()[1]) <= 86400
     assert second.startswith("slept")
 
-    # What sweeper and verify tell, the service answers.
+    # The service exposes the metrics of sweeper and verify.
     with httpx.Client(base_url=f"http://127.0.0.1:{machine.port}") as client:
         problem(client.get("/metrics"), 401, "key_required")
-        figures = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
-    assert "image_api_last_sweep_timestamp_seconds " in figures
-    assert "image_api_last_verify_timestamp_seconds " in figures
+        metrics = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert "image_api_last_sweep_timestamp_seconds " in metrics
+    assert "image_api_last_verify_timestamp_seconds " in metrics

@@ -1,4 +1,4 @@
-"""The service starts from variables or `.env` alone, or says in one sentence which one is wrong."""
+"""The service reads its settings from the environment or `.env`, and names wrong ones."""
 
 import json
 import os
@@ -58,7 +58,7 @@ WRONG = [
 
 
 def environment(folder: Path, changes: dict[str, str | None]) -> dict[str, str]:
-    """Return an environment that holds our variables and nothing else that the service reads."""
+    """Return this process's environment with the given settings and no others."""
     names = {field.upper() for field in Settings.model_fields}
     kept = {
         name: value
@@ -87,7 +87,7 @@ def run(folder: Path, changes: dict[str, str | None], *command: str) -> tuple[in
 def test_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str | None
 ) -> None:
-    """A missing or wrong variable is told in one sentence that names it, and no other."""
+    """A missing or invalid variable is reported in one sentence that names only it."""
     monkeypatch.chdir(tmp_path)
     for name, right in MINIMAL.items():
         monkeypatch.setenv(name, right)
@@ -111,9 +111,9 @@ def test_one_sentence(
     ],
 )
 def test_refused_start(tmp_path: Path, changes: dict[str, str | None], named: list[str]) -> None:
-    """The server says it, names everything at once, and ends; there is no stack trace."""
-    place = ("--host", "127.0.0.1", "--port", str(free_port()))
-    arguments = ("-m", "uvicorn", "main:app", *place)
+    """The server names all invalid variables in one sentence and exits without a traceback."""
+    address = ("--host", "127.0.0.1", "--port", str(free_port()))
+    arguments = ("-m", "uvicorn", "main:app", *address)
     status, output, errors = run(tmp_path, {**MINIMAL, **changes}, *arguments)
     assert status != 0
     assert "Traceback" not in errors
@@ -130,7 +130,7 @@ def test_import_without_environment(tmp_path: Path) -> None:
 
 
 def test_import_reads_nothing(tmp_path: Path) -> None:
-    """Importing `main` reads no settings: wrong ones harm only when the server starts."""
+    """Importing `main` reads no settings, so invalid ones fail only when the server starts."""
     (tmp_path / ".env").write_text("MAX_PIXELS=many\n")
     wrong: dict[str, str | None] = {"DB_URL": "nonsense"}
     assert run(tmp_path, wrong, "-c", "import main") == (0, "", "")
@@ -140,7 +140,7 @@ def test_import_reads_nothing(tmp_path: Path) -> None:
 def test_former_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, former: str, name: str
 ) -> None:
-    """A setting's name of an earlier version still counts, but the new one wins."""
+    """A setting's former name is still read; the new name overrides it."""
     monkeypatch.chdir(tmp_path)
     for variable, value in MINIMAL.items():
         monkeypatch.setenv(variable, value)
@@ -165,7 +165,7 @@ def test_former_names(
     ],
 )
 def test_driver(url: str, driver: str) -> None:
-    """A URL without a driver gets the one that we ship, and loses nothing on the way."""
+    """A URL without a driver gets the installed one and keeps everything else."""
     secret = "p%40ss%3Aword%2F%25"
     argument = "application_name=b" if url.startswith("postgres") else "charset=utf8mb4"
     rich = url.replace("user@host/images", f"user:{secret}@host/images?{argument}")
@@ -180,21 +180,21 @@ def test_driver(url: str, driver: str) -> None:
 
 
 class WithEnvFile(ServiceProcess):
-    """A service that has its variables from a file `.env` in its folder."""
+    """A service that reads variables from a file `.env` in its working directory."""
 
     def __init__(self, in_file: dict[str, str], environment: dict[str, str]) -> None:
         super().__init__(environment)
         self._lines = [f"{name}={json.dumps(value)}" for name, value in in_file.items()]
 
     def start(self, *, timeout: float = 30) -> None:
-        """Write the file, then start."""
+        """Write the file, then start the service."""
         (self._folder / ".env").write_text("\n".join(["# Ours", *self._lines, ""]))
         super().start(timeout=timeout)
 
 
 @on_sqlite
 def test_env_file(service_environment: dict[str, str]) -> None:
-    """`.env` serves as well as the environment, also for boto3's credentials, which wins."""
+    """`.env` sets everything, including boto3's credentials; the environment overrides it."""
     in_file = {**service_environment, "MAX_UPLOAD_BYTES": "1", "ALLOWED_EXTENSIONS": "png, JPG"}
     with (
         WithEnvFile(in_file, {"MAX_UPLOAD_BYTES": "100000"}) as service,

@@ -1,7 +1,7 @@
-"""The Dockerfile's steps, in a plain folder: it builds, serves without rights, and ends in order.
+"""The Dockerfile builds an image that serves without privileges and stops cleanly.
 
-Where this runs there need be no Docker. A folder stands for the image's root; what the build writes
-there is then read-only.
+The tests need no Docker: they run the Dockerfile's steps in a folder that stands for the image's
+root, and make the result read-only.
 """
 
 import os
@@ -31,14 +31,14 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 def step(name: str) -> Step:
-    """Return the one step of that name in the last stage."""
+    """Return the only step of that name in the last stage."""
     (found,) = (step for step in FINAL if step.name == name)
     return found
 
 
 @pytest.fixture(scope="module")
 def image(build: Build) -> Iterator[Path]:
-    """Follow the steps of the build; return the folder that stands for the image's root."""
+    """Run the build's steps; return the folder that stands for the image's root."""
     archive = build("image")
     version = archive.name.removeprefix("image-api-").removesuffix(".tar.gz")
     with tempfile.TemporaryDirectory(prefix="image-") as root:
@@ -66,19 +66,19 @@ def image(build: Build) -> Iterator[Path]:
 
 
 def variables(root: Path) -> dict[str, str]:
-    """Return what ENV sets, in that folder."""
+    """Return the variables that ENV sets, with paths in that folder."""
     text = step("ENV").text.replace("$PATH", os.environ["PATH"]).replace("/srv", f"{root}/srv")
     return dict(pair.split("=", 1) for pair in shlex.split(text))
 
 
-# Root may be the only one here who reaches Python. Without capabilities he obeys the files' modes.
+# Only root may be able to run this Python. Without capabilities root is bound by file modes.
 WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-all", "--no-new-privs"] if os.geteuid() == 0 else []
 
 
 def healthy(root: Path, port: int) -> bool:
     """Run HEALTHCHECK's command."""
     command = [word.replace("8000", str(port)) for word in step("HEALTHCHECK").command]
-    # Docker hands the proxy of its own configuration to containers.
+    # Docker sets the proxy of its own configuration in containers.
     environment = variables(root) | {"http_proxy": "http://127.0.0.1:9"}
     check = subprocess.run(
         ["/usr/bin/env", *command], env=environment, capture_output=True, check=False, timeout=60
@@ -87,20 +87,20 @@ def healthy(root: Path, port: int) -> bool:
 
 
 def test_lint() -> None:
-    """Hadolint has nothing to say."""
+    """Hadolint reports nothing."""
     lint = [str(Path(sys.executable).with_name("hadolint")), "--no-color", "Dockerfile"]
     done = subprocess.run(lint, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_build_sends_the_archive_only() -> None:
-    """Nothing of the checkout but the archive reaches the build, no `.env` in particular."""
+    """The build context contains only the archive, and in particular no `.env`."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == ["*", "!dist/*.tar.gz"]
 
 
 def test_stages() -> None:
-    """What runs has what was built, in the same place, on the same base, and no more."""
+    """The final stage copies the built folder to the same path on the same base image."""
     assert step("COPY").text == "--from=build /srv /srv"
     assert BUILD[0].text.removesuffix(" AS build") == FINAL[0].text
     assert {name for name, _ in FINAL} == {
@@ -108,23 +108,23 @@ def test_stages() -> None:
     }
 
 
-def test_folder_of_figures(tmp_path: Path) -> None:
-    """The user owns the one folder that compose.yaml mounts."""
+def test_metrics_folder(tmp_path: Path) -> None:
+    """The image's user owns the folder that compose.yaml mounts for metrics."""
     *command, folder = step("RUN").text.split()
     user, _, group = step("USER").text.partition(":")
     assert command == f"install --directory --owner={user} --group={group}".split()
     run = compose(defaultdict(str))["services"]["service"]
-    assert run["volumes"] == [f"figures:{folder}"]
+    assert run["volumes"] == [f"metrics:{folder}"]
     assert run["environment"]["METRICS_FOLDER"] == folder
     if os.geteuid() == 0:
-        made = tmp_path / "figures"
+        made = tmp_path / "metrics"
         subprocess.run(["/usr/bin/env", *command, str(made)], check=True)
         assert (made.stat().st_uid, made.stat().st_gid) == (int(user), int(group))
 
 
 @on_postgresql
 def test_serves(image: Path, service_environment: dict[str, str]) -> None:
-    """Without rights, and with nothing but /tmp to write to, two workers serve until SIGTERM."""
+    """Two workers serve until SIGTERM, without privileges and with only /tmp writable."""
     assert int(step("USER").text.partition(":")[0]) > 0
     port = free_port()
     command = [word.replace("8000", str(port)) for word in step("CMD").command]

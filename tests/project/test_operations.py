@@ -1,4 +1,4 @@
-"""docs/operations.md, tried as a new operator would: every command that needs no AWS is run."""
+"""Every command of docs/operations.md that needs no AWS runs as written."""
 
 import os
 import shutil
@@ -15,20 +15,20 @@ from devstack.service_process import ROOT
 from devstack.waiting import free_port
 from tests.support.runbook import PAGE, blocks
 
-# What the page leaves to the reader's eyes, here between its commands.
+# Shell checks that run after the commands of each section.
 AFTER = {
-    "On one machine": """
+    "Rehearse on one machine": """
 cmp docs/sunset.jpg copy.jpg
 [ "$(curl -s -o /dev/null -w '%{http_code}' -X DELETE $HERE/images/sunset)" = 401 ]
-grep -q '^image_api_last_sweep_timestamp_seconds ' figures.txt
-grep -q '^image_api_last_verify_timestamp_seconds ' figures.txt
-grep -q '^image_api_uploads_total{.*} 1' figures.txt
+grep -q '^image_api_last_sweep_timestamp_seconds ' metrics.txt
+grep -q '^image_api_last_verify_timestamp_seconds ' metrics.txt
+grep -q '^image_api_uploads_total{.*} 1' metrics.txt
 [ "$(grep -c 'Started server process' log)" = 2 ]
 [ "$(sed -n '$p' sweeps)" = '0 removed, 0 taken, 0 waiting, 0 failed' ]
 ! grep -q -F "$KEY" log
 """,
-    "Rotate keys": """
-settled() {  # SIGHUP works on one worker after another: both must say so, many times
+    "Rotate API keys": """
+settled() {  # SIGHUP reloads one worker after another; many requests reach both
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
         [ "$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $1" \
             $HERE/metrics)" = $2 ] || return 1
@@ -36,13 +36,13 @@ settled() {  # SIGHUP works on one worker after another: both must say so, many 
 }
 until settled "$NEW_KEY" 200 && settled "$KEY" 401; do sleep 0.2; done
 """,
-    "End of the rehearsal": "wait $SERVERS\n",
+    "End the rehearsal": "wait $SERVERS\n",
 }
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Return a copy of the checkout, with what git knows of it."""
+    """Return a copy of the files that git tracks, with the repository."""
     if not (shutil.which("git") and (ROOT / ".git").is_dir()):
         if os.environ.get("REQUIRE_SERVICES") == "1":
             pytest.fail("`make dist` needs git and a git checkout")
@@ -59,7 +59,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def script() -> str:
-    """Return all commands that need nothing, with a look at what they did after each part."""
+    """Return the commands that need neither AWS nor Docker, with checks after each section."""
     lines = []
     found = blocks("console")
     for block, following in zip(found, [*found[1:], None], strict=True):
@@ -70,7 +70,7 @@ def script() -> str:
 
 
 def test_rehearsal(checkout: Path) -> None:
-    """The page brings up a production that serves, is guarded, swept and verified, and ends it."""
+    """The page's commands start, use, sweep, verify and stop a production."""
     address = f"http://127.0.0.1:{free_port()}"
     commands = script().replace("http://127.0.0.1:8000", address)
     commands = commands.replace("--port 8000", f"--port {address.rpartition(':')[2]}")
@@ -87,17 +87,17 @@ def test_rehearsal(checkout: Path) -> None:
         preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),  # noqa: PLW1509
     )
     try:
-        told, _ = run.communicate(timeout=600)
+        output, _ = run.communicate(timeout=600)
     finally:
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)
     log = checkout / "production" / "log"
-    assert run.returncode == 0, told[-6000:] + (log.read_text()[-4000:] if log.exists() else "")
-    assert "FAILED" not in told
+    assert run.returncode == 0, output[-6000:] + (log.read_text()[-4000:] if log.exists() else "")
+    assert "FAILED" not in output
 
 
 def test_every_block_is_marked() -> None:
-    """No command on the page escapes: a console block runs here, or says what it needs."""
+    """Every console block on the page either runs here or is marked with what it needs."""
     marks = ("", "AWS only", "needs Docker")
     assert sum(len(blocks("console", mark)) for mark in marks) == PAGE.count("```console\n")
     for block in blocks("console"):
@@ -105,10 +105,10 @@ def test_every_block_is_marked() -> None:
 
 
 def test_containers(checkout: Path) -> None:
-    """Where Docker is, its blocks run, too, and what they start is taken away again."""
+    """The blocks that need Docker run where Docker is installed."""
     docker = shutil.which("docker")
     if not docker or subprocess.run([docker, "info"], capture_output=True, check=False).returncode:
-        pytest.skip("no Docker here: compose.yaml's commands ran in test_compose.py")
+        pytest.skip("Docker is not running on this machine")
     compose = [docker, "compose", "--env-file", "production.env"]
     up = "\n".join(["set -eu", *(block.text for block in blocks("console", "needs Docker"))])
     try:

@@ -1,4 +1,4 @@
-"""The README says what is: its session, its Python example, its settings."""
+"""README.md and docs/ match the code: session, Python example, settings, paths."""
 
 import json
 import re
@@ -21,7 +21,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def _session() -> list[tuple[str, str]]:
-    """The curl session: (command, what it prints)."""
+    """Return the commands of the curl session, each with its output."""
     block = next(b for b in re.findall(r"```console\n(.*?)```", README, re.DOTALL) if "$ curl" in b)
     steps = [step.partition("\n") for step in block.split("$ ")[1:]]
     return [(command, output.strip()) for command, _, output in steps]
@@ -33,7 +33,7 @@ def _without_times(document: str) -> object:
 
 @on_sqlite
 def test_session(service: ServiceProcess, tmp_path: Path) -> None:
-    """The README's curl session gives what the README shows, but for the times."""
+    """The README's curl session prints what the README shows, except for the times."""
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     for command, shown in _session():
         arguments = shlex.split(command.replace("http://127.0.0.1:8000", service.base_url))
@@ -57,7 +57,7 @@ def test_python_example(service: ServiceProcess, tmp_path: Path) -> None:
 
 
 def test_settings_are_documented() -> None:
-    """README and .env.example have every setting, its default and its meaning, and no other."""
+    """README and .env.example list every setting with its default and meaning, and no others."""
     assert settings_tables.readme_table() in README, "python -m tests.tools.settings_tables"
     assert settings_tables.env_example() in ENV_EXAMPLE, "python -m tests.tools.settings_tables"
     known = set(settings_tables.defaults()) | {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
@@ -68,8 +68,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_pages_name_exists(page: Path) -> None:
-    """Every relative link of a page, and every path of the repository in backticks, exists."""
+def test_linked_files_exist(page: Path) -> None:
+    """Every relative link of a page, and every repository path in backticks, exists."""
     text = page.read_text()
     links = [page.parent / link for link in re.findall(r"\]\(([^)h#][^)#]*)\)", text)]
     folders = "|".join(path.name for path in ROOT.iterdir() if (path / "__init__.py").exists())
@@ -78,11 +78,11 @@ def test_what_pages_name_exists(page: Path) -> None:
 
 
 def test_every_folder_is_described() -> None:
-    """docs/architecture.md says of every folder, and every module of the root, what it is for."""
+    """docs/architecture.md describes every folder, and every module of the root."""
     text = (ROOT / "docs" / "architecture.md").read_text()
-    rooms = [path.parent.name + "/" for path in ROOT.glob("*/__init__.py")]
-    rooms += [path.name for path in ROOT.glob("*.py")]
-    assert not [room for room in rooms if f"`{room}`" not in text]
+    layers = [path.parent.name + "/" for path in ROOT.glob("*/__init__.py")]
+    layers += [path.name for path in ROOT.glob("*.py")]
+    assert not [layer for layer in layers if f"`{layer}`" not in text]
     for package in ("web", "services", "repositories", "adapters", "runtime", "config"):
         for module in (ROOT / package).glob("[a-z]*.py"):
             assert module.name in text, f"{package}/{module.name}"

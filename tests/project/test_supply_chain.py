@@ -1,4 +1,4 @@
-"""What the service is made of is listed, audited for vulnerabilities, and kept up to date."""
+"""Dependencies are pinned, listed in an SBOM, audited for vulnerabilities and kept up to date."""
 
 import json
 import re
@@ -18,7 +18,7 @@ LOCKED = dict(re.findall(r"^([\w.-]+)==([^ ;]+)", _LOCK, re.MULTILINE))
 
 
 def steps(workflow: Path) -> list[dict[str, Any]]:
-    """Return the steps of a workflow of one job."""
+    """Return the steps of a workflow that has one job."""
     (job,) = YAML(typ="safe").load(workflow)["jobs"].values()
     found: list[dict[str, Any]] = job["steps"]
     return found
@@ -33,7 +33,7 @@ def steps(workflow: Path) -> list[dict[str, Any]]:
     ids=["workflows", "Dependabot"],
 )
 def test_schema(schema: str, files: list[Path]) -> None:
-    """GitHub understands what is written for it."""
+    """The workflows and Dependabot's configuration are valid by their schemas."""
     check = str(Path(sys.executable).with_name("check-jsonschema"))
     done = subprocess.run(
         [check, "--builtin-schema", schema, *map(str, files)],
@@ -45,7 +45,7 @@ def test_schema(schema: str, files: list[Path]) -> None:
 
 
 def test_actions_are_pinned() -> None:
-    """No workflow runs an action that can change without a change here."""
+    """Workflows pin every action to a commit."""
     for workflow in WORKFLOWS:
         used = re.findall(r"uses: (.*)", workflow.read_text())
         assert used
@@ -53,8 +53,8 @@ def test_actions_are_pinned() -> None:
 
 
 def test_list(tmp_path: Path) -> None:
-    """The list of `make sbom` has every package that is locked, with its version and a hash."""
-    # Whatever runs this test is installed: making that anew would take the ground from under it.
+    """`make sbom` lists every locked package with its version and a hash."""
+    # The running environment is up to date; make must not rebuild it during the test.
     installed = "--assume-old=.venv/requirements-dev.lock"
     make = ["/usr/bin/env", "make", installed, "sbom", f"DIST={tmp_path}"]
     subprocess.run(make, cwd=ROOT, check=True, capture_output=True)
@@ -68,20 +68,20 @@ def test_list(tmp_path: Path) -> None:
 
 
 def test_build() -> None:
-    """Each build lists and audits what is deployed, and keeps the list beside the archive."""
+    """Each build lists and audits the deployed packages, and stores the list with the archive."""
     (build,) = (workflow for workflow in WORKFLOWS if workflow.stem == "build_artifact")
     commands = " ".join(step.get("run", "") for step in steps(build))
     assert re.search(r"make sbom audit", commands)
     (kept,) = (step["with"]["path"] for step in steps(build) if "upload-artifact" in str(step))
     assert kept == "dist/"
-    rehearsed = ["/usr/bin/env", "make", "--dry-run", "audit"]
-    audit = subprocess.run(rehearsed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    dry_run = ["/usr/bin/env", "make", "--dry-run", "audit"]
+    audit = subprocess.run(dry_run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for lock in ("requirements.lock", "requirements-traces.lock"):
         assert lock in audit
 
 
 def test_dependabot() -> None:
-    """Everything that is pinned is kept up to date."""
+    """Dependabot updates every kind of pinned dependency."""
     updates = YAML(typ="safe").load(ROOT / ".github" / "dependabot.yml")["updates"]
     kinds = {update["package-ecosystem"] for update in updates}
     assert kinds == {"github-actions", "pip", "docker", "docker-compose"}

@@ -1,4 +1,4 @@
-"""kill -9 at every step of the write protocol, and at random moments under load."""
+"""SIGKILL at every step of the write protocol, and at random moments under load."""
 
 import io
 import json
@@ -39,8 +39,8 @@ AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_se
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
-class Ground:
-    """The bucket and the tables after a crash, seen by a service that was started anew."""
+class Backends:
+    """The bucket and the tables after a crash, as a newly started service finds them."""
 
     def __init__(self, settings: Settings, engine: Engine, s3: "S3Client") -> None:
         self.settings, self.engine, self.s3 = settings, engine, s3
@@ -50,7 +50,7 @@ class Ground:
         self.store = ImageStore(self.sessions(), self.bucket, inspector, settings)
 
     def reset(self, operation: str) -> None:
-        """Make the state in which the operation starts."""
+        """Create the state in which the operation starts."""
         with suppress(ImageNotFoundError):
             self.store.delete("crash", lambda _: None)
         self.sweep()
@@ -58,18 +58,18 @@ class Ground:
             return
         if operation == "sweep":
             for state in ("U", "D"):
-                self._leave_behind(f"crash-{random.randbytes(8).hex()}.jpg", state)
-            self._leave_variant()
+                self._plant_entry(f"crash-{random.randbytes(8).hex()}.jpg", state)
+            self._plant_unnamed_variant()
         self.store.upload(io.BytesIO(OLD), "crash", "jpg", lambda _: None)
 
-    def _leave_behind(self, key: str, state: str) -> None:
+    def _plant_entry(self, key: str, state: str) -> None:
         self.s3.put_object(Bucket=self.settings.aws_s3_bucket, Key=key, Body=NEW)
         insert = "INSERT INTO pending_objects VALUES (:key, :state, '2020-01-01', NULL)"
         with self.engine.begin() as db:
             db.execute(text(insert), {"key": key, "state": state})
 
-    def _leave_variant(self) -> None:
-        """Leave a variant behind whose original no image names."""
+    def _plant_unnamed_variant(self) -> None:
+        """Insert a variant whose original no image names."""
         key = f"crash-{random.randbytes(8).hex()}.png"
         self.s3.put_object(Bucket=self.settings.aws_s3_bucket, Key=key, Body=NEW)
         record = variants.VariantRecord(
@@ -79,7 +79,7 @@ class Ground:
             variants.insert_variant(db, record)
 
     def image(self) -> bytes | None:
-        """Return the bytes of the image `crash`, as a client gets them."""
+        """Return the bytes of the image `crash`, or None if it does not exist."""
         with self.engine.connect() as db:
             key = db.scalar(text("SELECT s3_key FROM images WHERE name = 'crash'"))
         if key is None:
@@ -87,7 +87,7 @@ class Ground:
         return self.s3.get_object(Bucket=self.settings.aws_s3_bucket, Key=key)["Body"].read()
 
     def sweep(self) -> None:
-        """Sweep without patience; then no object is left that no row names, and no entry."""
+        """Sweep without delays; assert that every object has a row and the journal is empty."""
         settings = self.settings.model_copy(update=AT_ONCE)
         for _ in range(2):
             Sweeper(self.sessions, self.bucket, settings).sweep()
@@ -99,11 +99,11 @@ class Ground:
         assert {entry["Key"] for entry in listed} == rows
 
     def compare(self) -> None:
-        """No row is without its object, no object without a row or an entry."""
+        """Assert that the invariants of the write protocol hold."""
         assert not violations(self.engine, self.s3, self.settings.aws_s3_bucket)
 
     def check(self) -> None:
-        """Compare, sweep, and see that nothing was lost."""
+        """Check the invariants, sweep, and assert that the sweep did not change the image."""
         self.compare()
         before = self.image()
         self.sweep()
@@ -111,17 +111,17 @@ class Ground:
 
 
 @pytest.fixture
-def ground(settings: Settings, s3: "S3Client") -> Iterator[Ground]:
-    """Return the ground on which services crash."""
+def backends(settings: Settings, s3: "S3Client") -> Iterator[Backends]:
+    """Return the backends of the services that crash."""
     engine = build_engine(settings)
-    ground = Ground(settings, engine, s3)
-    yield ground
-    ground.bucket.close()
+    backends = Backends(settings, engine, s3)
+    yield backends
+    backends.bucket.close()
     engine.dispose()
 
 
 class Ended(NamedTuple):
-    """How a use case in a process of its own ended."""
+    """How the process of a use case ended."""
 
     status: int
     acknowledged: bool
@@ -129,7 +129,7 @@ class Ended(NamedTuple):
 
 
 class Forks:
-    """Runs use cases, each in a process that may die at a step: see crashing_service.py."""
+    """Runs use cases, each in a forked process that may die at a step."""
 
     def __init__(self, environment: dict[str, str], picture: Path) -> None:
         self._order = {"environment": environment, "picture": str(picture)}
@@ -142,7 +142,7 @@ class Forks:
         )
 
     def run(self, operation: str, step: str) -> Ended:
-        """Run the use case; it dies at the step, or records all of its steps."""
+        """Run the use case; it dies at `step`, or records all steps if that is "record"."""
         assert self._server.stdin
         assert self._server.stdout
         use_case = "upload" if operation in {"first", "overwrite"} else operation
@@ -156,10 +156,10 @@ class Forks:
                 steps.append(rest)
             if word == "ended":
                 return Ended(int(rest), acknowledged, steps)
-        raise AssertionError("the server of forks has ended")
+        raise AssertionError("the process that forks has ended")
 
     def close(self) -> None:
-        """End the server."""
+        """End the process that forks."""
         assert self._server.stdin
         assert self._server.stdout
         self._server.stdin.close()
@@ -169,7 +169,7 @@ class Forks:
 
 @pytest.fixture
 def forks(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Forks]:
-    """Return what runs use cases that die."""
+    """Return a runner for use cases that die at a step."""
     picture = tmp_path / "new.jpg"
     picture.write_bytes(NEW)
     forks = Forks(service_environment, picture)
@@ -179,26 +179,26 @@ def forks(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Forks
 
 BEFORE = {"first": None, "overwrite": OLD, "delete": OLD, "sweep": OLD, "variant": OLD}
 AFTER = {"first": NEW, "overwrite": NEW, "delete": None, "sweep": OLD, "variant": OLD}
-KILLS = {"first": 18, "overwrite": 26, "delete": 14, "sweep": 20, "variant": 16}  # at least so many
+KILLS = {"first": 18, "overwrite": 26, "delete": 14, "sweep": 20, "variant": 16}  # minimum of steps
 
 
 @on_postgresql
 @pytest.mark.parametrize("operation", list(KILLS))
-def test_killed_at_every_step(ground: Ground, forks: Forks, operation: str) -> None:
-    """Wherever it is killed: what was acknowledged is there, and a sweep leaves nothing over."""
-    ground.reset(operation)
+def test_killed_at_every_step(backends: Backends, forks: Forks, operation: str) -> None:
+    """A kill at any step loses no acknowledged write, and a sweep removes all orphans."""
+    backends.reset(operation)
     whole = forks.run(operation, "record")
     assert whole.status == 0
-    assert ground.image() == AFTER[operation]
+    assert backends.image() == AFTER[operation]
     assert len(whole.steps) >= KILLS[operation]
     assert {step.split()[0] for step in whole.steps} <= STEPS.keys()
     for step in whole.steps:
-        ground.reset(operation)
+        backends.reset(operation)
         ended = forks.run(operation, step)
-        assert ended.status == -9, f"it was to die at {step}"
+        assert ended.status == -9, f"the process did not die at {step}"
         allowed = [AFTER[operation], *([] if ended.acknowledged else [BEFORE[operation]])]
-        assert ground.image() in allowed, f"killed at {step}"
-        ground.check()
+        assert backends.image() in allowed, f"killed at {step}"
+        backends.check()
 
 
 KILLED_BY_REQUEST = [
@@ -211,31 +211,31 @@ KILLED_BY_REQUEST = [
 @on_postgresql
 @pytest.mark.parametrize(("operation", "step", "after"), KILLED_BY_REQUEST)
 def test_service_killed_at_a_step(
-    ground: Ground,
+    backends: Backends,
     service_environment: dict[str, str],
     operation: str,
     step: str,
     after: bytes | None,
 ) -> None:
-    """The same with the whole service: its client sees a lost connection, a new one serves."""
-    ground.reset(operation)
+    """A service killed in a request drops the connection, and its successor has correct data."""
+    backends.reset(operation)
     with ServiceProcess(
         {**service_environment, "CRASH_AT": step}, application="tests.tools.crashing_service:app"
     ) as crashing:
         with pytest.raises(urllib3.exceptions.ProtocolError):
             act(crashing.base_url, "crash", None if operation == "delete" else NEW)
         assert crashing._process.wait(timeout=30) == -9
-    with ServiceProcess(service_environment) as anew:
-        assert download(anew.base_url, "crash") == after
-        ground.check()
-        act(anew.base_url, "crash", NEW)
-        assert download(anew.base_url, "crash") == NEW
+    with ServiceProcess(service_environment) as successor:
+        assert download(successor.base_url, "crash") == after
+        backends.check()
+        act(successor.base_url, "crash", NEW)
+        assert download(successor.base_url, "crash") == NEW
 
 
 @on_postgresql
 @pytest.mark.parametrize("rounds", [5, pytest.param(200, marks=pytest.mark.soak)])
-def test_killed_under_load(ground: Ground, service: ServiceProcess, rounds: int) -> None:
-    """Killed at random moments under load: nothing acknowledged is lost, nothing left over."""
+def test_killed_under_load(backends: Backends, service: ServiceProcess, rounds: int) -> None:
+    """Kills at random moments under load lose no acknowledged write and leave no orphans."""
     writers = [Writer(number) for number in range(6)]
     for _ in range(rounds):
         acknowledged = threading.Semaphore(0)
@@ -247,8 +247,8 @@ def test_killed_under_load(ground: Ground, service: ServiceProcess, rounds: int)
         for work in working:
             work.result()
         service.start()
-        ground.compare()
+        backends.compare()
         for writer in writers:
             writer.check(service)
-    # Not each time: a PUT of a killed process may land after a sweep that has no horizon.
-    ground.check()
+    # Only at the end: a PUT of a killed process may land after a sweep without a horizon.
+    backends.check()

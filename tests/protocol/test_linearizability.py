@@ -1,4 +1,4 @@
-"""Concurrent histories of one name can be explained as one after the other."""
+"""Concurrent operations on one name are linearizable."""
 
 import hashlib
 import random
@@ -19,36 +19,36 @@ DIGEST = {hashlib.sha256(picture).hexdigest(): picture for picture in PICTURES}
 
 
 class Actor:
-    """A client that does things at random and writes down what it was told."""
+    """A client that performs random operations and records their answers."""
 
     def __init__(self, service: ServiceProcess, seed: int, names: list[str]) -> None:
         self.random, self.names, self.url = random.Random(seed), names, f"{service.base_url}/images"
         self.history: dict[str, list[Operation]] = defaultdict(list)
 
     def act(self, n: int) -> None:
-        """Do n things."""
+        """Perform `n` operations."""
         with urllib3.PoolManager(retries=False, timeout=30) as pool:
             for _ in range(n):
                 name = self.random.choice(self.names)
-                does = self.random.choice([self.upload, self.upload, self.read, self.delete])
+                perform = self.random.choice([self.upload, self.upload, self.read, self.delete])
                 called = time.monotonic()
-                done = does(pool, name)
+                done = perform(pool, name)
                 if done:
-                    kind_and_value = done._replace(called=called, answered=time.monotonic())
-                    self.history[name].append(kind_and_value)
+                    timed = done._replace(called=called, answered=time.monotonic())
+                    self.history[name].append(timed)
 
     def upload(self, pool: urllib3.PoolManager, name: str) -> Operation | None:
-        """Upload one of the pictures."""
+        """Upload a random picture."""
         digest, picture = self.random.choice(list(DIGEST.items()))
         fields = {"file": (f"{name}.jpg", picture)}
         answer = pool.request("POST", self.url, fields=fields)
         assert answer.status in {200, 201, 409}, answer.data
-        if answer.status == 409:  # too many writers: nothing was changed
+        if answer.status == 409:  # too many concurrent writers: nothing has changed
             return None
         return Operation(answer.headers["Upload-Result"], digest, 0)  # type: ignore[arg-type]
 
     def read(self, pool: urllib3.PoolManager, name: str) -> Operation:
-        """Download; bytes and the digest in the header are of one version."""
+        """Download, and assert that the bytes match the ETag."""
         answer = pool.request("GET", f"{self.url}/{name}")
         if answer.status == 404:
             return Operation("absent", None, 0)
@@ -58,7 +58,7 @@ class Actor:
         return Operation("read", digest, 0)
 
     def delete(self, pool: urllib3.PoolManager, name: str) -> Operation | None:
-        """Delete."""
+        """Delete the image."""
         answer = pool.request("DELETE", f"{self.url}/{name}")
         assert answer.status in {200, 404, 409}, answer.data
         if answer.status == 409:
@@ -69,7 +69,7 @@ class Actor:
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("rounds", [1, pytest.param(60, marks=pytest.mark.soak)])
 def test_histories(service: ServiceProcess, rounds: int) -> None:
-    """Whatever 16 clients do to few names at once, each name's history is linearizable."""
+    """The history of each name is linearizable while 16 clients use four names at once."""
     for turn in range(rounds):
         names = [f"register-{turn}-{i}" for i in range(4)]
         actors = [Actor(service, turn * THREADS + i, names) for i in range(THREADS)]
@@ -84,17 +84,17 @@ def test_histories(service: ServiceProcess, rounds: int) -> None:
 
 
 A, B = "a", "b"
-EXPLAINED = [
+LINEARIZABLE = [
     [Operation("created", A, 0, 1), Operation("read", A, 2, 3)],
     [Operation("created", A, 0, 9), Operation("absent", None, 1, 2), Operation("read", A, 3, 4)],
     [Operation("upload?", A, 0), Operation("absent", None, 1, 2), Operation("read", A, 3, 4)],
     [Operation("created", A, 0, 1), Operation("deleted", None, 0, 5), Operation("read", A, 2, 3)],
 ]
-INEXPLICABLE = [
-    [Operation("created", A, 0, 1), Operation("absent", None, 2, 3)],  # lost
+NOT_LINEARIZABLE = [
+    [Operation("created", A, 0, 1), Operation("absent", None, 2, 3)],  # a lost write
     [Operation("created", A, 0, 1), Operation("created", B, 0, 1)],  # two first uploads
-    [Operation("read", A, 0, 1)],  # never written
-    [  # back in time
+    [Operation("read", A, 0, 1)],  # a value that was never written
+    [  # a read of an older version after a newer one
         *(Operation("created", A, 0, 1), Operation("replaced", B, 2, 9)),
         *(Operation("read", B, 3, 4), Operation("read", A, 5, 6)),
     ],
@@ -106,13 +106,13 @@ INEXPLICABLE = [
 ]
 
 
-@pytest.mark.parametrize("history", EXPLAINED)
-def test_explained(history: list[Operation]) -> None:
-    """The checker finds the order where there is one."""
+@pytest.mark.parametrize("history", LINEARIZABLE)
+def test_checker_accepts(history: list[Operation]) -> None:
+    """The checker accepts linearizable histories."""
     assert is_linearizable(history)
 
 
-@pytest.mark.parametrize("history", INEXPLICABLE)
-def test_inexplicable(history: list[Operation]) -> None:
-    """The checker finds that there is none."""
+@pytest.mark.parametrize("history", NOT_LINEARIZABLE)
+def test_checker_rejects(history: list[Operation]) -> None:
+    """The checker rejects histories that are not linearizable."""
     assert not is_linearizable(history)

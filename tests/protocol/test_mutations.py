@@ -1,4 +1,4 @@
-"""No step of the write protocol can be broken without a test turning red."""
+"""Breaking any step of the write protocol makes a test fail."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from tests.tools.code_mutations import MUTATIONS, failures
 
 @pytest.mark.parametrize("name", list(MUTATIONS))
 def test_applicable(tmp_path: Path, name: str) -> None:
-    """The text that the mutation replaces is there, once."""
+    """The text that the mutation replaces occurs exactly once."""
     mutation = MUTATIONS[name]
-    (tmp_path / mutation.file).parent.mkdir(exist_ok=True)
+    (tmp_path / mutation.file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / mutation.file).write_text((ROOT / mutation.file).read_text())
     mutation.apply(tmp_path)
 
@@ -20,5 +20,5 @@ def test_applicable(tmp_path: Path, name: str) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("name", list(MUTATIONS))
 def test_noticed(name: str) -> None:
-    """At least one of the fitting tests turns red."""
+    """At least one of the mutation's tests fails."""
     assert failures(MUTATIONS[name])

@@ -1,7 +1,7 @@
-"""Two at once, at the worst moment: each row count that the protocol asks for is needed.
+"""Races at the worst moment: the row counts of the protocol's statements decide them correctly.
 
-The rival acts between two steps of a use case, on a connection of its own. Where a lock would make
-it wait, the lock is taken away first: the row counts must do without it.
+A rival acts on its own connection between two steps of a use case. Locks that would make it wait
+are removed from the statements, because correctness may not depend on them.
 """
 
 import io
@@ -30,8 +30,8 @@ AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_se
 FIRST, SECOND, THIRD = (jpeg(seed=number) for number in range(3))
 
 
-class Party:
-    """A service and a sweeper, both with an engine of their own."""
+class Instance:
+    """A service instance with its own engine, and its sweeper."""
 
     def __init__(self, settings: Settings, bucket: Bucket) -> None:
         self.bucket = bucket
@@ -41,18 +41,18 @@ class Party:
         self.sweeper = Sweeper(self.sessions, bucket, settings.model_copy(update=AT_ONCE))
 
     def upload(self, picture: bytes) -> UploadResult:
-        """Upload, and do what follows the answer."""
+        """Upload, including the cleanup after the response."""
         stored = self.store.upload(io.BytesIO(picture), "race", "jpg", lambda _: None)
         if stored.old_key:
             self.store.remove_unless_kept(stored.old_key)
         return stored
 
     def delete(self) -> None:
-        """Delete, and do what follows the answer."""
+        """Delete, including the cleanup after the response."""
         self.store.remove_unless_kept(self.store.delete("race", lambda _: None).s3_key)
 
     def bytes(self) -> bytes | None:
-        """Read the image, None where there is none."""
+        """Return the bytes of the image, or None if it does not exist."""
         try:
             image = self.store.describe("race")
             while not (body := self.store.open_object(image, 0, image.size_bytes - 1)):
@@ -62,26 +62,26 @@ class Party:
             return None
 
 
-Parties = tuple[Party, Party]
+Instances = tuple[Instance, Instance]
 
 
 @pytest.fixture
-def parties(settings: Settings) -> Iterator[Parties]:
-    """Return the one that is tested and its rival."""
+def instances(settings: Settings) -> Iterator[Instances]:
+    """Return the instance under test and its rival."""
     bucket = Bucket(settings)
-    both = Party(settings, bucket), Party(settings, bucket)
+    both = Instance(settings, bucket), Instance(settings, bucket)
     yield both
-    for party in both:
-        party.engine.dispose()
+    for instance in both:
+        instance.engine.dispose()
     bucket.close()
 
 
-def without_lock(party: Party, then: Callable[[], object]) -> None:
-    """Let the party's next locking SELECT take no lock, and `then` happen right after it."""
+def without_lock(instance: Instance, then: Callable[[], object]) -> None:
+    """Remove the lock from the instance's next SELECT ... FOR UPDATE; call `then` after it."""
     waiting = [then]
     unlocked: list[str] = []
 
-    @event.listens_for(party.engine, "before_cursor_execute", retval=True)
+    @event.listens_for(instance.engine, "before_cursor_execute", retval=True)
     def unlock(
         _connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any
     ) -> tuple[str, Any]:
@@ -90,117 +90,117 @@ def without_lock(party: Party, then: Callable[[], object]) -> None:
         unlocked.append(statement.replace("FOR UPDATE", ""))
         return unlocked[0], parameters
 
-    @event.listens_for(party.engine, "after_cursor_execute")
+    @event.listens_for(instance.engine, "after_cursor_execute")
     def act(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         if statement in unlocked and waiting:
             waiting.pop()()
 
 
-def after_put(party: Party, then: Callable[[], object]) -> None:
-    """Let `then` happen once between the party's next PUT and the transaction after it."""
+def after_put(instance: Instance, then: Callable[[], object]) -> None:
+    """Call `then` once between the instance's next PUT and the transaction after it."""
     waiting = [then]
 
-    @event.listens_for(party.engine, "before_cursor_execute")
+    @event.listens_for(instance.engine, "before_cursor_execute")
     def act(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith("DELETE FROM pending_objects") and waiting:
             waiting.pop()()
 
 
-def test_swept_before_the_commit(parties: Parties) -> None:
-    """An upload whose key a sweeper took does not commit (row count of finish_upload)."""
-    party, rival = parties
-    after_put(party, rival.sweeper.sweep)
+def test_swept_before_the_commit(instances: Instances) -> None:
+    """An upload whose key a sweeper claimed does not commit (row count of finish_upload)."""
+    instance, rival = instances
+    after_put(instance, rival.sweeper.sweep)
     with pytest.raises(UploadInterruptedError):
-        party.upload(FIRST)
-    assert party.bytes() is None
-    party.upload(FIRST)
-    assert party.bytes() == FIRST
+        instance.upload(FIRST)
+    assert instance.bytes() is None
+    instance.upload(FIRST)
+    assert instance.bytes() == FIRST
 
 
 def test_held_up_before_the_put(
-    parties: Parties, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    instances: Instances, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An upload that was held up after its journal entry PUTs nothing: its key may be forgotten."""
-    party, rival = parties
+    """An upload that is delayed beyond its deadline after its journal entry sends no PUT."""
+    instance, rival = instances
     late = Mock(wraps=time)
     late.monotonic = lambda: time.monotonic() + settings.s3_put_timeout_seconds
     with monkeypatch.context() as patched:
         patched.setattr(s3_client, "time", late)
         with pytest.raises(StorageUnavailableError):
-            party.upload(FIRST)
-    assert list(party.bucket.list_objects()) == []
+            instance.upload(FIRST)
+    assert list(instance.bucket.list_objects()) == []
     assert rival.sweeper.sweep().taken == 1
-    party.upload(FIRST)
-    assert party.bytes() == FIRST
+    instance.upload(FIRST)
+    assert instance.bytes() == FIRST
 
 
-def test_committed_before_the_sweep(parties: Parties) -> None:
-    """A sweeper keeps its hands off a key that was committed since it looked (claim_upload)."""
-    party, rival = parties
+def test_committed_before_the_sweep(instances: Instances) -> None:
+    """A sweeper does not claim a key whose upload committed meanwhile (claim_upload)."""
+    instance, rival = instances
     seen: list[JournalEntry] = []
 
-    def look() -> None:
+    def read_journal() -> None:
         with reading(rival.sessions()) as connection:
             seen.extend(entries_after(connection, None, 10))
 
-    after_put(party, look)
-    party.upload(FIRST)
+    after_put(instance, read_journal)
+    instance.upload(FIRST)
     assert [entry.state for entry in seen] == ["U"]
     assert rival.sweeper._handle(seen[0]) == "waiting"
-    assert party.bytes() == FIRST
+    assert instance.bytes() == FIRST
 
 
-def test_overwritten_before_the_overwrite(parties: Parties) -> None:
-    """An overwrite sees that another one came first, and overwrites that (replace_image)."""
-    party, rival = parties
-    party.upload(FIRST)
-    after_put(party, lambda: rival.upload(SECOND))
-    party.upload(THIRD)
-    assert party.bytes() == THIRD
+def test_overwritten_before_the_overwrite(instances: Instances) -> None:
+    """An overwrite replaces an image that another overwrite changed first (replace_image)."""
+    instance, rival = instances
+    instance.upload(FIRST)
+    after_put(instance, lambda: rival.upload(SECOND))
+    instance.upload(THIRD)
+    assert instance.bytes() == THIRD
 
 
-def test_deleted_before_the_overwrite(parties: Parties) -> None:
-    """An overwrite sees that the image was deleted, and creates it (replace_image)."""
-    party, rival = parties
-    party.upload(FIRST)
-    after_put(party, rival.delete)
-    assert party.upload(THIRD).old_key is None
-    assert party.bytes() == THIRD
+def test_deleted_before_the_overwrite(instances: Instances) -> None:
+    """An overwrite creates an image that was deleted meanwhile (replace_image)."""
+    instance, rival = instances
+    instance.upload(FIRST)
+    after_put(instance, rival.delete)
+    assert instance.upload(THIRD).old_key is None
+    assert instance.bytes() == THIRD
 
 
-def test_overwritten_before_the_delete(parties: Parties) -> None:
-    """A delete sees that the image was overwritten, and deletes that (delete_image)."""
-    party, rival = parties
-    party.upload(FIRST)
-    without_lock(party, lambda: rival.upload(SECOND))
-    party.delete()
-    assert party.bytes() is None
+def test_overwritten_before_the_delete(instances: Instances) -> None:
+    """A delete removes an image that was overwritten meanwhile (delete_image)."""
+    instance, rival = instances
+    instance.upload(FIRST)
+    without_lock(instance, lambda: rival.upload(SECOND))
+    instance.delete()
+    assert instance.bytes() is None
 
 
-def test_deleted_before_the_delete(parties: Parties) -> None:
-    """Of two deletes one finds nothing any more (delete_image)."""
-    party, rival = parties
-    party.upload(FIRST)
-    without_lock(party, rival.delete)
+def test_deleted_before_the_delete(instances: Instances) -> None:
+    """Of two concurrent deletes the later one finds no image (delete_image)."""
+    instance, rival = instances
+    instance.upload(FIRST)
+    without_lock(instance, rival.delete)
     with pytest.raises(ImageNotFoundError):
-        party.delete()
+        instance.delete()
 
 
-def test_created_before_the_first_upload(parties: Parties) -> None:
-    """Of two first uploads the later one overwrites the earlier (unique name)."""
-    party, rival = parties
-    after_put(party, lambda: rival.upload(FIRST))
-    assert party.upload(SECOND).old_key
-    assert party.bytes() == SECOND
+def test_created_before_the_first_upload(instances: Instances) -> None:
+    """Of two concurrent first uploads the later one overwrites the earlier (unique name)."""
+    instance, rival = instances
+    after_put(instance, lambda: rival.upload(FIRST))
+    assert instance.upload(SECOND).old_key
+    assert instance.bytes() == SECOND
 
 
-def test_horizon(parties: Parties, settings: Settings) -> None:
-    """An upload that was given up stays in the journal as long as its PUT may land."""
-    party, _ = parties
+def test_horizon(instances: Instances, settings: Settings) -> None:
+    """An abandoned upload stays in the journal as long as its PUT may land."""
+    instance, _ = instances
     patient = settings.model_copy(update=AT_ONCE | {"put_horizon_seconds": 3600})
-    with party.engine.begin() as db:
+    with instance.engine.begin() as db:
         insert = "INSERT INTO pending_objects VALUES ('late.jpg', 'U', :moment, NULL)"
         moment = datetime(2020, 1, 1, tzinfo=UTC)
         db.execute(text(insert), {"moment": moment})
-    sweeper = Sweeper(party.sessions, party.bucket, patient)
+    sweeper = Sweeper(instance.sessions, instance.bucket, patient)
     assert [(r.taken, r.removed) for r in (sweeper.sweep(), sweeper.sweep())] == [(1, 0), (0, 0)]

@@ -1,7 +1,7 @@
-"""Random sequences of operations, faults and sweeps by several actors, against a model.
+"""Random sequences of operations, faults and sweeps by several actors, compared with a model.
 
-The model knows for each name which pictures it may have: one after an answer, two after a COMMIT
-whose answer was lost.
+For each name the model tracks the pictures that it may have: one after an answer, several after
+COMMITs whose answers were lost.
 """
 
 import io
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 NAMES = ["a", "b"]
 PICTURES = [jpeg(16, 12, seed) for seed in range(3)]
 Picture = bytes | None
-Strike = Callable[[Rig], Fault]
+Injection = Callable[[Rig], Fault]
 
 
-def in_commit(number: int, *, done: bool) -> Strike:
-    """Lose the connection in that COMMIT of the operation."""
+def in_commit(number: int, *, done: bool) -> Injection:
+    """Return a function that cuts the connection at this COMMIT, before or after it is done."""
     if done:
         return lambda rig: rig.database.cut_after(rig.commit, skip=number)
     return lambda rig: rig.database.cut_before(rig.commit, skip=number)
@@ -51,7 +51,7 @@ COMMITS = {
     for number in range(3)
     for done in (True, False)
 }
-STORAGE: dict[str, Strike] = {
+STORAGE: dict[str, Injection] = {
     "put lost": lambda rig: rig.storage.cut_after(b"PUT /"),
     "put refused": lambda rig: rig.storage.answer_with(s3_error(503, "SlowDown"), when=b"PUT /"),
     "delete lost": lambda rig: rig.storage.cut_after(b"DELETE /"),
@@ -66,17 +66,17 @@ faults = st.none() | st.sampled_from(sorted(FAULTS))
 
 
 class Service(RuleBasedStateMachine):
-    """Two services and sweepers on one bucket and one database; the first one behind proxies."""
+    """Two services and sweepers that share backends; the first service is behind proxies."""
 
     rig: Rig  # set by the test
 
     @initialize()
     def begin(self) -> None:
-        """Nothing is there."""
+        """No image exists."""
         self.possible: dict[str, set[Picture]] = {name: {None} for name in NAMES}
 
-    def _strike(self, fault: str | None, act: Callable[[], Any]) -> Any:
-        """Act under a fault, which ends with the act."""
+    def _under_fault(self, fault: str | None, act: Callable[[], Any]) -> Any:
+        """Call `act` under a fault, then end the fault."""
         if fault:
             FAULTS[fault](self.rig)
         answer = act()
@@ -85,7 +85,7 @@ class Service(RuleBasedStateMachine):
         return answer
 
     def _settle(self, name: str, status: int, wanted: Picture, code: str) -> None:
-        """Note what an answer to a write says about the image."""
+        """Update the model with the answer to a write."""
         if status in {200, 201}:
             self.possible[name] = {wanted}
         elif code == "database_unavailable":
@@ -102,29 +102,29 @@ class Service(RuleBasedStateMachine):
         return self.rig.client.post("/images", files=file)
 
     def _upload(self, name: str, picture: bytes, fault: str | None) -> None:
-        answer = self._strike(fault, lambda: self._post(name, picture))
-        said = answer.headers.get("Upload-Result")
+        answer = self._under_fault(fault, lambda: self._post(name, picture))
+        result = answer.headers.get("Upload-Result")
         before = self.possible[name]
-        assert said != "created" or None in before
-        assert said != "unchanged" or picture in before
-        assert said != "replaced" or before - {None}
+        assert result != "created" or None in before
+        assert result != "unchanged" or picture in before
+        assert result != "replaced" or before - {None}
         self._settle(name, answer.status_code, picture, answer.json().get("code", ""))
 
     @rule(name=names, picture=pictures, fault=faults)
     def upload(self, name: str, picture: bytes, fault: str | None) -> None:
-        """A first upload, an overwrite or an identical one."""
+        """A first upload, an overwrite or an identical upload."""
         self._upload(name, picture, fault)
 
     @rule(name=names, fault=faults)
     def delete(self, name: str, fault: str | None) -> None:
         """A delete."""
-        answer = self._strike(fault, lambda: self.rig.client.delete(f"/images/{name}"))
+        answer = self._under_fault(fault, lambda: self.rig.client.delete(f"/images/{name}"))
         assert answer.status_code != 200 or self.possible[name] - {None}
         self._settle(name, answer.status_code, None, answer.json().get("code", ""))
 
     @rule(name=names)
     def read(self, name: str) -> None:
-        """A download is one of the versions that there may be; from now on it is that."""
+        """A download returns a possible version, which is the only one from now on."""
         answer = self.rig.client.get(f"/images/{name}")
         assert answer.status_code in {200, 404}
         found = answer.content if answer.status_code == 200 else None
@@ -133,7 +133,7 @@ class Service(RuleBasedStateMachine):
 
     @rule()
     def list(self) -> None:
-        """A listing has every name that must be there, and none that must not."""
+        """A listing has every name that must exist, and none that cannot exist."""
         listed = {image["name"] for image in self.rig.client.get("/images").json()["images"]}
         for name in NAMES:
             assert None in self.possible[name] if name not in listed else True
@@ -141,7 +141,7 @@ class Service(RuleBasedStateMachine):
 
     @rule(patience=st.sampled_from([0, 3600]), fault=faults)
     def sweep(self, patience: int, fault: str | None) -> None:
-        """A sweep changes no image, whatever it meets."""
+        """A sweep changes no image, whatever the fault."""
 
         def act() -> None:
             patient = self.rig.settings.model_copy(
@@ -153,16 +153,16 @@ class Service(RuleBasedStateMachine):
             except DatabaseUnavailableError:
                 assert fault in COMMITS
 
-        self._strike(fault, act)
+        self._under_fault(fault, act)
 
     @rule(name=names, picture=pictures, rival=st.sampled_from(["sweep", "delete", *PICTURES]))
-    def meet(self, name: str, picture: bytes, rival: str | bytes) -> None:
-        """While an upload is between its PUT and its COMMIT, another actor does something."""
-        met: list[bool] = []
+    def upload_with_rival(self, name: str, picture: bytes, rival: str | bytes) -> None:
+        """Another actor acts between the PUT and the COMMIT of an upload."""
+        acted: list[bool] = []
 
         def act(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-            if statement.startswith("DELETE FROM pending_objects") and not met:
-                met.append(True)
+            if statement.startswith("DELETE FROM pending_objects") and not acted:
+                acted.append(True)
                 self._act_as_rival(name, rival)
 
         engine = self.rig.resources.engine
@@ -171,7 +171,7 @@ class Service(RuleBasedStateMachine):
             answer = self._post(name, picture)
         finally:
             event.remove(engine, "before_cursor_execute", act)
-        interrupted = bool(met) and rival == "sweep"
+        interrupted = bool(acted) and rival == "sweep"
         assert (answer.status_code == 503) == interrupted
         if not interrupted:
             self.possible[name] = {picture}
@@ -188,13 +188,13 @@ class Service(RuleBasedStateMachine):
             store.remove_unless_kept(store.delete(name, lambda _: None).s3_key)
 
     @invariant()
-    def hold(self) -> None:
+    def invariants_hold(self) -> None:
         """I1, I3 and I5 hold after every step."""
         found = violations(self.rig.direct, self.rig.s3, self.rig.settings.aws_s3_bucket)
         assert not found, "\n".join(found)
 
     def teardown(self) -> None:
-        """After a sweep the bucket has what the rows name; then clean up for the next run."""
+        """After a sweep bucket and rows agree; then delete the images for the next run."""
         self.rig.heal()
         self.rig.sweep()
         stored, named = self.rig.keys()
@@ -206,7 +206,7 @@ class Service(RuleBasedStateMachine):
 
 @pytest.fixture
 def rig(settings: Settings, s3: "S3Client") -> Iterator[Rig]:
-    """Return the application behind two proxies."""
+    """Run the application behind two proxies."""
     with ExitStack() as stack:
         yield build_rig(stack, settings, {}, s3)
 
@@ -217,7 +217,7 @@ LENGTHS = {"short": (12, 15), "long": (400, 50)}
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("length", ["short", pytest.param("long", marks=pytest.mark.soak)])
 def test_against_the_model(rig: Rig, length: str) -> None:
-    """Whatever is done in whatever order: answers fit the model, and the invariants hold."""
+    """In every random sequence the answers match the model and the invariants hold."""
 
     class Bound(Service):
         pass

@@ -1,4 +1,4 @@
-"""Verification finds exactly the damage there is, while the world goes on."""
+"""Verification finds all damage and nothing else, even during concurrent writes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,13 +23,13 @@ planted_damage = pytest.mark.planted_damage
 
 @pytest.fixture
 def world(settings: Settings, s3: "S3Client") -> Iterator[World]:
-    """Return an empty world."""
+    """Return an empty bucket and database."""
     with worlds(settings, s3) as world:
         yield world
 
 
 def test_clean(world: World) -> None:
-    """Images with their objects and any journal entries are clean, and counted."""
+    """Verification of a consistent state reports no damage and counts objects, rows and entries."""
     healthy(world)
     for deep in (False, True):
         found, report = world.verify(deep=deep)
@@ -39,7 +39,7 @@ def test_clean(world: World) -> None:
 
 @planted_damage
 def test_damage(world: World) -> None:
-    """Damage of each kind is found exactly; what only the bytes show, by a deep look."""
+    """Verification reports every kind of damage; altered bytes only with `deep`."""
     planted = damaged(world)
     shallow = {(damage, key) for damage, key in planted if damage is not Damage.ALTERED}
     assert world.verify()[0] == shallow
@@ -49,7 +49,7 @@ def test_damage(world: World) -> None:
 
 @planted_damage
 def test_paging(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Damage is found wherever the pages of the tables end."""
+    """The size of the pages does not affect which damage verification finds."""
     planted = damaged(world)
     for page in (1, 2):
         monkeypatch.setattr(references, "_KEYS_PAGE", page)
@@ -57,25 +57,25 @@ def test_paging(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (found, report.images) == (planted, len(world.rows()))
 
 
-class MeddledBucket(Bucket):
-    """A bucket in which something happens after the list, before a download or after a look."""
+class HookedBucket(Bucket):
+    """A bucket that calls each hook once: after a listing, before a download, after a check."""
 
     after_list: Callable[[], object] | None = None
     before_download: Callable[[], object] | None = None
-    after_look: Callable[[], object] | None = None
+    after_check: Callable[[], object] | None = None
 
     def list_objects(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """List, backwards; then let it happen."""
+        """List in reverse order, then call the hook for the whole list or for one key."""
         entries = sorted(super().list_objects(prefix), reverse=True)
-        self._happen("after_look" if prefix else "after_list")
+        self._call("after_check" if prefix else "after_list")
         yield from entries
 
     def download_image(self, key: str, part: tuple[int, int] | None = None) -> Any:
-        """Let it happen, then look."""
-        self._happen("before_download")
+        """Call the hook, then download."""
+        self._call("before_download")
         return super().download_image(key, part)
 
-    def _happen(self, when: str) -> None:
+    def _call(self, when: str) -> None:
         action = getattr(self, when)
         setattr(self, when, None)
         if action:
@@ -83,22 +83,22 @@ class MeddledBucket(Bucket):
 
 
 @pytest.fixture
-def meddled(world: World) -> Iterator[MeddledBucket]:
-    """Return the world's bucket, to meddle with."""
-    with closing(MeddledBucket(world.settings)) as bucket:
+def hooked(world: World) -> Iterator[HookedBucket]:
+    """Return the bucket with hooks."""
+    with closing(HookedBucket(world.settings)) as bucket:
         yield bucket
 
 
 @on_sqlite
 @planted_damage
-def test_unsorted_list(world: World, meddled: MeddledBucket) -> None:
-    """A store that lists in another order costs time, but neither hides nor invents damage."""
+def test_unsorted_list(world: World, hooked: HookedBucket) -> None:
+    """Verification is correct with a store that does not list in byte order."""
     planted = damaged(world)
-    assert world.verify(bucket=meddled, deep=True)[0] == planted
+    assert world.verify(bucket=hooked, deep=True)[0] == planted
 
 
-def test_meanwhile(world: World, meddled: MeddledBucket) -> None:
-    """What is uploaded, overwritten or deleted after the list is no damage."""
+def test_writes_after_the_list(world: World, hooked: HookedBucket) -> None:
+    """Uploads, overwrites and deletes after the listing are not reported as damage."""
     healthy(world)
 
     def after_list() -> None:
@@ -106,53 +106,53 @@ def test_meanwhile(world: World, meddled: MeddledBucket) -> None:
         world.image("image 0", 8)
         world.delete_image("image 1")
 
-    meddled.after_list = after_list
-    assert world.verify(bucket=meddled, deep=True)[0] == set()
+    hooked.after_list = after_list
+    assert world.verify(bucket=hooked, deep=True)[0] == set()
 
 
-def test_meanwhile_looking(world: World, meddled: MeddledBucket) -> None:
-    """A suspect that is overwritten or deleted between two looks at it is no damage."""
+def test_writes_between_two_checks(world: World, hooked: HookedBucket) -> None:
+    """An image that is overwritten or deleted between two checks is not reported as damage."""
     world.image("one", 1)
     for change in (lambda: world.image("new", 2), lambda: world.delete_image("new")):
-        meddled.after_list = lambda: world.image("new", 1)
-        meddled.before_download = change
-        assert world.verify(bucket=meddled)[0] == set()
+        hooked.after_list = lambda: world.image("new", 1)
+        hooked.before_download = change
+        assert world.verify(bucket=hooked)[0] == set()
 
 
-def test_meanwhile_journaled(
-    world: World, meddled: MeddledBucket, monkeypatch: pytest.MonkeyPatch
+def test_delete_between_two_checks(
+    world: World, hooked: HookedBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An object whose journal entry goes with it, between two looks at both, is no orphan."""
-    meddled.after_list = lambda: world.image("new")
+    """An object that is deleted with its journal entry between two checks is not an orphan."""
+    hooked.after_list = lambda: world.image("new")
     read_of_key = references.read_of_key
     deleted: list[str] = []
 
     def begin_delete(db: Connection, key: str) -> list[references.Reference]:
         if not deleted:
             deleted.append(world.begin_delete("new"))
-            meddled.after_look = lambda: world.finish_delete(deleted[0])
+            hooked.after_check = lambda: world.finish_delete(deleted[0])
         return read_of_key(db, key)
 
     monkeypatch.setattr(references, "read_of_key", begin_delete)
-    assert world.verify(bucket=meddled)[0] == set()
+    assert world.verify(bucket=hooked)[0] == set()
     assert len(deleted) == 1
-    assert meddled.after_look is None, "it did happen"
+    assert hooked.after_check is None, "the hook was not called"
 
 
 def test_snapshot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pages of both tables are of one moment, and hold up no writer."""
+    """Verification reads all pages of the tables in one snapshot and blocks no writer."""
     for name in ("a", "b"):
         world.image(name)
     world.entry("y", "U")
     read_all = references.read_all
 
     def interrupted(db: Connection) -> Iterator[references.Reference]:
-        of_one_moment = read_all(db)
-        yield next(of_one_moment)
+        references_left = read_all(db)
+        yield next(references_left)
         world.image("c")
         world.delete_image("b")
         world.entry("z", "U")
-        yield from of_one_moment
+        yield from references_left
 
     monkeypatch.setattr(references, "_KEYS_PAGE", 1)
     monkeypatch.setattr(references, "read_all", interrupted)
@@ -162,7 +162,7 @@ def test_snapshot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @on_sqlite
 def test_unreadable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An object that the store does not give out is reported; a store that is down is no damage."""
+    """An object that cannot be read is reported; a store that is down is an error, not damage."""
     keys = {world.image("one", 1), world.image("two", 2)}
 
     def refuse(_self: Bucket, _key: str) -> None:
@@ -177,7 +177,7 @@ def test_unreadable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @on_sqlite
 def test_database_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that fails in the middle is an error, not damage."""
+    """A database that fails during a verification is an error, not damage."""
     world.image("one")
 
     def fail(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Repair journals orphans and nothing else, whatever else goes on, however old its report."""
+"""Repair journals orphans and nothing else, with concurrent writes and with old reports."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -37,14 +37,14 @@ _WAITERS = {
 
 @pytest.fixture
 def world(settings: Settings, s3: "S3Client") -> Iterator[World]:
-    """Return an empty world."""
+    """Return an empty bucket and database."""
     with worlds(settings, s3) as world:
         yield world
 
 
 @planted_damage
 def test_repair(world: World) -> None:
-    """Repair journals the orphans and changes nothing else; they are gone after the horizon."""
+    """Repair only journals the orphans, and the sweeper deletes them after the horizon."""
     planted = damaged(world)
     world.put(LONG_KEY)
     orphans = {key for damage, key in planted if damage is Damage.ORPHAN}
@@ -59,7 +59,7 @@ def test_repair(world: World) -> None:
     assert set(entries) < set(world.entries())
     assert world.verify(deep=True)[0] == {item for item in planted if item[1] not in orphans}
 
-    for damage, key in planted:  # what a sweeper must not touch
+    for damage, key in planted:  # else the sweeper would delete the object of an image
         if damage is Damage.DOOMED:
             with writing(world.sessions()) as db:
                 pending_objects.remove_entry(db, key)
@@ -72,7 +72,7 @@ def test_repair(world: World) -> None:
 
 @on_sqlite
 def test_repaired_is_clean(world: World) -> None:
-    """With its orphans journaled, and nothing else wrong, the world is clean."""
+    """After a repair of the only damage, orphans, the state is clean."""
     orphan = world.put("orphan.png")
     for journaled in (1, 0):
         found, report = world.verify(repairs=True)
@@ -81,12 +81,12 @@ def test_repaired_is_clean(world: World) -> None:
 
 
 def old_finding(key: str) -> Finding:
-    """Return what a verification found an hour ago."""
+    """Return a finding from an earlier verification."""
     return Finding(Damage.ORPHAN, key, StoredObject(key, 5), None)
 
 
 def test_old_report(world: World) -> None:
-    """Repairing by a report that is an hour old harms neither images nor the journal."""
+    """A repair by an outdated report changes neither images nor journal entries."""
     healthy(world)
     gone = world.image("gone")
     world.delete_image("gone")
@@ -95,7 +95,7 @@ def test_old_report(world: World) -> None:
     for key in named:
         assert world.verifier().repair(old_finding(key)) is None
     assert (world.rows(), world.entries(), world.keys()) == (rows, entries, keys)
-    # Of an object that went meanwhile an entry too many is written: the sweeper removes it.
+    # An object that is gone by now gets a superfluous entry, which the sweeper removes.
     assert world.verifier().repair(old_finding(gone))
     later = world.settings.model_copy(update={"put_horizon_seconds": 0})
     Sweeper(world.sessions, world.bucket, later).sweep()
@@ -103,14 +103,14 @@ def test_old_report(world: World) -> None:
 
 
 class OpenUpload:
-    """An upload that wrote its row, on a connection of its own, and has yet to commit."""
+    """An upload that has written its row on its own connection, but has not committed."""
 
     def __init__(self, world: World) -> None:
         content = io.BytesIO(png())
         self.key = "live-image.png"
-        about = Inspector(world.settings).inspect(content, "png")
+        found = Inspector(world.settings).inspect(content, "png")
         world.entry(self.key, "U")
-        world.bucket.upload_image(content, self.key, about.content_type, sha256=about.sha256)
+        world.bucket.upload_image(content, self.key, found.content_type, sha256=found.sha256)
         self.engine = engine_for(world.settings.db_url)
         self.connection = self.engine.connect()
         assert pending_objects.finish_upload(self.connection, self.key)
@@ -118,12 +118,12 @@ class OpenUpload:
         row = {
             "name": "live image",
             "s3_key": self.key,
-            "size_bytes": about.size_bytes,
-            "extension": about.extension,
-            "content_type": about.content_type,
-            "sha256": about.sha256,
-            "width": about.width,
-            "height": about.height,
+            "size_bytes": found.size_bytes,
+            "extension": found.extension,
+            "content_type": found.content_type,
+            "sha256": found.sha256,
+            "width": found.width,
+            "height": found.height,
         }
         images.insert_image(self.connection, row | {"created_at": now, "last_updated_at": now})
 
@@ -135,7 +135,7 @@ class OpenUpload:
 
 
 def before_first_insert(engine: Engine, action: Callable[[], None]) -> None:
-    """Run `action` once, right before the next journal entry is written through `engine`."""
+    """Run `action` once, right before `engine` inserts the next journal entry."""
 
     @event.listens_for(engine, "before_cursor_execute")
     def _(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -147,9 +147,9 @@ def before_first_insert(engine: Engine, action: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
 def test_commit_before_insert(world: World) -> None:
-    """An upload that commits after the repair began, before its INSERT, keeps its object.
+    """An upload that commits between the start of a repair and its INSERT keeps its object.
 
-    Looking for the row first and inserting then would doom it.
+    A repair that reads the row before it inserts the entry would delete the object.
     """
     upload = OpenUpload(world)
     before_first_insert(world.engine, lambda: upload.end("commit"))
@@ -159,11 +159,11 @@ def test_commit_before_insert(world: World) -> None:
 
 @pytest.mark.parametrize("how", ["commit", "rollback"])
 def test_repair_waits(world: World, how: str) -> None:
-    """A repair that meets an open upload waits for its end, and harms it neither way."""
+    """A repair waits for an uncommitted upload of the key and does not damage it."""
     upload = OpenUpload(world)
     with ThreadPoolExecutor(1) as pool:
         repair = pool.submit(world.verifier().repair, old_finding(upload.key))
-        if query := _WAITERS.get(world.engine.dialect.name):  # SQLite does not tell
+        if query := _WAITERS.get(world.engine.dialect.name):  # SQLite does not list its waiters
             with connection(world.settings.db_url) as db:
                 wait_until(
                     lambda: db.scalar(text(query)) == 1, timeout=9, what="the repair to wait"

@@ -1,8 +1,7 @@
-"""Verification of many images finds exactly the damage there is, in the memory of few.
+"""Verification of many images finds all damage and nothing else, in bounded memory.
 
-2,000 objects with the other tests, 200,000 in the soak: real ones in SeaweedFS, of one byte each,
-which takes it some minutes to store. All damage is planted in the tables, so that one bucket
-serves every engine.
+The bucket has 2,000 real objects of one byte, or 200,000 in the soak, where storing them takes
+minutes. All damage is planted in the tables, so that every engine can use the same bucket.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ from s3_client import Bucket
 MEGABYTE = 1024 * 1024
 THREADS = 16
 ROWS_AT_ONCE = 5_000
-EACH = 10  # keys of each kind of damage
+EACH = 10  # keys per kind of damage
 
 BODY = b"x"
 VERIFY = """
@@ -44,15 +43,15 @@ sys.exit(status)
 """
 
 
-class Crowd(NamedTuple):
-    """A bucket and the number of its objects: `key(0)` and so on."""
+class FilledBucket(NamedTuple):
+    """A bucket and the number of its objects, which start at `key(0)`."""
 
     bucket: str
     size: int
 
 
 class Verified(NamedTuple):
-    """What one run of the command gave: findings, summary, and what it cost."""
+    """The result of one run of the command: findings, summary and cost."""
 
     found: set[tuple[str, str]]
     summary: dict[str, Any]
@@ -61,33 +60,33 @@ class Verified(NamedTuple):
 
 
 def key(number: int) -> str:
-    """Return the key of an object."""
+    """Return the key of the object with this number."""
     return f"image-{number:06d}.png"
 
 
 @pytest.fixture(
     scope="module", params=[2_000, pytest.param(200_000, marks=pytest.mark.soak)], ids=str
 )
-def crowd(
+def filled(
     request: pytest.FixtureRequest, object_store: ObjectStore, new_bucket: Callable[[], str]
-) -> Crowd:
-    """Return a crowded bucket."""
-    crowd = Crowd(new_bucket(), request.param)
+) -> FilledBucket:
+    """Return a bucket with many objects."""
+    filled = FilledBucket(new_bucket(), request.param)
     settings = Settings(
         db_url="sqlite:///unused.db",
         aws_region=object_store.region,
-        aws_s3_bucket=crowd.bucket,
+        aws_s3_bucket=filled.bucket,
         aws_endpoint_url_s3=object_store.endpoint_url,
     )
-    share = -(-crowd.size // THREADS)
-    parts = [range(i, min(i + share, crowd.size)) for i in range(0, crowd.size, share)]
+    share = -(-filled.size // THREADS)
+    parts = [range(i, min(i + share, filled.size)) for i in range(0, filled.size, share)]
     with closing(Bucket(settings)) as bucket, ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda numbers: fill(bucket, numbers), parts))
-    return crowd
+    return filled
 
 
 def fill(bucket: Bucket, numbers: range) -> None:
-    """Put the objects with these numbers: not by boto3, which takes most of the time itself."""
+    """Store the objects with these numbers, without boto3, whose overhead would dominate."""
     host = urlsplit(bucket.presigned_url("PUT", "any", {})).netloc
     with closing(HTTPConnection(host)) as connection:
         for number in numbers:
@@ -99,7 +98,7 @@ def fill(bucket: Bucket, numbers: range) -> None:
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
-    """Return the image row of an object."""
+    """Return the image row of the object with this number."""
     moment = datetime.now(UTC)
     return {
         "name": f"image {number}",
@@ -115,23 +114,23 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def planted(crowd: Crowd) -> dict[str, range]:
-    """Return the numbers of the keys of each kind: spread over all of them, or behind the last."""
-    step = crowd.size // EACH
+def planted(filled: FilledBucket) -> dict[str, range]:
+    """Return the numbers of the keys of each kind, spread over the bucket; lost ones follow it."""
+    step = filled.size // EACH
     kinds = ("orphan", "wrong_size", "altered", "doomed", "journaled")
     spread = {kind: range(i, step * EACH, step) for i, kind in enumerate(kinds)}
-    return spread | {"lost": range(crowd.size, crowd.size + EACH)}
+    return spread | {"lost": range(filled.size, filled.size + EACH)}
 
 
-def write_tables(url: str, crowd: Crowd) -> None:
-    """Write rows and journal entries, damage included."""
-    kinds = planted(crowd)
+def write_tables(url: str, filled: FilledBucket) -> None:
+    """Insert rows and journal entries, including the damage."""
+    kinds = planted(filled)
     changes: dict[int, dict[str, Any]] = {
         **{number: {"size_bytes": 2} for number in kinds["wrong_size"]},
         **{number: {"sha256": "0" * 64} for number in kinds["altered"]},
     }
     without_row = {*kinds["orphan"], *kinds["journaled"]}
-    numbers = [n for n in range(crowd.size + EACH) if n not in without_row]
+    numbers = [n for n in range(filled.size + EACH) if n not in without_row]
     entry = {"state": "D", "created_at": datetime.now(UTC)}
     engine = engine_for(url)
     with engine.begin() as connection:
@@ -144,13 +143,17 @@ def write_tables(url: str, crowd: Crowd) -> None:
 
 
 def verify(
-    url: str, crowd: Crowd, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, *options: str
+    url: str,
+    filled: FilledBucket,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    *options: str,
 ) -> Verified:
-    """Run the command as a process of its own."""
+    """Run the command as a separate process."""
     for name, value in store.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DB_URL", url)
-    monkeypatch.setenv("AWS_S3_BUCKET", crowd.bucket)
+    monkeypatch.setenv("AWS_S3_BUCKET", filled.bucket)
     began = time.monotonic()
     command = [sys.executable, "-c", VERIFY, "--json", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -159,37 +162,43 @@ def verify(
     *findings, last = (json.loads(line) for line in done.stdout.splitlines())
     (peak,) = (line.split()[1] for line in done.stderr.splitlines() if line.startswith("VmHWM:"))
     found = {(finding["damage"], finding["key"]) for finding in findings}
-    assert len(found) == len(findings), "something was reported twice"
+    assert len(found) == len(findings), "a finding was reported twice"
     return Verified(found, last["summary"], int(peak) * 1024, seconds)
 
 
-def check(crowd: Crowd, result: Verified, *quiet: str) -> None:
-    """Assert that everything was found but the `quiet` kinds, in little memory."""
-    figures = f"{result.seconds:.1f} s, {result.peak_bytes / MEGABYTE:.0f} MB of RSS at most"
-    sys.stdout.write(f"{crowd.size} objects: {figures}")  # for -rP
-    kinds = planted(crowd)
-    expected = {(kind, key(n)) for kind in kinds if kind not in quiet for n in kinds[kind]}
+def check(filled: FilledBucket, result: Verified, *unreported: str) -> None:
+    """Assert that all kinds but the `unreported` ones were found, in less than 200 MB."""
+    cost = f"{result.seconds:.1f} s, {result.peak_bytes / MEGABYTE:.0f} MB of RSS at most"
+    sys.stdout.write(f"{filled.size} objects: {cost}")  # for -rP
+    kinds = planted(filled)
+    expected = {(kind, key(n)) for kind in kinds if kind not in unreported for n in kinds[kind]}
     assert result.found == expected
     seen = result.summary["objects"], result.summary["images"], result.summary["journal_entries"]
-    assert seen == (crowd.size, crowd.size - EACH, 2 * EACH)
+    assert seen == (filled.size, filled.size - EACH, 2 * EACH)
     assert result.peak_bytes < 200 * MEGABYTE
 
 
 def test_many(
-    database_url: str, crowd: Crowd, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    database_url: str,
+    filled: FilledBucket,
+    object_store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each kind of damage is reported exactly, in less than 200 MB, however many images."""
-    write_tables(database_url, crowd)
-    result = verify(database_url, crowd, object_store, monkeypatch)
-    check(crowd, result, "journaled", "altered")
+    """Verification of many images finds all damage in less than 200 MB."""
+    write_tables(database_url, filled)
+    result = verify(database_url, filled, object_store, monkeypatch)
+    check(filled, result, "journaled", "altered")
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_many_deep(
-    database_url: str, crowd: Crowd, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    database_url: str,
+    filled: FilledBucket,
+    object_store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same when every object is read; then what only the bytes show is found, too."""
-    write_tables(database_url, crowd)
-    result = verify(database_url, crowd, object_store, monkeypatch, "--deep")
-    check(crowd, result, "journaled")
+    """Deep verification of many images also finds altered bytes in less than 200 MB."""
+    write_tables(database_url, filled)
+    result = verify(database_url, filled, object_store, monkeypatch, "--deep")
+    check(filled, result, "journaled")

@@ -1,4 +1,4 @@
-"""Odd but valid files, such as cameras and editors write, are accepted and truly described."""
+"""Odd but valid files, as cameras and editors write them, are accepted with correct sizes."""
 
 import io
 import struct
@@ -55,7 +55,7 @@ def _png(mode: str, **options: object) -> bytes:
 
 
 def _interlaced(width: int, height: int) -> bytes:
-    """Return an interlaced PNG of zeros, which Pillow does not write."""
+    """Return an interlaced PNG of zeros; Pillow cannot write one."""
     raw = b""
     passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
     for x, y, dx, dy in [*passes, (0, 1, 1, 2)]:
@@ -149,7 +149,7 @@ HONEST: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", HONEST)
 def test_honest(inspector: Inspector, name: str) -> None:
-    """Each is accepted, with the width and height that Pillow reads, with and without decoding."""
+    """The file is accepted by both inspections, with the width and height that Pillow reads."""
     content, extension = HONEST[name](), name.rpartition(".")[2]
     found = verdict(inspector, content, extension)
     assert found.verdict == "accepted", found.detail
@@ -164,7 +164,7 @@ def test_honest(inspector: Inspector, name: str) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", range(10))
 def test_orientation(inspector: Inspector, orientation: int, order: str) -> None:
-    """Width and height change places where Exif says that the picture is shown on its side."""
+    """Width and height are swapped if the Exif orientation rotates by 90 degrees."""
     about = exif(orientation, order)
     shown = (48, 64) if orientation in range(5, 9) else (64, 48)
     jpeg = _jpeg_with(segment(0xE1, b"Exif\0\0" + about))
@@ -175,7 +175,7 @@ def test_orientation(inspector: Inspector, orientation: int, order: str) -> None
 
 
 def test_broken_exif(inspector: Inspector) -> None:
-    """Exif data that cannot be read turns nothing and refuses nothing."""
+    """Malformed Exif data is ignored."""
     whole = exif(6)
     broken = [whole[:at] for at in range(len(whole) - 6)]
     broken += [b"II*\0\xff\xff\xff\xff", b"II*\0" + struct.pack("<IH", 8, 65535) + bytes(50_000)]
@@ -197,13 +197,13 @@ _LARGE = {
 
 @pytest.fixture(scope="module")
 def large() -> Image.Image:
-    """Return a picture of 50 megapixels, smooth enough for every format to hold it in 50 MB."""
+    """Return a picture of 50 megapixels, smooth enough for 50 MB in every format."""
     return pictures.picture(272, 184).resize((8640, 5787))
 
 
 @pytest.mark.parametrize("name", _LARGE)
 def test_large(inspector: Inspector, large: Image.Image, name: str) -> None:
-    """A still of 50 megapixels is accepted in every format, within 300 MB and 2 s of CPU."""
+    """A still picture of 50 megapixels is accepted within 300 MB and 2 s of CPU."""
     image_format, options = _LARGE[name]
     picture = large.quantize(64, method=2) if image_format == "GIF" else large
     content = pictures.encoded(picture, image_format, **options)

@@ -1,4 +1,4 @@
-"""Files made to break the service are refused, or accepted, at a bounded price."""
+"""Hostile files are accepted or refused within bounds of CPU time and memory."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _PEAK_BYTES = 300 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def inspector() -> Iterator[Inspector]:
-    """Return an inspector whose decoder runs already."""
+    """Return an inspector with a running decoder."""
     with inspecting() as inspector:
         verdict(inspector, pictures.jpeg(), "jpg")
         yield inspector
@@ -23,17 +23,17 @@ def inspector() -> Iterator[Inspector]:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile(inspector: Inspector, name: str) -> None:
-    """Each gets its answer within 2 seconds of CPU and 300 MB of memory."""
+    """The file gets its verdict within 2 s of CPU and 300 MB of memory."""
     make, expected = HOSTILE[name]
     content = make()
     found = verdict(inspector, content, name.rpartition(".")[2])
     assert found.verdict == expected, found.detail
     assert found.peak_bytes < _PEAK_BYTES
-    assert found.cpu_seconds < _CPU_SECONDS + 0.2  # that of the decoder that may start anew
+    assert found.cpu_seconds < _CPU_SECONDS + 0.2  # for a decoder that may restart
 
 
 def test_the_deepest_png() -> None:
-    """400 MB of pixels take no more memory; whether the CPU time suffices depends on the host."""
+    """400 MB of pixels stay within the memory bound. The CPU limit is raised for slow hosts."""
     with inspecting(inspection_cpu_seconds=30.0) as inspector:
         found = verdict(inspector, inflating(1, 16), "png")
     assert found.verdict == "accepted", found.detail
@@ -41,10 +41,10 @@ def test_the_deepest_png() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, (_, said) in HOSTILE.items() if said != "accepted"]
+    "name", [name for name, (_, expected) in HOSTILE.items() if expected != "accepted"]
 )
 def test_hostile_by_header(name: str) -> None:
-    """Without decoding, what the container tells is refused all the same, at a bounded price."""
+    """Inspection by header refuses what the container shows, within the CPU bound."""
     make, expected = HOSTILE[name]
     with inspecting(inspection="header") as inspector:
         found = verdict(inspector, make(), name.rpartition(".")[2])

@@ -1,4 +1,4 @@
-"""Collections of odd files: each is accepted, or refused for a reason that is published."""
+"""Pillow's test pictures are accepted, except those that docs/odd-pictures.md lists."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _LEAST_FILES = 500
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Return the pictures in the sources of Pillow; skip where no package index is in reach."""
+    """Return the pictures in Pillow's source archive; skip without access to a package index."""
     folder = tmp_path_factory.mktemp("sources")
     command = ["download", "--quiet", "--no-deps", "--no-binary", ":all:", _SOURCE]
     done = subprocess.run(
@@ -31,7 +31,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         text=True,
     )
     if done.returncode:
-        reason = f"{_SOURCE} cannot be fetched: {done.stderr[-500:]}"
+        reason = f"cannot download {_SOURCE}: {done.stderr[-500:]}"
         if os.environ.get("REQUIRE_SERVICES") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -45,7 +45,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def test_collection(collection: dict[str, bytes]) -> None:
-    """Exactly the published files are refused, for the published reasons."""
+    """Exactly the listed files are refused, for the listed reasons."""
     published = dict(
         re.findall(
             r"^\| `(.+?)` \| (.+?) \|$", (ROOT / "docs/odd-pictures.md").read_text(), re.MULTILINE

@@ -1,4 +1,4 @@
-"""A certification authority of a test's own, and a certificate for 127.0.0.1 that it signed."""
+"""A private certificate authority, and a server certificate that it issues for 127.0.0.1."""
 
 import ipaddress
 import secrets
@@ -16,7 +16,7 @@ _LIFE = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Certificates:
-    """Where they lie: of the CA, of the server, and the server's private key."""
+    """Paths of the CA certificate, the server certificate and the server's private key."""
 
     ca: Path
     certificate: Path
@@ -24,7 +24,7 @@ class Certificates:
 
 
 def make_certificates(folder: Path, address: str = "127.0.0.1") -> Certificates:
-    """Make a CA and let it certify that a server is at `address`."""
+    """Create a CA and a server certificate for the IP address `address`."""
     folder.mkdir(parents=True, exist_ok=True)
     made = Certificates(folder / "ca.pem", folder / "server-cert.pem", folder / "server-key.pem")
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -34,10 +34,10 @@ def make_certificates(folder: Path, address: str = "127.0.0.1") -> Certificates:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
-    places = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+    addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
     server = (
         _unsigned(_name("a server for tests"), ca_name, key.public_key())
-        .add_extension(places, critical=False)
+        .add_extension(addresses, critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -46,7 +46,7 @@ def make_certificates(folder: Path, address: str = "127.0.0.1") -> Certificates:
     made.key.write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    made.key.chmod(0o600)  # PostgreSQL insists
+    made.key.chmod(0o600)  # PostgreSQL refuses a key that others can read
     return made
 
 

@@ -1,7 +1,7 @@
-"""The beginning of a conversation with RDS for MySQL, where the user signs in by IAM.
+"""A server that imitates the sign-in of RDS for MySQL with IAM authentication.
 
-It asks for TLS, then for the password in clear text (`mysql_clear_password`), writes it down, and
-refuses it (MySQL: "Client/Server Protocol, Connection Phase").
+It offers TLS, requests the password in clear text (`mysql_clear_password`), records it and
+refuses the login (MySQL: "Client/Server Protocol, Connection Phase").
 """
 
 import socket
@@ -18,7 +18,7 @@ _REFUSED = b"\xff" + struct.pack("<H", 1045) + b"#28000Access denied"
 
 
 class ClearTextServer:
-    """Answers one connection; `passwords` holds what it was sent. Without certificates, no TLS."""
+    """Serves one connection and records passwords in `passwords`; no TLS without certificates."""
 
     def __init__(self, certificates: Certificates | None) -> None:
         self._certificates = certificates
@@ -44,7 +44,7 @@ class ClearTextServer:
         plain, _ = self._listener.accept()
         with plain:
             _send(plain, 0, self._greeting())
-            _receive(plain)  # that the client wants TLS, or already who it is
+            _receive(plain)  # the TLS request, or the login when TLS is not offered
             if self._certificates is None:
                 client, number = plain, 2
             else:
@@ -60,14 +60,14 @@ class ClearTextServer:
                     _send(client, number + 2, _REFUSED)
 
     def _greeting(self) -> bytes:
-        can = _PROTOCOL_41 | _SECURE_CONNECTION | _PLUGIN_AUTH
-        can |= _SSL if self._certificates else 0
+        capabilities = _PROTOCOL_41 | _SECURE_CONNECTION | _PLUGIN_AUTH
+        capabilities |= _SSL if self._certificates else 0
         salt = b"12345678", b"123456789012\0"
         return (
             b"\x0a8.0.0\0"
             + struct.pack("<I", 1)
             + salt[0]
-            + struct.pack("<xHBHHB10x", can & 0xFFFF, 45, 2, can >> 16, 21)
+            + struct.pack("<xHBHHB10x", capabilities & 0xFFFF, 45, 2, capabilities >> 16, 21)
             + salt[1]
             + b"caching_sha2_password\0"
         )
@@ -78,6 +78,6 @@ def _send(client: socket.socket, number: int, payload: bytes) -> None:
 
 
 def _receive(client: socket.socket) -> bytes:
-    """Return the next packet; nothing when the client is gone."""
+    """Return the payload of the next packet, or nothing when the client has disconnected."""
     header = client.recv(4, socket.MSG_WAITALL) if type(client) is socket.socket else client.recv(4)
     return client.recv(int.from_bytes(header[:3], "little")) if header else b""

@@ -1,4 +1,4 @@
-"""The Dockerfile's steps and the services of compose.yaml, as Docker reads them."""
+"""Parsers for the Dockerfile and compose.yaml that follow Docker's own rules."""
 
 import json
 import re
@@ -21,13 +21,13 @@ class Step(NamedTuple):
 
     @property
     def command(self) -> list[str]:
-        """The command of CMD or HEALTHCHECK, which must be in the exec form."""
+        """The command of CMD or HEALTHCHECK, which must use the exec form."""
         command: list[str] = json.loads(self.text[self.text.index("[") :])
         return command
 
 
 def dockerfile_stages() -> list[list[Step]]:
-    """Return the Dockerfile's steps, stage by stage."""
+    """Return the steps of the Dockerfile, grouped by build stage."""
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#"))
     steps = [
@@ -44,7 +44,7 @@ def dockerfile_stages() -> list[list[Step]]:
 
 
 def compose(variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return compose.yaml with `variables` in place, as `docker compose config` would."""
+    """Return compose.yaml with `variables` interpolated, as `docker compose config` prints it."""
     filled: dict[str, Any] = _filled(YAML(typ="safe").load(ROOT / "compose.yaml"), variables)
     return filled
 
@@ -58,7 +58,10 @@ def _filled(node: Any, variables: Mapping[str, str]) -> Any:
 
 
 def _interpolated(text: str, variables: Mapping[str, str]) -> str:
-    """Replace `$$`, `${NAME:-default}` and `${NAME:?}`. Raises KeyError where one is required."""
+    """Replace `$$`, `${NAME:-default}` and `${NAME:?}`.
+
+    Raises KeyError if a required variable is missing.
+    """
 
     def value(found: re.Match[str]) -> str:
         name, default = found["name"], found["default"]

@@ -1,4 +1,4 @@
-"""A bucket and a database, brought into any order or disorder, for the tests of `verification`."""
+"""A bucket and a database in which the tests of `verification` plant damage."""
 
 import atexit
 import functools
@@ -24,12 +24,12 @@ from tests.support.pictures import png
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-STRANGE_KEY = "Ünï cöde/with ?#%&<>'\".jpg"  # no download could ask for it
-LONG_KEY = f"folder/{'k' * 250}/x"  # the tables could not hold it
+STRANGE_KEY = "Ünï cöde/with ?#%&<>'\".jpg"  # the service never generates such a key
+LONG_KEY = f"folder/{'k' * 250}/x"  # longer than the key columns
 
 
 class World:
-    """A bucket and a database, to be brought in order and out of it."""
+    """A bucket and a database, changed through the service or around it."""
 
     def __init__(self, settings: Settings, s3: "S3Client", bucket: Bucket) -> None:
         self.settings, self.s3, self.bucket = settings, s3, bucket
@@ -37,7 +37,7 @@ class World:
         self.sessions = build_sessions(self.engine)
 
     def image(self, name: str, seed: int = 0) -> str:
-        """Upload an image as the service does; return its key."""
+        """Upload an image through the use case; return its key."""
         store = ImageStore(self.sessions(), self.bucket, Inspector(self.settings), self.settings)
         stored = store.upload(io.BytesIO(png(seed=seed)), name, "png", lambda _: None)
         if stored.old_key:
@@ -45,11 +45,11 @@ class World:
         return stored.image.s3_key
 
     def delete_image(self, name: str) -> None:
-        """Delete an image as the service does."""
+        """Delete an image through the use case, including its object."""
         self.finish_delete(self.begin_delete(name))
 
     def begin_delete(self, name: str) -> str:
-        """Delete an image up to the commit; return the key of the object that is left."""
+        """Delete the row of an image; return the key of the object that remains."""
         store = ImageStore(self.sessions(), self.bucket, Inspector(self.settings), self.settings)
         return store.delete(name, lambda _: None).s3_key
 
@@ -58,17 +58,17 @@ class World:
         remove_object(self.sessions(), self.bucket, key)
 
     def put(self, key: str, body: bytes = b"bytes") -> str:
-        """Store an object behind the service's back."""
+        """Store an object directly in the bucket; return its key."""
         self.s3.put_object(Bucket=self.settings.aws_s3_bucket, Key=key, Body=body)
         return key
 
     def remove(self, key: str) -> str:
-        """Delete an object behind the service's back."""
+        """Delete an object directly from the bucket; return its key."""
         self.s3.delete_object(Bucket=self.settings.aws_s3_bucket, Key=key)
         return key
 
     def entry(self, key: str, state: str) -> str:
-        """Write a journal entry."""
+        """Write a journal entry with this state; return its key."""
         with writing(self.sessions()) as db:
             journal = {
                 "U": pending_objects.journal_upload,
@@ -78,7 +78,7 @@ class World:
         return key
 
     def entries(self) -> list[pending_objects.JournalEntry]:
-        """Return the journal."""
+        """Return all journal entries."""
         with reading(self.sessions()) as db:
             return list(pending_objects.entries_after(db, None, 1000))
 
@@ -92,12 +92,12 @@ class World:
             return list(db.execute(text("SELECT * FROM images ORDER BY id")).all())
 
     def verifier(self, **options: Any) -> Verifier:
-        """Return what looks at all this; `options` are fields of Verifier."""
+        """Return a verifier of this bucket and database; `options` are fields of Verifier."""
         fields = {"sessions": self.sessions, "bucket": self.bucket, "settings": self.settings}
         return Verifier(**{**fields, **options})
 
     def verify(self, **options: Any) -> tuple[set[tuple[Damage, str]], VerifyReport]:
-        """Verify; return the damage with its keys, and the report."""
+        """Run a verification; return each damage with its key, and the report."""
         found: list[Finding] = []
         report = self.verifier(**options).verify(found.append, lambda *_: None)
         assert report.found.total() == len(found)
@@ -105,7 +105,7 @@ class World:
 
 
 def healthy(world: World) -> None:
-    """Fill the world with whatever may be there, whoever crashed."""
+    """Create every state that is legal, including what crashed uploads and deletes leave."""
     for seed in range(3):
         world.image(f"image {seed}", seed)
     world.entry("uploading-not-yet-there.png", "U")
@@ -115,7 +115,7 @@ def healthy(world: World) -> None:
 
 
 def damaged(world: World) -> set[tuple[Damage, str]]:
-    """Plant damage of each kind; return what a deep verification is to find."""
+    """Plant damage of every kind; return the findings that a deep verification must report."""
     healthy(world)
     size = len(png())
     body = png()[:-1] + b"?"
@@ -134,17 +134,17 @@ def damaged(world: World) -> set[tuple[Damage, str]]:
 
 @functools.cache
 def _bucket(endpoint: str, name: str, region: str) -> Bucket:
-    """Return a bucket's client: building one takes longer than most of these tests."""
-    place = {"aws_endpoint_url_s3": endpoint, "aws_s3_bucket": name, "aws_region": region}
-    bucket = Bucket(Settings.model_validate({"db_url": "sqlite:///unused.db", **place}))
+    """Return a shared client of the bucket: creating one takes longer than most tests here."""
+    location = {"aws_endpoint_url_s3": endpoint, "aws_s3_bucket": name, "aws_region": region}
+    bucket = Bucket(Settings.model_validate({"db_url": "sqlite:///unused.db", **location}))
     atexit.register(bucket.close)
     return bucket
 
 
 @contextmanager
 def worlds(settings: Settings, s3: "S3Client") -> Iterator[World]:
-    """Yield the world of these settings."""
-    place = (str(settings.aws_endpoint_url_s3), settings.aws_s3_bucket, settings.aws_region)
-    world = World(settings, s3, _bucket(*place))
+    """Yield the bucket and the database that these settings name."""
+    location = (str(settings.aws_endpoint_url_s3), settings.aws_s3_bucket, settings.aws_region)
+    world = World(settings, s3, _bucket(*location))
     yield world
     world.engine.dispose()

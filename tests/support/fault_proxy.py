@@ -1,16 +1,16 @@
-"""A TCP proxy that fails on purpose, at the byte that the test names.
+"""A TCP proxy that injects faults, down to a single byte.
 
-Put it before PostgreSQL, MariaDB or S3 and tell it what shall go wrong:
+Place it in front of PostgreSQL, MariaDB or S3 and choose the fault:
 
     with FaultProxy(("127.0.0.1", 5432)) as proxy:
-        lost = proxy.cut_after(COMMIT)  # the commit is done, its answer lost
+        lost = proxy.cut_after(COMMIT)  # the server commits, the answer is lost
         ...  # talk to proxy.address
         assert lost.fired == 1
 
-Lasting states are `refuse`, `hang`, `delay` and `throttle`. The others are faults that wait for a
-request whose bytes match a pattern, strike `times` times (None: always) and count it in `fired`.
-`heal` ends all of them. Patterns are bytes or compiled expressions, looked for in what the client
-sends, also across packets. Connections through the proxy must not use TLS.
+`refuse`, `hang`, `delay`, `throttle` and `alter` last until `heal`. The other faults wait for a
+request that matches a pattern, strike `times` times (None: always) and count the strikes in
+`fired`. `heal` disarms all faults. A pattern is bytes or a compiled expression and is searched in
+what the client sends, across packet boundaries. Connections through the proxy must not use TLS.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from typing import Any, Literal, Self
 
 from devstack.waiting import wait_until
 
-COMMIT = re.compile(rb"(?<!AUTO)COMMIT")  # the statement: MariaDB's clients also SET AUTOCOMMIT
+COMMIT = re.compile(rb"(?<!AUTO)COMMIT")  # MariaDB's clients also send SET AUTOCOMMIT
 Pattern = bytes | re.Pattern[bytes]
 Direction = Literal["request", "answer"]
 BOTH: tuple[Direction, ...] = ("request", "answer")
 CHUNK = 64 * 1024
-TAIL = 1024  # so much of what was sent before may take part in a match
-INTERIM = b"HTTP/1.1 100"  # Continue: no answer yet
+TAIL = 1024  # bytes kept of earlier packets, so that a match may span packets
+INTERIM = b"HTTP/1.1 100"  # 100 Continue is not the final answer
 
 
 @dataclass(eq=False)
 class Fault:
-    """One armed fault: `fired` counts how often it really struck."""
+    """One armed fault; `fired` counts how often it has struck."""
 
     action: Literal["cut_before", "cut_answer", "replace_answer", "hold"]
     pattern: Pattern
@@ -51,7 +51,7 @@ class Fault:
         wait_until(lambda: self.fired > 0, timeout=timeout, what=f"{self.action} to strike")
 
     def claims(self, tail: bytes, chunk: bytes) -> bool:
-        """Tell whether this fault strikes a request that ends within `chunk`, and use it up."""
+        """Return whether the fault strikes a request that ends in `chunk`; update its counters."""
         wanted = self.pattern
         wanted = re.compile(re.escape(wanted)) if isinstance(wanted, bytes) else wanted
         matches = wanted.finditer(tail + chunk)
@@ -64,7 +64,7 @@ class Fault:
 
 
 class _Link:
-    """One client's connection and its twin to the server; lives in the proxy's event loop."""
+    """A client connection and its connection to the server, in the proxy's event loop."""
 
     def __init__(self, proxy: "FaultProxy", reader: StreamReader, writer: StreamWriter) -> None:
         self._proxy = proxy
@@ -72,13 +72,13 @@ class _Link:
         self._tail = b""
         self._turn: Direction | None = None
         self._cut: Fault | None = None
-        self._budget = 0  # bytes of the answer that still pass before the cut
+        self._budget = 0  # bytes of the answer to forward before the cut
         self._answered = asyncio.Event()
-        self.held = False  # its request waits for `release`
+        self.held = False  # the request waits for `release`
         self.task = asyncio.create_task(self._work())
 
     async def _work(self) -> None:
-        """Forward both ways until one side ends or a fault cuts; then close both sides."""
+        """Forward both directions until one side closes or a fault cuts; then close both sides."""
         with ExitStack() as ends, suppress(OSError):
             ends.callback(self._client_out.close)
             await self._proxy.open.wait()
@@ -99,13 +99,15 @@ class _Link:
             if fault and fault.action == "cut_answer":
                 self._cut, self._budget = fault, fault.let_through
             elif fault:
-                await self._harm(fault, chunk)
+                await self._apply(fault, chunk)
                 return
+            for old, new in self._proxy.alterations.items():
+                chunk = chunk.replace(old, new)
             self._server_out.write(chunk)
             await self._server_out.drain()
 
-    async def _harm(self, fault: Fault, request: bytes) -> None:
-        """Do what the fault says to this request, the last one of the connection."""
+    async def _apply(self, fault: Fault, request: bytes) -> None:
+        """Apply the fault to this request, which is the last one of the connection."""
         self.held = fault.action == "hold"
         fault.fired += 1
         if fault.action == "cut_before":
@@ -139,8 +141,8 @@ class _Link:
         return (self._proxy.rates[direction] + 9) // 10 or CHUNK
 
     async def _pass(self, direction: Direction, chunk: bytes) -> None:
-        """Wait as long as the proxy's state makes these bytes wait."""
-        if direction != self._turn:  # the delay is for a request or an answer, not for each packet
+        """Delay these bytes as `delay`, `throttle` and `hang` demand."""
+        if direction != self._turn:  # delay each request or answer once, not each packet
             self._turn = direction
             await asyncio.sleep(self._proxy.delays[direction])
         if rate := self._proxy.rates[direction]:
@@ -149,13 +151,14 @@ class _Link:
 
 
 class FaultProxy:
-    """The proxy before `target`, a context manager; its methods are for the test's threads."""
+    """A context manager that runs a proxy in front of `target`, in a thread of its own."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
-        self.accepted = 0  # connections, ever
+        self.accepted = 0  # connections since the start
         self.delays: dict[Direction, float] = dict.fromkeys(BOTH, 0.0)
         self.rates: dict[Direction, int] = dict.fromkeys(BOTH, 0)
+        self.alterations: dict[bytes, bytes] = {}
         self.open, self.released = asyncio.Event(), asyncio.Event()
         self._faults: list[Fault] = []
         self._links: set[_Link] = set()
@@ -164,7 +167,7 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy")
 
     def __enter__(self) -> Self:
-        self._reserved = _bound(0)  # keeps the port ours while we refuse: it never listens
+        self._reserved = _bound(0)  # never listens; reserves the port while `refuse` is active
         self.address: tuple[str, int] = self._reserved.getsockname()
         self._thread.start()
         self.heal()
@@ -179,73 +182,78 @@ class FaultProxy:
         self._reserved.close()
 
     def claim(self, tail: bytes, chunk: bytes) -> Fault | None:
-        """Return the armed fault that this request sets off."""
+        """Return the armed fault that this request triggers, or None."""
         return next((fault for fault in tuple(self._faults) if fault.claims(tail, chunk)), None)
 
     def refuse(self) -> None:
-        """Refuse new connections, as a server that is down; open ones live on."""
+        """Refuse new connections, like a server that is down; open connections stay."""
         self._do(self._refuse)
 
     def hang(self) -> None:
-        """Accept and swallow: nothing is forwarded, on open connections neither, until `heal`."""
+        """Accept connections but forward nothing, on open connections either, until `heal`."""
         self._loop.call_soon_threadsafe(self.open.clear)
 
     def delay(self, seconds: float, *directions: Direction) -> None:
-        """Make each request and each answer (or only the one named) wait."""
+        """Delay each request and each answer, or only the directions named."""
         self.delays.update(dict.fromkeys(directions or BOTH, seconds))
 
     def throttle(self, bytes_per_second: int, *directions: Direction) -> None:
-        """Let requests and answers (or only the one named) trickle."""
+        """Limit the rate of requests and answers, or only of the directions named."""
         self.rates.update(dict.fromkeys(directions or BOTH, bytes_per_second))
 
+    def alter(self, old: bytes, new: bytes) -> None:
+        """Replace bytes of requests, as a broken network would; `new` is as long as `old`."""
+        self.alterations[old] = new
+
     def heal(self) -> None:
-        """End all states and disarm all faults; only `release` ends what is held."""
+        """End all states and disarm all faults; held requests still wait for `release`."""
         for fault in self._faults:
             fault.times = 0
         self.delay(0)
         self.throttle(0)
+        self.alterations.clear()
         self._do(self._heal)
 
     def cut_before(self, pattern: Pattern, *, times: int | None = 1, skip: int = 0) -> Fault:
-        """Cut instead of forwarding the request: the server never sees it ("not done")."""
+        """Cut the connection instead of forwarding the request: the server never receives it."""
         return self._arm(Fault("cut_before", pattern, times, skip))
 
     def cut_after(self, pattern: Pattern, *, times: int | None = 1, skip: int = 0) -> Fault:
-        """Forward the request, wait for the answer and cut ("done, answer lost")."""
+        """Forward the request, wait for the answer and cut: the answer is lost."""
         return self._arm(Fault("cut_answer", pattern, times, skip))
 
     def cut_response_after(
         self, n_bytes: int, *, when: Pattern = b"", times: int | None = 1, skip: int = 0
     ) -> Fault:
-        """Cut when `n_bytes` (headers count) of the answer to such a request have passed."""
+        """Cut after `n_bytes` of the answer, headers included, to a request that matches `when`."""
         return self._arm(Fault("cut_answer", when, times, skip, let_through=n_bytes))
 
     def answer_with(
         self, answer: bytes, *, when: Pattern = b"", times: int | None = 1, skip: int = 0
     ) -> Fault:
-        """Answer such a request ourselves (see `s3_error`); the server never sees it."""
+        """Answer a request that matches `when` with these bytes; the server never receives it."""
         return self._arm(Fault("replace_answer", when, times, skip, answer=answer))
 
     def hold(self, pattern: Pattern, *, times: int | None = 1, skip: int = 0) -> Fault:
-        """Keep the request until the client has given up *and* `release` is called."""
+        """Hold the request until the client has given up *and* `release` is called."""
         return self._arm(Fault("hold", pattern, times, skip))
 
     def release(self, timeout: float = 30) -> None:
-        """Send what was held and wait for the answers: then it has landed, late."""
+        """Forward the held requests and wait for their answers: they take effect late."""
         self._do(self._release, timeout)
 
     @property
     def connections(self) -> int:
-        """How many connections are open now."""
+        """The number of open connections."""
         return len(self._links)
 
     @property
     def fired(self) -> int:
-        """How often faults have struck in all."""
+        """How often faults have struck in total."""
         return sum(fault.fired for fault in self._faults)
 
     def close_connections(self) -> None:
-        """Cut all connections that are open now, and what they held."""
+        """Cut all open connections and drop the requests that they hold."""
         self._do(self._close_connections)
 
     def _do(self, work: Callable[[], Coroutine[Any, Any, None]], timeout: float = 30) -> None:
@@ -285,7 +293,7 @@ class FaultProxy:
 
 
 def _bound(port: int) -> socket.socket:
-    """Return a socket bound to that port (0: a free one) that does not listen yet."""
+    """Return a socket that is bound to this port (0: any free port) and does not listen yet."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.bind(("127.0.0.1", port))
@@ -293,7 +301,7 @@ def _bound(port: int) -> socket.socket:
 
 
 def s3_error(status: int, code: str) -> bytes:
-    """Return what S3 answers when it fails, such as 503 SlowDown or 403 AccessDenied."""
+    """Return an error response of S3, such as 503 SlowDown or 403 AccessDenied."""
     body = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>"
     head = f"HTTP/1.1 {status} {code}\r\nConnection: close\r\nContent-Length: {len(body)}"
     return f"{head}\r\n\r\n{body}".encode()

@@ -1,4 +1,4 @@
-"""A service between two fault proxies, and the faults of fault_cells.py to strike it with."""
+"""The service between two fault proxies, and the faults that the fault matrix injects."""
 
 import functools
 import io
@@ -26,8 +26,8 @@ from tests.support.pictures import jpeg
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# What commits: COMMIT (not AUTOCOMMIT, not READ COMMITTED), and on PostgreSQL the journal's own
-# statements, which commit by themselves.
+# COMMIT (not AUTOCOMMIT, not READ COMMITTED); on PostgreSQL also the journal's single-statement
+# transactions, which run in autocommit mode.
 COMMITS = {
     "mysql": re.compile(rb"(?<!AUTO)COMMIT(?!TED)"),
     "postgresql": re.compile(
@@ -44,14 +44,14 @@ S3_ERRORS = {
     "s3_denied": (403, "AccessDenied"),
     "s3_expired": (400, "ExpiredToken"),
 }
-# Raised by the server itself, so that SQLSTATE, error number and the driver's classes are real.
+# The server raises these errors itself, so SQLSTATE, error number and exception class are real.
 RAISE = {
     ("postgresql", "deadlock"): "DO $$ BEGIN RAISE 'played' USING ERRCODE = '40P01'; END $$",
     ("postgresql", "serialisation"): "DO $$ BEGIN RAISE 'played' USING ERRCODE = '40001'; END $$",
     ("mysql", "deadlock"): "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
     ("mysql", "serialisation"): "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1020",
 }
-UNDONE = {
+ROLLED_BACK_STATEMENTS = {
     "first": "INSERT INTO images",
     "overwrite": "UPDATE images",
     "delete": "DELETE FROM images",
@@ -61,13 +61,13 @@ UNDONE = {
 
 @functools.cache
 def direct_bucket(settings: Settings) -> Bucket:
-    """Return the bucket around the proxies; made once, for it costs 0.1 s of CPU."""
+    """Return a bucket client that bypasses the proxies; cached, as creation costs 0.1 s of CPU."""
     return Bucket(settings)
 
 
 @dataclass
 class Rig:
-    """A service whose database and object store are behind proxies, and a way around these."""
+    """A service whose database and object store are behind proxies, with direct access to both."""
 
     settings: Settings
     client: TestClient
@@ -75,48 +75,48 @@ class Rig:
     storage: FaultProxy
     direct: Engine
     s3: "S3Client"
-    undoings: list["Undoing"] = field(default_factory=list)
+    rollbacks: list["InjectedRollback"] = field(default_factory=list)
 
     @property
     def resources(self) -> Resources:
-        """What the application was started with."""
+        """The resources of the running application."""
         resources: Resources = self.client.app_state["resources"]
         return resources
 
     def reconnect_bucket(self) -> None:
-        """Give the application a bucket with new connections; the old ones are closed."""
+        """Close the application's S3 connections and replace its bucket client."""
         self.resources.bucket.close()
         bucket = Bucket(self.resources.settings)
         self.client.app_state["resources"] = replace(self.resources, bucket=bucket)
 
     def store(self) -> ImageStore:
-        """Return the use cases around HTTP and proxies: another actor."""
+        """Return the use cases of another actor, which bypasses HTTP and the proxies."""
         bucket, inspector = direct_bucket(self.settings), Inspector(self.settings)
         return ImageStore(build_sessions(self.direct)(), bucket, inspector, self.settings)
 
     def put(self, picture: bytes) -> None:
-        """Upload around HTTP and proxies."""
+        """Upload the image without HTTP and proxies."""
         self.store().upload(io.BytesIO(picture), "cell", "jpg", lambda _: None)
 
     def sweep(self, **patience: float) -> None:
-        """Sweep twice around the proxies, without any patience: uploads are taken, then all go."""
+        """Sweep twice without proxies and grace periods: claim uploads, then delete everything."""
         settings = self.settings.model_copy(update=AT_ONCE | patience)
         for _ in range(2):
             Sweeper(build_sessions(self.direct), direct_bucket(self.settings), settings).sweep()
 
     def image(self) -> str:
-        """Return which version the image has."""
+        """Return which version of the image the row describes: none, old or new."""
         with self.direct.connect() as db:
             size = db.scalar(text("SELECT size_bytes FROM images"))
         return {None: "none", len(OLD): "old", len(NEW): "new"}[size]
 
     def journal(self) -> str:
-        """Return the states of all journal entries."""
+        """Return the states of all journal entries, sorted, as one string."""
         with self.direct.connect() as db:
             return "".join(db.scalars(text("SELECT state FROM pending_objects ORDER BY state")))
 
     def keys(self) -> tuple[list[str], list[str]]:
-        """Return the keys in the bucket and those of image rows."""
+        """Return the keys in the bucket and the keys in the image rows."""
         listed = self.s3.list_objects_v2(Bucket=self.settings.aws_s3_bucket).get("Contents", [])
         with self.direct.connect() as db:
             named = list(db.scalars(text("SELECT s3_key FROM images")))
@@ -124,13 +124,13 @@ class Rig:
 
     @property
     def commit(self) -> re.Pattern[bytes]:
-        """What the database is sent to commit."""
+        """A pattern for the statements that commit on this database."""
         return COMMITS[self.direct.dialect.name]
 
     def heal(self) -> None:
         """End all faults."""
-        while self.undoings:
-            self.undoings.pop().end()
+        while self.rollbacks:
+            self.rollbacks.pop().end()
         self.database.heal()
         self.storage.heal()
 
@@ -138,7 +138,7 @@ class Rig:
 def build_rig(
     stack: ExitStack, settings: Settings, limits: dict[str, float], s3: "S3Client"
 ) -> Rig:
-    """Start the application behind two proxies, until the stack unwinds."""
+    """Start the application behind two proxies; the stack stops it."""
     port = int((settings.aws_endpoint_url_s3 or "").rpartition(":")[2])
     database = stack.enter_context(FaultProxy(("127.0.0.1", make_url(settings.db_url).port or 0)))
     storage = stack.enter_context(FaultProxy(("127.0.0.1", port)))
@@ -153,7 +153,7 @@ def build_rig(
 
 
 def arm(rig: Rig, operation: str, fault: str) -> Fault | None:
-    """Let the fault strike from now on; return it where it counts its strikes."""
+    """Activate the fault; return it if it counts its strikes, else None."""
     proxy = rig.database if fault.startswith("db") else rig.storage
     kind = fault.partition("_")[2]
     if kind == "down":
@@ -178,22 +178,22 @@ def arm(rig: Rig, operation: str, fault: str) -> Fault | None:
 
 
 def arm_commit(rig: Rig, operation: str, fault: str) -> Fault:
-    """Cut the connection in one of the operation's COMMITs."""
-    deciding = int(operation in {"first", "overwrite"})  # after the journal's
+    """Cut the connection at one of the operation's COMMITs."""
+    deciding = int(operation in {"first", "overwrite"})  # uploads commit a journal entry first
     which = 1 - deciding if "other" in fault else deciding
     cut = rig.database.cut_before if "not" in fault else rig.database.cut_after
     return cut(rig.commit, skip=which)
 
 
-class Undoing:
-    """Lets the database undo the transaction at one statement, once or each time."""
+class InjectedRollback:
+    """Makes the database roll back the transaction at one statement, once or every time."""
 
     def __init__(self, rig: Rig, operation: str, fault: str) -> None:
         kind = fault.removeprefix("db_")
         self._left, self.fired = (1000 if kind.endswith("s") else 1), 0
-        self._begins = UNDONE[operation]
+        self._begins = ROLLED_BACK_STATEMENTS[operation]
         self._instead = RAISE[rig.direct.dialect.name, kind.removesuffix("s")]
-        rig.undoings.append(self)
+        rig.rollbacks.append(self)
         self._engine = rig.resources.engine
         event.listen(self._engine, *self._hook, retval=True)
 
@@ -202,7 +202,7 @@ class Undoing:
         return "before_cursor_execute", self._execute
 
     def end(self) -> None:
-        """Undo no more."""
+        """Stop rolling transactions back."""
         event.remove(self._engine, *self._hook)
 
     def _execute(

@@ -1,4 +1,4 @@
-"""What `/metrics` says, as figures to compute with."""
+"""A parser for `/metrics` that lets tests look up and subtract samples."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ Series = tuple[str, frozenset[tuple[str, str]]]
 
 @dataclass
 class Figures:
-    """Samples of one scrape, or by how much they differ between two."""
+    """The samples of one scrape, or the difference between two scrapes."""
 
     values: dict[Series, float]
 
     def __getitem__(self, which: str | tuple[str, Mapping[str, str]]) -> float:
-        """Return the figure of a name, and labels where it has some; 0 where there is none."""
+        """Return the sample with this name, or name and labels; 0 if there is none."""
         name, labels = (which, {}) if isinstance(which, str) else which
         return self.values.get((name, frozenset(labels.items())), 0.0)
 
@@ -24,14 +24,14 @@ class Figures:
         return Figures({key: n - earlier.values.get(key, 0.0) for key, n in self.values.items()})
 
     def series(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
-        """Yield labels and value of every sample of that name."""
+        """Yield the labels and the value of every sample with this name."""
         for (found, labels), value in self.values.items():
             if found == name:
                 yield dict(labels), value
 
 
 def parse(page: str) -> Figures:
-    """Read a page of figures."""
+    """Parse the text of a scrape."""
     return Figures(
         {
             (sample.name, frozenset(sample.labels.items())): sample.value
@@ -42,7 +42,7 @@ def parse(page: str) -> Figures:
 
 
 def scrape(service: httpx.Client | str) -> Figures:
-    """Ask the service, by a client or by its URL on a connection of its own, for its figures."""
+    """Fetch the metrics of a service, through a client or, given its URL, on a new connection."""
     if isinstance(service, str):
         answer = httpx.get(f"{service}/metrics", timeout=30)
     else:

@@ -1,4 +1,4 @@
-"""Files made to break whoever looks at them, each at most as large as an upload may be."""
+"""Files that attack decoders, each within the size limit for uploads."""
 
 import struct
 from collections.abc import Callable
@@ -23,36 +23,36 @@ from tests.support.containers import (
 )
 
 LARGEST = 50 * 1024 * 1024
-_WIDE, _HIGH = 10_000, 5_000  # as many pixels as a picture may have
+_WIDE, _HIGH = 10_000, 5_000  # the limit of 50 megapixels
 
 
 @cache
 def _flat(image_format: str, **options: object) -> bytes:
-    """Return a file with as many pixels as there may be, all the same."""
+    """Return a single-colour picture with the maximum number of pixels."""
     return pictures.encoded(
         Image.new("P" if image_format == "GIF" else "RGB", (_WIDE, _HIGH)), image_format, **options
     )
 
 
 def _jpeg_with(segments: bytes) -> bytes:
-    """Return a JPEG with these bytes where its segments begin."""
+    """Return a JPEG with these bytes right after its SOI marker."""
     content = pictures.jpeg()
     return content[:2] + segments + content[2:]
 
 
 def _filled(piece: bytes, around: int = 100_000) -> bytes:
-    """Return so many of these that they nearly fill the largest file."""
+    """Repeat `piece` until a file of the maximum size has `around` bytes left."""
     return piece * ((LARGEST - around) // len(piece))
 
 
 def _many_scans(picture: bytes, scans: int) -> bytes:
-    """Return a progressive JPEG whose last scan comes many times."""
+    """Return a progressive JPEG that repeats its last scan `scans` times."""
     start = picture.rindex(b"\xff\xda")
     return picture[:-2] + picture[start:-2] * (scans - 1) + picture[-2:]
 
 
 def inflating(frames: int, bits: int) -> bytes:
-    """Return an APNG of that many frames of zeros: with 16 bits, 400 MB each when inflated."""
+    """Return an APNG with frames of zeros; at 16 bits each frame inflates to 400 MB."""
     data = zeros((1 + bits // 2 * _WIDE) * _HIGH)
     first = [chunk(b"acTL", struct.pack(">II", frames, 0)), frame_control(0, (_WIDE, _HIGH))]
     later = [
@@ -65,7 +65,7 @@ def inflating(frames: int, bits: int) -> bytes:
 
 
 def _moving_webp(frames: int) -> bytes:
-    """Return an animation whose every frame is lossless, flat and as large as may be."""
+    """Return an animation of lossless, single-colour frames with the maximum number of pixels."""
     frame = webp_frame(_flat("WEBP", lossless=True)[12:], _WIDE, _HIGH)
     return webp_animation(_WIDE, _HIGH, *[frame] * frames)
 
@@ -81,12 +81,12 @@ def _cut_with_an_end(cut: float, **options: object) -> bytes:
     return whole[: scan + int((len(whole) - scan) * cut)] + b"\xff\xd9"
 
 
-_CLEARED = b"!\xf9\4\x08\0\0\0\0"  # the frame that follows is cleared after it was shown
+_CLEARED = b"!\xf9\4\x08\0\0\0\0"  # disposal method 2: clear the next frame after display
 _ANIMATED = chunk(b"acTL", struct.pack(">II", 2, 0)) + frame_control(0, (1, 1))
 _PIXEL = chunk(b"IDAT", zeros(2))
 _STILL = pictures.webp(16, 16)[12:]
 
-# Name (its extension last), file, and what must be said to it.
+# File name with extension, builder, and the expected verdict of the inspection.
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "frame of 40,000 squared.gif": (
         lambda: gif_file(_CLEARED, gif_frame(40_000, 40_000)), "TooManyPixelsError"),

@@ -1,7 +1,7 @@
-"""Colour profiles made from their published primaries, and the colours that they mean.
+"""ICC profiles built from published primaries, and conversions to sRGB to compare with.
 
-ICC.1:2010, matrix/TRC profiles of version 2; primaries as adapted to D50. Adobe RGB (1998) and
-Display P3 have the gamma curves that stand here.
+The profiles are matrix/TRC profiles of version 2 (ICC.1:2010) with primaries adapted to D50. The
+transfer curves are those of Adobe RGB (1998) and Display P3.
 """
 
 import math
@@ -19,19 +19,19 @@ _SRGB_FROM_XYZ = (
 
 
 def srgb_to_linear(value: float) -> float:
-    """Decode sRGB (IEC 61966-2-1)."""
+    """Convert an sRGB component from 0 to 1 to linear light (IEC 61966-2-1)."""
     return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
 
 
 def linear_to_srgb(value: float) -> float:
-    """Encode sRGB."""
+    """Convert a linear component to sRGB, clipped to the range from 0 to 1."""
     value = min(1.0, max(0.0, value))
     return 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
 
 
 @dataclass(frozen=True)
 class RgbSpace:
-    """An RGB colour space: its primaries in XYZ, and the curve of its values."""
+    """An RGB colour space: its primaries in XYZ and its transfer curve."""
 
     red: Triple
     green: Triple
@@ -39,7 +39,7 @@ class RgbSpace:
     to_linear: Callable[[float], float]
 
     def profile(self) -> bytes:
-        """Return its ICC profile."""
+        """Return the ICC profile of this colour space."""
         trc = _curve(self.to_linear)
         return _profile(
             b"RGB ",
@@ -48,7 +48,7 @@ class RgbSpace:
         )
 
     def in_srgb(self, colour: tuple[int, int, int]) -> Triple:
-        """Return what a colour of eight bits is in sRGB, from 0 to 255."""
+        """Convert an 8-bit colour of this space to sRGB components from 0 to 255."""
         linear = [self.to_linear(part / 255) for part in colour]
         columns = (self.red, self.green, self.blue)
         xyz = [
@@ -60,7 +60,7 @@ class RgbSpace:
 
 
 def grey_profile(to_linear: Callable[[float], float]) -> bytes:
-    """Return the ICC profile of grey with that curve."""
+    """Return an ICC profile for greyscale with this transfer curve."""
     return _profile(b"GRAY", (b"kTRC", _curve(to_linear)))
 
 
@@ -107,7 +107,7 @@ DISPLAY_P3 = RgbSpace(
 
 
 def delta_e(one: Triple, other: Triple) -> float:
-    """Return the distance of two sRGB colours in CIELAB (CIE 1976)."""
+    """Return the distance between two sRGB colours in CIELAB (CIE 1976)."""
     return math.dist(_lab(one), _lab(other))
 
 

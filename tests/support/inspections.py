@@ -1,4 +1,4 @@
-"""Inspecting files as the service does, and what it takes."""
+"""Runs inspections as the service does, and measures CPU time and memory."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Inspection:
-    """What an inspection said, "accepted" or the name of the error, and what it took."""
+    """The verdict of an inspection ("accepted" or the name of the error) and its cost."""
 
     verdict: str
     detail: str
@@ -29,7 +29,7 @@ class Inspection:
 
 @contextmanager
 def inspecting(**changes: object) -> Iterator[Inspector]:
-    """Return an inspector with the default settings, some of them changed."""
+    """Yield an inspector with the default settings and these changes."""
     settings = Settings(db_url="sqlite:///none.db", aws_region="none", aws_s3_bucket="none")
     inspector = Inspector(settings.model_copy(update=changes))
     yield inspector
@@ -37,7 +37,7 @@ def inspecting(**changes: object) -> Iterator[Inspector]:
 
 
 def verdict(inspector: Inspector, content: bytes, extension: str) -> Inspection:
-    """Inspect a file as an upload would be; `peak_bytes` is of the decoders, above their rest."""
+    """Inspect a file as an upload; `peak_bytes` is the decoders' memory above their idle level."""
     before, rest = _cpu_seconds(), _resident(peak=False)
     _forget_peaks()
     with _spooled(content) as file:
@@ -58,10 +58,10 @@ def _spooled(content: bytes) -> Iterator[IO[bytes]]:
 
 
 def decoders(service: int | None = None) -> list[int]:
-    """Return the ids of the decoder processes of a service, or of this process."""
+    """Return the process ids of the decoders of a service, by default of this process."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it ended while we looked
+        with suppress(OSError):  # the process has ended in the meantime
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
             command = stat.with_name("cmdline").read_bytes()
             if parent == (service or os.getpid()) and b"imaging.decoding.worker" in command:
@@ -82,7 +82,7 @@ def _cpu_seconds() -> float:
 
 def _forget_peaks() -> None:
     for pid in decoders():
-        Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): resets VmHWM
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets VmHWM (proc(5))
 
 
 def _resident(*, peak: bool) -> int:

@@ -1,8 +1,8 @@
-"""The invariants of the write protocol, checked by comparing a bucket with the tables.
+"""Checks the invariants of the write protocol by comparing a bucket with the tables.
 
-I1: every image row's object exists, whole. I3: the row describes exactly those bytes.
-I5: an object that no row names is in the journal. And: names and keys are unique, and no key is
-both an image's and the journal's.
+I1: the object of every image row exists and is complete. I3: the row describes exactly these
+bytes. I5: an object that no row names is in the journal. Names and keys are unique, and no key is
+both in an image row and in the journal.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from sqlalchemy import Engine, text
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-Image.MAX_IMAGE_PIXELS = None  # what the service has accepted is looked at, whatever its size
+Image.MAX_IMAGE_PIXELS = None  # the service has already checked the size
 
-# One statement, and so one snapshot on every engine and isolation level.
+# A single statement is one snapshot on every engine and at every isolation level.
 _SNAPSHOT = text(
     "SELECT s3_key, NULL AS state, name, size_bytes, sha256, width, height, extension, content_type"
     " FROM images UNION ALL SELECT s3_key, state, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
@@ -30,7 +30,7 @@ _SNAPSHOT = text(
 
 
 class Row(NamedTuple):
-    """One row of either table; `state` is that of the journal and None for an image."""
+    """One row of any table; `state` is the journal's, "V" for a variant, None for an image."""
 
     s3_key: str
     state: str | None
@@ -44,25 +44,25 @@ class Row(NamedTuple):
 
 
 def violations(engine: Engine, s3: "S3Client", bucket: str, *, patience: float = 3) -> list[str]:
-    """Return what contradicts the invariants, in words; empty when all hold.
+    """Return a description of each violated invariant; empty if all hold.
 
-    A service may still be deleting in the background: what is found counts only if something is
-    found at every look until `patience` seconds are over.
+    A service may still delete objects in the background, so the check repeats for up to `patience`
+    seconds, until it finds nothing.
     """
     deadline = time.monotonic() + patience
-    while (found := _look(engine, s3, bucket)) and time.monotonic() < deadline:
+    while (found := _compare(engine, s3, bucket)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found
 
 
-def _look(engine: Engine, s3: "S3Client", bucket: str) -> list[str]:
+def _compare(engine: Engine, s3: "S3Client", bucket: str) -> list[str]:
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     stored = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
-    with engine.connect() as connection:  # after the listing: an object is journalled before it is
+    with engine.connect() as connection:  # after listing: the journal entry precedes the object
         rows = [Row(*row) for row in connection.execute(_SNAPSHOT)]
     images = [row for row in rows if row.state is None]
     return [
-        *(f"I5: object {key} is named by nobody" for key in stored - {row.s3_key for row in rows}),
+        *(f"I5: no row names object {key}" for key in stored - {row.s3_key for row in rows}),
         *(f"key {key} is used {n} times" for key, n in _repeated(row.s3_key for row in rows)),
         *(f"name {name!r} has {n} rows" for name, n in _repeated(row.name for row in images)),
         *(problem for row in images for problem in _problems(row, s3, bucket)),
@@ -74,7 +74,7 @@ def _repeated(values: Iterator[str]) -> list[tuple[str, int]]:
 
 
 def _problems(row: Row, s3: "S3Client", bucket: str) -> Iterator[str]:
-    """Compare one image row with the bytes of its object."""
+    """Compare an image row with the bytes of its object."""
     who = f"image {row.name!r} ({row.s3_key})"
     try:
         body = s3.get_object(Bucket=bucket, Key=row.s3_key)["Body"].read()
@@ -82,20 +82,20 @@ def _problems(row: Row, s3: "S3Client", bucket: str) -> Iterator[str]:
         yield f"I1: {who} has no object"
         return
     if len(body) != row.size_bytes:
-        yield f"I1: {who} has {len(body)} bytes, its row says {row.size_bytes}"
+        yield f"I1: {who} has {len(body)} bytes, its row states {row.size_bytes}"
     if (digest := hashlib.sha256(body).hexdigest()) != row.sha256:
-        yield f"I1: {who} has SHA-256 {digest}, its row says {row.sha256}"
-    if (real := _described(body)) != (told := _told(row)):
-        yield f"I3: {who} is {real}, its row says {told}"
+        yield f"I1: {who} has SHA-256 {digest}, its row states {row.sha256}"
+    if (actual := _described(body)) != (recorded := _recorded(row)):
+        yield f"I3: {who} is {actual}, its row states {recorded}"
 
 
 def _described(body: bytes) -> tuple[int, int, str, str] | None:
-    """Return width, height, format and content type of a picture; None when it is none."""
+    """Return width, height, format and content type of a picture, or None for other bytes."""
     try:
         with Image.open(io.BytesIO(body)) as picture:
-            # A JPEG with a second picture inside is a JPEG all the same.
+            # MPO is a JPEG that contains further pictures.
             kind = "JPEG" if picture.format == "MPO" else str(picture.format)
-            exif = Image.Exif()  # of what comes before the pixels, which `getexif` would decode
+            exif = Image.Exif()  # only what precedes the pixels; `getexif` would decode them
             exif.load(picture.info.get("exif", b""))
             turned = exif.get(ExifTags.Base.Orientation, 1) in range(5, 9)
             width, height = picture.size[::-1] if turned else picture.size
@@ -104,6 +104,6 @@ def _described(body: bytes) -> tuple[int, int, str, str] | None:
         return None
 
 
-def _told(row: Row) -> tuple[int, int, str | None, str]:
+def _recorded(row: Row) -> tuple[int, int, str | None, str]:
     kind = Image.registered_extensions().get(f".{row.extension.lower()}")
     return row.width, row.height, kind, row.content_type

@@ -1,9 +1,8 @@
-"""Whether a recorded history of one name can be explained: Wing and Gong's search.
+"""A linearizability checker for the recorded history of one name (Wing and Gong's search).
 
-A history is linearizable when every operation can be given one moment between its call and its
-answer such that, one after the other, each did what it answered. The register holds the SHA-256
-of the image, or None. An operation whose answer was lost may take effect at any later time, or
-never.
+A history is linearizable if every operation can take effect at one moment between its call and its
+answer, such that this order explains all answers. The register holds the SHA-256 of the image, or
+None. An operation whose answer was lost may take effect at any later time, or never.
 """
 
 import math
@@ -17,9 +16,9 @@ Kind = Literal[
 
 
 class Operation(NamedTuple):
-    """What a client did and was told: `created` with `value`, `read` of `value`, ...
+    """An operation of a client and its answer: `created` with `value`, `read` of `value`, ...
 
-    `absent` is a delete or read that found nothing. A question mark: the answer was lost.
+    `absent` is a delete or a read that found nothing. A question mark marks a lost answer.
     """
 
     kind: Kind
@@ -28,7 +27,7 @@ class Operation(NamedTuple):
     answered: float = math.inf
 
     def apply(self, state: State) -> tuple[bool, State]:
-        """Return whether the answer fits that state, and the state after it."""
+        """Return whether the answer fits this state, and the state afterwards."""
         if self.kind == "created":
             return state is None, self.value
         if self.kind == "replaced":
@@ -41,7 +40,7 @@ class Operation(NamedTuple):
 
 
 def is_linearizable(history: Sequence[Operation], before: State = None) -> bool:
-    """Search for an order of the operations that explains all answers."""
+    """Return whether some order of the operations explains all answers."""
     operations = sorted(history, key=lambda operation: operation.called)
     required = sum(1 << i for i, done in enumerate(operations) if done.answered < math.inf)
     seen: set[tuple[int, State]] = set()
@@ -52,15 +51,15 @@ def is_linearizable(history: Sequence[Operation], before: State = None) -> bool:
             return True
         for i in _next(operations, done):
             fits, after = operations[i].apply(state)
-            world = done | 1 << i, after
-            if fits and world not in seen:
-                seen.add(world)
-                stack.append(world)
+            reached = done | 1 << i, after
+            if fits and reached not in seen:
+                seen.add(reached)
+                stack.append(reached)
     return False
 
 
 def _next(operations: Sequence[Operation], done: int) -> list[int]:
-    """Return those which may be next: called before any other that is left was answered."""
+    """Return the operations that may come next: those called before any other was answered."""
     left = [i for i in range(len(operations)) if not done >> i & 1]
     limit = min(operations[i].answered for i in left)
     return [i for i in left if operations[i].called <= limit]

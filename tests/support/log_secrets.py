@@ -1,4 +1,4 @@
-"""What must not be in any log: credentials, tokens, and URLs that are as good as these."""
+"""Finds secrets in logs: credentials, tokens and presigned URLs."""
 
 import re
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ _SHAPES = [
     re.compile(r"Bearer (?!realm)[\w.~+/-]{4,}"),
     re.compile(r"Basic [A-Za-z0-9+/]{6,}"),
 ]
-_SHORTEST = 6  # characters: what is shorter, as passwords of test servers are, turns up by chance
+_SHORTEST = 6  # characters: shorter values, such as test passwords, appear in logs by chance
 
 
 def secrets_in(log: str, environment: Mapping[str, str]) -> list[str]:
-    """Return what a service with that environment must not have logged, shortened."""
+    """Return the secrets of this environment that appear in the log, truncated."""
     names = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     values = [environment.get(name, "") for name in names]
     if "@" in (url := environment.get("DB_URL", "")):

@@ -1,4 +1,4 @@
-"""How much memory a service and its decoders take at the same time."""
+"""Measures the memory that a service and its decoders use together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,31 +6,31 @@ from threading import Event, Thread
 
 from devstack.service_process import ServiceProcess
 
-_LOOKS_EVERY_SECONDS = 0.01
+_SAMPLE_INTERVAL_SECONDS = 0.01
 
 
 class Peak:
-    """The most that was seen, in bytes of resident memory."""
+    """The highest resident memory of all samples, in bytes."""
 
-    seen = 0
+    rss_bytes = 0
 
 
 @contextmanager
 def memory_peak(service: ServiceProcess) -> Iterator[Peak]:
-    """Watch the process tree until the block ends.
+    """Sample the process tree until the block ends.
 
-    The sum of each process's own peak would count what one decoder takes after the other twice.
+    The sum of the peaks of all processes would count memory twice that decoders use in turn.
     """
     peak, stop = Peak(), Event()
 
-    def watch() -> None:
-        while not stop.wait(_LOOKS_EVERY_SECONDS):
-            peak.seen = max(peak.seen, service.rss())
+    def sample() -> None:
+        while not stop.wait(_SAMPLE_INTERVAL_SECONDS):
+            peak.rss_bytes = max(peak.rss_bytes, service.rss())
 
-    watcher = Thread(target=watch)
-    watcher.start()
+    sampler = Thread(target=sample)
+    sampler.start()
     try:
         yield peak
     finally:
         stop.set()
-        watcher.join()
+        sampler.join()

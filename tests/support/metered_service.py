@@ -1,4 +1,4 @@
-"""The real service, and between it and S3 a proxy that writes down every request."""
+"""The service with a proxy in front of S3 that records every request."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 _HEAD = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n((?:[^\r\n]+\r\n)*)\r\n")
 _RANGE = re.compile(rb"^range: *(.*?)\r$", re.IGNORECASE | re.MULTILINE)
 
-Fields = Sequence[tuple[str, str]]  # of a header: a name may come more than once
+Fields = Sequence[tuple[str, str]]  # header fields; a name may occur more than once
 
 
 class S3Request(NamedTuple):
-    """What the service asked of S3; `part` is its Range header."""
+    """A request that the service sent to S3; `part` is the value of its Range header."""
 
     method: str
     part: str | None
 
 
 class S3Meter(FaultProxy):
-    """A fault proxy before S3 that also writes down every request that passes."""
+    """A fault proxy in front of S3 that also records every request."""
 
     def __init__(self, store: ObjectStore) -> None:
         super().__init__(("127.0.0.1", int(store.endpoint_url.rpartition(":")[2])))
@@ -43,11 +43,11 @@ class S3Meter(FaultProxy):
 
     @property
     def url(self) -> str:
-        """Where the proxy stands in for the store."""
+        """The endpoint URL of the proxy."""
         return f"http://127.0.0.1:{self.address[1]}"
 
     def claim(self, tail: bytes, chunk: bytes) -> Fault | None:
-        """Write down the requests whose heads end within `chunk`."""
+        """Record the requests whose heads end within `chunk`."""
         for head in _HEAD.finditer(tail + chunk):
             if head.end() > len(tail):
                 part = _RANGE.search(head[3])
@@ -55,7 +55,7 @@ class S3Meter(FaultProxy):
         return super().claim(tail, chunk)
 
     def taken(self) -> list[S3Request]:
-        """Return what was written down since the last time."""
+        """Return the requests recorded since the last call."""
         taken, self.requests = self.requests, []
         return taken
 
@@ -66,7 +66,7 @@ def _headers(fields: Fields) -> httpx.Headers:
 
 @dataclass
 class MeteredService:
-    """A running service: a client of it, the meter before its S3, and its database."""
+    """A running service with an HTTP client, the proxy in front of S3, and its database."""
 
     client: httpx.Client
     meter: S3Meter
@@ -90,7 +90,7 @@ class MeteredService:
         )
 
     def image(self, content: bytes, extension: str = "png") -> str:
-        """Upload `content` under a new name, forget about the requests, and return its path."""
+        """Upload `content` under a new name, clear the recorded requests and return its path."""
         name = self.new_name()
         answer = self.upload(name, content, extension=extension)
         assert answer.status_code == 201, answer.text
@@ -98,16 +98,16 @@ class MeteredService:
         return f"/images/{name}"
 
     def send(self, method: str, path: str, fields: Fields = ()) -> httpx.Response:
-        """Send a request and return the answer; redirects are not followed."""
+        """Send a request and return the response; redirects are not followed."""
         return self.client.request(method, path, headers=_headers(fields))
 
     def settle(self) -> None:
-        """Wait until nothing is left to be deleted; forget what was asked of S3 so far."""
+        """Wait until the journal is empty, then clear the recorded requests."""
         wait_until(lambda: not self.journal(), timeout=10, what="the journal to be empty")
         self.meter.taken()
 
     def journal(self) -> int:
-        """Count the journal's entries."""
+        """Count the journal entries."""
         with self.engine.connect() as connection:
             return int(connection.scalar(text("SELECT count(*) FROM pending_objects")) or 0)
 
@@ -122,7 +122,7 @@ def metered_service(
     workers: int = 1,
     **variables: str,
 ) -> Iterator[MeteredService]:
-    """Run the service on a new database and an empty bucket, and compare the two in the end."""
+    """Run the service on a new database and an empty bucket; check the invariants at the end."""
     with fresh_database(database) as url, S3Meter(store) as meter:
         create_tables(Settings(db_url=url, aws_region=store.region, aws_s3_bucket=bucket))
         environment = store.environment() | {

@@ -1,7 +1,6 @@
-"""moto's S3, a server in this process, which on demand refuses requests as AWS alone does.
+"""moto's S3 server in this process; on demand it refuses requests as AWS does.
 
-No store that runs here has credentials that expire, a rate above which it slows clients down, or
-buckets in other regions.
+The other stores of the tests have no expiring credentials, no rate limits and no other regions.
 """
 
 import threading
@@ -17,8 +16,8 @@ _DOCUMENT = """<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>{code}</Code><Message>A message of AWS</Message><RequestId>4442</RequestId></Error>"""
 
 
-class Quiet(WSGIRequestHandler):
-    """Speaks HTTP/1.1, so that connections are kept, and logs nothing."""
+class QuietHandler(WSGIRequestHandler):
+    """Uses HTTP/1.1 to keep connections alive, and logs nothing."""
 
     protocol_version = "HTTP/1.1"
 
@@ -28,7 +27,7 @@ class Quiet(WSGIRequestHandler):
 
 @dataclass
 class MotoStore:
-    """The server; `refusals` are what it answers next, each once: (method, status, code)."""
+    """The server; each entry of `refusals`, (method, status, code), answers one request."""
 
     url: str = ""
     refusals: list[tuple[str, int, str]] = field(default_factory=list)
@@ -38,7 +37,7 @@ class MotoStore:
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Answer a request: as AWS refuses it, or as moto serves it (PEP 3333)."""
+        """Answer a WSGI request (PEP 3333) with the next refusal for its method, or with moto."""
         method = environ["REQUEST_METHOD"]
         self.requests.append(method)
         refusal = next((one for one in self.refusals if one[0] == method), None)
@@ -58,7 +57,7 @@ class MotoStore:
 def moto_store() -> Iterator[MotoStore]:
     """Run the server on a free port."""
     store = MotoStore()
-    server = make_server("127.0.0.1", 0, store, threaded=True, request_handler=Quiet)
+    server = make_server("127.0.0.1", 0, store, threaded=True, request_handler=QuietHandler)
     server.daemon_threads = True  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,7 +1,7 @@
-"""Keys that a URL, a signature, a file system or a listing may get wrong."""
+"""Keys that URLs, signatures, file systems and listings tend to handle incorrectly."""
 
 FOLDERS = ["a/b", "a/b/c.png", "d/é.png"]
-"""A slash is a character like any other to S3, and begins a folder on a file system."""
+"""To S3 a slash is an ordinary character; to a file system it separates folders."""
 DOTS = [".", "..", "../up", "x/./y", "x/../y"]
 """Segments that URLs and file systems resolve."""
 EMPTY_SEGMENTS = ["two//slashes", "trailing/", "/leading"]

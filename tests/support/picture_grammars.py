@@ -1,4 +1,4 @@
-"""Random files that know their formats: mostly in form, with rules broken here and there."""
+"""A generator of random picture files that mostly follow their format and break single rules."""
 
 import struct
 import zlib
@@ -21,7 +21,7 @@ _BYTES = [0, 1, 2, 7, 8, 9, 63, 64, 127, 128, 254, 255]
 
 
 def generate(seed: int) -> tuple[str, bytes]:
-    """Return an extension and a file, the same for the same seed."""
+    """Return an extension and a file; the same seed gives the same file."""
     random = Random(seed)
     extension = random.choice(["jpg", "png", "gif", "webp"])
     content = {"jpg": _jpeg, "png": _png, "gif": _gif, "webp": _webp}[extension](random)
@@ -29,7 +29,7 @@ def generate(seed: int) -> tuple[str, bytes]:
 
 
 def _damaged(random: Random, content: bytes) -> bytes:
-    """Flip, cut, repeat or overwrite some bytes."""
+    """Overwrite, delete, repeat or insert some bytes."""
     out = bytearray(content)
     for _ in range(random.choice([1, 1, 2, 5])):
         at, count = random.randrange(len(out) + 1), random.choice([1, 1, 2, 4, 50])
@@ -48,7 +48,7 @@ def _damaged(random: Random, content: bytes) -> bytes:
 
 
 def _size(random: Random) -> tuple[int, int]:
-    """Return width and height: mostly small, sometimes about the limits."""
+    """Return width and height: mostly small, sometimes close to the limits."""
     if random.random() < 0.7:
         return random.randint(1, 80), random.randint(1, 80)
     if random.random() < 0.3:
@@ -75,7 +75,7 @@ _JPEG_OPTIONS: list[dict[str, object]] = [
 
 @cache
 def _jpeg_segments(kind: int, mode: str) -> tuple[bytes, ...]:
-    """Return a JPEG in pieces: its segments, a scan with its data being one."""
+    """Return the segments of a JPEG; a scan and its data are one segment."""
     picture = pictures.picture(64, 48, kind).convert(mode)
     content = pictures.encoded(picture, "JPEG", **_JPEG_OPTIONS[kind])
     pieces, at = [content[:2]], 2
@@ -115,7 +115,7 @@ def _jpeg(random: Random) -> bytes:
 
 
 def _resized(random: Random, piece: bytes) -> bytes:
-    """Return a frame header with another size, or other sampling; any other piece as it is."""
+    """Return a frame header with another size or sampling; return other segments unchanged."""
     if len(piece) < 12 or piece[1] not in {0xC0, 0xC1, 0xC2}:
         return piece
     width, height = _size(random)
@@ -166,7 +166,7 @@ def _fctl(number: int, width: int, height: int, at: int = 0) -> bytes:
 
 
 def _scanlines(random: Random, width: int, height: int, bits: int) -> bytes:
-    """Return the deflated scanlines of such a picture, sometimes too few, many or odd ones."""
+    """Return compressed scanlines for this size, sometimes too few, too many or invalid."""
     stride = 1 + (width * bits + 7) // 8
     count = max(
         0, stride * min(height, 400_000_000 // stride) + random.choice([0, 0, 0, 0, -1, 1, 9])
@@ -236,7 +236,7 @@ def _gif_block(random: Random, width: int, height: int) -> bytes:
 
 @cache
 def _bitstream(width: int, height: int, kind: int) -> bytes:
-    """Return the chunks of a still WebP: lossy, lossless, or lossy with opacity."""
+    """Return the chunks of a still WebP: lossy, lossless, or lossy with an alpha channel."""
     picture = pictures.picture(width, height, kind)
     picture = picture.convert("RGBA").rotate(20) if kind == 2 else picture
     content = pictures.encoded(picture, "WEBP", lossless=kind == 1)
@@ -276,7 +276,7 @@ def _webp(random: Random) -> bytes:
 
 
 def _webp_resized(random: Random, bitstream: bytes, width: int, height: int) -> bytes:
-    """Return a bitstream whose header says another size."""
+    """Return a bitstream whose header states another size."""
     out, wide, high = bytearray(bitstream), width & 0x3FFF, height & 0x3FFF
     at = out.find(b"VP8 ")
     if at >= 0 and len(out) > at + 18:

@@ -1,4 +1,4 @@
-"""Image rows by the thousand, written by SQL. They have no objects: only listings may see them."""
+"""Inserts thousands of image rows by SQL. They have no objects, so only listings can use them."""
 
 import random
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def row(name: str, minute: float) -> dict[str, Any]:
-    """Return the values of a row that was last updated so many minutes after `START`."""
+    """Return the values of a row that was last updated `minute` minutes after `START`."""
     moment = START + timedelta(minutes=minute)
     return {
         "name": name,
@@ -37,15 +37,16 @@ def plant(engine: Engine, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def uproot(engine: Engine, names: Iterable[str]) -> None:
-    """Delete the rows of these names in one transaction."""
+    """Delete the rows with these names in one transaction."""
     with engine.begin() as connection:
         connection.execute(delete(IMAGES).where(IMAGES.c.name.in_(list(names))))
 
 
 def plant_many(engine: Engine, number: int, planted: Iterable[int] = ()) -> list[str]:
-    """Insert rows named in order and updated in another, but for those `planted` already.
+    """Insert rows until `number` exist; the numbers in `planted` have rows already.
 
-    Let the planner know of them, and return all their names.
+    The order by name differs from the order by update time. Updates the planner's statistics and
+    returns the names of all rows.
     """
     left = sorted({*range(number)} - {*planted})
     minutes = random.Random(number).sample(left, len(left))
@@ -59,5 +60,5 @@ def plant_many(engine: Engine, number: int, planted: Iterable[int] = ()) -> list
 
 
 def name_of(number: int) -> str:
-    """Return the name of a row; names order as numbers do."""
+    """Return the name of a row; names sort like their numbers."""
     return f"row-{number:07}"

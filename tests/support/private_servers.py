@@ -1,7 +1,7 @@
-"""Database servers of a test's own, which it may kill, restart and configure.
+"""Private database servers that a test may kill, restart and configure.
 
-Children of this process, on free ports of 127.0.0.1, with TLS by certificates of the test's own.
-PostgreSQL and MariaDB are the system's; of MySQL no package can be counted on, so
+The servers are child processes on free ports of 127.0.0.1 and use TLS with private certificates.
+PostgreSQL and MariaDB come from the system's packages. MySQL has no package everywhere, so
 TEST_MYSQL_PROGRAM names a program that runs it in the foreground: `PROGRAM DATADIR PORT`.
 """
 
@@ -32,37 +32,37 @@ START_SECONDS = 60
 
 
 class PrivateServer:
-    """A running server: its root's URL, the certificates that it shows, and power over its life."""
+    """A database server with control of its process, its root URL and its certificates."""
 
     def __init__(
         self,
         url: str,
         certificates: Certificates,
         command: Callable[[int], Sequence[str]],
-        place: Path,
+        folder: Path,
         **popen: Any,
     ) -> None:
-        """`command` runs it on a port."""
+        """`command` returns the command line for a port."""
         self.certificates = certificates
         self._url, self._port = make_url(url), free_port()
-        self._command, self._place, self._popen = command, place, popen
+        self._command, self._folder, self._popen = command, folder, popen
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
+        """The host and port on which the server listens."""
         return "127.0.0.1", self._port
 
     @property
     def url(self) -> str:
-        """The URL of its root."""
+        """The URL for the root user."""
         return self._url.set(port=self._port).render_as_string(hide_password=False)
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
-        with (self._place / "log").open("ab") as log:
+        """Start the server and wait until it accepts connections."""
+        with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(self._port),
-                cwd=self._place,
+                cwd=self._folder,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -73,25 +73,25 @@ class PrivateServer:
             wait_until(self._is_settled, timeout=START_SECONDS, what="the database server")
             assert self._process.poll() is None, "the database server ended at once"
         except (AssertionError, TimeoutError) as error:
-            error.add_note((self._place / "log").read_text(errors="replace")[-3000:])
+            error.add_note((self._folder / "log").read_text(errors="replace")[-3000:])
             self.kill()
             raise
 
     def kill(self) -> None:
-        """End it as a power cut would."""
-        # PostgreSQL ends its children by this signal, none of which closes or writes anything.
+        """Kill the server without a shutdown, like a power failure."""
+        # On SIGQUIT PostgreSQL's processes exit immediately, without a checkpoint.
         hard = signal.SIGQUIT if "postgresql" in self._url.drivername else signal.SIGKILL
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, hard)
         self._process.wait(timeout=30)
 
     def restart(self) -> None:
-        """Kill it and start it again."""
+        """Kill the server and start it again."""
         self.kill()
         self.start()
 
     def move(self) -> None:
-        """Kill it and start it on another port, with what it has stored."""
+        """Kill the server and start it on another port with the same data."""
         self.kill()
         self._port = free_port()
         self.start()
@@ -112,74 +112,75 @@ class PrivateServer:
 
 @contextmanager
 def private_server(kind: str, *, own_ca: bool = True) -> Iterator[PrivateServer]:
-    """Run a server of that kind; without its program skip, or fail where CI has it.
+    """Run a server of this kind; skip the test if its program is missing.
 
-    Without `own_ca` MySQL keeps the certificates that it makes for itself, and starts once less.
+    With REQUIRE_SERVICES=1 a missing PostgreSQL fails the test. Without `own_ca` MySQL keeps its
+    generated certificates, which saves a restart.
     """
-    place = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir="/tmp"))
     try:
-        server = {"postgresql": _postgresql, "mariadb": _mariadb, "mysql": _mysql}[kind](place)
+        server = {"postgresql": _postgresql, "mariadb": _mariadb, "mysql": _mysql}[kind](folder)
         if kind == "mysql" and own_ca:
-            _replace_certificates(server, place / "data")
+            _replace_certificates(server, folder / "data")
         server.start()
         try:
             yield server
         finally:
             server.kill()
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _postgresql(place: Path) -> PrivateServer:
-    """Prepare PostgreSQL with TLS, users with passwords but for `postgres`."""
-    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.get_exec_path())]
-    programs = next((folder for folder in folders if (folder / "initdb").exists()), None)
+def _postgresql(folder: Path) -> PrivateServer:
+    """Prepare PostgreSQL with TLS; all users but `postgres` need passwords."""
+    candidates = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.get_exec_path())]
+    programs = next((path for path in candidates if (path / "initdb").exists()), None)
     if programs is None:
         _without_postgresql()
-    certificates = make_certificates(place)
-    user = _handed_over(place)
-    data = place / "data"
+    certificates = make_certificates(folder)
+    user = _unprivileged(folder)
+    data = folder / "data"
     initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
     encoding = ["-E", "UTF8", "--locale=C"]
-    subprocess.run([*initdb, *encoding], check=True, stdout=subprocess.DEVNULL, cwd=place, **user)
+    subprocess.run([*initdb, *encoding], check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
     (data / "pg_hba.conf").write_text(
         "host all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
     )
-    given = {
+    parameters = {
         "ssl": "on",
         "ssl_cert_file": certificates.certificate,
         "ssl_key_file": certificates.key,
-        # A COMMIT takes 20 ms, so that whoever kills the server interrupts some.
+        # Each COMMIT takes 20 ms, so a test that kills the server interrupts some.
         "commit_delay": 20_000,
         "commit_siblings": 0,
     }
-    options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
+    options = [part for name, value in parameters.items() for part in ("-c", f"{name}={value}")]
     command = [str(programs / "postgres"), "-D", str(data), "-k", "", "-h", "127.0.0.1", *options]
     return PrivateServer(
         "postgresql://postgres@127.0.0.1/postgres",
         certificates,
         lambda port: [*command, "-p", str(port)],
-        place,
+        folder,
         **user,
     )
 
 
-def _mariadb(place: Path) -> PrivateServer:
+def _mariadb(folder: Path) -> PrivateServer:
     """Prepare MariaDB with TLS."""
     program, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
-    if program is None and (folder := Path("/usr/sbin/mariadbd")).exists():
-        program = str(folder)
+    if program is None and (path := Path("/usr/sbin/mariadbd")).exists():
+        program = str(path)
     if program is None or install is None:
-        pytest.skip("no MariaDB is installed that a test could run by itself")
-    certificates = make_certificates(place)
-    user = _handed_over(place)
-    data, socket = place / "data", place / "socket"
+        pytest.skip("MariaDB's server programs are not installed")
+    certificates = make_certificates(folder)
+    user = _unprivileged(folder)
+    data, socket = folder / "data", folder / "socket"
     setup = ["--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run(
         [install, "--no-defaults", f"--datadir={data}", *setup],
         check=True,
         stdout=subprocess.DEVNULL,
-        cwd=place,
+        cwd=folder,
         **user,
     )
     command = [program, "--no-defaults", f"--datadir={data}"]
@@ -190,22 +191,22 @@ def _mariadb(place: Path) -> PrivateServer:
         "mysql://root@127.0.0.1/mysql",
         certificates,
         lambda port: [*command, f"--port={port}"],
-        place,
+        folder,
         **user,
     )
 
 
-def _mysql(place: Path) -> PrivateServer:
-    """Prepare MySQL, which makes its data and certificates when it starts for the first time."""
+def _mysql(folder: Path) -> PrivateServer:
+    """Prepare MySQL; it creates its data and certificates at the first start."""
     program = os.environ.get("TEST_MYSQL_PROGRAM")
     if program is None:
-        pytest.skip("TEST_MYSQL_PROGRAM names no MySQL to run, so none was restarted")
-    data = place / "data"
+        pytest.skip("TEST_MYSQL_PROGRAM is not set, so no private MySQL server can run")
+    data = folder / "data"
     return PrivateServer(
         "mysql://root@127.0.0.1/mysql",
-        make_certificates(place),
+        make_certificates(folder),
         lambda port: [program, str(data), str(port)],
-        place,
+        folder,
     )
 
 
@@ -217,17 +218,17 @@ def _replace_certificates(server: PrivateServer, data: Path) -> None:
     server.kill()
 
 
-def _handed_over(place: Path) -> dict[str, Any]:
-    """Return as which user to run what root must not, once `place` is theirs."""
+def _unprivileged(folder: Path) -> dict[str, Any]:
+    """Return Popen options that run a server as `nobody` if this is root; give it `folder`."""
     if os.geteuid() != 0:
         return {}
-    for path in (place, *place.rglob("*")):
+    for path in (folder, *folder.rglob("*")):
         os.chown(path, _NOBODY.pw_uid, _NOBODY.pw_gid)
     return dict(_AS_NOBODY)
 
 
 def _without_postgresql() -> NoReturn:
-    reason = "no PostgreSQL is installed that a test could run by itself"
+    reason = "PostgreSQL's server programs are not installed"
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

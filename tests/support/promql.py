@@ -1,6 +1,6 @@
-"""As much of PromQL as the alarms need: sums, rates between two scrapes, quotients, comparisons.
+"""An evaluator for the PromQL that the alarms use: sums, rates, quotients and comparisons.
 
-`promtool`, where it is at hand, is the judge of the rest (`test_alarms.test_promtool`).
+`promtool` checks the complete syntax where it is installed.
 """
 
 import operator
@@ -17,8 +17,8 @@ Vector = list[float]
 
 
 @dataclass
-class Scrapes:
-    """What Prometheus knows: two scrapes, `seconds` apart, the second at the moment `now`."""
+class ScrapePair:
+    """The samples that Prometheus has: two scrapes `seconds` apart, the second at time `now`."""
 
     before: Figures
     after: Figures
@@ -26,13 +26,13 @@ class Scrapes:
     seconds: float = 60.0
 
     def fires(self, expression: str) -> bool:
-        """Whether the expression of an alarm has a result."""
+        """Return whether the expression of an alarm has a result."""
         self._tokens = list(_tokens(expression))
         left = self._sum()
         while self._tokens:
-            holds = _COMPARISONS[self._tokens.pop(0)]
+            compare = _COMPARISONS[self._tokens.pop(0)]
             right = self._sum()
-            left = [a for a in left if any(holds(a, b) for b in right)]
+            left = [a for a in left if any(compare(a, b) for b in right)]
         return bool(left)
 
     def _sum(self) -> Vector:
@@ -48,7 +48,7 @@ class Scrapes:
         while self._tokens and self._tokens[0] == "/":
             self._tokens.pop(0)
             right = self._value()
-            # In Prometheus 0 / 0 is NaN, which no comparison lets through.
+            # In Prometheus 0 / 0 is NaN, and every comparison with NaN is false.
             left = [a / b for a in left for b in right if b]
         return left
 

@@ -1,4 +1,4 @@
-"""HTTP as bytes on a socket, for what no client library would send."""
+"""Sends HTTP requests as raw bytes, including requests that no client library produces."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Answer(NamedTuple):
-    """A whole response; the status is 0 where none came."""
+    """A complete response; the status is 0 if the server sent none."""
 
     status: int
     headers: dict[str, str]
@@ -18,13 +18,13 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code of a problem document."""
+        """The `code` of a problem document."""
         assert self.headers["content-type"] == "application/problem+json"
         return str(json.loads(self.body)["code"])
 
 
 def connect(port: int, data: bytes = b"") -> socket.socket:
-    """Open a connection and send `data`, as much of it as the service takes."""
+    """Open a connection and send as much of `data` as the service accepts."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     with suppress(ConnectionError):
         connection.sendall(data)
@@ -32,7 +32,7 @@ def connect(port: int, data: bytes = b"") -> socket.socket:
 
 
 def read_answer(connection: socket.socket) -> Answer:
-    """Return the next answer of a connection on which nothing was read ahead."""
+    """Read one response from a connection; nothing beyond it may have been read before."""
     response = HTTPResponse(connection)
     with suppress(ConnectionError):
         response.begin()
@@ -42,13 +42,13 @@ def read_answer(connection: socket.socket) -> Answer:
 
 
 def ask(port: int, data: bytes) -> Answer:
-    """Send bytes on a connection of their own and return the first answer."""
+    """Send bytes on a new connection and return the first response."""
     with connect(port, data) as connection:
         return read_answer(connection)
 
 
 def has_ended(connection: socket.socket, timeout: float) -> bool:
-    """Tell whether the service closes the connection, without a word, within so many seconds."""
+    """Return whether the service closes the connection in `timeout` seconds and sends nothing."""
     connection.settimeout(timeout)
     try:
         return connection.recv(1) == b""

@@ -1,4 +1,4 @@
-"""The fenced blocks of docs/operations.md, by who runs them."""
+"""The fenced blocks of docs/operations.md, selected by language and mark."""
 
 import re
 from typing import NamedTuple
@@ -9,7 +9,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text()
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, its text, and the heading above it."""
+    """A fenced block: its language, its text and the heading above it."""
 
     language: str
     text: str
@@ -17,13 +17,13 @@ class Block(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """What the block says of where it can run: `AWS only`, `needs Docker`, or nothing."""
+        """The first line's mark: `AWS only`, `needs Docker`, or an empty string."""
         found = re.match(r"# (AWS only|needs Docker)\n", self.text)
         return found[1] if found else ""
 
 
 def blocks(language: str, mark: str = "") -> list[Block]:
-    """Return the blocks of a language that bear this mark."""
+    """Return the blocks with this language and this mark."""
     found = []
     for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
         heading = section.partition("\n")[0]

@@ -1,4 +1,4 @@
-"""A database that lets its user in by password and over TLS only, on a server of the test's own."""
+"""A database on a private server whose user needs a password and TLS."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ _CHANGE_PASSWORD = {
 
 
 class Database:
-    """A database of the user `images`, and their password."""
+    """A database of the user `images`, and the user's password."""
 
     def __init__(self, server: PrivateServer, url: str) -> None:
         self.server, self.root_url = server, url
@@ -36,7 +36,7 @@ class Database:
                 db.exec_driver_sql("GRANT ALL ON SCHEMA public TO images")
 
     def set_password(self, password: str) -> None:
-        """Change it; the old one is refused from now on."""
+        """Change the password; the server refuses the old one from now on."""
         self.server.execute(_CHANGE_PASSWORD[self.kind].format(password))
         self.password = password
 
@@ -46,7 +46,7 @@ class Database:
         host: str = "127.0.0.1",
         query: Mapping[str, str] | None = None,
     ) -> str:
-        """Return the URL of `images` that trusts that CA, by default the right one."""
+        """Return the URL for `images` that trusts `ca`, by default the server's own CA."""
         ca = ca or self.server.certificates.ca
         if self.kind == "postgresql":
             tls = {"sslmode": "verify-full", "sslrootcert": str(ca)}
@@ -56,7 +56,7 @@ class Database:
         return url.update_query_dict(tls | dict(query or {})).render_as_string(hide_password=False)
 
     def settings(self, url: str | None = None, **changes: Any) -> Settings:
-        """Return the settings of a service on it."""
+        """Return the settings of a service that uses this database."""
         return Settings(
             db_url=url or self.url(), aws_region="eu-central-1", aws_s3_bucket="none", **changes
         )
@@ -64,7 +64,7 @@ class Database:
 
 @contextmanager
 def secured_database(server: PrivateServer) -> Iterator[Database]:
-    """Lend an empty database of a user of its own."""
+    """Yield an empty database and drop it afterwards, together with its user."""
     with fresh_database(server.url) as url:
         database = Database(server, url)
         try:

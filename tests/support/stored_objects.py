@@ -1,4 +1,4 @@
-"""Objects in a bucket, put and read as the service does, through `s3_client.Bucket`."""
+"""Stores and reads objects through `s3_client.Bucket`, as the service does."""
 
 import hashlib
 import io
@@ -11,19 +11,19 @@ TEN = b"0123456789"
 
 
 def put(bucket: Bucket, key: str, body: bytes, name: str = "") -> None:
-    """Store an object as the service does."""
+    """Store an object with its SHA-256 and the name of its image."""
     digest = hashlib.sha256(body).hexdigest()
     bucket.upload_image(io.BytesIO(body), key, "image/png", sha256=digest, name=name)
 
 
 def get(bucket: Bucket, key: str, part: tuple[int, int] | None = None) -> bytes:
-    """Return an object or a part of it."""
+    """Return the bytes of an object, or of a part of it."""
     return bucket.download_image(key, part).read_all()
 
 
 @contextmanager
 def stored(bucket: Bucket, *keys: str, body: bytes = TEN) -> Iterator[None]:
-    """Have these objects while the block runs."""
+    """Store these objects while the block runs."""
     try:
         for key in keys:
             put(bucket, key, body)
@@ -34,5 +34,5 @@ def stored(bucket: Bucket, *keys: str, body: bytes = TEN) -> Iterator[None]:
 
 
 def new_key() -> str:
-    """Return a key that was never used."""
+    """Return a new, unused key."""
     return generate_s3_key("contract", "png")

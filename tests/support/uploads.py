@@ -1,4 +1,4 @@
-"""What the tests of the API share: upload forms, problems, and the service with other settings."""
+"""Shared code of the API tests: upload forms, problem documents, the service in this process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ BOUNDARY = "aXb"
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""For tests whose promise does not depend on the engine."""
+"""Marks tests whose result does not depend on the database engine."""
 
 _MEMBERS = ["type", "title", "status", "detail", "instance", "code", "request_id"]
 
@@ -25,13 +25,16 @@ _MEMBERS = ["type", "title", "status", "detail", "instance", "code", "request_id
 def upload(
     client: httpx.Client, content: bytes, filename: str = "a.png", name: str | None = None
 ) -> httpx.Response:
-    """Upload `content` as browsers do."""
+    """Upload `content` with a multipart form."""
     fields = {} if name is None else {"name": name}
     return client.post("/images", files={"file": (filename, content)}, data=fields)
 
 
 def form(*parts: tuple[str | bytes, bytes], end: bytes = f"--{BOUNDARY}--\r\n".encode()) -> bytes:
-    """Return a form, of (parameters of Content-Disposition, content) each, for the header FORM."""
+    """Return the body of a form for the header FORM.
+
+    Each part is a pair of Content-Disposition parameters and content.
+    """
     body = b""
     for parameters, content in parts:
         raw = parameters.encode() if isinstance(parameters, str) else parameters
@@ -41,7 +44,7 @@ def form(*parts: tuple[str | bytes, bytes], end: bytes = f"--{BOUNDARY}--\r\n".e
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Return the problem document of an answer, which must be this one and in form (RFC 9457)."""
+    """Return the problem document of a response after checking status, code and form (RFC 9457)."""
     assert response.headers["Content-Type"] == "application/problem+json", response.text
     document: dict[str, Any] = response.json()
     assert (response.status_code, document["code"]) == (status, code), document
@@ -56,13 +59,13 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 @contextmanager
 def serving(settings: Settings, **changes: object) -> Iterator[TestClient]:
-    """Run the application in this process with some settings changed."""
+    """Run the application in this process with these changes to the settings."""
     app = create_app(settings.model_copy(update=changes))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
 
 def count(settings: Settings, table: str) -> int:
-    """Count the rows of a table, asking the database directly."""
+    """Count the rows of a table in the database."""
     with connection(settings.db_url) as db:
         return int(db.scalar(text(f"SELECT count(*) FROM {table}")) or 0)  # noqa: S608 - ours

@@ -1,4 +1,4 @@
-"""What tests of variants share."""
+"""Shared code of the tests of variants."""
 
 import io
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ WIDE, HIGH = jpeg(800, 400, seed=1), jpeg(400, 800, seed=2)
 
 
 def opened(answer: httpx.Response) -> Image.Image:
-    """Return the picture of an answer."""
+    """Return the picture in a response."""
     assert answer.status_code == 200, answer.text
     return Image.open(io.BytesIO(answer.content))
 
@@ -30,6 +30,6 @@ def variant_keys(settings: Settings) -> set[str]:
 
 @contextmanager
 def resources(settings: Settings) -> Iterator[Resources]:
-    """Open what the service works with, without patience for what is to be deleted."""
-    with Resources.open(settings.model_copy(update={"upload_grace_seconds": 0})) as opened_ones:
-        yield opened_ones
+    """Open the resources of a service whose sweeper does not wait for unfinished uploads."""
+    with Resources.open(settings.model_copy(update={"upload_grace_seconds": 0})) as opened_all:
+        yield opened_all

@@ -1,4 +1,4 @@
-"""Clients that write what they alone write, and so know what must be there."""
+"""Clients that each write their own images, and so know which content is correct."""
 
 import random
 import threading
@@ -12,7 +12,7 @@ from tests.support.pictures import jpeg
 
 
 def act(base_url: str, name: str, picture: bytes | None) -> int:
-    """Upload the picture, or delete the image where there is none; return the status."""
+    """Upload the picture, or delete the image if `picture` is None; return the status."""
     patient: dict[str, Any] = {"retries": False, "timeout": 30}
     if picture is None:
         return urllib3.request("DELETE", f"{base_url}/images/{name}", **patient).status
@@ -21,23 +21,23 @@ def act(base_url: str, name: str, picture: bytes | None) -> int:
 
 
 def download(base_url: str, name: str) -> bytes | None:
-    """Return the bytes of an image, None where there is none."""
+    """Return the bytes of an image, or None if it does not exist."""
     answer = urllib3.request("GET", f"{base_url}/images/{name}", retries=False)
     assert answer.status in {200, 404}
     return answer.data if answer.status == 200 else None
 
 
 class Writer:
-    """A client that alone writes its names, and so knows what each must be."""
+    """A client with exclusive names that tracks which content each of them may have."""
 
     def __init__(self, number: int, names: int = 3) -> None:
-        """With many names, what is lost is not soon overwritten."""
+        """With many names, later writes hide lost images less often."""
         self.random = random.Random(number)
         self.names = [f"kill-{number}-{i}" for i in range(names)]
         self.allowed: dict[str, list[bytes | None]] = {name: [None] for name in self.names}
 
     def write(self, service: ServiceProcess, acknowledged: threading.Semaphore) -> None:
-        """Upload and delete until the service is gone."""
+        """Upload and delete until the service is down."""
         with suppress(urllib3.exceptions.HTTPError):
             while True:
                 status = self._write_once(service, acknowledged)
@@ -46,7 +46,7 @@ class Writer:
     def write_until(
         self, stop: threading.Event, service: ServiceProcess, acknowledged: threading.Semaphore
     ) -> None:
-        """Upload and delete until `stop`, whether or not the database is there."""
+        """Upload and delete until `stop` is set; responses of 503 are allowed."""
         while not stop.is_set():
             status = self._write_once(service, acknowledged)
             assert status in {200, 201, 404, 503}
@@ -63,7 +63,7 @@ class Writer:
         return status
 
     def check(self, service: ServiceProcess) -> None:
-        """Each image is what was acknowledged last, or what has been under way since."""
+        """Assert that each image has its last acknowledged content, or that of a later write."""
         for name in self.names:
             found = download(service.base_url, name)
             assert found in self.allowed[name], name

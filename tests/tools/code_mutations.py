@@ -1,14 +1,13 @@
-"""Break the steps of the write protocol, one by one; some test must turn red each time.
+"""Mutation tests for the write protocol: break each step of the code; a test must fail each time.
 
     python -m tests.tools.code_mutations [NAME ...]
 
-Each mutation replaces text in a copy of the checkout and runs the fitting tests there. Text that
-is not found stops everything: whoever changes the protocol changes its mutation too. Needs what
-the tests need; TEST_DB_URL makes it faster. The wrong protocols of docs/write-protocol.md are not
-made in the code but described to the model: see wrong_protocols.py.
+Each mutation replaces text in a copy of the checkout and runs the relevant tests there. A mutation
+whose text is missing is an error, so a change of the protocol changes its mutations, too. The
+requirements are those of the tests; TEST_DB_URL makes the runs faster.
 """
 
-# ruff: noqa: T201 - run as a command it talks to people by print
+# ruff: noqa: T201 - this command prints its results
 
 import re
 import shutil
@@ -25,7 +24,7 @@ VARIANTS = "tests/api/test_stored_variants.py"
 
 
 class Mutation(NamedTuple):
-    """Text of one file and what to put in its place; which tests must notice (`pytest -k`)."""
+    """Replacements in one file, and the tests that must fail (a file and `pytest -k`)."""
 
     file: str
     replacements: list[tuple[str, str]]
@@ -33,7 +32,7 @@ class Mutation(NamedTuple):
     chosen: str
 
     def apply(self, tree: Path) -> None:
-        """Mutate the copy in `tree`. Raises LookupError unless each text is there exactly once."""
+        """Mutate the copy in `tree`. Raises LookupError unless each text occurs exactly once."""
         source = (tree / self.file).read_text()
         for old, new in self.replacements:
             if source.count(old) != 1:
@@ -66,7 +65,7 @@ _VARIANT_ENTRY = "pending_objects.journal_deletion(connection, key, datetime.now
 
 
 def _uncounted(file: str, call: str, test: str) -> Mutation:
-    """Let a statement that changed nothing pass for one that did."""
+    """Ignore the row count of a statement."""
     change = (f"if not {call}:", f"if {call} is None:")
     return Mutation(file, [change], RACES, f"{test} and postgresql")
 
@@ -171,8 +170,8 @@ MUTATIONS = {
         "commit_before_insert and postgresql",
     ),
     "row-read-only-once": Mutation(
-        "services/image_store.py",
-        [("        if current.s3_key == image.s3_key:\n", "        if current:\n")],
+        "services/stored_objects.py",
+        [("    if current.s3_key == image.s3_key:\n", "    if current:\n")],
         DOWNLOAD,
         "overwritten_meanwhile",
     ),
@@ -186,7 +185,7 @@ MUTATIONS = {
 
 
 def failures(mutation: Mutation) -> list[str]:
-    """Return the tests that turn red in a mutated copy."""
+    """Return the tests that fail in a mutated copy."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         tree = Path(folder) / "tree"
         ignored = shutil.ignore_patterns(".*", "__pycache__", "benchmarks", "data")
@@ -207,7 +206,7 @@ def failures(mutation: Mutation) -> list[str]:
 
 
 def main(names: list[str]) -> int:
-    """Try the named mutations, or all; print which tests notice. Status 1 if one goes unnoticed."""
+    """Run the named mutations, or all; print the failing tests; return 1 if none fails for one."""
     unnoticed = 0
     for name in names or MUTATIONS:
         red = failures(MUTATIONS[name])

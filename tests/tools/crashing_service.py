@@ -1,17 +1,17 @@
-"""The service, killed by SIGKILL at one step of the write protocol; it knows nothing of it.
+"""Runs the service, or single use cases, and kills the process at one step of the write protocol.
 
     CRASH_AT="finish_upload 1 before" uvicorn tests.tools.crashing_service:app
     python -m tests.tools.crashing_service
 
-The first is the whole service, for requests. The second reads use cases from standard input, one
-in a line as JSON, and runs each in a child of its own that dies at the step which the line names.
-It forks before any thread or connection exists, and imports but once.
+The first command runs the complete service. The second reads use cases from standard input, one
+JSON document per line, and runs each in a forked child that dies by SIGKILL at the step named in
+the line. The parent imports everything once and forks before any thread or connection exists.
 
-A step is a function of `STEPS`, which call of it, and `before` or `after`: "commit 2 before" is the
-moment before the second COMMIT, "commit 2 after" the one after its answer.
+A step names a function of `STEPS`, the number of the call, and `before` or `after`:
+"commit 2 before" is the moment before the second COMMIT, "commit 2 after" the one after its answer.
 """
 
-# ruff: noqa: T201 - the answers to whoever started us go to standard output
+# ruff: noqa: T201 - results go to standard output
 
 import functools
 import json
@@ -35,16 +35,16 @@ from s3_client import Bucket
 from services import image_store
 from services.inspection import Inspector
 from services.maintenance.sweeper import Sweeper
-from services.variant_store import VariantChoice, VariantMissingError, VariantStore
+from services.variant_store import MissingVariant, VariantChoice, VariantStore
 
-# A sweep as if the grace period and the horizon had passed; no start-up would allow it.
+# Sweep as if the grace period and the horizon had passed; the settings themselves forbid zero.
 AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
 
 STEPS: dict[str, tuple[Any, str]] = {
     "journal": (pending_objects, "_insert"),
     "commit": (db, "_commit"),
     "put": (Bucket, "upload_image"),
-    "put_read": (s3_client._DeadlineReader, "read"),
+    "put_read": (s3_client, "_content"),
     "finish_upload": (pending_objects, "finish_upload"),
     "find_image": (images, "find_image"),
     "lock_image": (images, "lock_image"),
@@ -57,23 +57,23 @@ STEPS: dict[str, tuple[Any, str]] = {
     "delete_object": (Bucket, "delete_image"),
     "remove_entry": (pending_objects, "remove_entry"),
 }
-"""Where each step is done."""
+"""The owner and the name of the function that performs each step."""
 
 
 def die() -> NoReturn:
-    """End as if the power failed."""
+    """Kill this process, like a power failure."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("unreachable")
 
 
 def crash_at(step: str) -> None:
-    """Let this process die at that step."""
+    """Make this process die at this step."""
     name, number, moment = step.split()
     wrap_steps(lambda reached: die() if reached == (name, int(number), moment) else None)
 
 
 def wrap_steps(reached: Callable[[tuple[str, int, str]], None]) -> None:
-    """Tell `reached` of every step, before and after it is done."""
+    """Call `reached` before and after every step."""
     calls: Counter[str] = Counter()
     for name, (owner, attribute) in STEPS.items():
         setattr(owner, attribute, _wrapped(name, getattr(owner, attribute), calls, reached))
@@ -98,21 +98,20 @@ def _wrapped(
 
 @functools.cache
 def settings_and_bucket() -> tuple[Settings, Bucket]:
-    """Return what all children share: made before they are, for it costs 0.1 s of CPU."""
+    """Return the objects that all children share, created before the fork to save 0.1 s of CPU."""
     settings = load_settings()
     return settings, Bucket(settings)
 
 
 def make_variant(store: VariantStore, choice: VariantChoice) -> None:
     """Make a variant of `crash`, as the route does."""
-    try:
-        store.find("crash", choice)
-    except VariantMissingError as missing:
-        missing.make()
+    found = store.find("crash", choice)
+    if isinstance(found, MissingVariant):
+        store.make(found)
 
 
 def perform(operation: str, picture: str) -> None:
-    """Do one use case as the handlers do it, with what follows the answer."""
+    """Run one use case like its handler, including the work after the response."""
     settings, bucket = settings_and_bucket()
     sessions = build_sessions(build_engine(settings))
     store = image_store.ImageStore(sessions(), bucket, Inspector(settings), settings)
@@ -136,7 +135,7 @@ def perform(operation: str, picture: str) -> None:
 
 
 def serve_forks() -> None:
-    """Run the use cases of standard input; after each, print how its process ended."""
+    """Run the use cases from standard input; print the exit status of each process."""
     for line in sys.stdin:
         order = json.loads(line)
         os.environ.update(order["environment"])

@@ -1,9 +1,9 @@
-"""Every table and statement of ours, in the SQL of the engines that are compiled, not run.
+"""Compiles all tables and statements for Oracle and SQL Server, without running them.
 
     python -m tests.tools.dialect_statements
 
-Writes tests/contracts/oracle.sql and mssql.sql; `tests/contracts/test_dialects.py` holds them
-against the code. Lists of columns that many statements share are given once, by `$NAME`.
+Writes tests/contracts/oracle.sql and mssql.sql, which a test compares with the code. `$NAME`
+abbreviates lists of columns that many statements share.
 """
 
 import inspect
@@ -43,7 +43,7 @@ _SHARED = {
 
 
 class _Result:
-    """What a statement without a database gives: rows that lead to the next statement."""
+    """A result without a database: rows that make the caller run its next statement."""
 
     rowcount = 1
 
@@ -61,16 +61,16 @@ class _Result:
 
 
 class Recorder:
-    """Takes the place of a connection, and writes down what it is asked in one dialect."""
+    """Replaces a connection and records the statements it receives, compiled for one dialect."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self.statements: list[str] = []
-        self.empty: list[str] = []  # statements that were given an empty string, Oracle's NULL
+        self.empty: list[str] = []  # statements with an empty string, which is NULL to Oracle
         self.rows: list[Sequence[Any]] = []
 
     def execute(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> _Result:
-        """Write the statement down."""
+        """Record the statement."""
         keys = list(parameters or {}) if hasattr(statement, "table") else None
         compiled = statement.compile(dialect=self._dialect, column_keys=keys)
         sql = re.sub(r"\s+", " ", str(compiled))
@@ -83,16 +83,16 @@ class Recorder:
     scalars = execute
 
     def scalar(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> Any:
-        """Write the statement down; return the first row."""
+        """Record the statement and return the first row."""
         return next(iter(self.execute(statement, parameters)), None)
 
     def fetch(self, _session: Any, statement: Any, parameters: Mapping[str, Any]) -> Sequence[Any]:
-        """Take the place of `db.fetch`."""
+        """Replace `db.fetch`."""
         return self.execute(statement, parameters).all()
 
 
 def functions() -> set[str]:
-    """Return the names of all that runs a statement in the repositories."""
+    """Return the names of all functions of the repositories that run statements."""
     return {
         f"{_name(module)}.{name}"
         for module in REPOSITORIES
@@ -102,7 +102,7 @@ def functions() -> set[str]:
 
 
 def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield each of them with its name, to be called."""
+    """Yield the name of each function and a call with suitable arguments."""
     connection, session = cast(Connection, recorder), cast(Session, None)
     by_time, by_name = Order("last_updated_at", descending=True), Order("name", descending=False)
     values = {field: value for field, value in _IMAGE._asdict().items() if field != "id"}
@@ -113,7 +113,7 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
         return variants.unnamed_variants(connection, variants.BEFORE_ALL_KEYS, 9)
 
     def pick() -> object:
-        # From the last one on: no draw hits, so rows are counted; then they are gone.
+        # In reverse order: no draw hits, so the rows are counted, and then they are gone.
         missed = [(1, 9, *[None] * len(_IMAGE))]
         recorder.rows = [[[0]], [], [[9]], *[missed] * 4]
         return images.RandomImages().pick(session)
@@ -161,7 +161,7 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def recorded(recorder: Recorder) -> Iterator[tuple[str, list[str]]]:
-    """Yield each function and its statements."""
+    """Yield the name of each function and the statements that it runs."""
     with (
         mock.patch.object(images, "fetch", recorder.fetch),
         mock.patch.object(variants, "fetch", recorder.fetch),
@@ -173,7 +173,7 @@ def recorded(recorder: Recorder) -> Iterator[tuple[str, list[str]]]:
 
 
 def dialect_of(name: str) -> Dialect:
-    """Return a dialect as it is once connected to a server of these days."""
+    """Return a dialect in the state after it connected to a current server."""
     dialect: Dialect = DIALECTS[name]()
     if name == "mssql":
         dialect._supports_offset_fetch = True  # type: ignore[attr-defined]
@@ -181,12 +181,12 @@ def dialect_of(name: str) -> Dialect:
 
 
 def render(name: str) -> str:
-    """Return the file of one dialect."""
+    """Return the content of the file for one dialect."""
     dialect = dialect_of(name)
     parts = ["-- python -m tests.tools.dialect_statements", *_tables(dialect)]
     for function, statements in recorded(Recorder(dialect)):
-        told = dict.fromkeys(statements)
-        parts.append("\n".join([f"-- {function}", *(f"{sql};" for sql in told)]))
+        distinct = dict.fromkeys(statements)
+        parts.append("\n".join([f"-- {function}", *(f"{sql};" for sql in distinct)]))
     text = "\n\n".join(parts) + "\n"
     for short, long in _SHARED.items():
         text = text.replace(long, short)

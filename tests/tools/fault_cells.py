@@ -1,14 +1,14 @@
-"""Every operation under every fault: what is answered, and what is left. The table of a test.
+"""The expected result of every operation under every fault.
 
     python -m tests.tools.fault_cells > docs/faults.md
 
-`ROWS` has a line for each fault and in it a cell for each operation, in the order of `OPERATIONS`:
-`answer image journal`, or `- reason` where the fault cannot strike. `answer` is a word of
-`ANSWERS`, `image` which version the name has afterwards, `journal` the states of the journal's
-entries. test_fault_matrix.py makes a test of each cell.
+`ROWS` has a row for each fault with a cell for each operation, in the order of `OPERATIONS`:
+`answer image journal`, or `- reason` if the fault cannot occur. `answer` is a key of `ANSWERS`,
+`image` the version of the image afterwards, and `journal` the states of the journal's entries.
+Each cell is a parameter of tests/faults/test_fault_matrix.py.
 """
 
-# ruff: noqa: T201 - run as a command it prints the page
+# ruff: noqa: T201 - the command prints the page
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,11 +22,11 @@ OPERATIONS = {
     "list": "list",
     "sweep": "sweep",
 }
-"""What a client, or the sweeper, does when the fault strikes."""
+"""What a client or the sweeper does when the fault occurs."""
 
 
 class Answer(NamedTuple):
-    """What an operation comes to: status and `code` of the problem, or how a sweep ends."""
+    """The status and `code` of a response, or how a sweep ends."""
 
     status: int
     detail: str = ""
@@ -43,13 +43,13 @@ ANSWERS = {
     "s3": Answer(503, "storage_unavailable"),
     "conflict": Answer(409, "write_conflict"),
     "lost": Answer(500, "image_lost"),
-    # Sweeps answer nobody. No status:
+    # Sweeps have no status:
     "swept": Answer(0, "complete"),
     "failed": Answer(0, "complete, with failures counted"),
-    "interrupted": Answer(0, "stopped; the next one goes on"),
+    "interrupted": Answer(0, "stopped; the next sweep continues"),
 }
 
-# All that is common to faults of one kind.
+# Cells that several faults share.
 _DB_GONE = [*("db none", "db old", "db old", "db old", "db old", "db old", "interrupted old DU")]
 _FINE = [
     *("created new", "replaced new", "unchanged old", "deleted none", "bytes old", "page old"),
@@ -71,81 +71,81 @@ def _commit(first: str, overwrite: str, delete: str, sweep: str) -> list[str]:
 
 
 class Row(NamedTuple):
-    """One fault, in words, and what it does to each operation."""
+    """One fault, described in words, and its effect on each operation."""
 
     words: str
     cells: list[str]
 
 
 ROWS = {
-    "db_down": Row("Database down: nothing answers", _DB_GONE),
+    "db_down": Row("Database down: no response", _DB_GONE),
     "db_refused": Row("Database refuses connections", _DB_GONE),
-    "db_slow": Row("Database slow, within the time-outs", _FINE),
+    "db_slow": Row("Database slow, within the timeouts", _FINE),
     "db_commit_done": Row(
-        "Connection lost in the deciding COMMIT, which is done",
+        "Connection lost in the deciding COMMIT, which succeeds",
         _commit("db new", "db new D", "db none D", "interrupted old DD"),
     ),
     "db_commit_not_done": Row(
-        "Connection lost in the deciding COMMIT, which is not done",
+        "Connection lost in the deciding COMMIT, which fails",
         _commit("db none", "db old", "db old", "interrupted old DU"),
     ),
     "db_other_commit_done": Row(
-        "Connection lost in the journal's own COMMIT (upload: entry made; delete, sweep: entry "
-        "removed), which is done",
+        "Connection lost in the COMMIT of the journal alone (upload: add the entry; delete, sweep: "
+        "remove it), which succeeds",
         _commit("db none U", "db old U", "deleted none", "interrupted old D"),
     ),
     "db_other_commit_not_done": Row(
-        "Connection lost in the journal's own COMMIT, which is not done",
+        "Connection lost in the COMMIT of the journal alone, which fails",
         _commit("db none", "db old", "deleted none D", "interrupted old DD"),
     ),
     "db_lost_after_put": Row(
-        "Database lost between the PUT and the row, for a while",
-        ["db none D", "db old D", *["- has no PUT with a row to follow"] * 5],
+        "Database lost for a while between the PUT and the row",
+        ["db none D", "db old D", *["- sends no PUT that a row follows"] * 5],
     ),
     "db_deadlock": Row("Deadlock, once", [*_RETRIED, "failed old U"]),
-    "db_serialisation": Row("Serialisation failure, once", [*_RETRIED, "failed old U"]),
+    "db_serialisation": Row("Serialization failure, once", [*_RETRIED, "failed old U"]),
     "db_deadlocks": Row(
-        "Deadlock, each time",
+        "Deadlock, every time",
         [
             *("conflict none", "conflict old", _NO_LOCK, "conflict old", _NO_LOCK, _NO_LOCK),
             "failed old U",
         ],
     ),
     "db_pool": Row("Pool exhausted", _DB_GONE),
-    "s3_down": Row("S3 down: nothing answers", _S3_GONE),
+    "s3_down": Row("S3 down: no response", _S3_GONE),
     "s3_refused": Row("S3 refuses connections", _S3_GONE),
-    "s3_slow": Row("S3 slow, within the time-outs", _FINE),
+    "s3_slow": Row("S3 slow, within the timeouts", _FINE),
     "s3_500": Row("S3 answers 500 InternalError", _S3_GONE),
     "s3_500_once": Row(
-        "S3 answers 500 InternalError, once (a PUT is attempted once, all else again)",
+        "S3 answers 500 InternalError, once (a PUT is not retried, other requests are)",
         ["s3 none U", "s3 old U", *_FINE[2:]],
     ),
     "s3_slowdown": Row("S3 answers 503 SlowDown", _S3_GONE),
     "s3_denied": Row("S3 answers 403 AccessDenied", _S3_GONE),
     "s3_expired": Row("S3 answers 400 ExpiredToken: credentials expired", _S3_GONE),
-    "put_late": Row("PUT timed out, and lands later", _LATE),
-    "put_lost": Row("PUT landed, its answer lost", _LATE),
+    "put_late": Row("PUT times out and lands later", _LATE),
+    "put_lost": Row("PUT lands, its response is lost", _LATE),
     "s3_missing": Row(
-        "Object missing, against all promises",
+        "Object missing, although the protocol rules it out",
         [
-            *("- no object is expected yet", "replaced new", "replaced old", "deleted none"),
+            *("- no object exists yet", "replaced new", "replaced old", "deleted none"),
             *("lost old", "page old", "swept old D"),
         ],
     ),
     "s3_cut": Row(
         "Body cut short",
         [
-            *["- S3's answer has no body"] * 4,
+            *["- the response of S3 has no body"] * 4,
             "s3 old",
-            "- asks S3 for nothing",
-            "- S3's answer has no body",
+            "- sends no request to S3",
+            "- the response of S3 has no body",
         ],
     ),
 }
 
 
 class Cell(NamedTuple):
-    """One operation under one fault; where it cannot strike, `reason` says why."""
+    """One operation under one fault; `reason` says why the fault cannot occur."""
 
     operation: str
     fault: str
@@ -156,7 +156,7 @@ class Cell(NamedTuple):
 
 
 def cells() -> Iterator[Cell]:
-    """Give all cells, row by row."""
+    """Yield all cells, row by row."""
     for fault, row in ROWS.items():
         for operation, cell in zip(OPERATIONS, row.cells, strict=True):
             if cell.startswith("- "):
@@ -166,28 +166,34 @@ def cells() -> Iterator[Cell]:
                 yield Cell(operation, fault, answer, image, journal)
 
 
-_HEAD = """# What each fault does
+_HEAD = """# Faults
 
-Generated: `python -m tests.tools.fault_cells > docs/faults.md`. Each cell that is not *n/a* is a
-test (`tests/faults/test_fault_matrix.py`) on PostgreSQL, and on MariaDB (two thirds of these only
-in `make soak`), with SeaweedFS, behind a proxy that fails on purpose.
+`python -m tests.tools.fault_cells > docs/faults.md` generates this page. It lists what a client
+receives, and what remains in the database, for each operation under each fault of the database or
+of S3. Each cell that is not *n/a* is a test (`tests/faults/test_fault_matrix.py`) on PostgreSQL and
+on MariaDB, with SeaweedFS, behind a proxy that injects the fault. Two thirds of the cells run on
+MariaDB only in `make soak`.
 
-A cell says what the client gets (status and `code`, or `Upload-Result`), then which version the
-name has *afterwards* (none, old or new), then what is left in the journal: U, an upload to be
-given up; D, an object to be deleted. A sweep has no client; its cell says how it ends. When it
-begins, the journal has one upload to give up (U) and one object to delete (D). Whatever the cell:
-the service recovers by itself when the fault is over, and sweeps, once the times of the settings
-have passed, leave bucket and rows equal and the journal empty.
+Each cell contains:
 
-A write that is answered 503 may be repeated. Where the connection was lost in the
-deciding COMMIT the write may have taken effect. Then sending the same bytes again is answered
-`unchanged` (`services/image_store.py`), deleting again with 404, and a condition that held the
-first time may fail with 412.
+1. the response (status and `code`, or `Upload-Result`);
+2. the version of the image afterwards: none, old or new;
+3. the remaining journal entries: U is an upload to give up, D is an object to delete.
+
+A sweep has no client, so its cells say how it ends. When a sweep starts, the journal has one upload
+to give up (U) and one object to delete (D).
+
+In every cell the service recovers by itself when the fault is over. Once the times in the settings
+have passed, sweeps leave the bucket and the rows consistent and the journal empty.
+
+A client may repeat a write that was answered 503. If the connection was lost in the deciding
+COMMIT, the write may have taken effect. Then the same bytes are answered with `unchanged`, a second
+delete with 404, and a condition that held the first time may fail with 412.
 """
 
 
 def page() -> str:
-    """Render the table."""
+    """Render the page."""
     by_fault: dict[str, list[str]] = {}
     for cell in cells():
         by_fault.setdefault(cell.fault, []).append(_rendered(cell))
@@ -195,7 +201,7 @@ def page() -> str:
     lines = [f"| {ROWS[fault].words} | {' | '.join(row)} |" for fault, row in by_fault.items()]
     every = list(cells())
     count = sum(not cell.reason for cell in every)
-    counts = f"{count} cells; {len(every) - count} more do not apply, and say why."
+    counts = f"{count} cells are tested; {len(every) - count} do not apply and state the reason."
     return "\n".join([_HEAD, head, *lines, "", counts])
 
 

@@ -1,13 +1,13 @@
-"""Inspect random files that know their formats, and look for one that breaks a bound.
+"""Fuzzes the inspection with random files that mostly follow their format.
 
     python -m tests.tools.fuzz_inspection --minutes 30
 
-A finding is a file that takes more than 2 seconds of CPU or 300 MB of memory, outlives its
-deadline, ends its decoder otherwise than by a bound, raises what is no refusal, or is accepted
-though Pillow cannot decode it or reads another size. A seed makes its file again.
+A finding is a file that takes more than 2 seconds of CPU or 300 MB of memory, exceeds its deadline,
+crashes its decoder, or causes an unexpected error. Accepted files that Pillow cannot decode, or
+reads with another size, are printed as well. The seed of a file reproduces it.
 """
 
-# ruff: noqa: T201 - run as a command it talks to people by print
+# ruff: noqa: T201 - this command prints its results
 
 import argparse
 import io
@@ -30,20 +30,20 @@ _COMPARED_PIXELS = 3_000_000
 
 
 class _Listener(logging.Handler):
-    """Keeps what the pool says about decoders that ended."""
+    """Collects the log messages of the pool about decoders that ended."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
+        self.messages.append(record.getMessage())
 
 
 def broken_bounds(found: Inspection, seconds: float) -> Iterator[str]:
-    """Say which bounds an inspection broke that took so many seconds."""
+    """Yield each bound that an inspection of this duration exceeded."""
     if found.verdict not in VERDICTS:
-        yield f"it is answered {found.verdict}: {found.detail}"
+        yield f"the verdict is {found.verdict}: {found.detail}"
     if found.cpu_seconds > _CPU_SECONDS:
         yield f"it takes {found.cpu_seconds:.2f} s of CPU"
     if found.peak_bytes > _PEAK_BYTES:
@@ -53,7 +53,7 @@ def broken_bounds(found: Inspection, seconds: float) -> Iterator[str]:
 
 
 def disagreements(found: Inspection, content: bytes) -> Iterator[str]:
-    """Say where Pillow reads another picture than was accepted, or none."""
+    """Yield each difference between Pillow and an inspection that accepted the file."""
     if found.verdict != "accepted" or found.size[0] * found.size[1] > _COMPARED_PIXELS:
         return
     try:
@@ -80,23 +80,23 @@ def inspect_seed(inspector: Inspector, seed: int) -> tuple[str, Inspection, list
 
 
 def main() -> None:
-    """Fuzz as long as asked for; exit with 1 when something was found."""
+    """Run the fuzzer for the given time; exit with 1 if it has findings."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=int(time.time()) * 10**6)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
     Image.MAX_IMAGE_PIXELS = None
     PngImagePlugin.MAX_TEXT_CHUNK = 10**9
     listener, counts, bad = _Listener(), Counter[tuple[str, str]](), 0
     logging.getLogger("image_api").addHandler(listener)
     worst_cpu, worst_peak, differing = 0.0, 0, 0
-    end, seed = time.monotonic() + asked.minutes * 60, asked.seed
+    end, seed = time.monotonic() + options.minutes * 60, options.seed
     with inspecting() as inspector:
         while time.monotonic() < end:
             extension, found, findings, others = inspect_seed(inspector, seed)
-            findings += listener.said
-            listener.said = []
+            findings += listener.messages
+            listener.messages = []
             counts[extension, found.verdict] += 1
             worst_cpu = max(worst_cpu, found.cpu_seconds)
             worst_peak = max(worst_peak, found.peak_bytes)
@@ -105,10 +105,10 @@ def main() -> None:
             for line in others:
                 print(f"differs: seed {seed} {extension}: {line}", flush=True)
             bad, differing, seed = bad + bool(findings), differing + bool(others), seed + 1
-    for (extension, said), count in sorted(counts.items()):
-        print(f"{extension:5} {said:24} {count:8}")
-    print(f"{sum(counts.values())} files, {bad} findings, {differing} that Pillow reads otherwise")
-    print(f"at most {worst_cpu:.2f} s of CPU and {worst_peak >> 20} MB above rest")
+    for (extension, found_verdict), count in sorted(counts.items()):
+        print(f"{extension:5} {found_verdict:24} {count:8}")
+    print(f"{sum(counts.values())} files, {bad} findings, {differing} differences from Pillow")
+    print(f"at most {worst_cpu:.2f} s of CPU and {worst_peak >> 20} MB above the idle level")
     sys.exit(bool(bad))
 
 

@@ -1,12 +1,12 @@
-"""Clients that wish a service ill, each in its own way, all at once, for a while.
+"""Attacks a service with many kinds of hostile clients at the same time.
 
     python -m tests.tools.hostile_connections PORT SECONDS NUMBER
 
-Opens NUMBER connections at a time to 127.0.0.1:PORT, where the image `big` is large. Prints how
-often each kind of client has come.
+Keeps NUMBER connections to 127.0.0.1:PORT open for SECONDS. The service must have a large image
+`big`. Prints how often each kind of client connected.
 """
 
-# ruff: noqa: T201 - run as a command it talks to people by print
+# ruff: noqa: T201 - this command prints its results
 
 import itertools
 import os
@@ -27,7 +27,7 @@ _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
 class Attack:
-    """One hostile client: a connection, and until when it may go on."""
+    """One hostile client: a connection, and the time at which it stops."""
 
     def __init__(self, port: int, latest: float) -> None:
         self._latest = latest
@@ -35,7 +35,7 @@ class Attack:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def close(self) -> None:
-        """Go away."""
+        """Close the connection."""
         self._socket.close()
 
     def _send(self, data: bytes) -> None:
@@ -58,59 +58,59 @@ class Attack:
                 break
 
     def say_nothing(self) -> None:
-        """Connect, and that is all."""
+        """Connect and send nothing."""
         self._listen()
 
     def begin(self) -> None:
-        """Send a head byte by byte and never its end."""
+        """Send a head byte by byte without end."""
         self._drip(_GET + b"A: ", b"a", 0.05)
 
     def send_endless_head(self) -> None:
-        """Send a header that does not end."""
+        """Send one header field without end."""
         self._flood(_GET + b"If-None-Match: ", b'"a",' * 16384)
 
     def send_many_headers(self) -> None:
-        """Send headers without end."""
+        """Send header fields without end."""
         self._flood(_GET, b"a: b\r\n" * 10000)
 
     def pipeline(self) -> None:
-        """Send requests and read no answers."""
+        """Send requests and read no responses."""
         self._flood(b"", (_GET + b"\r\n") * 2000)
 
     def pipeline_behind_download(self) -> None:
-        """Ask for something large, then for more and more."""
+        """Request a large download, then pipeline more requests."""
         self._flood(b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n", (_GET + b"\r\n") * 2000)
 
     def stop_reading(self) -> None:
-        """Ask for something large and take none of it."""
+        """Request a large download and read nothing."""
         self._drip(b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n", b"", 0.5)
 
     def stop_sending(self) -> None:
-        """Begin an upload and fall silent."""
+        """Start an upload and stop sending."""
         self._send(_POST % b"Content-Length: 1000000\r\n" + _FILE + b"x" * 500_000)
         self._listen()
 
     def send_bytes(self) -> None:
-        """Upload byte by byte, each in a segment of its own."""
+        """Upload byte by byte, each in its own TCP segment."""
         self._send(_POST % b"Content-Length: 7000000\r\n" + _FILE)
         while time.monotonic() < self._latest:
             self._socket.send(b"x")
 
     def send_small_chunks(self) -> None:
-        """Upload in chunks of a byte."""
+        """Upload in chunks of one byte."""
         self._flood(_POST % _CHUNKED + b"%x\r\n%s\r\n" % (len(_FILE), _FILE), b"1\r\nx\r\n" * 5000)
 
     def send_empty_lines(self) -> None:
-        """Send nothing but ends of lines."""
+        """Send only empty lines."""
         self._flood(b"", b"\r\n" * 50000)
 
     def send_fields(self) -> None:
-        """Upload a form of headers."""
+        """Upload a form whose parts consist of header fields."""
         part = b"--b\r\n" + b"a: b\r\n" * 7 + b"\r\n\r\n"
         self._flood(_POST % b"Content-Length: 40000000\r\n", part * 1000)
 
     def ask_in_detail(self) -> None:
-        """Send the longest head, of fields that are hard to read, again and again."""
+        """Send heads of the maximum length, with fields that are expensive to parse."""
         tags = b"If-Match: " + b'W/"a" , ' * 2500 + b"\r\n"
         kind = b"If-None-Match: " + b'"a"' + b" ," * 3000 + b"\r\n"
         while time.monotonic() < self._latest:
@@ -118,14 +118,14 @@ class Attack:
             self._socket.recv(65536)
 
     def turn_pages(self) -> None:
-        """Send the longest cursor and the longest prefix, again and again."""
+        """Request pages with a cursor and a prefix of the maximum length."""
         long = b"GET /images?cursor=%s&prefix=%s HTTP/1.1\r\nHost: x\r\n\r\n"
         while time.monotonic() < self._latest:
             self._send(long % (b"WyJuYW1lIiwi" * 300, b"e%CC%81" * 127))
             self._socket.recv(65536)
 
     def talk_nonsense(self) -> None:
-        """Send what cannot be a request."""
+        """Send an invalid request."""
         self._send(_POST % (_CHUNKED + b"Content-Length: 9\r\n") + b"0\r\n\r\n")
         self._listen()
 
@@ -136,8 +136,8 @@ KINDS: list[Callable[[Attack], None]] = [
 
 
 def run(port: int, seconds: float, number: int) -> Counter[str]:
-    """Attack from so many connections at a time, each of another kind than the one before."""
-    came: Counter[str] = Counter()
+    """Attack with `number` connections at a time, cycling through the kinds."""
+    connected: Counter[str] = Counter()
     kinds = itertools.cycle(KINDS)
     latest = time.monotonic() + seconds
 
@@ -149,7 +149,7 @@ def run(port: int, seconds: float, number: int) -> Counter[str]:
                     kind(one)
                 finally:
                     one.close()
-            came[kind.__name__] += 1
+            connected[kind.__name__] += 1
             time.sleep(0.01)
 
     threads = [threading.Thread(target=attack, args=[next(kinds)]) for _ in range(number)]
@@ -157,10 +157,10 @@ def run(port: int, seconds: float, number: int) -> Counter[str]:
         thread.start()
     for thread in threads:
         thread.join()
-    return came
+    return connected
 
 
 if __name__ == "__main__":
-    # The service is to be measured, not how it competes with its enemies for the machine.
+    # A lower priority, so that the test measures the service and not the competition for CPU.
     os.nice(10)
     print(dict(run(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))))

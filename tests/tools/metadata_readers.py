@@ -1,12 +1,12 @@
-"""Clients that read an image's metadata over and over, and how long they waited.
+"""Reads the metadata of an image repeatedly and measures the response times.
 
     python -m tests.tools.metadata_readers PORT SECONDS NUMBER
 
-Each of NUMBER clients keeps its connection. Prints how many answers came, how many were not 200,
-and the 99th percentile and the longest of the times in seconds.
+Each of NUMBER clients keeps one connection. Prints the number of responses, the number of
+responses other than 200, and the 99th percentile and the maximum of the times in seconds.
 """
 
-# ruff: noqa: T201 - run as a command it talks to people by print
+# ruff: noqa: T201 - this command prints its results
 
 import http.client
 import sys
@@ -15,7 +15,7 @@ import time
 
 
 def run(port: int, seconds: float, number: int) -> list[tuple[float, int]]:
-    """Return (seconds, status) of every answer."""
+    """Return (seconds, status) of every response."""
     answers: list[tuple[float, int]] = []
     latest = time.monotonic() + seconds
 

@@ -1,36 +1,34 @@
-"""The write protocol, checked in every order of events that can happen.
+"""A model checker for the write protocol that explores every possible order of events.
 
-    python -m tests.tools.protocol_model                  the short scenarios and wrong protocols
-    python -m tests.tools.protocol_model --long           also more actors at once (`make soak`)
-    python -m tests.tools.protocol_model --wrong NAME     the shortest way in which NAME goes wrong
+    python -m tests.tools.protocol_model                 short scenarios and wrong protocols
+    python -m tests.tools.protocol_model --long          also with more actors (`make soak`)
+    python -m tests.tools.protocol_model --wrong NAME    how the wrong protocol NAME fails
 
-The protocol is protocol_steps.py, wrong ones are wrong_protocols.py; the database, the bucket and
-the actors are protocol_world.py; here are the invariants, the scenarios and the search. It is
-breadth first over all worlds that can be reached, so the traces that it prints are the shortest
-there are.
+This module contains the invariants, the scenarios and the search. The search is breadth first over
+all reachable worlds, so it prints the shortest counterexamples.
 
-What can happen. Between any two yields every other actor may run. Every actor may crash before
-every step; its transaction is then rolled back. A COMMIT answers, or its answer is lost: the locks
-stay, and the server commits or rolls back at any later time. A PUT answers, fails without landing,
-lands with its answer lost, or is given up and lands later. Sweepers run for ever, and any moment
-is after the grace period: safety may not depend on it. The database is READ COMMITTED: a plain
-SELECT sees what is committed and takes no lock; a write locks its row, and one that meets a lock
-waits, then looks again at what is committed. "0 rows" stands for a unique violation too.
+Events. Any other actor may run between two steps. Every actor may crash before every step; the
+database then rolls back its transaction. A COMMIT is answered, or its answer is lost: its locks
+stay, and the server commits or rolls back at any later time. A PUT is answered, fails without
+storing, stores but loses its answer, or times out and lands later. Sweepers run forever, and the
+grace period has always passed: safety may not depend on it. The database is READ COMMITTED: a
+plain SELECT reads committed rows and takes no lock. A write locks its row; a write that meets a
+lock waits and then reads the committed row again. "0 rows" also stands for a unique violation.
 
-What is assumed. A key is minted once. *The horizon*: when it has passed since the claim, no PUT of
-that key lands any more, neither one that was given up nor one that its upload has yet to begin. So
-an upload must give up if it comes to its PUT too late (put-without-deadline), and the
-hosts' clocks must differ by less than the horizon exceeds the life of a PUT (no-horizon).
+Assumptions. Each key is generated once. *The horizon*: once it has passed since the claim, no PUT
+of the key lands, neither one that timed out nor one that its upload has not started. An upload
+therefore gives up if it reaches its PUT too late (put-without-deadline), and the clocks of the
+hosts must differ by less than the horizon exceeds the lifetime of a PUT (no-horizon).
 
-What is left out, and why nothing is lost by it. Other names: they share no row and no key. I3: a
-row is its key here; inspection before the PUT, and I2, make the rest of it true. A statement that
-is refused (deadlock, time-out): rolled back and retried it is a slow actor, given up it is a
-crash. SELECT … FOR UPDATE: it allows less than the plain SELECT. A second PUT with a new key:
-another upload. A failed S3 DELETE: a crash before or after it. A late S3 DELETE: it is only ever
-sent for a key that no row can name again.
+Not modelled, without loss of generality. Other names: they share no row and no key. I3: here a row
+consists of its key; the inspection before the PUT, together with I2, guarantees the rest. A
+refused statement (deadlock, time-out): with a retry it is a slow actor, without one it is a crash.
+SELECT … FOR UPDATE: it permits fewer orders than the plain SELECT. A second PUT with a new key: it
+is another upload. A failed S3 DELETE: it is a crash before or after the DELETE. A late S3 DELETE:
+it is only sent for a key that no row can name again.
 """
 
-# ruff: noqa: T201 - run as a command it talks to people by print
+# ruff: noqa: T201 - this command prints its results
 
 import argparse
 import sys
@@ -48,7 +46,6 @@ from tests.tools.protocol_world import (
     Commit,
     Get,
     Key,
-    Look,
     Program,
     Put,
     Remove,
@@ -56,6 +53,7 @@ from tests.tools.protocol_world import (
     Request,
     Rollback,
     Select,
+    SelectVariant,
     World,
     Write,
     derived,
@@ -64,21 +62,21 @@ from tests.tools.protocol_world import (
 )
 from tests.tools.wrong_protocols import WRONG_PROTOCOLS
 
-Move = tuple[str, Request | str, str]  # who did what, and what came of it
-Step = tuple[Move, World]  # a move, and the world that it made
+Move = tuple[str, Request | str, str]  # actor, request or event, outcome
+Step = tuple[Move, World]  # a move, and the world after it
 
 INVARIANTS = {
     "I1": "the image row names an object that does not exist",
     "I2": "a key was written twice",
-    "I4": "a reader got neither a whole version nor the news that there is none",
+    "I4": "a reader got neither a whole version nor the answer that there is none",
     "I5": "an object is neither named by a row nor in the journal",
-    "ACK": "a write that has not taken effect was acknowledged",
-    "END": "all have ended, all is swept, and row and bucket differ or the journal is not empty",
+    "ACK": "a write was acknowledged that has not taken effect",
+    "END": "after all actors and sweeps, rows and bucket differ or the journal is not empty",
 }
 
 
 class Scenario(NamedTuple):
-    """A cast of actors, and the key of the image that is there when they start."""
+    """A cast of actors, and the key of the image that exists when they start."""
 
     cast: str
     image: Key | None = None
@@ -113,21 +111,21 @@ LONG = {
 
 
 class Verdict(NamedTuple):
-    """What an exploration found."""
+    """The result of an exploration."""
 
     states: int
-    breaches: dict[str, list[Step]]  # broken invariants, each with a shortest way to break it
-    images: frozenset[Key | None]  # that can be the last, when all have ended and all is swept
+    breaches: dict[str, list[Step]]  # violated invariants, each with a shortest counterexample
+    images: frozenset[Key | None]  # the images that can remain after all actors have ended
 
 
 def moves(world: World) -> Iterator[Step]:
-    """Yield everything that can happen next; an actor's good outcome before the others."""
+    """Yield every possible next step; for each actor its successful outcome first."""
     for me, actor in enumerate(world.actors):
         request, name = actor.request(), actor.program.name
         if request is None:
             continue
         for outcome, answer, after in request.outcomes(world, me):
-            yield (name, request, outcome), after.told(me, answer)
+            yield (name, request, outcome), after.with_answer(me, answer)
         if actor.ended() != actor:
             yield (name, "crash", ""), world.without_actor(me)
     for me, writes in world.limbo:
@@ -141,7 +139,7 @@ def moves(world: World) -> Iterator[Step]:
 
 
 def broken(world: World) -> set[str]:
-    """List the invariants that do not hold in this world."""
+    """Return the invariants that this world violates."""
     image = world.committed(IMAGE)
     rules = set(world.broken)
     if image is not None and image not in world.objects:
@@ -153,12 +151,12 @@ def broken(world: World) -> set[str]:
 
 
 def has_ended(world: World) -> bool:
-    """Tell whether only sweepers and late PUTs are left to move."""
+    """Return whether only sweepers and late PUTs can still make a step."""
     return not world.limbo and all(a.program.forever or a.answers is None for a in world.actors)
 
 
 def swept(world: World, sweeper: Program) -> World:
-    """Let one sweeper run until it finds nothing more to do."""
+    """Run one sweeper until it finds nothing more to do."""
     world = world._replace(actors=(Actor(sweeper),))
     while (step := next(moves(world), None)) is not None:
         world = step[1]
@@ -166,7 +164,7 @@ def swept(world: World, sweeper: Program) -> World:
 
 
 def is_clean(world: World) -> bool:
-    """Tell whether the journal is empty and the bucket holds the image and its variant alone."""
+    """Return whether the journal is empty and the bucket has only the image and its variant."""
     image = world.committed(IMAGE)
     rows = {IMAGE: image, derived(str(image)): world.committed(derived(str(image)))}
     kept = {slot: key for slot, key in rows.items() if key is not None}
@@ -174,7 +172,7 @@ def is_clean(world: World) -> bool:
 
 
 def explore(start: World, sweeper: Program) -> Verdict:
-    """Visit every world that can be reached from this one, and hold the invariants against it."""
+    """Check the invariants in every world that is reachable from `start`."""
     earlier: dict[World, World | None] = {start: None}
     queue, found = deque([start]), dict[str, World]()
     ends: dict[tuple[object, ...], World] = {}
@@ -196,7 +194,7 @@ def explore(start: World, sweeper: Program) -> Verdict:
 
 
 def way(world: World, earlier: dict[World, World | None]) -> list[Step]:
-    """Retrace the moves that led to this world, each with the world that it made."""
+    """Return the steps that led to this world."""
     steps: list[Step] = []
     while (before := earlier[world]) is not None:
         steps.append(next(step for step in moves(before) if step[1] == world))
@@ -205,7 +203,7 @@ def way(world: World, earlier: dict[World, World | None]) -> list[Step]:
 
 
 def program(name: str, wrong: str) -> Program:
-    """Make the program of one actor, such as "upload a"."""
+    """Return the program of one actor, such as "upload a"."""
     verb, *keys = name.split()
     return Program(name, partial(PROGRAMS[verb], *keys, wrong), forever=verb == "sweep")
 
@@ -219,14 +217,14 @@ def check(cast: str, image: Key | None, wrong: str = "") -> Verdict:
 
 
 def check_wrong(name: str) -> Verdict:
-    """Explore a wrong protocol with the cast that shows what is wrong with it."""
+    """Explore a wrong protocol with the cast that reveals its mistake."""
     wrong = WRONG_PROTOCOLS[name]
     return check(wrong.cast, wrong.image, name)
 
 
 PHRASES: dict[type, str] = {
     Select: "SELECT image",
-    Look: "SELECT image JOIN variants",
+    SelectVariant: "SELECT image JOIN variants",
     Candidate: "SELECT pending",
     Rollback: "ROLLBACK",
     Put: "S3 PUT {0.key}",
@@ -237,7 +235,7 @@ PHRASES: dict[type, str] = {
 
 
 def text(request: Request | str) -> str:
-    """Write a request as one would in SQL or S3."""
+    """Return a request in the notation of SQL or S3."""
     if isinstance(request, Write):
         value = f" = {request.value}" if request.value else ""
         states = " or ".join(state for state in request.where or () if state)
@@ -248,7 +246,7 @@ def text(request: Request | str) -> str:
 
 
 def show(rule: str, steps: list[Step]) -> None:
-    """Print the way to a breach: who did what, what came of it, and what there is then."""
+    """Print a counterexample: each step with its outcome, the rows and the objects."""
     print(f"{rule}: {INVARIANTS[rule]}\n")
     line = "{:>3}  {:<10} {:<50} {:<19} {:<5} {:<20} {}"
     print(line.format("", "who", "does", "outcome", "image", "journal", "bucket"))
@@ -261,14 +259,14 @@ def show(rule: str, steps: list[Step]) -> None:
 
 
 def report(title: str, verdict: Verdict, began: float) -> None:
-    """Print one line about an exploration."""
+    """Print the result of an exploration as one line."""
     seconds = time.process_time() - began
     rules = " ".join(sorted(verdict.breaches)) or "holds"
     print(f"{title:<34} {verdict.states:>9,} states {seconds:>6.1f} s   {rules}", flush=True)
 
 
 def run(scenarios: dict[str, Scenario]) -> bool:
-    """Check the protocol in these scenarios; print each, and the way to every breach."""
+    """Check the protocol in these scenarios; print the results and all counterexamples."""
     holds = True
     for title, scenario in scenarios.items():
         began = time.process_time()
@@ -281,7 +279,7 @@ def run(scenarios: dict[str, Scenario]) -> bool:
 
 
 def run_wrong_protocols() -> bool:
-    """Check that every wrong protocol breaks what the table says."""
+    """Return whether every wrong protocol violates exactly the invariants of the table."""
     as_expected = True
     for name, wrong in WRONG_PROTOCOLS.items():
         began = time.process_time()
@@ -292,11 +290,11 @@ def run_wrong_protocols() -> bool:
 
 
 def main() -> int:
-    """Run what the command line asks for; 0 when all is as it should be."""
+    """Run the command line; return 0 if all results are as expected."""
     parser = argparse.ArgumentParser(prog="python -m tests.tools.protocol_model")
-    parser.add_argument("--long", action="store_true", help="more actors at once; minutes")
+    parser.add_argument("--long", action="store_true", help="add scenarios that take minutes")
     parser.add_argument(
-        "--wrong", choices=WRONG_PROTOCOLS, help="print how this protocol goes wrong"
+        "--wrong", choices=WRONG_PROTOCOLS, help="print how this wrong protocol fails"
     )
     options = parser.parse_args()
     if options.wrong:
@@ -306,7 +304,7 @@ def main() -> int:
         show(rule, check_wrong(options.wrong).breaches[rule])
         return 0
     holds = run({**SHORT, **LONG} if options.long else SHORT)
-    print("\nWrong protocols, and what they break:")
+    print("\nWrong protocols and the invariants that they violate:")
     return 0 if run_wrong_protocols() and holds else 1
 
 

@@ -1,7 +1,7 @@
-"""The write protocol, one `yield` per statement or S3 call, as services/write_protocol.py has it.
+"""The steps of the write protocol for the model checker: one `yield` per statement or S3 call.
 
-Change a step there, change it here, and let protocol_model.py show what it breaks. `wrong` names
-a protocol that is to fail (wrong_protocols.py); with "" this is the protocol.
+They mirror the code in services/ and change together with it. `wrong` names a wrong protocol; with
+an empty string the steps are the protocol itself.
 """
 
 import itertools
@@ -18,12 +18,12 @@ from tests.tools.protocol_world import (
     Commit,
     Get,
     Key,
-    Look,
     Put,
     Remove,
     Reply,
     Rollback,
     Select,
+    SelectVariant,
     Steps,
     Write,
     delete_row,
@@ -35,7 +35,7 @@ from tests.tools.protocol_world import (
 
 
 def upload(key: Key, wrong: str) -> Steps:
-    """Journal, PUT, publish; on an unknown COMMIT ask the journal; tidy up after the answer."""
+    """Journal, PUT, publish; resolve an unknown COMMIT; delete the old object after the answer."""
     seen = yield Select()
     landed = wrong == "journal-after-put" and (yield Put(key))
     journaled = yield Commit(insert(pending(key), UPLOADING))
@@ -59,9 +59,9 @@ def upload(key: Key, wrong: str) -> Steps:
 
 
 def publish(key: Key, wrong: str, old: Key | None) -> Steps:
-    """Step 3: one transaction takes the key out of the journal and names it. (COMMIT, old key).
+    """Step 3: move the key from the journal to the image row; return (COMMIT, old key).
 
-    At first `old` is what was seen before the PUT.
+    The first attempt uses the `old` key that was read before the PUT.
     """
     for attempt in itertools.count():
         taken_out = yield delete_row(pending(key), UPLOADING)
@@ -86,22 +86,22 @@ def publish(key: Key, wrong: str, old: Key | None) -> Steps:
 
 
 def resolve(key: Key, wrong: str) -> Steps:
-    """Step 4: after an unknown COMMIT, make sure that it never happens, or see that it did."""
+    """Step 4: after an unknown COMMIT, prevent it, or find out that it happened."""
     if wrong == "remove-on-unknown-commit":
         yield Remove(key)
         return 0
     disowned = yield Commit(update(pending(key), UPLOADING, TO_DELETE))
-    if disowned == 1:  # it never committed and now cannot
+    if disowned == 1:  # the transaction did not commit and no longer can
         yield from discard(key, wrong)
-    if disowned != 0:  # if this is unknown too, the journal decides
+    if disowned != 0:  # if this COMMIT is unknown, too, a sweeper decides by the journal
         return 0
     if wrong == "no-rows-means-committed":
         return 1
-    return (yield Select()) == key  # 0 rows is also what a sweeper's claim leaves
+    return (yield Select()) == key  # 0 rows can also mean that a sweeper claimed the key
 
 
 def discard(key: Key, wrong: str, *states: str) -> Steps:
-    """Step 5: an object that no row names any more; the object first, then its journal row."""
+    """Step 5: delete an object that no row names, then its journal entry."""
     forget = Commit(delete_row(pending(key), *(states or (TO_DELETE, CLAIMED))))
     if wrong == "forget-first":
         yield forget
@@ -111,7 +111,7 @@ def discard(key: Key, wrong: str, *states: str) -> Steps:
 
 
 def delete(wrong: str) -> Steps:
-    """Move the key from the image row to the journal; only then touch the object."""
+    """Move the key from the image row to the journal, then delete the object."""
     gone = False
     while not gone:
         key = yield Select()
@@ -132,7 +132,7 @@ def delete(wrong: str) -> Steps:
 
 
 def sweep(wrong: str) -> Steps:
-    """One journal row: claim it if it was uploading, else finish what was begun."""
+    """Handle one journal entry: claim it if it is uploading, else delete its object."""
     key, state = yield Candidate(wrong)
     if state == UNNAMED:
         original, picture = key
@@ -154,7 +154,7 @@ def sweep(wrong: str) -> Steps:
 
 
 def claim(key: Key, wrong: str) -> Steps:
-    """Take the key from its upload, which then cannot commit; whether that is certain."""
+    """Claim the key, so that its upload cannot commit; return whether the claim is certain."""
     statement = update(pending(key), UPLOADING, CLAIMED)
     if wrong == "remove-before-claim-commits":
         if (yield statement):
@@ -167,7 +167,7 @@ def claim(key: Key, wrong: str) -> Steps:
 
 
 def read(wrong: str) -> Steps:
-    """Row, then object; a missing object means that the row has changed: look again."""
+    """Read the row, then the object; if the object is missing, read the row again."""
     key = yield Select()
     while key is not None and not (yield Get(key)):
         again = yield Select()
@@ -177,9 +177,9 @@ def read(wrong: str) -> Steps:
 
 
 def derive(name: Key, wrong: str) -> Steps:
-    """Make a variant of the image: journal, PUT, publish; whoever finds its row taken gives up."""
+    """Make a variant: journal, PUT, publish; give up if its row exists already."""
     by_name = wrong == "derived-by-name"
-    original, picture = yield Look(by_name)
+    original, picture = yield SelectVariant(by_name)
     if original is None or picture or not (yield Get(original)):
         return
     key, row = f"{name}/{original}", derived("name" if by_name else original)
@@ -206,14 +206,14 @@ def derive(name: Key, wrong: str) -> Steps:
 
 
 def look(wrong: str) -> Steps:
-    """Read a variant: what is found must be of the image as it is at that moment."""
-    original, picture = yield Look(wrong == "derived-by-name")
+    """Read a variant, which must belong to the current version of the image."""
+    original, picture = yield SelectVariant(wrong == "derived-by-name")
     if picture and not picture.endswith(f"/{original}"):
         yield Reply(500)
 
 
 def repair(key: Key, wrong: str) -> Steps:
-    """`verify --repair`, however old its report: journal the key first, then look for its row."""
+    """Repair an orphan as `verify --repair`: journal the key first, then look for its row."""
     if not (yield Get(key)):
         return
     if wrong == "repair-looks-first" and (yield Select()) == key:
@@ -225,7 +225,7 @@ def repair(key: Key, wrong: str) -> Steps:
 
 
 def upload_row_first(key: Key, _wrong: str) -> Steps:
-    """Show the wrong protocol row-first: no journal; the row is taken back if the PUT fails."""
+    """The wrong protocol row-first: no journal; delete the row again if the PUT fails."""
     if (yield Commit(insert(IMAGE, key))) == 1 and not (yield Put(key)):
         yield Commit(delete_row(IMAGE, key))
 

@@ -1,9 +1,8 @@
-"""The world of the protocol model: a database, a bucket, actors, and all that can happen to them.
+"""The state space of the protocol model: a database, a bucket, actors, and all possible events.
 
-A program (protocol_steps.py) is a generator that yields requests, statements and S3 calls, and
-receives answers. Its only state is the answers that it has received, so a state of the whole
-system, a `World`, is plain values. `moves` gives every world that can come next.
-protocol_model.py says what is modelled, what is assumed and what is left out.
+A program is a generator that yields requests (statements and S3 calls) and receives their answers.
+The answers are its only state, so the state of the whole system, a `World`, consists of plain
+values.
 """
 
 from __future__ import annotations
@@ -12,38 +11,38 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-Key = str  # where an object lies; also stands for the bytes that were written there
+Key = str  # the key of an object; also stands for the bytes stored under it
 Slot = str  # a row that a statement can lock: IMAGE, or pending(key)
-Value = str | None  # what a row holds: a key (image), a state (journal), None (no such row)
-Writes = tuple[tuple[Slot, Value], ...]  # what an open transaction has written, and so locked
-Outcome = tuple[str, object, "World"]  # what happened, what the actor is told, the world after
+Value = str | None  # the content of a row: a key (image), a state (journal), None (no such row)
+Writes = tuple[tuple[Slot, Value], ...]  # the rows that an open transaction has written and locked
+Outcome = tuple[str, object, "World"]  # a description, the answer to the actor, the world after
 Steps = Generator["Request", Any, Any]
 
 IMAGE: Slot = "image"
 UPLOADING, TO_DELETE = "U", "D"
-UNNAMED = "unnamed"  # not a state: a derived picture whose original no image names
-CLAIMED = "D claimed"  # state D with claimed_at set: a sweeper took it from U
+UNNAMED = "unnamed"  # a variant whose original no image names; not a state of the journal
+CLAIMED = "D claimed"  # state D with claimed_at set: a sweeper changed it from U
 UNKNOWN = "unknown"
 
 
 def pending(key: Key) -> Slot:
-    """Name the journal's row of this key."""
+    """Return the slot of the journal entry with this key."""
     return f"pending {key}"
 
 
 def derived(original: Key) -> Slot:
-    """Name the row of the picture that is derived from this object (a variant of one spec)."""
+    """Return the slot of the variant that is derived from this object."""
     return f"derived {original}"
 
 
 def original_of(slot: Slot) -> Key | None:
-    """Return whose derived picture a row is of, None of all other rows."""
+    """Return the original of a variant's slot, or None for all other slots."""
     return slot.removeprefix("derived ") if slot.startswith("derived ") else None
 
 
 @dataclass(eq=False)
 class Program:
-    """What an actor runs: the generator, and its next request after any answers, remembered."""
+    """The generator that an actor runs, with a cache from received answers to the next request."""
 
     name: str
     steps: Callable[[], Steps]
@@ -51,7 +50,7 @@ class Program:
     known: dict[tuple[object, ...], Request | None] = field(default_factory=dict)
 
     def request(self, answers: tuple[object, ...]) -> Request | None:
-        """Replay the answers; return the request that follows, None when the program has ended."""
+        """Replay the answers and return the next request, or None if the program has ended."""
         if answers not in self.known:
             run = self.steps()
             try:
@@ -65,83 +64,84 @@ class Program:
 
 
 class Actor(NamedTuple):
-    """A program, how far it has come (None: ended), and its open transaction."""
+    """A program, the answers so far (None: it has ended), and its open transaction."""
 
     program: Program
     answers: tuple[object, ...] | None = ()
     writes: Writes = ()
 
     def request(self) -> Request | None:
-        """Tell what this actor does next; None when it has ended."""
+        """Return the next request of this actor, or None if it has ended."""
         return None if self.answers is None else self.program.request(self.answers)
 
     def ended(self) -> Actor:
-        """End or crash: the transaction is rolled back; a sweeper starts again."""
+        """Return the actor after it ended or crashed: rolled back; a sweeper starts again."""
         return Actor(self.program, () if self.program.forever else None)
 
 
 class World(NamedTuple):
-    """Everything there is at one instant."""
+    """The state of the whole system at one moment."""
 
-    rows: frozenset[tuple[Slot, Value]]  # committed
+    rows: frozenset[tuple[Slot, Value]]  # committed rows
     objects: frozenset[Key]
     actors: tuple[Actor, ...]
-    late: frozenset[Key] = frozenset()  # PUTs that were given up and may still land
-    limbo: frozenset[tuple[int, Writes]] = frozenset()  # COMMITs sent, answer lost, undecided
-    written: frozenset[Key] = frozenset()  # for I2: keys that have ever held an object
+    late: frozenset[Key] = frozenset()  # PUTs that timed out and may still land
+    limbo: frozenset[tuple[int, Writes]] = frozenset()  # undecided COMMITs whose answer is lost
+    written: frozenset[Key] = frozenset()  # for I2: keys that have ever had an object
     applied: frozenset[int] = frozenset()  # for ACK: running actors whose write took effect
-    broken: frozenset[str] = frozenset()  # invariants that a step has broken
+    broken: frozenset[str] = frozenset()  # invariants that a step has violated
 
     def committed(self, slot: Slot) -> Value:
-        """Return what a plain SELECT sees."""
+        """Return the committed value of a row, as a plain SELECT reads it."""
         return next((value for name, value in self.rows if name == slot), None)
 
     def is_locked(self, slot: Slot, me: int) -> bool:
-        """Tell whether a transaction other than mine, or one in limbo, has written this row."""
+        """Return whether another transaction, or one in limbo, has written this row."""
         held = [actor.writes for who, actor in enumerate(self.actors) if who != me]
         held += [writes for _, writes in self.limbo]
         return any(slot == name for writes in held for name, _ in writes)
 
     def with_actor(self, me: int, actor: Actor) -> World:
-        """Change one actor."""
+        """Return the world with this actor replaced."""
         return self._replace(actors=(*self.actors[:me], actor, *self.actors[me + 1 :]))
 
     def without_actor(self, me: int) -> World:
-        """End or crash one actor."""
+        """Return the world after this actor ended or crashed."""
         ended = self.with_actor(me, self.actors[me].ended())
         return ended._replace(applied=self.applied - {me})
 
     def after_commit(self, me: int, writes: Writes) -> World:
-        """Commit these writes."""
+        """Return the world after a COMMIT of these writes."""
         rows = {**dict(self.rows), **dict(writes)}
         kept = frozenset((slot, value) for slot, value in rows.items() if value is not None)
-        tells = self.actors[me].answers is not None and any(slot == IMAGE for slot, _ in writes)
-        return self._replace(rows=kept, applied=self.applied | {me} if tells else self.applied)
+        running = self.actors[me].answers is not None
+        applies = running and any(slot == IMAGE for slot, _ in writes)
+        return self._replace(rows=kept, applied=self.applied | {me} if applies else self.applied)
 
     def after_landing(self, key: Key) -> World:
-        """Let a PUT of this key land."""
+        """Return the world after a PUT of this key landed."""
         broken = self.broken | {"I2"} if key in self.written else self.broken
         objects, written = self.objects | {key}, self.written | {key}
         return self._replace(objects=objects, written=written, broken=broken)
 
-    def told(self, me: int, answer: object) -> World:
-        """Give an actor the answer to its request."""
+    def with_answer(self, me: int, answer: object) -> World:
+        """Return the world after this actor received the answer to its request."""
         actor = self.actors[me]
-        told = actor._replace(answers=(*(actor.answers or ()), answer))
-        return self.without_actor(me) if told.request() is None else self.with_actor(me, told)
+        after = actor._replace(answers=(*(actor.answers or ()), answer))
+        return self.without_actor(me) if after.request() is None else self.with_actor(me, after)
 
 
 class Request(Protocol):
-    """What a program yields: a statement or an S3 call."""
+    """A statement or an S3 call that a program yields."""
 
     def outcomes(self, world: World, me: int, /) -> Iterator[Outcome]:
-        """Yield all that can come of it now, the good outcome first; nothing means: it waits."""
+        """Yield every possible outcome, success first; no outcome means that the request waits."""
         ...
 
 
 @dataclass(frozen=True)
 class Write:
-    """INSERT, UPDATE or DELETE of one row, if what it holds is in `where` (None: anything)."""
+    """INSERT, UPDATE or DELETE of one row if its value is in `where` (None: any value)."""
 
     verb: str
     slot: Slot
@@ -149,11 +149,11 @@ class Write:
     value: Value
 
     def outcomes(self, world: World, me: int) -> Iterator[Outcome]:
-        """Hit 1 row and lock it, hit 0 rows, or wait for whoever holds the lock."""
+        """Change 1 row and lock it, change 0 rows, or wait for the lock."""
         actor = world.actors[me]
         value = dict(actor.writes).get(self.slot, world.committed(self.slot))
         hit = value in self.where if self.where else (value or self.value) is not None
-        inserts = self.where is None or None in self.where  # must know who comes first, so waits
+        inserts = self.where is None or None in self.where  # an insert waits to check uniqueness
         if (hit or inserts) and world.is_locked(self.slot, me):
             return
         if hit:
@@ -169,36 +169,36 @@ def insert(slot: Slot, value: str) -> Write:
 
 
 def update(slot: Slot, old: str, new: str) -> Write:
-    """UPDATE … WHERE it still holds the old value."""
+    """UPDATE … WHERE the row still has the old value."""
     return Write("UPDATE", slot, (old,), new)
 
 
 def delete_row(slot: Slot, *where: str) -> Write:
-    """DELETE … WHERE it holds one of these."""
+    """DELETE … WHERE the row has one of these values."""
     return Write("DELETE", slot, where, None)
 
 
 @dataclass(frozen=True)
 class Select:
-    """Plain SELECT of the image row: its key, or None."""
+    """Plain SELECT of the image row; the answer is its key, or None."""
 
     def outcomes(self, world: World, _me: int) -> Iterator[Outcome]:
-        """Read the committed row; nobody selects what it has itself written."""
+        """Read the committed row; no program selects a row that it has written."""
         key = world.committed(IMAGE)
         yield str(key), key, world
 
 
 @dataclass(frozen=True)
-class Look:
-    """SELECT of the image row joined to the picture derived from its object: both keys, or None.
+class SelectVariant:
+    """SELECT of the image row joined to the variant of its object; the answer is both keys.
 
-    With `by_name` the derived picture is the image's, whatever its object is.
+    With `by_name` the join uses the name of the image instead of its object.
     """
 
     by_name: bool = False
 
     def outcomes(self, world: World, _me: int) -> Iterator[Outcome]:
-        """Read the committed rows, at one moment."""
+        """Read both committed rows at one moment."""
         key = world.committed(IMAGE)
         picture = world.committed(derived("name" if self.by_name else str(key)))
         yield f"{key} {picture}", (key, picture), world
@@ -206,12 +206,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Commit:
-    """COMMIT of the open transaction; or of one statement, which is all of its transaction."""
+    """COMMIT of the open transaction, or of a transaction with a single statement."""
 
     statement: Write | None = None
 
     def outcomes(self, world: World, me: int) -> Iterator[Outcome]:
-        """Answer the row count (1 for a bare COMMIT), or UNKNOWN: the transaction is in limbo."""
+        """Answer the row count (1 without a statement), or UNKNOWN with the writes in limbo."""
         ready: Iterator[Outcome] = iter([("done", 1, world)])
         if self.statement is not None:
             ready = self.statement.outcomes(world, me)
@@ -225,10 +225,10 @@ class Commit:
 
 @dataclass(frozen=True)
 class Rollback:
-    """ROLLBACK; True to try the transaction again, False when it was tried often enough."""
+    """ROLLBACK; the answer is True to try the transaction again, False to give up."""
 
     def outcomes(self, world: World, me: int) -> Iterator[Outcome]:
-        """Undo the writes and free their locks."""
+        """Discard the writes and release their locks."""
         idle = world.with_actor(me, world.actors[me]._replace(writes=()))
         yield "try again", True, idle
         yield "give up", False, idle
@@ -236,12 +236,12 @@ class Rollback:
 
 @dataclass(frozen=True)
 class Put:
-    """One PUT attempt: True, or False for all that is not a clear success."""
+    """One PUT attempt; the answer is True on success, False on any failure or doubt."""
 
     key: Key
 
     def outcomes(self, world: World, _me: int) -> Iterator[Outcome]:
-        """Store; fail before or after storing; be given up while under way."""
+        """Store the object, fail before or after storing it, or time out and land later."""
         yield "stored", True, world.after_landing(self.key)
         yield "failed", False, world
         yield "stored, answer lost", False, world.after_landing(self.key)
@@ -250,38 +250,38 @@ class Put:
 
 @dataclass(frozen=True)
 class Get:
-    """GET or HEAD: whether the object is there."""
+    """GET or HEAD; the answer is whether the object exists."""
 
     key: Key
 
     def outcomes(self, world: World, _me: int) -> Iterator[Outcome]:
-        """Find it or not."""
+        """Answer whether the object exists."""
         found = self.key in world.objects
         yield "found" if found else "missing", found, world
 
 
 @dataclass(frozen=True)
 class Remove:
-    """DELETE of the object; of a missing one it succeeds too."""
+    """DELETE of the object, which also succeeds if it does not exist."""
 
     key: Key
 
     def outcomes(self, world: World, _me: int) -> Iterator[Outcome]:
-        """Delete it."""
+        """Delete the object."""
         yield "done", None, world._replace(objects=world.objects - {self.key})
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The sweeper's plain read: one journal row that is due, as (key, state).
+    """The sweeper's plain SELECT of one journal entry that is due; the answer is (key, state).
 
-    Or a derived picture whose original is gone, as ((original, key), UNNAMED).
+    For a variant whose original no image names the answer is ((original, key), UNNAMED).
     """
 
     wrong: str
 
     def outcomes(self, world: World, _me: int) -> Iterator[Outcome]:
-        """Take any row; a claimed one once the horizon has passed, when no PUT of it lands."""
+        """Choose any row; a claimed one only after the horizon, when no PUT of it can land."""
         upcoming = {actor.request() for actor in world.actors}
         for slot, state in sorted(world.rows, key=str):
             key, after = slot.removeprefix("pending "), world
@@ -300,11 +300,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the client is told."""
+    """The response to the client."""
 
     status: int
 
     def outcomes(self, world: World, me: int) -> Iterator[Outcome]:
-        """Break ACK when the write has not taken effect, I4 when a reader is failed."""
-        lie = "I4" if self.status == 500 else "" if me in world.applied else "ACK"
-        yield "sent", None, world._replace(broken=world.broken | {lie}) if lie else world
+        """Violate ACK if the write has not taken effect, and I4 if a read fails."""
+        rule = "I4" if self.status == 500 else "" if me in world.applied else "ACK"
+        yield "sent", None, world._replace(broken=world.broken | {rule}) if rule else world

@@ -1,11 +1,11 @@
-"""The settings as README.md and .env.example show them, from the class that declares them.
+"""Generates the tables of settings in README.md and .env.example from `config.Settings`.
 
     python -m tests.tools.settings_tables
 
-Prints both; `tests/project/test_readme.py` holds the two files against them.
+Prints both. A test compares the two files with this output.
 """
 
-# ruff: noqa: T201 - run as a command it talks to people by print
+# ruff: noqa: T201 - this command prints its results
 
 from config import Settings
 
@@ -18,7 +18,7 @@ _EXAMPLES = {
 
 
 def defaults() -> dict[str, str]:
-    """Return how each variable's default is written; empty where there is none."""
+    """Return the default of each variable as text, or an empty string without a default."""
     written = {}
     for name, field in Settings.model_fields.items():
         value = "" if field.is_required() or field.default is None else field.default
@@ -28,7 +28,7 @@ def defaults() -> dict[str, str]:
 
 
 def readme_table() -> str:
-    """Return the table of README.md."""
+    """Return the table for README.md."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, default in defaults().items():
         shown = f" `{default}`" if default else ""
@@ -37,7 +37,7 @@ def readme_table() -> str:
 
 
 def env_example() -> str:
-    """Return the lines of .env.example, after its introduction."""
+    """Return the lines of .env.example that follow its introduction."""
     lines = []
     for name, default in defaults().items():
         field = Settings.model_fields[name.lower()]

@@ -1,8 +1,7 @@
-"""The write protocol with one mistake each: what it breaks, and who must act to show it.
+"""Variations of the write protocol with one mistake each, and the invariants that they violate.
 
-docs/write-protocol.md lists them. What a mistake changes is in protocol_steps.py or
-protocol_world.py, under its name; protocol_model.py finds the shortest way to what it breaks.
-Mistakes made in the real code, for the tests to notice, are code_mutations.py.
+The model checker must find a counterexample for each of them. docs/write-protocol.md has the same
+table.
 """
 
 from typing import NamedTuple
@@ -11,9 +10,9 @@ from tests.tools.protocol_world import Key
 
 
 class WrongProtocol(NamedTuple):
-    """The mistake, all the invariants that it breaks, and a cast to show it.
+    """The mistake, all invariants that it violates, and a cast of actors that reveals it.
 
-    The invariant that tells the story best comes first; protocol_model.py explains them.
+    The first invariant is the one whose counterexample `--wrong` prints.
     """
 
     mistake: str
@@ -23,76 +22,84 @@ class WrongProtocol(NamedTuple):
 
 
 WRONG_PROTOCOLS = {
-    "journal-after-put": WrongProtocol("the key is journalled after the PUT", "I5 END", "upload a"),
+    "journal-after-put": WrongProtocol("the key is journaled after the PUT", "I5 END", "upload a"),
     "put-on-unknown-journal": WrongProtocol(
-        "PUT although the COMMIT of the journal row is unknown", "I5 END", "upload a"
+        "the upload sends its PUT although the COMMIT of the journal entry is unknown",
+        "I5 END",
+        "upload a",
     ),
     "row-first": WrongProtocol(
-        "the row is committed before the PUT, without a journal", "I1 I5 END", "upload-row-first a"
+        "the row is committed before the PUT, without a journal entry",
+        "I1 I5 END",
+        "upload-row-first a",
     ),
     "retry-same-key": WrongProtocol(
-        "a failed PUT is tried again under the same key", "I5 I2 END", "upload a, delete, sweep"
+        "a failed PUT is retried under the same key", "I5 I2 END", "upload a, delete, sweep"
     ),
     "tidy-after-failed-put": WrongProtocol(
-        "after a failed PUT the upload clears object and journal", "I5 END", "upload a"
+        "after a failed PUT the upload removes its object and entry", "I5 END", "upload a"
     ),
     "put-without-deadline": WrongProtocol(
-        "an upload that was held up begins its PUT, however late it is", "I5 END", "upload a, sweep"
+        "an upload that was delayed still starts its PUT", "I5 END", "upload a, sweep"
     ),
     "no-horizon": WrongProtocol(
-        "the sweeper forgets a claimed key at once", "I5 END", "upload a, sweep"
+        "the sweeper removes a claimed entry at once", "I5 END", "upload a, sweep"
     ),
     "no-second-delete": WrongProtocol(
-        "the sweeper does not delete again after the horizon", "I5 END", "upload a, sweep"
+        "the sweeper does not delete the object again after the horizon",
+        "I5 END",
+        "upload a, sweep",
     ),
     "unchecked-journal-delete": WrongProtocol(
-        "DELETE pending may hit 0 rows", "I1 END", "upload a, sweep"
+        "DELETE pending_objects may affect 0 rows", "I1 END", "upload a, sweep"
     ),
     "blind-upsert": WrongProtocol(
-        "SELECT, then an upsert whatever the row is by then", "I5 END", "upload a, upload b"
+        "an upsert follows the SELECT, whatever the row is by then", "I5 END", "upload a, upload b"
     ),
     "unchecked-image-update": WrongProtocol(
-        "UPDATE images ... AND s3_key=:old may hit 0 rows", "I5 ACK END", "upload a, delete", "o"
+        "UPDATE images ... AND s3_key=:old may affect 0 rows", "I5 ACK END", "upload a, delete", "o"
     ),
     "overwrite-object-first": WrongProtocol(
         "an overwrite deletes the old object before its COMMIT", "I1 END", "upload a", "o"
     ),
     "delete-object-first": WrongProtocol(
-        "a delete deletes the object before its COMMIT", "I1 END", "delete", "o"
+        "a delete removes the object before its COMMIT", "I1 END", "delete", "o"
     ),
     "delete-by-name-only": WrongProtocol(
-        "DELETE images without AND s3_key=:key", "I5 END", "upload a, delete", "o"
+        "DELETE images runs without AND s3_key=:key", "I5 END", "upload a, delete", "o"
     ),
     "remove-on-unknown-commit": WrongProtocol(
-        "an upload deletes its object on an unknown COMMIT", "I1 END", "upload a"
+        "an upload deletes its object after an unknown COMMIT", "I1 END", "upload a"
     ),
     "delete-on-unknown-commit": WrongProtocol(
-        "a delete deletes the object on an unknown COMMIT", "I1 END", "delete", "o"
+        "a delete removes the object after an unknown COMMIT", "I1 END", "delete", "o"
     ),
     "no-rows-means-committed": WrongProtocol(
-        "0 rows in step 4 is taken for success", "ACK", "upload a, sweep"
+        "0 rows in step 4 are taken for success", "ACK", "upload a, sweep"
     ),
     "forget-first": WrongProtocol(
-        "the journal row is removed before the object", "I5 END", "delete", "o"
+        "the journal entry is removed before the object", "I5 END", "delete", "o"
     ),
     "sweep-without-claim": WrongProtocol(
-        "the sweeper deletes what is uploading without a claim", "I1 I5 END", "upload a, sweep"
+        "the sweeper deletes the object of an unfinished upload without a claim",
+        "I1 I5 END",
+        "upload a, sweep",
     ),
     "remove-before-claim-commits": WrongProtocol(
-        "the object is deleted inside the claim's transaction", "I1 END", "upload a, sweep"
+        "the object is deleted inside the transaction of the claim", "I1 END", "upload a, sweep"
     ),
     "unchecked-claim": WrongProtocol(
-        "the sweeper's claim may hit 0 rows", "I1 END", "upload a, sweep"
+        "the claim of the sweeper may affect 0 rows", "I1 END", "upload a, sweep"
     ),
     "unknown-claim": WrongProtocol(
         "the sweeper acts on a claim whose COMMIT is unknown", "I1 END", "upload a, sweep"
     ),
-    "sweep-uploads-only": WrongProtocol("the sweeper looks at state U only", "END", "delete", "o"),
-    "read-once": WrongProtocol(
-        "a reader does not look at the row again", "I4", "read, upload a", "o"
+    "sweep-uploads-only": WrongProtocol(
+        "the sweeper handles entries in state U only", "END", "delete", "o"
     ),
+    "read-once": WrongProtocol("a reader does not read the row again", "I4", "read, upload a", "o"),
     "derived-by-name": WrongProtocol(
-        "a variant is kept for the image's name, not for its object",
+        "a variant belongs to the name of the image, not to its object",
         "I4",
         "look, derive v, upload a",
         "o",
@@ -101,19 +108,19 @@ WRONG_PROTOCOLS = {
         "a variant is PUT without a journal entry", "I5 END", "derive v", "o"
     ),
     "derived-unchecked-entry": WrongProtocol(
-        "a variant's DELETE pending may hit 0 rows", "END", "derive v, sweep", "o"
+        "DELETE pending_objects of a variant may affect 0 rows", "END", "derive v, sweep", "o"
     ),
     "derived-upsert": WrongProtocol(
-        "a variant replaces the row of one that was faster", "I5 END", "derive v, derive w", "o"
+        "a variant replaces the row of a faster one", "I5 END", "derive v, derive w", "o"
     ),
     "derived-forgotten-first": WrongProtocol(
-        "the sweeper deletes a variant's row without journalling its object",
+        "the sweeper deletes the row of a variant without journaling its object",
         "I5 END",
         "derive v, delete, sweep",
         "o",
     ),
     "sweep-keeps-derived": WrongProtocol(
-        "the sweeper does not look at variants whose original is gone",
+        "the sweeper ignores variants whose original is gone",
         "END",
         "derive v, delete",
         "o",

@@ -1,0 +1,158 @@
+"""ICC profiles (ICC.1:2010) for littlecms: those of files, reduced, and those made of primaries."""
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from imaging.rendering.transfer_functions import Transfer
+
+_HEADER_BYTES, _TAG_BYTES = 128, 12
+_MOST_BYTES = 4 * 1024 * 1024
+_MOST_TAGS = 100
+_CURVE_ENTRIES = 4096
+# What browsers read of a profile. Others, such as lists of float matrices (D2B0), can take
+# littlecms seconds.
+_TABLE, _RELATIVE_TABLE = b"A2B0", b"A2B1"
+_TAGS = {
+    *(_TABLE, _RELATIVE_TABLE, b"wtpt", b"chad", b"kTRC"),
+    *(b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"),
+}
+
+Chromaticities = Sequence[float]
+"""x and y of white, red, green and blue."""
+
+_D65, _BT709 = (0.3127, 0.329), (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+SRGB_PRIMARIES: Chromaticities = (*_D65, *_BT709)
+NAMED_PRIMARIES: dict[int, Chromaticities] = {
+    1: SRGB_PRIMARIES,
+    5: (*_D65, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),
+    6: (*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
+    7: (*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
+    9: (*_D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
+    11: (0.314, 0.351, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+    12: (*_D65, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+}
+"""The colour primaries by their number in ITU-T H.273, table 2."""
+
+_Matrix = list[list[float]]
+_BRADFORD: _Matrix = [
+    [0.8951, 0.2664, -0.1614],
+    [-0.7502, 1.7135, 0.0367],
+    [0.0389, -0.0685, 1.0296],
+]
+_D50 = [0.9642, 1.0, 0.8249]
+
+
+class Profile(NamedTuple):
+    """A profile for littlecms: the colour space of its samples, such as `GRAY`, and its content.
+
+    `has_table` tells whether it maps colours by a table, which may tint greys.
+    """
+
+    space: bytes
+    content: bytes
+    has_table: bool = False
+
+
+def reduced(profile: bytes) -> Profile | None:
+    """Return a file's profile with the tags that browsers read, and no others.
+
+    None if it is too large or malformed. Browsers prefer the perceptual table to the relative one,
+    whatever intent the profile names.
+    """
+    if not _HEADER_BYTES + 4 < len(profile) <= _MOST_BYTES or profile[36:40] != b"acsp":
+        return None
+    (count,) = struct.unpack_from(">I", profile, _HEADER_BYTES)
+    first = _HEADER_BYTES + 4
+    body = first + _TAG_BYTES * count
+    if count > _MOST_TAGS or body > len(profile):
+        return None
+    rows = [profile[at : at + _TAG_BYTES] for at in range(first, body, _TAG_BYTES)]
+    tags = {row[:4]: row[4:] for row in rows if row[:4] in _TAGS and _lies_within(profile, row)}
+    if relative := tags.pop(_RELATIVE_TABLE, None):
+        tags.setdefault(_TABLE, relative)
+    table = b"".join(name + place for name, place in tags.items())
+    head = struct.pack(">I", len(profile)) + profile[4:_HEADER_BYTES] + struct.pack(">I", len(tags))
+    # The rest stays where it is, so that the places of the tags hold.
+    content = head + table.ljust(body - first, b"\0") + profile[body:]
+    return Profile(profile[16:20], content, _TABLE in tags)
+
+
+def _lies_within(profile: bytes, row: bytes) -> bool:
+    offset, size = struct.unpack(">II", row[4:])
+    return bool(offset >= _HEADER_BYTES and offset + size <= len(profile))
+
+
+def of_primaries(chromaticities: Chromaticities, transfer: Transfer) -> Profile | None:
+    """Return an RGB display profile with these primaries; None if they span no space."""
+    try:
+        columns = _to_d50(chromaticities)
+    except ZeroDivisionError:
+        return None
+    entries = range(_CURVE_ENTRIES)
+    curve = [round(65535 * min(1.0, transfer(i / (_CURVE_ENTRIES - 1)))) for i in entries]
+    curves = struct.pack(f">4s4xI{_CURVE_ENTRIES}H", b"curv", _CURVE_ENTRIES, *curve)
+    tags = [(b"wtpt", _xyz(_D50))]
+    tags += [
+        (name + b"XYZ", _xyz(column))
+        for name, column in zip((b"r", b"g", b"b"), columns, strict=True)
+    ]
+    tags += [(name + b"TRC", curves) for name in (b"r", b"g", b"b")]
+    return Profile(b"RGB ", _profile(tags))
+
+
+def _profile(tags: list[tuple[bytes, bytes]]) -> bytes:
+    table, body = struct.pack(">I", len(tags)), b""
+    start = _HEADER_BYTES + 4 + _TAG_BYTES * len(tags)
+    for name, content in tags:
+        table += name + struct.pack(">II", start + len(body), len(content))
+        body += content
+    kind = struct.pack(">I4s4s4s", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
+    head = struct.pack(">I4x", start + len(body)) + kind + bytes(12) + b"acsp" + bytes(28)
+    return (head + _xyz(_D50)[8:]).ljust(_HEADER_BYTES, b"\0") + table + body
+
+
+def _xyz(colour: Sequence[float]) -> bytes:
+    return struct.pack(">4s4x3i", b"XYZ ", *(round(65536 * part) for part in colour))
+
+
+def _to_d50(chromaticities: Chromaticities) -> _Matrix:
+    """Return XYZ of red, green and blue, adapted from their white to D50 (ICC.1:2010 annex E)."""
+    white, *primaries = (
+        [x / y, 1.0, (1 - x - y) / y]
+        for x, y in zip(chromaticities[::2], chromaticities[1::2], strict=True)
+    )
+    scales = _product(_inverse(_transposed(primaries)), white)
+    scaled = [
+        [scale * part for part in primary] for scale, primary in zip(scales, primaries, strict=True)
+    ]
+    gains = [
+        to / of
+        for to, of in zip(_product(_BRADFORD, _D50), _product(_BRADFORD, white), strict=True)
+    ]
+    adapted = [
+        [gain * part for gain, part in zip(gains, _product(_BRADFORD, colour), strict=True)]
+        for colour in scaled
+    ]
+    back = _inverse(_BRADFORD)
+    return [_product(back, colour) for colour in adapted]
+
+
+def _product(matrix: _Matrix, vector: Sequence[float]) -> list[float]:
+    return [sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix]
+
+
+def _transposed(matrix: _Matrix) -> _Matrix:
+    return [list(column) for column in zip(*matrix, strict=True)]
+
+
+def _inverse(matrix: _Matrix) -> _Matrix:
+    """Return the inverse by cofactors; raises ZeroDivisionError if there is none."""
+    (a, b, c), (d, e, f), (g, h, i) = matrix
+    cofactors = [
+        [e * i - f * h, c * h - b * i, b * f - c * e],
+        [f * g - d * i, a * i - c * g, c * d - a * f],
+        [d * h - e * g, b * g - a * h, a * e - b * d],
+    ]
+    determinant = a * cofactors[0][0] + b * cofactors[1][0] + c * cofactors[2][0]
+    return [[value / determinant for value in row] for row in cofactors]

@@ -1,0 +1,1 @@
+"""The first picture of a file, reduced to what its pixels need: a module for each format."""

@@ -1,0 +1,22 @@
+"""Which format's first picture is found by which function."""
+
+from collections.abc import Callable
+
+from imaging.containers.content import Content
+from imaging.stills import gif, jpeg, png, webp
+from imaging.stills.still import Still
+
+_STILLS: dict[str, Callable[[Content], Still]] = {
+    "jpeg": jpeg.still,
+    "png": png.still,
+    "gif": gif.still,
+    "webp": webp.still,
+}
+
+
+def still(content: Content, image_format: str) -> Still:
+    """Return the first picture of a file that a walk has found whole.
+
+    Raises MalformedImageError.
+    """
+    return _STILLS[image_format](content)

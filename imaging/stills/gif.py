@@ -1,0 +1,28 @@
+"""The first frame of a GIF file, with the colours that it needs."""
+
+import struct
+
+from imaging.containers.content import Content, MalformedImageError, number, take
+from imaging.containers.gif import EXTENSION, IMAGE, blocks, color_table_bytes
+from imaging.stills.still import Still
+
+_GRAPHIC_CONTROL, _HAS_TRANSPARENCY = b"\xf9\4", 0x01
+
+
+def still(content: Content) -> Still:
+    """Return the first frame of a file. Around it the screen is transparent, as in browsers."""
+    canvas = number(content, 6, 2, "little"), number(content, 8, 2, "little")
+    flags = take(content, 10, 1)
+    colours = content[13 : 13 + color_table_bytes(flags[0])]
+    control = b""
+    for introducer, at, end in blocks(content):
+        if introducer == EXTENSION and content[at : at + 2] == _GRAPHIC_CONTROL:
+            control = (
+                content[at - 1 : at + 6] + b"\0" if content[at + 2] & _HAS_TRANSPARENCY else b""
+            )
+        elif introducer == IMAGE:
+            left, top, width, height = struct.unpack("<4H", take(content, at, 8))
+            head = b"GIF89a" + struct.pack("<HH", width, height) + flags + b"\0\0" + colours
+            image = memoryview(content)[at + 4 : end]
+            return Still([head + control + b",\0\0\0\0", image, b";"], canvas, (left, top))
+    raise MalformedImageError("it has no frame")

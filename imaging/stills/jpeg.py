@@ -1,0 +1,52 @@
+"""The first picture of a JPEG file: tables, frame header and scans."""
+
+from imaging.containers.content import Content, MalformedImageError, number
+from imaging.containers.exif import read_orientation
+from imaging.containers.jpeg import APP1, FRAMES, SOS, TABLES, is_exif, segments
+from imaging.stills.still import ColourSpace, Piece, Still
+
+_APP0, _APP2, _APP14 = 0xE0, 0xE2, 0xEE
+_ICC_PROFILE = b"ICC_PROFILE\0"
+
+
+def still(content: Content) -> Still:
+    """Return the first picture of a file. Decoders stop at the end of its last scan."""
+    head, profile, orientation, size = [b"\xff\xd8"], list[bytes](), 0, (0, 0)
+    for marker, at, length in segments(content):
+        segment = content[at : at + length]
+        if marker == SOS:
+            pieces: list[Piece] = [b"".join(head), memoryview(content)[at - 4 :]]
+            colours = ColourSpace(icc=_whole(profile))
+            return Still(pieces, size, orientation=orientation or 1, colours=colours)
+        if marker in TABLES or marker in FRAMES:
+            head.append(content[at - 4 : at + length])
+            if marker in FRAMES:
+                size = number(segment, 3, 2, "big"), number(segment, 1, 2, "big")
+        elif marker == APP1 and not orientation and is_exif(content, at):
+            orientation = read_orientation(segment[6:])
+        elif marker == _APP2 and segment.startswith(_ICC_PROFILE):
+            profile.append(segment[len(_ICC_PROFILE) :])
+        else:
+            head += _colour_model(marker, segment)
+    raise MalformedImageError("it has no scan")
+
+
+def _colour_model(marker: int, segment: bytes) -> list[bytes]:
+    """Return the segment that tells decoders the colour model, at its standard length, if any."""
+    if marker == _APP0 and segment[:5] == b"JFIF\0" and len(segment) >= 14:
+        return [b"\xff\xe0\0\x10" + segment[:12] + b"\0\0"]  # without its thumbnail
+    if marker == _APP14 and segment[:5] == b"Adobe" and len(segment) >= 12:
+        return [b"\xff\xee\0\x0e" + segment[:12]]
+    return []
+
+
+def _whole(parts: list[bytes]) -> bytes:
+    """Join the parts of an ICC profile (ICC.1:2010 annex B.4).
+
+    Return nothing unless each of the parts that they announce is there, and once.
+    """
+    parts = sorted(parts, key=lambda part: part[:1])
+    numbers = [(number, len(parts)) for number in range(1, len(parts) + 1)]
+    if [tuple(part[:2]) for part in parts] != numbers:
+        return b""
+    return b"".join(part[2:] for part in parts)

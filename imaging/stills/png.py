@@ -1,0 +1,127 @@
+"""The first picture of a PNG or APNG file: header, palette, transparency and pixels."""
+
+import struct
+import zlib
+
+from imaging.containers.content import Content, MalformedImageError, number
+from imaging.containers.exif import read_orientation
+from imaging.containers.png import SIGNATURE, announced_frames, chunks, frame_size, read_header
+from imaging.stills.still import ColourSpace, Piece, Still
+
+_KEPT = {b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
+_GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
+_MOST_PROFILE_BYTES = 4 * 1024 * 1024
+
+
+def still(content: Content) -> Still:
+    """Return the first picture of a file.
+
+    Of an animation that is its first frame: browsers never show the default image of an animation
+    that it is not part of.
+    """
+    size, place, pixels = _pixels(content)
+    about = _before_pixels(content)
+    depth, colour_type = content[24], content[25]
+    palette, transparency = about.get(b"PLTE", b""), about.get(b"tRNS", b"")
+    header = struct.pack(">II", *size) + content[24:29]
+    head = SIGNATURE + _chunk(b"IHDR", header)
+    if colour_type == _PALETTE:
+        head += _chunk(b"PLTE", palette)
+        if transparency:
+            head += _chunk(b"tRNS", transparency[: len(palette) // 3])
+    whole = read_header(content)
+    return Still(
+        [head, *pixels, _chunk(b"IEND", b"")],
+        (whole.width, whole.height),
+        place,
+        read_orientation(about.get(b"eXIf", b"")),
+        _colour_key(colour_type, depth, transparency),
+        _colours(about),
+    )
+
+
+def _pixels(content: Content) -> tuple[tuple[int, int], tuple[int, int], list[Piece]]:
+    """Return size, place and IDAT chunks of the first picture."""
+    header = read_header(content)
+    animated = bool(announced_frames(content))
+    size, place, begun = (header.width, header.height), (0, 0), not animated
+    pixels: list[Piece] = []
+    for kind, at, length in chunks(content):
+        if kind == b"fcTL" and animated:
+            if pixels:
+                break
+            size, begun = frame_size(content, at, header), True
+            place = number(content, at + 12, 4, "big"), number(content, at + 16, 4, "big")
+        elif kind == b"IDAT" and begun:
+            pixels.append(memoryview(content)[at - 8 : at + length + 4])
+        elif kind == b"fdAT" and begun:
+            pixels += _frame_chunk(memoryview(content)[at + 4 : at + length])
+    if not pixels:
+        raise MalformedImageError("it has no pixels")
+    return size, place, pixels
+
+
+def _before_pixels(content: Content) -> dict[bytes, bytes]:
+    """Return the chunks that pixels, orientation and colours depend on.
+
+    Only what comes before the pixels counts, transparency of a palette only after it, and cICP
+    only before it.
+    """
+    palette_first = read_header(content).needs_palette
+    found: dict[bytes, bytes] = {}
+    for kind, at, length in chunks(content):
+        if kind == b"IDAT":
+            break
+        misplaced = {b"cICP": b"PLTE" in found, b"tRNS": palette_first and b"PLTE" not in found}
+        if kind == b"eXIf":
+            found[kind] = content[at : at + length]  # the last counts, as for the metadata
+        elif kind in _KEPT and not misplaced.get(kind):
+            found.setdefault(kind, content[at : at + length])
+    return found
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    crc = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+
+def _frame_chunk(content: memoryview) -> list[Piece]:
+    """Return the pixels of an fdAT chunk as an IDAT chunk, whose CRC decoders do not check."""
+    return [struct.pack(">I", len(content)) + b"IDAT", content, bytes(4)]
+
+
+def _colour_key(colour_type: int, depth: int, transparency: bytes) -> tuple[int, ...] | None:
+    """Return the samples of the one transparent colour as decoders give them: at least 8 bits."""
+    samples = {_GREY: 1, _RGB: 3}.get(colour_type, 0)
+    if not samples or len(transparency) < 2 * samples:
+        return None
+    values = struct.unpack_from(f">{samples}H", transparency)
+    largest = (1 << depth) - 1  # of the values only so many bits count
+    return tuple((value & largest) * max(1, 255 // largest) for value in values)
+
+
+def _colours(about: dict[bytes, bytes]) -> ColourSpace:
+    """Read the colour space (PNG 3, section 11.3.2). A malformed chunk counts as missing."""
+    found = ColourSpace(is_srgb=len(about.get(b"sRGB", b"")) == 1)
+    if len(cicp := about.get(b"cICP", b"")) == 4 and cicp[2:] == b"\0\1":  # RGB of full range
+        found.cicp = cicp[0], cicp[1]
+    if len(gamma := about.get(b"gAMA", b"")) == 4:
+        found.gamma = int.from_bytes(gamma, "big") / 100_000 or None
+    if len(chromaticities := about.get(b"cHRM", b"")) == 32:
+        found.chromaticities = tuple(
+            value / 100_000 for value in struct.unpack(">8I", chromaticities)
+        )
+    _, _, profile = about.get(b"iCCP", b"").partition(b"\0")
+    if profile[:1] == b"\0":  # the only compression method
+        found.icc = _inflated(profile[1:])
+    return found
+
+
+def _inflated(compressed: bytes) -> bytes:
+    """Return an inflated profile; nothing if it is cut short or too long."""
+    inflater = zlib.decompressobj()
+    try:
+        profile = inflater.decompress(compressed, _MOST_PROFILE_BYTES)
+    except zlib.error:
+        return b""
+    return profile if inflater.eof else b""

@@ -1,0 +1,60 @@
+"""The first frame of a WebP file as a file of its own."""
+
+import struct
+
+from imaging.containers.content import Content, MalformedImageError, number
+from imaging.containers.webp import (
+    BITSTREAMS,
+    FRAME_HEADER_BYTES,
+    HAS_ANIMATION,
+    Frame,
+    WebpOutline,
+    find_frame,
+    read_chunks,
+)
+from imaging.stills.still import ColourSpace, Still
+
+_HAS_ALPHA, _HAS_PROFILE = 0x10, 0x20
+
+
+def still(content: Content) -> Still:
+    """Return the first frame of a file. Around it the canvas is transparent, as in browsers.
+
+    Exif in a WebP file turns nothing: it comes after the pixels, where browsers do not look.
+    """
+    walked, end = WebpOutline(), 8 + number(content, 4, 4, "little")
+    flags, canvas, icc = _HAS_ALPHA, (0, 0), b""
+    for kind, at, length in read_chunks(content, 12, end, walked):
+        if kind == b"VP8X":
+            flags = content[at]
+            canvas = (
+                1 + number(content, at + 4, 3, "little"),
+                1 + number(content, at + 7, 3, "little"),
+            )
+        elif kind == b"ICCP" and flags & _HAS_PROFILE:
+            icc = content[at : at + length]
+        elif kind == b"ANMF" and flags & HAS_ANIMATION:
+            place = 2 * number(content, at, 3, "little"), 2 * number(content, at + 3, 3, "little")
+            frame = find_frame(content, at + FRAME_HEADER_BYTES, at + length, walked)
+            return _still(content, frame, flags, canvas, place, icc)
+        elif kind in {b"ALPH", *BITSTREAMS} and not flags & HAS_ANIMATION:
+            frame = find_frame(content, at - 8, end, walked)
+            return _still(content, frame, flags, (frame.width, frame.height), (0, 0), icc)
+    raise MalformedImageError("it has no frame")
+
+
+def _still(
+    content: Content,
+    frame: Frame,
+    flags: int,
+    canvas: tuple[int, int],
+    place: tuple[int, int],
+    icc: bytes,
+) -> Still:
+    size = (frame.width - 1).to_bytes(3, "little") + (frame.height - 1).to_bytes(3, "little")
+    extended = b"VP8X" + struct.pack("<II", 10, flags & _HAS_ALPHA) + size
+    bitstream = memoryview(content)[frame.start : frame.end]
+    padding = bytes(len(bitstream) % 2)
+    length = len(b"WEBP") + len(extended) + len(bitstream) + len(padding)
+    head = b"RIFF" + struct.pack("<I", length) + b"WEBP" + extended
+    return Still([head, bitstream, padding], canvas, place, colours=ColourSpace(icc=icc))

@@ -1,0 +1,43 @@
+"""Reading the object that a row names, and telling a replaced image from a lost one."""
+
+import logging
+
+from sqlalchemy.orm import Session
+
+from errors import ImageLostError, ImageNotFoundError, ObjectMissingError
+from repositories import images
+from repositories.images import ImageRecord
+from s3_client import Bucket, ObjectBody
+
+logger = logging.getLogger("image_api")
+
+
+def open_object(bucket: Bucket, stored: ImageRecord, first: int, last: int) -> ObjectBody | None:
+    """Open the bytes `first` to `last` inclusive; None if the object is gone or not whole.
+
+    Raises StorageUnavailableError.
+    """
+    whole = (first, last) == (0, stored.size_bytes - 1)
+    try:
+        body = bucket.download_image(stored.s3_key, None if whole else (first, last))
+    except ObjectMissingError:
+        return None
+    if body.length != last - first + 1:
+        body.close()
+        return None
+    return body
+
+
+def describe_replacement(session: Session, image: ImageRecord) -> ImageRecord:
+    """Return what replaced `image`, whose object is gone or not whole.
+
+    Raises ImageNotFoundError if the image was deleted, ImageLostError if its row still names the
+    object, or DatabaseUnavailableError.
+    """
+    current = images.find_image(session, image.name)
+    if current is None:
+        raise ImageNotFoundError
+    if current.s3_key == image.s3_key:
+        logger.critical("Object %s of image row %d is gone or not whole", image.s3_key, image.id)
+        raise ImageLostError
+    return current

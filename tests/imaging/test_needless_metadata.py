@@ -1,0 +1,109 @@
+"""Metadata cannot prevent a variant, because decoders get only what the pixels need."""
+
+import io
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+
+from config import VariantSpec
+from imaging.decoding.variant_maker import VariantMaker
+from imaging.rendering.picture import render_picture
+from tests.support.colour_tables import profile
+from tests.support.containers import chunk, segment
+from tests.support.inspections import inspecting, verdict
+from tests.support.pictures import encoded
+
+_PICTURE = Image.new("RGB", (40, 30), (200, 60, 30))
+_PNG, _JPEG = encoded(_PICTURE, "PNG"), encoded(_PICTURE, "JPEG", quality=100)
+_BARE_JPEG = _JPEG[:2] + _JPEG[4 + int.from_bytes(_JPEG[4:6], "big") :]
+_LONG = bytes(number * 7 % 95 + 32 for number in range(1200)) * 1000
+_DEFLATED = zlib.compress(_LONG)
+
+CHUNKS = {
+    "long text": chunk(b"tEXt", b"workflow\0" + _LONG),
+    "compressed text": chunk(b"zTXt", b"workflow\0\0" + _DEFLATED),
+    "international text": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + _DEFLATED),
+    "text of an unknown method": chunk(b"zTXt", b"a\0\7" + zlib.compress(b"x")),
+    "long profile": chunk(b"iCCP", b"p\0\0" + _DEFLATED),
+    "profile of an unknown method": chunk(b"iCCP", b"p\0\7" + zlib.compress(b"x")),
+    "profile without a name": chunk(b"iCCP", b""),
+    "profile that cannot be inflated": chunk(b"iCCP", b"p\0\0nonsense"),
+    "short gAMA": chunk(b"gAMA", b"\0\0"),
+    "gAMA of zero": chunk(b"gAMA", bytes(4)),
+    "largest gAMA": chunk(b"gAMA", b"\xff" * 4),
+    "smallest gAMA": chunk(b"gAMA", b"\0\0\0\1"),
+    "short cHRM": chunk(b"cHRM", bytes(5)),
+    "cHRM of zeros": chunk(b"gAMA", b"\0\0\xb1\x8f") + chunk(b"cHRM", bytes(32)),
+    "empty sRGB": chunk(b"sRGB", b""),
+    "short pHYs": chunk(b"pHYs", bytes(3)),
+    "short tRNS": chunk(b"tRNS", bytes(3)),
+    "short cICP": chunk(b"cICP", b"\1"),
+    "short bKGD": chunk(b"bKGD", b""),
+    "short eXIf": chunk(b"eXIf", b"II"),
+    "short tIME": chunk(b"tIME", b""),
+    "short acTL of no frames": chunk(b"acTL", bytes(8)),
+}
+SEGMENTS = {
+    "JFIF of 5 bytes": segment(0xE0, b"JFIF\0"),
+    "JFIF that promises a thumbnail": segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\xff\xff"),
+    "Adobe of 5 bytes": segment(0xEE, b"Adobe"),
+    "profile without a number": segment(0xE2, b"ICC_PROFILE\0"),
+    "profile with a part missing": segment(0xE2, b"ICC_PROFILE\0\1\2" + bytes(200)),
+    "broken Exif": segment(0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff"),
+    "broken Photoshop resources": segment(0xED, b"Photoshop 3.0\x008BIM\4\4\0\0\xff\xff\xff\xff"),
+    "broken MPF": segment(0xE2, b"MPF\0II*\0\xff\xff\xff\xff"),
+    "a marker without a length": b"\xff\x01",
+    "restart markers": b"\xff\xd0\xff\xd7",
+}
+
+
+def _require_variant(content: bytes, extension: str) -> None:
+    """Check that a file is accepted and has a variant."""
+    with inspecting(inspection="header") as inspector:
+        assert verdict(inspector, content, extension).verdict == "accepted"
+    output = io.BytesIO()
+    image_format = {"jpg": "jpeg"}.get(extension, extension)
+    assert render_picture(content, image_format, VariantSpec(32, 32), "png", output) == (32, 24)
+
+
+def _with_chunk(name: str) -> bytes:
+    return _PNG[:33] + CHUNKS[name] + _PNG[33:]
+
+
+def _with_late_chunk(name: str) -> bytes:
+    return _PNG[:-12] + CHUNKS[name] + _PNG[-12:]
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+@pytest.mark.parametrize("make", [_with_chunk, _with_late_chunk])
+def test_png(name: str, make: Callable[[str], bytes]) -> None:
+    """An accepted PNG has variants, whatever its ancillary chunks contain."""
+    _require_variant(make(name), "png")
+
+
+@pytest.mark.parametrize("name", SEGMENTS)
+def test_jpeg(name: str) -> None:
+    """An accepted JPEG has variants, whatever its application segments contain."""
+    for file in (_JPEG, _BARE_JPEG):
+        _require_variant(file[:2] + SEGMENTS[name] + file[2:], "jpg")
+
+
+def test_burning_profile() -> None:
+    """A profile that lists thousands of matrices costs little CPU, because the list is ignored."""
+    matrix = (
+        b"matf" + bytes(4) + b"\0\3\0\3" + struct.pack(">12f", 1, 0, 0, 0, 1, 0, 0, 0, 1, *[0] * 3)
+    )
+    places = struct.pack(">II", 16 + 8 * 20_000, len(matrix)) * 20_000
+    matrices = b"mpet" + bytes(4) + struct.pack(">HHI", 3, 3, 20_000) + places + matrix
+    icc = profile((b"D2B0", matrices), pcs=b"XYZ ", version=0x04300000)
+    maker = VariantMaker(max_pixels=10**6, max_animation_pixels=10**6, cpu_seconds=2)
+    with tempfile.TemporaryFile() as file:
+        file.write(encoded(_PICTURE, "PNG", icc_profile=icc))
+        file.flush()
+        made = maker.make(file, "png", VariantSpec(32, 32), "png")
+    maker.close()
+    assert Image.open(io.BytesIO(made.content)).getpixel((9, 9)) == (200, 60, 30)

@@ -1,0 +1,56 @@
+"""Renders picture files in Chromium, the reference for colours."""
+
+import base64
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+_QUIET = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    "--force-color-profile=srgb",
+]
+_READ_PIXELS = """async ([mediaType, content]) => {
+    const bytes = Uint8Array.from(atob(content), char => char.charCodeAt(0));
+    const image = new Image();
+    image.src = URL.createObjectURL(new Blob([bytes], {type: mediaType}));
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+    const context = canvas.getContext('2d', {colorSpace: 'srgb'});
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    return [canvas.width, canvas.height, Array.from(pixels)];
+}"""
+
+
+class Browser:
+    """An open page that decodes pictures."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def show(self, content: bytes, media_type: str) -> Image.Image:
+        """Return the RGBA pixels of a picture as the browser renders it, or raise if it cannot."""
+        encoded = base64.b64encode(content).decode()
+        width, height, pixels = self._page.evaluate(_READ_PIXELS, [media_type, encoded])
+        return Image.frombytes("RGBA", (width, height), bytes(pixels))
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Start Chromium; skip the test without one, or fail it if REQUIRE_SERVICES is 1."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "Chromium is not on the PATH, so colours were not compared"
+        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(reason)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=_QUIET)
+        page = started.new_page()
+        page.goto("about:blank")
+        yield Browser(page)
+        started.close()
