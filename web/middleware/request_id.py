@@ -7,8 +7,6 @@ from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.date_header import http_date
-
 HEADER = "X-Request-ID"
 _FIELD = HEADER.lower().encode()
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -42,10 +40,7 @@ class RequestIdMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Rendered with the answer: uvicorn's Date is that of the request, to which the
-                # Last-Modified of an upload would be later. `runtime.server` switches it off.
-                ours = [(_FIELD, identity.encode()), (b"date", http_date())]
-                message["headers"] = [*message["headers"], *ours]
+                message["headers"] = [*message["headers"], (_FIELD, identity.encode())]
             await send(message)
 
         await self.app(scope, receive, send_with_id)
