@@ -48,7 +48,7 @@ change the CPU time of the service. Without the second, MariaDB is not measured.
 
 ## Targets
 
-With 16 clients and one worker. `benchmarks/verdicts.py` has the limits.
+With 16 clients and one worker. The limits are in `benchmarks/verdicts.py`.
 
 {targets}
 

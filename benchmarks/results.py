@@ -38,7 +38,7 @@ class Result:
     cpu_ms: float
     switches: float
     errors: int
-    to_bare: float | None  # CPU per request, in units of `bare` at the same station
+    to_bare: float | None  # CPU per request, in units of `bare` in the same scenario
     to_s3: float | None  # requests per second, divided by those of S3 itself
 
     @classmethod

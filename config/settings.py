@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     container or instance role).
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     db_url: str = Field(description="`postgresql://`, `mysql://`, `mariadb://` or `sqlite:///` URL")
     db_iam_auth: bool = Field(
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         default=50 * 1024 * 1024, description="largest image, in bytes"
     )
     max_pixels: PositiveInt = Field(
-        default=50_000_000, description="most pixels (width x height) of one frame"
+        default=51_000_000, description="most pixels (width x height) of one frame"
     )
     max_animation_pixels: PositiveInt = Field(
         default=250_000_000, description="most pixels of all frames together"
@@ -260,6 +260,12 @@ class Settings(BaseSettings):
         if not extensions or not set(extensions) <= set(KNOWN_EXTENSIONS):
             raise ValueError(f"must be some of {', '.join(KNOWN_EXTENSIONS)}")
         return extensions
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # An empty variable counts as unset, except that `VARIANTS=` means none.
+        return {key: value for key, value in values.items() if value != "" or key == "variants"}
 
     @model_validator(mode="before")
     @classmethod

@@ -17,7 +17,13 @@ from s3_client import Bucket, ObjectBody
 from services import stored_objects
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
-from services.write_protocol import Precondition, UploadOutcome, UploadResult, WriteProtocol
+from services.write_protocol import (
+    Precondition,
+    UploadOutcome,
+    UploadResult,
+    WriteProtocol,
+    delete_image,
+)
 from telemetry.recorder import recorder
 
 __all__ = [
@@ -76,7 +82,7 @@ class ImageStore:
         Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
         DatabaseUnavailableError.
         """
-        return self._protocol.delete_image(normalise_name(name), precondition)
+        return delete_image(self._session, normalise_name(name), precondition)
 
     def remove_unless_kept(self, key: str) -> None:
         """Remove the object of an overwritten or deleted image, unless it is kept for a while.

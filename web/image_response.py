@@ -28,8 +28,10 @@ _Stored_contra = TypeVar("_Stored_contra", contravariant=True)
 class ObjectStore(Protocol[_Stored_contra]):
     """The use cases that know an object: of an image, or of a variant."""
 
-    def presigned_url(self, stored: _Stored_contra, method: str, headers: dict[str, str], /) -> str:
-        """Return a URL at which S3 itself answers `method` with the object and `headers`."""
+    def presigned_url(
+        self, stored: _Stored_contra, method: str, headers: dict[str, str], /
+    ) -> str | None:
+        """Return a URL at which S3 answers `method` with the object and `headers`; None if lost."""
 
     def open_object(self, stored: _Stored_contra, first: int, last: int, /) -> ByteSource | None:
         """Open the bytes `first` to `last` inclusive; None when the object is gone."""
@@ -95,7 +97,8 @@ def download_response(
     large one ends the connection.
     """
     if plan.redirects:
-        return _redirect(store.presigned_url(stored, asked.method, plan.headers))
+        url = store.presigned_url(stored, asked.method, plan.headers)
+        return _redirect(url) if url else None
     if plan.span is None:
         return Response(status_code=plan.status, headers=plan.headers)
     first, last = plan.span

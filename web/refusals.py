@@ -3,13 +3,14 @@
 import logging
 from http import HTTPStatus
 
+from asgi_correlation_id import correlation_id
 from starlette.requests import Request
 
 from errors import ServiceError
 from telemetry.recorder import recorder
+from telemetry.request_id import current_request_id, new_request_id
 from web.date_header import http_date
 from web.middleware.observation import UNMATCHED
-from web.middleware.request_id import mint, request_id
 from web.problem_details import problem
 
 logger = logging.getLogger("image_api")
@@ -20,7 +21,7 @@ def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> b
 
     Its `instance` is "/", whatever was asked for. The request is counted, and logged with its id.
     """
-    token = request_id.set(mint())
+    token = correlation_id.set(new_request_id())
     try:
         logger.info("Refused: %s: %s", error.code, error.detail)
         scope = {"type": "http", "path": "/", "query_string": b"", "headers": []}
@@ -30,9 +31,9 @@ def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> b
         recorder.count_request(UNMATCHED, "other", error.status, 0.0)
         recorder.count_bytes(0, len(bytes(answer.body)))
         recorder.count_code(error.code)
-        ours = [(b"x-request-id", request_id.get().encode()), (b"date", http_date())]
+        ours = [(b"x-request-id", current_request_id().encode()), (b"date", http_date())]
     finally:
-        request_id.reset(token)
+        correlation_id.reset(token)
     fields = [*headers, *answer.raw_headers, *ours, (b"connection", b"close")]
     lines = [name + b": " + value for name, value in fields]
     status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
