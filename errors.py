@@ -205,7 +205,7 @@ class UriTooLongError(ServiceError):
 
 
 class NotAnImageError(ServiceError):
-    """The bytes are no whole image of the kind that the extension says."""
+    """The bytes are no whole image of a kind that the deployment accepts."""
 
     status, code, title = 415, "not_an_image", "Not an acceptable image"
 

@@ -1,17 +1,19 @@
-"""S3: keys, put, get and delete of one object; only `s3_connections` knows obstore and boto3, too.
+"""S3: the keys, and put, get and delete of one object.
 
-Every error of obstore and boto3 becomes `ObjectMissingError` or `StorageUnavailableError`; access
-denied is never "missing".
+obstore sends these requests; boto3 has the credentials and the addresses, lists, presigns and sends
+large files. Errors of both become `ObjectMissingError` or `StorageUnavailableError`. Access denied
+is never "missing".
 """
 
+import base64
 import hashlib
-import mmap
 import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from io import BytesIO
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -23,108 +25,76 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from obstore.exceptions import BaseError
 
 from adapters import s3_connections
+from adapters.s3_bodies import DeadlineReader, ObjectBody
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
-from telemetry.request_metrics import S3Timer, add_s3_wait
+from telemetry.request_metrics import S3Timer
 
 if TYPE_CHECKING:
-    from obstore import GetResult
     from obstore.store import S3Store
+
+__all__ = ["Bucket", "ObjectBody", "error_code", "generate_s3_key", "key_prefix"]
 
 _UNSAFE_IN_KEY = re.compile(r"[^A-Za-z0-9._-]+")
 _KEY_SAFE = "/~"
-# obstore strips slashes at both ends of a key ("/" becomes the bucket itself), and refuses empty
-# segments, those of dots, and control characters.
-_NO_PATH = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
-# obstore's errors have no code; their message ends with S3's answer (AWS: "Error responses").
+# obstore strips slashes at both ends of a key ("/" would be the bucket itself), and refuses empty
+# segments, the segments "." and "..", and control characters.
+_NOT_FOR_OBSTORE = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
+# An error of obstore has no code. Its message includes S3's response (AWS: "Error responses").
 _ERROR_CODE = re.compile("<Code>([A-Za-z0-9]+)</Code>")
-_MAPPED_BYTES = 1024 * 1024
-_PIECE_BYTES = 256 * 1024
-# A PUT usually begins within a tenth of its time.
+# obstore takes a body only as a whole, so boto3 sends larger files.
+_LARGE_BYTES = 1024 * 1024
+# Most PUTs start within the first tenth of their time.
 _USUAL_SHARE = 0.9
 
 
 def generate_s3_key(name: str, extension: str) -> str:
-    """Mint a key that was never used before and never will be: `<name>-<128 random bits>.<ext>`.
+    """Return a new key, `<name>-<128 random bits>.<ext>`, which is never used for another object.
 
-    Flat, because SeaweedFS and MinIO take `/` for folders; the name is recognisable as far as
-    its characters are safe in a URL and in a shell.
+    Keys are flat, because SeaweedFS and MinIO treat `/` as a folder. The name keeps only characters
+    that are safe in a URL and in a shell.
     """
     return f"{key_prefix(name)}{secrets.token_hex(16)}.{extension}"
 
 
 def key_prefix(name: str) -> str:
-    """Return how all keys of an image called `name` begin; those of other names may, too."""
+    """Return the prefix of every key of the image `name`; keys of other names may share it."""
     return (_UNSAFE_IN_KEY.sub("-", name)[:80].strip("-.") or "image") + "-"
 
 
-def error_code(error: BaseException | None) -> str:
-    """Return the code of S3 in an error of obstore or boto3, "" where it gave none."""
+def error_code(error: BaseException) -> str:
+    """Return S3's code in an error of obstore or boto3, "" without one."""
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", ""))
     found = _ERROR_CODE.search(str(error))
     return found[1] if found else ""
 
 
-class ObjectBody:
-    """The bytes of an object on their way; `length` of them.
-
-    Reading a body that was cut raises StorageUnavailableError.
-    """
-
-    def __init__(self, result: "GetResult") -> None:
-        first, stop = result.range
-        self.length = stop - first
-        self._pieces: Iterator[bytes] = iter(result.stream(min_chunk_size=_PIECE_BYTES))
-
-    def read(self, size: int) -> bytes:
-        """Return at least `size` of the next bytes, less at the end, and then `b""`."""
-        pieces: list[bytes] = []
-        found = 0
-        with _waiting():
-            while found < size and (piece := next(self._pieces, None)):
-                pieces.append(piece)
-                found += len(piece)
-        return b"".join(pieces)
-
-    def read_all(self, size: int | None = None) -> bytes:
-        """Return the whole and close. Raises StorageUnavailableError unless it has `size` bytes."""
-        with _waiting():
-            content = b"".join(self._pieces)
-        self.close()
-        if size is not None and len(content) != size:
-            raise StorageUnavailableError(f"The object has {len(content)} bytes instead of {size}.")
-        return content
-
-    def close(self) -> None:
-        """Let go of the connection: reusable when everything was read, otherwise closed."""
-        self._pieces = iter(())
-
-
 class Bucket:
-    """The bucket of the images. Clients and connections are built once and shared by threads."""
+    """The bucket of the images. All threads share its clients and connections."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._name = settings.aws_s3_bucket
+        self._session = Session(region_name=settings.aws_region)
         self.span: Callable[[str, str], AbstractContextManager[object]] = _no_span
         try:
-            self._connect(Session(region_name=settings.aws_region))
+            self._build_clients()
         except (BaseError, BotoCoreError, OSError, ValueError) as exc:
             raise ConfigurationError(f"Configuration: S3 cannot be used: {exc}") from exc
 
-    def _connect(self, session: Session) -> None:
-        """Build clients. Nothing is sent."""
-        settings = self._settings
-        self._session = session
+    def _build_clients(self) -> None:
+        """Build the clients. Nothing is sent."""
+        session, settings = self._session, self._settings
         self.client = s3_connections.client(session, settings)
+        self._file_client = s3_connections.file_client(session, settings)
         self._base_url = s3_connections.base_url(session, settings, settings.aws_endpoint_url_s3)
-        self._public_url = s3_connections.base_url(
-            session, settings, settings.s3_public_endpoint_url or settings.aws_endpoint_url_s3
-        )
+        self._public_url = self._base_url
+        if public := settings.s3_public_endpoint_url:
+            self._public_url = s3_connections.base_url(session, settings, public)
+        self._reads = s3_connections.read_store(session, settings, self._base_url)
         self._usual_seconds = _USUAL_SHARE * settings.s3_put_timeout_seconds
         self._puts = self._put_store(self._usual_seconds)
-        self._reads = s3_connections.read_store(session, settings, self._base_url)
 
     def upload_image(
         self,
@@ -138,63 +108,70 @@ class Bucket:
     ) -> None:
         """Put the whole of `file_obj`, whose SHA-256 is `sha256` (hex), in one attempt.
 
-        `name` is kept with the object, for `stored_name`. At `deadline` (of `time.monotonic`) the
-        attempt is given up. Raises StorageUnavailableError; the object may exist all the same, now
+        `name` is kept with the object, for `stored_name`. Nothing is sent after `deadline`, a time
+        of `time.monotonic`. Raises StorageUnavailableError; the object may exist all the same, now
         or later.
         """
         if deadline is None:
             deadline = time.monotonic() + self._settings.s3_put_timeout_seconds
-        content = _content(file_obj)
-        # S3 compares what arrives with what obstore reads here, this with what was inspected.
-        if hashlib.sha256(content).hexdigest() != sha256:
+        size = file_obj.seek(0, os.SEEK_END)
+        file_obj.seek(0)
+        # S3 compares what arrives with what is read below; this compares it with the inspection.
+        if hashlib.file_digest(file_obj, "sha256").hexdigest() != sha256:  # type: ignore[arg-type]
             raise StorageUnavailableError("The bytes to be stored do not have their SHA-256.")
-        attributes = {"Content-Type": content_type}
-        if name:
-            attributes["name"] = quote(name, safe="")
-        with self._request("put", key):
+        file_obj.seek(0)
+        metadata = {"name": quote(name, safe="")} if name else {}
+        with self._request("put", _path(key)):
             store = self._store_until(deadline)
-            obstore.put(store, _path(key), content, attributes=attributes, use_multipart=False)
+            if size <= _LARGE_BYTES or isinstance(file_obj, BytesIO):
+                attributes = {"Content-Type": content_type} | metadata
+                content = file_obj.read()  # of a BytesIO no copy
+                obstore.put(store, key, content, attributes=attributes, use_multipart=False)
+            else:
+                self._file_client.put_object(
+                    Bucket=self._name,
+                    Key=key,
+                    Body=DeadlineReader(file_obj, deadline),
+                    ContentType=content_type,
+                    Metadata=metadata,
+                    **self._checksum(sha256),
+                )
 
     def download_image(self, key: str, part: tuple[int, int] | None = None) -> ObjectBody:
         """Open the object under `key`, or its bytes from first to last inclusive.
 
         Raises ObjectMissingError or StorageUnavailableError.
         """
-        with self._request("get", key):
+        with self._request("get", _path(key)):
             if part is None:
-                return ObjectBody(obstore.get(self._reads, _path(key)))
+                return ObjectBody(obstore.get(self._reads, key))
             span = (part[0], part[1] + 1)
-            return ObjectBody(obstore.get(self._reads, _path(key), options={"range": span}))
+            return ObjectBody(obstore.get(self._reads, key, options={"range": span}))
 
     def delete_image(self, key: str) -> None:
         """Delete the object under `key`; it need not exist. Raises StorageUnavailableError."""
-        try:
-            with self._request("delete", key):
-                if _NO_PATH.search(key):  # a stranger's, which `scripts.verify` found
-                    self.client.delete_object(Bucket=self._name, Key=key)
-                else:
-                    obstore.delete(self._reads, key)
-        except ObjectMissingError:
-            pass
+        with suppress(ObjectMissingError), self._request("delete", key):
+            if _NOT_FOR_OBSTORE.search(key):  # an object of others, journaled by `scripts.verify`
+                self.client.delete_object(Bucket=self._name, Key=key)
+            else:
+                obstore.delete(self._reads, key)
 
     def has_object(self, key: str, size: int) -> bool:
         """Tell whether there is an object of `size` bytes under `key`.
 
         Raises StorageUnavailableError.
         """
-        try:
-            with self._request("head", key):
-                return obstore.head(self._reads, _path(key))["size"] == size
-        except ObjectMissingError:
-            return False
+        with suppress(ObjectMissingError), self._request("head", _path(key)):
+            return obstore.head(self._reads, key)["size"] == size
+        return False
 
     def stored_name(self, key: str) -> str | None:
         """Return the `name` with which an object was uploaded, None where there was none.
 
         Raises ObjectMissingError or StorageUnavailableError.
         """
-        with self._request("head", key):
-            found = obstore.get(self._reads, _path(key), options={"head": True})
+        with self._request("head", _path(key)):
+            found = obstore.get(self._reads, key, options={"head": True})
         name = found.attributes.get("name")
         return None if name is None else unquote(name)
 
@@ -214,22 +191,21 @@ class Bucket:
     def presigned_url(self, method: str, key: str, answer_headers: dict[str, str]) -> str:
         """Return a URL that lets anyone `method` (GET or HEAD) the object for a while.
 
-        `answer_headers` are the headers with which S3 is to answer (AWS, GetObject:
-        "Overriding response header values"). Raises StorageUnavailableError without credentials.
+        S3 answers it with `answer_headers` (AWS, GetObject: "Overriding response header values").
+        Raises StorageUnavailableError without credentials.
         """
+        settings = self._settings
         overrides = {f"response-{name.lower()}": value for name, value in answer_headers.items()}
         url = self._public_url + quote(key, safe=_KEY_SAFE)
         request = AWSRequest(method, url, params=overrides)
-        settings = self._settings
         try:
             if (credentials := self._session.get_credentials()) is None:
                 raise NoCredentialsError
             frozen = credentials.get_frozen_credentials()
         except BotoCoreError as exc:
             raise StorageUnavailableError from exc
-        S3SigV4QueryAuth(frozen, "s3", settings.aws_region, settings.redirect_seconds).add_auth(
-            request
-        )
+        signer = S3SigV4QueryAuth(frozen, "s3", settings.aws_region, settings.redirect_seconds)
+        signer.add_auth(request)
         return str(request.url)
 
     def check(self) -> None:
@@ -238,12 +214,13 @@ class Bucket:
             self.client.head_bucket(Bucket=self._name)
 
     def close(self) -> None:
-        """Close boto3's connections; those of obstore end when they are idle."""
+        """Close boto3's connections; those of obstore close when they are idle."""
         self.client.close()
+        self._file_client.close()
 
     @contextmanager
     def _request(self, operation: str, key: str) -> Iterator[None]:
-        """Time a request to S3, let it be a span, translate its errors.
+        """Time a request to S3, make its span, and translate its errors.
 
         Raises ObjectMissingError or StorageUnavailableError.
         """
@@ -251,7 +228,7 @@ class Bucket:
             try:
                 yield
             except FileNotFoundError as exc:
-                # S3 answers HEAD without a document.
+                # The response to a HEAD has no code.
                 if operation != "put" and error_code(exc) in {"NoSuchKey", ""}:
                     raise ObjectMissingError from exc
                 raise StorageUnavailableError from exc
@@ -259,46 +236,27 @@ class Bucket:
                 raise StorageUnavailableError from exc
 
     def _store_until(self, deadline: float) -> "S3Store":
-        """Return a store whose requests end before `deadline`."""
+        """Return a store whose requests end before `deadline`. Raises StorageUnavailableError."""
         left = deadline - time.monotonic()
         if left <= 0:
-            raise StorageUnavailableError("The time for this PUT is over.")
+            raise StorageUnavailableError("The time to send this object is over.")
         return self._puts if left > self._usual_seconds else self._put_store(left)
 
     def _put_store(self, seconds: float) -> "S3Store":
         return s3_connections.put_store(self._session, self._settings, self._base_url, seconds)
 
+    def _checksum(self, sha256: str) -> dict[str, str]:
+        if not self._settings.s3_checksum:
+            return {}
+        return {"ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()}
+
 
 def _path(key: str) -> str:
-    """Return `key`, if obstore asks for it unchanged. Raises StorageUnavailableError."""
-    if _NO_PATH.search(key):
+    """Return `key` if obstore sends it unchanged. Raises StorageUnavailableError."""
+    if _NOT_FOR_OBSTORE.search(key):
         raise StorageUnavailableError(f"obstore cannot ask for the key {key!r}.")
     return key
 
 
 def _no_span(_operation: str, _key: str) -> AbstractContextManager[object]:
     return nullcontext()
-
-
-@contextmanager
-def _waiting() -> Iterator[None]:
-    """Time the wait for a body and translate its errors."""
-    begun = time.perf_counter()
-    try:
-        yield
-    except BaseError as exc:
-        raise StorageUnavailableError from exc
-    finally:
-        add_s3_wait(time.perf_counter() - begun)
-
-
-def _content(file: IO[bytes]) -> bytes | mmap.mmap:
-    """Return the content of a file; that of a large one is mapped, which copies nothing."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if size > _MAPPED_BYTES:
-        try:
-            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
-        except OSError:
-            pass  # in memory
-    return file.read()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.session import Session
 from botocore import UNSIGNED
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
 from obstore.auth.boto3 import Boto3CredentialProvider
@@ -23,20 +24,39 @@ _POOL_IDLE = timedelta(seconds=5)
 # obstore asks for new credentials 5 minutes before these end, so every minute; boto3 renews those
 # of a role 10 minutes before AWS lets them expire.
 _CREDENTIALS_TTL = timedelta(minutes=6)
+# The longest pause of a store that takes the bytes of a file. urllib3 has one limit for it and for
+# the time to connect.
+_LONGEST_STALL_SECONDS = 10.0
 _NO_LIMIT = timedelta(days=1)
 
 
 def client(session: Session, settings: Settings) -> Any:
-    """Build a boto3 client; it connects when it is first used."""
+    """Build boto3's client for what is asked rarely; it connects when it is first used."""
+    return _client(session, settings, settings.s3_max_attempts, settings.s3_read_timeout_seconds)
+
+
+def file_client(session: Session, settings: Settings) -> Any:
+    """Build boto3's client for PUTs of files: one attempt, over a new connection."""
+    client = _client(session, settings, 1, settings.s3_put_timeout_seconds, _LONGEST_STALL_SECONDS)
+    client.meta.events.register("before-send.s3.PutObject", _use_once)
+    return client
+
+
+def _client(
+    session: Session, settings: Settings, attempts: int, read_timeout: float, stall: float = 0
+) -> Any:
     config = Config(
         signature_version="s3v4",
-        connect_timeout=settings.connect_timeout_seconds,
-        read_timeout=settings.s3_read_timeout_seconds,
-        retries={"mode": "standard", "total_max_attempts": settings.s3_max_attempts},
+        connect_timeout=max(settings.connect_timeout_seconds, stall),
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
         # boto3's default, a CRC32 trailer in an aws-chunked body, breaks some compatible stores.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": _addressing_style(settings.aws_endpoint_url_s3)},
+        s3={
+            "addressing_style": _addressing_style(settings.aws_endpoint_url_s3),
+            "payload_signing_enabled": not settings.s3_checksum,
+        },
     )
     client = session.client("s3", endpoint_url=settings.aws_endpoint_url_s3, config=config)
     # boto3 would follow a bucket to its region, where obstore does not go.
@@ -46,6 +66,10 @@ def client(session: Session, settings: Settings) -> Any:
 
 def _stay_in_region(context: dict[str, Any], **_: object) -> None:
     context["s3_redirect"]["redirected"] = True
+
+
+def _use_once(request: AWSPreparedRequest, **_: object) -> None:
+    request.headers["Connection"] = "close"
 
 
 def _addressing_style(endpoint: str | None) -> Literal["path", "virtual"]:

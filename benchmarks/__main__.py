@@ -10,11 +10,11 @@ from pathlib import Path
 
 from benchmarks import RESULTS, wrk
 from benchmarks.conditions import conditions
-from benchmarks.measure import Plan, measure_station
+from benchmarks.measure import Plan, measure_scenario
 from benchmarks.memory import Memory, measure_memory
 from benchmarks.results import Pass, Results
+from benchmarks.scenarios import scenarios
 from benchmarks.stack import Stack
-from benchmarks.stations import stations
 from benchmarks.table import HEADINGS, cells, markdown, number
 from benchmarks.verdicts import verdicts
 
@@ -74,8 +74,8 @@ def _run(plan: Plan, stack: Stack) -> Pass:
     measured: Pass = {}
     began = time.monotonic()
     everything = chain.from_iterable(
-        measure_station(plan, stack, station)
-        for station in stations(stack.engines(), quick=plan.quick)
+        measure_scenario(plan, stack, scenario)
+        for scenario in scenarios(stack.engines(), quick=plan.quick)
     )
     for case, measurement in everything:
         measured[case] = measurement

@@ -1,4 +1,4 @@
-"""One measurement, and all measurements of one station."""
+"""One measurement, and all measurements of one scenario."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from benchmarks import python_load, wrk
 from benchmarks.load import Load, Summary
 from benchmarks.photos import MB
 from benchmarks.stack import Setting, Stack, bare, context_switches, cpu_seconds, settle
-from benchmarks.workloads import ROWS, Deployment, Row, Station
+from benchmarks.workloads import ROWS, Deployment, Row, Scenario
 from devstack.service_process import ServiceProcess
 
 _AT_ONCE = 16  # requests that one process handles by default; others wait
@@ -75,18 +75,18 @@ class Plan:
         return run(load.with_new_serials(), clients, seconds)
 
 
-def measure_station(
-    plan: Plan, stack: Stack, station: Station
+def measure_scenario(
+    plan: Plan, stack: Stack, scenario: Scenario
 ) -> Iterator[tuple[Case, Measurement]]:
-    """Set up a station and measure its wanted rows, after `bare`."""
+    """Set up a scenario and measure its wanted rows, after `bare`."""
     rows = {
         name: plan.numbers_of_clients(numbers)
-        for name, numbers in station.rows.items()
+        for name, numbers in scenario.rows.items()
         if plan.wanted(name)
     }
     if not rows:
         return
-    setting = station.setting
+    setting = scenario.setting
     yield from _measure_bare(plan, setting, set(chain.from_iterable(rows.values())))
     url = stack.database(setting.engine, setting.images)
     with stack.bucket() as bucket, stack.service(url, bucket, setting) as process:

@@ -29,7 +29,6 @@ class Result:
     images: int
     workers: int
     inspection: str
-    pinned: bool
     access_log: bool
     clients: int
     requests_per_second: float
@@ -39,7 +38,7 @@ class Result:
     cpu_ms: float
     switches: float
     errors: int
-    to_bare: float | None  # CPU per request, in units of `bare` at the same station
+    to_bare: float | None  # CPU per request, in units of `bare` in the same scenario
     to_s3: float | None  # requests per second, divided by those of S3 itself
 
     @classmethod
@@ -122,13 +121,12 @@ class Results:
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def find(self, row: str, **wanted: Any) -> Result | None:
-        """Return a row; by default with one worker, no pin, no log and 16 clients."""
+        """Return a row; by default with one worker, no log and 16 clients."""
         wanted = {
             "row": row,
             "clients": 16,
             "workers": 1,
             "engine": "postgresql",
-            "pinned": False,
             "access_log": False,
         } | wanted
         return next(

@@ -16,7 +16,7 @@ _SEEDS = 10**6
 
 
 @dataclass(frozen=True)
-class Station:
+class Scenario:
     """A setting of the service, and the rows to measure with their numbers of clients."""
 
     setting: Setting
@@ -25,7 +25,7 @@ class Station:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The running service of a station, with its bucket and database."""
+    """The running service of a scenario, with its bucket and database."""
 
     stack: Stack
     setting: Setting

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         default=50 * 1024 * 1024, description="largest image, in bytes"
     )
     max_pixels: PositiveInt = Field(
-        default=50_000_000, description="most pixels (width x height) of one frame"
+        default=51_000_000, description="most pixels (width x height) of one frame"
     )
     max_animation_pixels: PositiveInt = Field(
         default=250_000_000, description="most pixels of all frames together"
@@ -153,11 +153,6 @@ class Settings(BaseSettings):
         default=512,
         description="requests that may wait for an answer in one process; while so many do, "
         "new ones are answered `503`",
-    )
-    cpu_affinity: bool = Field(
-        default=False,
-        description="keep each worker's threads on one CPU; only for a Linux host that runs "
-        "nothing else",
     )
     shutdown_delay_seconds: float = Field(
         default=0,

@@ -1,4 +1,4 @@
-"""The variants API: the same picture, smaller."""
+"""The variants API: smaller pictures of an image."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from routers.dependencies import (
     Disposition,
     ImageName,
     Redirect,
-    VariantsDep,
+    SessionDep,
     delivery_of,
     resources_of,
 )
@@ -34,7 +34,7 @@ async def download_variant(
     request: Request,
     name: ImageName,
     variant: VariantName,
-    store: VariantsDep,
+    session: SessionDep,
     disposition: Disposition = "attachment",
     redirect: Redirect = None,
 ) -> Response:
@@ -43,8 +43,10 @@ async def download_variant(
     Without an ending it is WebP where Accept names that, else of the image's own kind.
     """
     with vary_on_accept(variant) as headers:
-        choice = choose_variant(variant, request.headers, resources_of(request).settings)
+        resources = resources_of(request)
+        choice = choose_variant(variant, request.headers, resources.settings)
         asked = DownloadRequest(request.method, request.headers, disposition, redirect)
+        store = resources.variants(session)
         response = await delivery_of(request).respond(asked, store, name, choice)
     response.headers.update(headers)
     return response

@@ -18,11 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from config import Settings, load_settings
 from errors import ConfigurationError
 from resources import Resources
-from runtime.cpu_affinity import one_cpu
 from runtime.logging import log_to_stderr
 from runtime.memory import IdleTrimmer, tune_gc, tune_malloc
-from runtime.server import bound_connections
-from runtime.shutdown import delay_shutdown
+from runtime.server import bound_connections, delay_shutdown
 from runtime.tracing import trace_backends
 from services.maintenance.sweeper import sweep_until
 from telemetry.recorder import recorder
@@ -59,8 +57,6 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
     with ExitStack() as stack:
         if settings.metrics:
             stack.enter_context(recorder.opened(settings.prometheus_multiproc_dir))
-        if settings.cpu_affinity:
-            stack.enter_context(one_cpu())
         resources = stack.enter_context(Resources.open(settings))
         resources.require_usable_database()
         if span := trace_backends(resources.engine):

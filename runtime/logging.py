@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from config import Settings
+from telemetry.request_id import RequestIdFilter
 from web.middleware.observation import access_logger
-from web.middleware.request_id import RequestIdFilter
 
 
 def log_to_stderr(settings: Settings) -> None:

@@ -12,16 +12,14 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from web.middleware.routed_path import routed_path
+from web.middleware.routed_path import is_probe
 
 logger = logging.getLogger("image_api")
-
-_UNTRACED = ("/health/", "/metrics")
 
 
 def excluded(scope: Any) -> bool:
     """Whether a request makes no trace: those by which machines watch us."""
-    return scope["type"] == "http" and routed_path(scope).startswith(_UNTRACED)
+    return scope["type"] == "http" and is_probe(scope)
 
 
 def trace_backends(engine: Engine) -> Callable[[str, str], AbstractContextManager[object]] | None:

@@ -18,7 +18,7 @@ from typing import IO
 from config import Settings
 from errors import ExtensionNotAllowedError, ImageTooLargeError, NotAnImageError
 from imaging.containers.content import Content, MalformedImageError
-from imaging.containers.formats import walk
+from imaging.containers.formats import SIGNATURE_BYTES, format_of, walk
 from imaging.containers.limits import PixelLimits
 from imaging.decoding.jobs import Job
 from imaging.decoding.memory_file import memory_file
@@ -27,7 +27,12 @@ from imaging.decoding.pool import DecoderPool
 # Up to here a file is copied to where it is wanted; larger ones that lie on disk are mapped.
 _COPIED_BYTES = 1024 * 1024
 # So many files are walked at once: while one is, its mapped pages count as memory of the process.
-_walking = threading.BoundedSemaphore(2)
+_WALKS = 2
+# What browsers and systems call files of these formats besides.
+_ALIASES = {
+    **dict.fromkeys(("jfif", "jpe", "jif", "jfi", "pjpeg", "pjp"), "jpg"),
+    "apng": "png",
+}
 # How much longer than its CPU time a decoder may take: others want the CPU, too.
 _PATIENCE = 5
 
@@ -37,7 +42,10 @@ _Examined = tuple[tuple[int, int], str]
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What an accepted image is; width and height as people see it."""
+    """What an accepted image is; width and height as viewers show it.
+
+    The extension is that of the file's name if it fits the format, otherwise the format's own.
+    """
 
     size_bytes: int
     sha256: str
@@ -53,6 +61,7 @@ class Inspector:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._decoders = DecoderPool()
+        self._walking = threading.BoundedSemaphore(_WALKS)
 
     def close(self) -> None:
         """End the decoder processes."""
@@ -61,13 +70,28 @@ class Inspector:
     def require_allowed(self, extension: str) -> None:
         """Raise ExtensionNotAllowedError unless the deployment accepts `extension`."""
         allowed = self._settings.allowed_extensions
-        if extension not in allowed:
+        if _ALIASES.get(extension, extension) not in allowed:
             raise ExtensionNotAllowedError(
                 f"The file name must end in one of these extensions: {', '.join(allowed)}."
             )
 
+    def _kind(self, file: IO[bytes], extension: str) -> tuple[str, str]:
+        """Return format and extension of a file: what its first bytes say, whatever its name.
+
+        Raises NotAnImageError if the deployment does not accept that format.
+        """
+        file.seek(0)
+        named = _ALIASES.get(extension, extension)
+        image_format = format_of(file.read(SIGNATURE_BYTES)) or _format(named)
+        fitting = [e for e in self._settings.allowed_extensions if _format(e) == image_format]
+        if not fitting:
+            raise NotAnImageError(f"The file is a {image_format.upper()} image: not accepted here.")
+        return image_format, named if named in fitting else fitting[0]
+
     def inspect(self, file: IO[bytes], extension: str) -> ImageInfo:
         """Say what `file` is, whose name ends in `extension` (lower case, no dot).
+
+        The content decides: a PNG that is called .jpg is a PNG.
 
         Raises ExtensionNotAllowedError, ImageTooLargeError, TooManyPixelsError,
         DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError when
@@ -81,7 +105,7 @@ class Inspector:
             raise ImageTooLargeError(
                 f"An image may have at most {self._settings.max_upload_bytes} bytes."
             )
-        image_format = "jpeg" if extension == "jpg" else extension
+        image_format, extension = self._kind(file, extension)
         examine = self._decode if self._settings.inspection == "full" else self._walk
         try:
             (width, height), sha256 = examine(file, size, image_format)
@@ -93,7 +117,7 @@ class Inspector:
 
     def _walk(self, file: IO[bytes], size: int, image_format: str) -> _Examined:
         limits = PixelLimits(self._settings.max_pixels, self._settings.max_animation_pixels)
-        with _walking, _content(file, size) as content:
+        with self._walking, _content(file, size) as content:
             shown = walk(content, image_format, limits).shown
             return shown, hashlib.sha256(content).hexdigest()
 
@@ -112,6 +136,10 @@ class Inspector:
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
         return (result.width, result.height), digest.hexdigest()
+
+
+def _format(extension: str) -> str:
+    return "jpeg" if extension == "jpg" else extension
 
 
 def _is_mappable(file: IO[bytes], size: int) -> bool:

@@ -155,7 +155,7 @@ UPLOAD: Responses = {
     409: _problem("Too many writers on this name at once; try again.", "Retry-After"),
     412: _FAILED,
     413: _problem("The image is too large."),
-    415: _problem("The content is no whole image of the kind that the extension says."),
+    415: _problem("The content is no whole image of a kind that the deployment accepts."),
 }
 
 CONDITIONAL: dict[str, Any] = {"parameters": _parameters(_CONDITIONS)}

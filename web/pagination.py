@@ -57,10 +57,12 @@ def decode_cursor(order: OrderName, prefix: str, cursor: str) -> tuple[Any, int]
     return value_and_id
 
 
-def next_link(request: Request, cursor: str) -> str:
+def next_link(request: Request, cursor: str | None) -> dict[str, str]:
     """Return the Link header (RFC 8288) of the page at `cursor`, relative to this page."""
+    if cursor is None:
+        return {}
     parameters = dict(request.query_params) | {"cursor": cursor}
-    return f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'
+    return {"Link": f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'}
 
 
 def _bigint(value: object) -> int:

@@ -39,8 +39,8 @@ class ObjectResponse(Response):
     """Streams an object of a known length.
 
     Between chunks it holds no thread and no database connection. It ends early, and so aborts
-    the connection, when S3 cuts the object short or when the client goes away, or is given up
-    (runtime/connections.py): a wrong body never ends as a clean one.
+    the connection, when S3 cuts the object short or when the client goes away or is given up: a
+    wrong body never ends as a clean one.
     """
 
     _under_way = 0  # of this process; only the event loop counts

@@ -8,6 +8,7 @@ from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
 IMAGE, EXTENSION, _TRAILER, _PADDING = b",", b"!", b";", b"\0"
+_INTRODUCERS = {IMAGE, EXTENSION, _PADDING}
 _COMMENT = 0xFE
 # Either takes about a tenth of a second to walk.
 _MOST_BLOCKS = 100_000
@@ -41,16 +42,17 @@ class GifOutline(Outline):
 def walk(content: Content, limits: PixelLimits) -> GifOutline:
     """Find the frames of a file; raises MalformedImageError or TooManyPixelsError."""
     screen = read_screen(content)
-    limits.check(*screen)
     found: list[Frame] = []
     for introducer, at, end in blocks(content):
         if introducer == IMAGE:
             frame = _read_frame(content, at, end)
             limits.spend(frame.width, frame.height)
-            _check_position(content, at, screen)
+            if not found:
+                screen = screen_with(content, at, screen)
             found.append(frame)
     if not found:
         raise MalformedImageError("it has no frame")
+    limits.check(*screen)
     return GifOutline(width=screen[0], height=screen[1], frames=found)
 
 
@@ -61,13 +63,22 @@ def read_screen(content: Content) -> tuple[int, int]:
     return number(content, 6, 2, "little"), number(content, 8, 2, "little")
 
 
+def screen_with(content: Content, at: int, screen: tuple[int, int]) -> tuple[int, int]:
+    """Return the screen, grown to hold the first frame as in browsers; `at` is its descriptor."""
+    left, top, width, height = (number(content, at + i, 2, "little") for i in (0, 2, 4, 6))
+    return max(screen[0], left + width), max(screen[1], top + height)
+
+
 def blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
-    """Yield introducer, offset of what follows it, and end, of each block up to the trailer."""
-    left = _MOST_SUB_BLOCKS
+    """Yield introducer, offset of what follows it, and end, of each block up to the trailer.
+
+    Behind a whole frame anything else ends the file as well, as in browsers.
+    """
+    left, has_frame = _MOST_SUB_BLOCKS, False
     at = 13 + color_table_bytes(take(content, 10, 3)[0])
     for _ in range(_MOST_BLOCKS):
-        introducer = take(content, at, 1)
-        if introducer == _TRAILER:
+        introducer = content[at : at + 1]
+        if introducer == _TRAILER or (has_frame and introducer not in _INTRODUCERS):
             return
         at += 1
         start = at
@@ -77,8 +88,10 @@ def blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
             at, left = _skip_sub_blocks(content, at + 1, left)
         elif introducer == IMAGE:
             at, left = _skip_sub_blocks(content, at + _frame_header_bytes(content, at), left)
+            has_frame = True
         elif introducer != _PADDING:  # some encoders write one too many, which browsers skip
-            raise MalformedImageError("it has an unknown block")
+            reason = "it has an unknown block" if introducer else "it is cut short"
+            raise MalformedImageError(reason)
         if left < 0:
             raise MalformedImageError(f"it has more than {_MOST_SUB_BLOCKS} sub-blocks")
         yield introducer, start, at
@@ -113,10 +126,3 @@ def _read_frame(content: Content, at: int, end: int) -> Frame:
         raise MalformedImageError("a frame has an impossible code size")
     width, height = number(content, at + 4, 2, "little"), number(content, at + 6, 2, "little")
     return Frame(width, height, bool(content[at + 8] & 0x40), code_bits, start, end)
-
-
-def _check_position(content: Content, at: int, screen: tuple[int, int]) -> None:
-    """Check that a frame lies within the screen (section 20)."""
-    left, top, width, height = (number(content, at + i, 2, "little") for i in (0, 2, 4, 6))
-    if left + width > screen[0] or top + height > screen[1]:
-        raise MalformedImageError("a frame lies outside the screen")

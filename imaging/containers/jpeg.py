@@ -20,7 +20,7 @@ _SOI, _EOI, _DNL, _COM = 0xD8, 0xD9, 0xDC, 0xFE
 SOS, APP1 = 0xDA, 0xE1
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # TEM and RST0 to RST7
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, Huffman and arithmetic
-_PROGRESSIVE, _ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
+_PROGRESSIVE, ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
 TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # DHT, DAC, DQT, DRI
 _KNOWN = {*FRAMES, *TABLES, SOS, _DNL, *range(0xE0, 0xF0), _COM}
 _MOST_SEGMENTS = 10_000
@@ -32,11 +32,12 @@ _COMPLETE = [0] * _COEFFICIENTS
 
 @dataclass(slots=True)
 class Component:
-    """A colour component: its sampling factors, and the bits that each coefficient still lacks.
+    """A colour component: its name, sampling factors, and the bits its coefficients still lack.
 
     `missing` is None for a coefficient of which no scan has sent anything.
     """
 
+    name: int
     horizontal: int
     vertical: int
     missing: list[int | None] = field(default_factory=lambda: [None] * _COEFFICIENTS)
@@ -47,7 +48,7 @@ class JpegOutline(Outline):
     """What decoding the first picture of a file needs: its tables, and where its scans lie."""
 
     frame: int = 0
-    components: dict[int, Component] = field(default_factory=dict)
+    components: list[Component] = field(default_factory=list)
     tables: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
     start: int = 0
     end: int = 0
@@ -62,12 +63,12 @@ class JpegOutline(Outline):
     @property
     def is_plain(self) -> bool:
         """Whether it is one scan of Huffman codes, of which a decoder notices the end."""
-        return not self.buffered and self.frame not in _ARITHMETIC
+        return not self.buffered and self.frame not in ARITHMETIC
 
     @property
     def decoded_bytes(self) -> int:
         """What a decoder takes that scales to an eighth; kept coefficients are 2 bytes each."""
-        parts = self.components.values()
+        parts = self.components
         wide, high = max(c.horizontal for c in parts), max(c.vertical for c in parts)
         units = -(-self.width // (8 * wide)) * -(-self.height // (8 * high))
         blocks = units * sum(c.horizontal * c.vertical for c in parts)
@@ -152,9 +153,7 @@ def _read_frame(found: JpegOutline, marker: int, frame: bytes) -> None:
         horizontal, vertical = frame[at + 1] >> 4, frame[at + 1] & 15
         if not (1 <= horizontal <= 4 and 1 <= vertical <= 4):
             raise MalformedImageError("its sampling factors are out of range")
-        found.components[frame[at]] = Component(horizontal, vertical)
-    if len(found.components) != frame[5]:
-        raise MalformedImageError("two of its components have one name")
+        found.components.append(Component(frame[at], horizontal, vertical))
 
 
 def _read_scan(found: JpegOutline, scan: bytes) -> None:
@@ -166,17 +165,20 @@ def _read_scan(found: JpegOutline, scan: bytes) -> None:
     first, last, approximation = scan[-3], scan[-2], scan[-1]
     if found.frame not in _PROGRESSIVE:
         first, last, approximation = 0, _COEFFICIENTS - 1, 0
+    unsent = list(found.components)
     for name in scan[1:-3:2]:
-        if name not in found.components or last >= _COEFFICIENTS:
+        # Of components of one name the first counts that the scan has not named yet, as in libjpeg.
+        component = next((component for component in unsent if component.name == name), None)
+        if component is None or last >= _COEFFICIENTS:
             raise MalformedImageError("a scan is of no component of the picture")
-        sent = slice(first, last + 1)
-        found.components[name].missing[sent] = [approximation & 15] * (last + 1 - first)
+        unsent.remove(component)
+        component.missing[first : last + 1] = [approximation & 15] * (last + 1 - first)
 
 
 def _require_complete(found: JpegOutline) -> None:
     """Raise MalformedImageError unless the scans send every bit of every coefficient."""
     if not found.start:
         raise MalformedImageError("it has no scan")
-    for component in found.components.values():
+    for component in found.components:
         if component.missing != _COMPLETE:
             raise MalformedImageError("its last scans are missing")

@@ -13,6 +13,7 @@ from imaging.containers.outline import Outline
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+_NEEDED = {b"IHDR", b"PLTE", b"IDAT"}
 _OF_FRAMES = {b"fcTL", b"IDAT", b"fdAT"}
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
@@ -22,6 +23,7 @@ _ADAM7 = [
     (0, 1, 1, 2),
 ]  # fmt: skip
 _MOST_CHUNKS = 100_000
+_MOST_COLOURS = 256
 _BLOCK_BYTES = 64 * 1024
 _INFLATED_BYTES = 256 * 1024
 _FILTER_TYPES = bytes(range(5))
@@ -92,9 +94,12 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
     last, orientation, animation = b"IHDR", 1, _Animation(announced_frames(content))
     for kind, at, length in chunks(content):
         _check_critical(kind, kinds, last, header)
-        _check_crc(content, kind, at, length)
-        if kind == b"acTL" and length != 8:
-            raise MalformedImageError("its animation control chunk has a wrong length")
+        if not is_intact(content, kind, at, length):
+            if kind in _NEEDED or (animation.announced and kind in _OF_FRAMES):
+                raise MalformedImageError("a chunk has a wrong CRC")
+            continue  # browsers do without it
+        if kind in {b"PLTE", b"cICP"}:
+            _check_colours(kind, kinds, take(content, at, length))
         if animation.announced and kind in _OF_FRAMES:
             animation.check(kind, content, at)
             if kind == b"fcTL":
@@ -127,8 +132,8 @@ def inflate(content: Content, header: Header) -> None:
 
 def announced_frames(content: Content) -> int:
     """Return of how many frames the animation is, 0 where it is none."""
-    for kind, at, _ in chunks(content):
-        if kind == b"acTL":
+    for kind, at, length in chunks(content):
+        if kind == b"acTL" and length == 8 and is_intact(content, kind, at, length):
             return number(content, at, 4, "big")
     return 0
 
@@ -217,12 +222,22 @@ def _check_critical(kind: bytes, earlier: set[bytes], last: bytes, header: Heade
         raise MalformedImageError("it has no palette")
 
 
-def _check_crc(content: Content, kind: bytes, at: int, length: int) -> None:
+def _check_colours(kind: bytes, earlier: set[bytes], content: bytes) -> None:
+    """Refuse what no browser shows: palettes of impossible sizes, and cICP of anything but RGB."""
+    if kind == b"PLTE" and not 0 < len(content) // 3 <= _MOST_COLOURS:
+        raise MalformedImageError(f"its palette does not have 1 to {_MOST_COLOURS} colours")
+    # Matrix coefficients 0 and the range flag (section 11.3.2.6).
+    unread = {b"PLTE", b"IDAT", b"cICP"} & earlier or len(content) != 4
+    if kind == b"cICP" and not unread and (content[2] or content[3] > 1):
+        raise MalformedImageError("its cICP chunk is not about RGB")
+
+
+def is_intact(content: Content, kind: bytes, at: int, length: int) -> bool:
+    """Tell whether the CRC of a chunk is that of its content."""
     crc = zlib.crc32(kind)
     for start in range(at, at + length, _BLOCK_BYTES):
         crc = zlib.crc32(content[start : min(start + _BLOCK_BYTES, at + length)], crc)
-    if crc != number(content, at + length, 4, "big"):
-        raise MalformedImageError("a chunk has a wrong CRC")
+    return crc == number(content, at + length, 4, "big")
 
 
 def frame_size(content: Content, at: int, header: Header) -> tuple[int, int]:

@@ -39,9 +39,6 @@ _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal
 # variant took 5 % more CPU.
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 _MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "4194304"}
-# CPU_AFFINITY, which comes later, is for the threads of the service. While decoders were kept to
-# its one CPU, too, a worker on two CPUs took a tenth fewer uploads of 10 and of 100 KB.
-_CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
 
 
 class _HadNoFilesError(Exception):
@@ -99,17 +96,13 @@ class _Decoder:
 
 def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "imaging.decoding.worker", str(theirs.fileno())],
         cwd=_ROOT,
         env=kept | _MALLOC,
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
     )
-    if _CPUS:
-        with suppress(OSError):  # they were taken from us meanwhile
-            os.sched_setaffinity(process.pid, _CPUS)
-    return process
 
 
 def _end(process: subprocess.Popen[bytes], ours: socket.socket) -> None:

@@ -87,6 +87,8 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
     stored_target = _swapped(target) if turned else target
     with source.open() as file, _OPENERS[image_format](file) as image:
         fills_canvas = image.size == source.canvas
+        if source.at_once:
+            image.decodermaxblock = source.size_bytes
         if drafted := image.draft(None, _least_size(image.size, region, stored_target)):
             region = _scaled(region, drafted[1][2] / source.canvas[0], image.size)
         picture = _decoded(image, source)

@@ -5,10 +5,17 @@ import zlib
 
 from imaging.containers.content import Content, MalformedImageError, number
 from imaging.containers.exif import read_orientation
-from imaging.containers.png import SIGNATURE, announced_frames, chunks, frame_size, read_header
+from imaging.containers.png import (
+    SIGNATURE,
+    announced_frames,
+    chunks,
+    frame_size,
+    is_intact,
+    read_header,
+)
 from imaging.stills.still import ColourSpace, Piece, Still
 
-_KEPT = {b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
+_KEPT = {b"eXIf", b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
 _GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
 _MOST_PROFILE_BYTES = 4 * 1024 * 1024
 
@@ -73,9 +80,11 @@ def _before_pixels(content: Content) -> dict[bytes, bytes]:
         if kind == b"IDAT":
             break
         misplaced = {b"cICP": b"PLTE" in found, b"tRNS": palette_first and b"PLTE" not in found}
+        if kind not in _KEPT or not is_intact(content, kind, at, length):
+            continue
         if kind == b"eXIf":
             found[kind] = content[at : at + length]  # the last counts, as for the metadata
-        elif kind in _KEPT and not misplaced.get(kind):
+        elif not misplaced.get(kind):
             found.setdefault(kind, content[at : at + length])
     return found
 

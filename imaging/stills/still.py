@@ -37,7 +37,7 @@ class Still:
     `canvas` is the width and height of the whole picture as stored, `place` where on it the top
     left corner of the decoded pixels lies; the rest of the canvas is transparent. `orientation`
     is Exif's. `colour_key` is the one transparent grey, or red, green and blue: of 16 bits if
-    the file's samples are, else of 8.
+    the file's samples are, else of 8. `at_once` tells that a decoder must get the file at once.
     """
 
     pieces: Sequence[Piece]
@@ -46,6 +46,12 @@ class Still:
     orientation: int = 1
     colour_key: tuple[int, ...] | None = None
     colours: ColourSpace = field(default_factory=ColourSpace)
+    at_once: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of the minimal file."""
+        return sum(map(len, self.pieces))
 
     def open(self) -> IO[bytes]:
         """Return the minimal file, to be read."""

@@ -7,10 +7,11 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -20,7 +21,7 @@ from devstack.waiting import wait_until
 from tests.support.metered_service import MeteredService, metered_service
 from tests.support.pictures import noise_png, png
 from tests.support.raw_http import LIVE, ask, connect, has_ended, read_answer
-from tests.support.uploads import BOUNDARY, form, on_sqlite
+from tests.support.uploads import BOUNDARY, form, on_sqlite, upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,6 +30,9 @@ MEGABYTE = 1024 * 1024
 LIVE_LINE = b"GET /health/live HTTP/1.1\r\n"
 HOST = b"Host: x\r\n"
 POST = b"POST /images HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+KIND = f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n".encode()
+BODY = b"3\r\nabc\r\n0\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +55,14 @@ NO_REQUESTS = {
     "two Hosts": LIVE_LINE + HOST + HOST + b"\r\n",
     "two Hosts in HTTP/1.0": b"GET /health/live HTTP/1.0\r\n" + HOST + HOST + b"\r\n",
     "no host's name": LIVE_LINE + b"Host: x y\r\n\r\n",
+    "a host's name with a path": LIVE_LINE + b"Host: x/y\r\n\r\n",
     "HTTP/2": b"GET /health/live HTTP/2.0\r\n" + HOST + b"\r\n",
+    "HTTP/1.9": b"GET /health/live HTTP/1.9\r\n" + HOST + b"\r\n",
     "HTTP/0.9": b"GET /health/live\r\n\r\n",
     "gzip as transfer coding": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+    "gzip, then chunks": POST + b"Transfer-Encoding: gzip\r\n" + CHUNKED + b"\r\n" + BODY,
+    "chunks, then gzip": POST + CHUNKED + b"Transfer-Encoding: gzip\r\n\r\n" + BODY,
+    "chunks on a folded line": POST + b"Transfer-Encoding:\r\n chunked\r\n\r\n" + BODY,
     "another transfer coding": POST + b"Transfer-Encoding: identity\r\n\r\n",
     "two transfer codings": POST + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n",
     "chunks in HTTP/1.0": POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n",
@@ -61,7 +70,19 @@ NO_REQUESTS = {
     "a length and chunks": POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
     "two lengths": POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n",
     "no length": POST + b"Content-Length: +3\r\n\r\n",
-    "no chunk": POST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    "a length of another script": POST + b"Content-Length: \xd9\xa3\r\n\r\n",
+    "no chunk": POST + CHUNKED + b"\r\nxyz\r\n",
+    "a signed chunk": POST + CHUNKED + b"\r\n+3\r\nabc\r\n0\r\n\r\n",
+    "a chunk that is longer than it says": POST + CHUNKED + b"\r\n3\r\nabcd\r\n0\r\n\r\n",
+    "a line that ends in LF": LIVE_LINE + HOST + b"A: b\nC: d\r\n\r\n",
+    "lines that end in LF": b"GET /health/live HTTP/1.1\nHost: x\n\n",
+    "a CR within a line": LIVE_LINE + HOST + b"A: b\rc\r\n\r\n",
+    "a NUL": LIVE_LINE + HOST + b"A: b\0c\r\n\r\n",
+    "no path": b"GET health/live HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a fragment": b"GET /health/live#a HTTP/1.1\r\n" + HOST + b"\r\n",
+    "another scheme": b"GET ftp://x/health/live HTTP/1.1\r\n" + HOST + b"\r\n",
+    "two spaces": b"GET  /health/live HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a path in UTF-8": "GET /images/\u00e4 HTTP/1.1\r\n".encode() + HOST + b"\r\n",
     "a folded line": LIVE_LINE + HOST + b"A: b\r\n c\r\n\r\n",
     "a space before the colon": LIVE_LINE + b"Host : x\r\n\r\n",
     "CONNECT": b"CONNECT x:443 HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -115,6 +136,13 @@ def test_largest_head(port: int) -> None:
         assert read_answer(connection).status == 200
 
 
+@pytest.mark.parametrize("target", [b"http://y/health/live", b"HTTP://y:80/health/live?a=b"])
+def test_absolute_form(port: int, target: bytes) -> None:
+    """A server must take the form of a target that clients send to proxies (RFC 9112 3.2.2)."""
+    assert ask(port, b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n").status == 200
+    assert ask(port, b"GET http://y HTTP/1.1\r\n" + HOST + b"\r\n").status == 404
+
+
 def test_empty_line(port: int) -> None:
     """An empty line before a request is ignored (RFC 9112 section 2.2), also in two pieces."""
     with connect(port, b"\r") as connection:
@@ -123,21 +151,28 @@ def test_empty_line(port: int) -> None:
             assert read_answer(connection).status == 200
 
 
+def read_answers(connection: socket.socket, number: int) -> Iterator[tuple[int, bytes]]:
+    """Yield status and body of so many answers, which may come at once."""
+    with connection.makefile("rb") as stream:
+        for _ in range(number):
+            status, length = int(stream.readline().split()[1]), 0
+            while (line := stream.readline()) != b"\r\n":
+                name, _, value = line.partition(b": ")
+                length = int(value) if name.lower() == b"content-length" else length
+            yield status, stream.read(length)
+
+
 def test_pipelining(port: int) -> None:
     """Pipelined requests, with and without bodies, are answered in order."""
     bodies = [b"Content-Length: 3\r\n\r\nabc", b"\r\n"]
     asked = [
         b"GET /images/n%d/metadata HTTP/1.1\r\n" % i + HOST + bodies[i % 2] for i in range(3000)
     ]
-    with connect(port) as connection, connection.makefile("rb") as stream:
-        connection.sendall(b"\r\n".join(asked[:1]) + b"".join(asked[1:]))
-        for i in range(len(asked)):
-            length = 0
-            assert b" 404 " in stream.readline()
-            while (line := stream.readline()) != b"\r\n":
-                name, _, value = line.partition(b": ")
-                length = int(value) if name == b"content-length" else length
-            assert json.loads(stream.read(length))["instance"] == f"/images/n{i}/metadata"
+    with connect(port) as connection:
+        connection.sendall(b"".join(asked))
+        for i, (status, body) in enumerate(read_answers(connection, len(asked))):
+            assert status == 404
+            assert json.loads(body)["instance"] == f"/images/n{i}/metadata"
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -157,17 +192,100 @@ def test_pipelining_without_end(service: MeteredService, port: int, *, big: bool
 
 
 def test_behind_chunks(port: int) -> None:
-    """Requests pipelined behind a chunked body are not answered; the connection is closed."""
-    chunks = POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-    with connect(port, chunks + LIVE * 1000) as connection:
-        assert read_answer(connection).status == 400  # the body is not a form
-        assert has_ended(connection, 5)
+    """A request that comes together with the last chunk of a body is answered after it."""
+    with connect(port, POST + CHUNKED + b"\r\n" + BODY + LIVE) as connection:
+        assert [status for status, _ in read_answers(connection, 2)] == [400, 200]  # no form
 
 
-def test_upgrade_is_ignored(port: int) -> None:
-    """An Upgrade field is ignored."""
-    offer = LIVE_LINE + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    assert ask(port, offer).status == 200
+def test_behind_the_last_request(port: int) -> None:
+    """What follows `Connection: close` is not answered, and does not take the answer away."""
+    last = LIVE_LINE + HOST + b"Connection: close\r\n\r\n"
+    for more in (b"\r\n", LIVE, b"\x00" * 1000):
+        with connect(port, last + more) as connection:
+            assert read_answer(connection).status == 200
+            assert has_ended(connection, 5)
+
+
+def test_trailers(service: MeteredService, port: int) -> None:
+    """Fields after the last chunk are read; without end they are refused, and take no memory."""
+    few = BODY.removesuffix(b"\r\n") + b"A: b\r\n" * 10 + b"\r\n"
+    with connect(port, POST + CHUNKED + b"\r\n" + few + LIVE) as connection:
+        assert [status for status, _ in read_answers(connection, 2)] == [400, 200]  # no form
+    before = service.process.rss(peak=True)
+    begun = POST + CHUNKED + KIND + b"\r\n" + BODY.removesuffix(b"\r\n")
+    with connect(port, begun) as connection:
+        with suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(b"A: b\r\n" * (MEGABYTE // 6))
+        assert read_answer(connection).code == "headers_too_large"
+    assert service.process.rss(peak=True) < before + 20 * MEGABYTE
+
+
+def test_tiny_chunks_without_end(service: MeteredService, port: int) -> None:
+    """A body in chunks of one byte takes no memory, however fast it comes."""
+    before = service.process.rss()
+    with connect(port, POST + CHUNKED + KIND + b"\r\n") as one:
+        one.settimeout(1)
+        with suppress(TimeoutError, ConnectionError):
+            one.sendall(b"1\r\nx\r\n" * 2_000_000)
+        assert ask(port, LIVE).status == 200
+        assert service.process.rss() < before + 20 * MEGABYTE
+
+
+OFFERS = {
+    "HTTP/2": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n",
+    "WebSocket": b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    "TLS": b"Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n",
+    "something": b"Upgrade: x\r\n",
+}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("what", OFFERS)
+def test_upgrade_is_ignored(
+    service: MeteredService, port: int, what: str, *, chunked: bool
+) -> None:
+    """An offer to speak another protocol is answered as if it were none, and its body is kept."""
+    offer = OFFERS[what]
+    name, content = service.new_name(), png(seed=service._names)
+    body = form(('name="name"', name.encode()), ('name="file"; filename="a.png"', content))
+    framing = b"Content-Length: %d\r\n" % len(body)
+    if chunked:
+        framing, body = CHUNKED, b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    with connect(port, POST + KIND + offer + framing + b"\r\n" + body) as connection:
+        connection.sendall(LIVE_LINE + HOST + offer + b"\r\n" + LIVE)
+        assert [status for status, _ in read_answers(connection, 3)] == [201, 200, 200]
+    assert service.send("GET", f"/images/{name}").content == content
+
+
+def half_close(port: int, data: bytes) -> socket.socket:
+    """Send `data` and say that nothing more will come."""
+    connection = connect(port, data)
+    connection.shutdown(socket.SHUT_WR)
+    return connection
+
+
+@on_sqlite
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_half_closed(service_environment: dict[str, str], loop: str) -> None:
+    """A client that closes its side after its requests gets all answers, and then the end."""
+    content = noise_png(5_000_000)
+    body = form(('name="file"; filename="a.png"', content))
+    upload = POST + KIND + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    download = b"GET /images/a HTTP/1.1\r\n" + HOST + b"\r\n"
+    with ServiceProcess(service_environment, args=["--loop", loop]) as process:
+        with half_close(process.port, upload[:-1]) as cut:
+            assert has_ended(cut, 5)
+        assert ask(process.port, download).status == 404
+        with half_close(process.port, upload) as connection:
+            assert read_answer(connection).status == 201
+            assert has_ended(connection, 5)
+        with half_close(process.port, LIVE * 100 + download) as connection:
+            *live, (status, body) = read_answers(connection, 101)
+            assert {status for status, _ in live} == {200}
+            assert (status, body) == (200, content)
+            assert has_ended(connection, 5)
 
 
 def test_silence(port: int) -> None:
@@ -224,20 +342,76 @@ def test_body_that_nobody_wants(port: int) -> None:
 
 
 @on_sqlite
+def test_silence_after_an_answer(service_environment: dict[str, str]) -> None:
+    """However long a connection may idle, the head of its next request has its time limit."""
+    environment = service_environment | {"CLIENT_IDLE_SECONDS": "2"}
+    with (
+        ServiceProcess(environment, args=["--timeout-keep-alive", "75"]) as process,
+        connect(process.port, LIVE) as connection,
+    ):
+        assert read_answer(connection).status == 200
+        latest = time.monotonic() + 20
+        connection.sendall(LIVE[:20])
+        connection.settimeout(0.1)
+        while _drip(connection):
+            assert time.monotonic() < latest
+
+
+@on_sqlite
 def test_too_many_connections(service_environment: dict[str, str]) -> None:
-    """Above half of the limit of open files, new connections replace idle ones; others are 503."""
+    """Idle connections make room for new ones; requests that find no room are refused."""
     with ServiceProcess(service_environment) as process, ExitStack() as stack:
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (200, 200))
         idle = [stack.enter_context(connect(process.port)) for _ in range(150)]
         assert ask(process.port, LIVE).status == 200
         assert all(has_ended(connection, 5) for connection in idle[:50])
-        begun = POST + b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 9\r\n\r\n"
+        begun = POST + KIND + b"Content-Length: 9\r\n\r\n"
         busy = [stack.enter_context(connect(process.port, begun)) for _ in range(100)]
         assert all(has_ended(connection, 5) for connection in idle)
-        refused = ask(process.port, LIVE)
+        refused = ask(process.port, b"GET /images HTTP/1.1\r\n" + HOST + b"\r\n")
         assert (refused.status, refused.code) == (503, "overloaded")
-        busy.pop().close()
-        wait_until(lambda: ask(process.port, LIVE).status == 200, timeout=5, what="a free slot")
+        assert ask(process.port, LIVE).status == 200
+        for connection in busy:
+            connection.close()
+        listing = b"GET /images HTTP/1.1\r\n" + HOST + b"\r\n"
+        wait_until(lambda: ask(process.port, listing).status == 200, timeout=5, what="room")
+
+
+@on_sqlite
+def test_downloads_take_two_files(service_environment: dict[str, str]) -> None:
+    """With 256 files and 300 clients that download, /health/live is answered, never reset."""
+    with (
+        ServiceProcess(service_environment) as process,
+        httpx.Client(base_url=process.base_url) as client,
+        ExitStack() as stack,
+    ):
+        assert upload(client, noise_png(8_000_000), name="large").status_code == 201
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (256, 256))
+        download = b"GET /images/large HTTP/1.1\r\n" + HOST + b"\r\n"
+        for _ in range(300):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stack.enter_context(connection).connect(("127.0.0.1", process.port))
+            connection.sendall(download)
+            assert ask(process.port, LIVE).status in {200, 503}
+        assert all(ask(process.port, LIVE).status in {200, 503} for _ in range(100))
+        stack.close()
+        wait_until(lambda: ask(process.port, download).status == 200, timeout=10, what="room")
+        assert "Too many open files" not in process.log()
+
+
+@on_sqlite
+def test_limit_of_the_server(service_environment: dict[str, str]) -> None:
+    """The limit of uvicorn itself is answered with a problem document as well."""
+    with (
+        ServiceProcess(service_environment, args=["--limit-concurrency", "2"]) as process,
+        ExitStack() as stack,
+    ):
+        begun = POST + KIND + b"Content-Length: 9\r\n\r\n"
+        for _ in range(2):
+            stack.enter_context(connect(process.port, begun))
+        wait_until(lambda: ask(process.port, LIVE).status == 503, timeout=5, what="the connections")
+        assert ask(process.port, LIVE).code == "overloaded"
 
 
 STARTS: list[tuple[Sequence[str], int]] = [
@@ -245,6 +419,7 @@ STARTS: list[tuple[Sequence[str], int]] = [
     ((), 2),
     (("--http", "runtime.http_protocol:HttpProtocol"), 1),
     (("--http", "h11"), 1),
+    (("--http", "zttp"), 1),
     (("--loop", "asyncio"), 1),
 ]
 
@@ -288,8 +463,7 @@ def test_date(service: MeteredService, port: int) -> None:
             assert modified <= date
         service.upload(name, png(seed=99))
     body = form(('name="file"; filename="late.png"', png()))
-    head = POST + f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n".encode()
-    with connect(port, head + b"Content-Length: %d\r\n\r\n" % len(body)) as connection:
+    with connect(port, POST + KIND + b"Content-Length: %d\r\n\r\n" % len(body)) as connection:
         begun = time.time()
         wait_until(lambda: time.time() > begun + 1.5, timeout=5, what="another second")
         connection.sendall(body)

@@ -157,14 +157,14 @@ def test_versioning(settings: Settings, s3: "S3Client", new_bucket: "Callable[[]
 
 @on_sqlite
 def test_checksum_ignored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that takes altered bytes is a warning, and keeps no probe."""
+    """A store that accepts a wrong checksum is a warning; the probe object is removed."""
     with moto_store() as store:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        careless = settings.model_copy(update={"aws_endpoint_url_s3": store.url})
-        with closing(Bucket(careless)) as bucket:
+        lenient = settings.model_copy(update={"aws_endpoint_url_s3": store.url})
+        with closing(Bucket(lenient)) as bucket:
             bucket.client.create_bucket(Bucket=settings.aws_s3_bucket)
-            assert [(title, result.status) for title, result in troubles(careless).items()] == [
+            assert [(title, result.status) for title, result in troubles(lenient).items()] == [
                 ("checksum", Status.WARNING)
             ]
             assert list(bucket.list_objects()) == []
@@ -173,14 +173,14 @@ def test_checksum_ignored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -
 @on_sqlite
 @pytest.mark.parametrize("seconds", [-60, 60])
 def test_clock(settings: Settings, seconds: int) -> None:
-    """A clock of S3 that is a minute from ours is a warning that says by how much."""
+    """A store's clock that is a minute off is a warning that states the difference."""
     port = int(str(settings.aws_endpoint_url_s3).rpartition(":")[2])
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
     with FaultProxy(("127.0.0.1", port)) as proxy:
         head = f"HTTP/1.1 200 OK\r\nDate: {moment}\r\nContent-Length: 45\r\n\r\n".encode()
         proxy.answer_with(head, when=b"HEAD /", times=None)
-        elsewhen = {"aws_endpoint_url_s3": f"http://127.0.0.1:{proxy.address[1]}"}
-        (trouble,) = troubles(settings.model_copy(update=elsewhen)).values()
+        through_proxy = {"aws_endpoint_url_s3": f"http://127.0.0.1:{proxy.address[1]}"}
+        (trouble,) = troubles(settings.model_copy(update=through_proxy)).values()
     assert (trouble.title, trouble.status) == ("clock of S3", Status.WARNING)
     assert trouble.seen[0] == f"{seconds:+}"[0]
     assert "NTP" in trouble.fix

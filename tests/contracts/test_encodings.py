@@ -1,4 +1,4 @@
-"""Every name is stored whatever encodings host and database have, or the start is refused."""
+"""Every name can be stored with any encoding of host and database, or the start is refused."""
 
 import secrets
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ COMMANDS = [create_tables, doctor, verify, sweep]
 
 @contextmanager
 def encoded(server_url: str, encoding: str) -> Iterator[str]:
-    """Yield the URL of a new PostgreSQL database with that encoding; drop it after."""
+    """Yield the URL of a new PostgreSQL database with this encoding; drop it afterwards."""
     name = f"test_{secrets.token_hex(6)}"
     with connection(server_url) as server:
         server.exec_driver_sql(
@@ -40,7 +40,7 @@ def encoded(server_url: str, encoding: str) -> Iterator[str]:
 
 
 def holds_every_name(client: TestClient) -> None:
-    """Upload, find, list and delete an image of each name."""
+    """Upload, find, list and delete an image with each name."""
     for seed, name in enumerate(NAMES):
         assert upload(client, png(seed=seed), name=name).status_code == 201
         assert client.get(f"/images/{name}").content == png(seed=seed)
@@ -62,7 +62,7 @@ def test_client_encoding(
     wanted: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither the host, the URL, the role nor the database decides how names are sent."""
+    """Client encodings set by the host, the URL or the database do not affect names."""
     with encoded(postgres_url, encoding) as plain:
         url = plain
         if wanted:
@@ -83,7 +83,7 @@ def test_client_encoding(
 def latin(
     service_environment: dict[str, str], postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, str]]:
-    """Name a LATIN1 database in the environment, where commands look; yield the variables."""
+    """Set the environment of commands to a LATIN1 database; yield the variables."""
     with encoded(postgres_url, "LATIN1") as url:
         service_environment["DB_URL"] = url
         for name, value in service_environment.items():
@@ -95,7 +95,7 @@ def latin(
 def test_a_database_that_cannot_hold_every_name(
     latin: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The start and every command refuse it in one sentence that names the encoding."""
+    """The start and every command refuse a LATIN1 database in one sentence."""
     service = ServiceProcess(latin)
     with pytest.raises(RuntimeError, match="stopped at once") as stopped, service:
         pytest.fail("the service has started")
@@ -111,7 +111,7 @@ def test_a_database_that_cannot_hold_every_name(
 
 @on_sqlite
 def test_a_database_that_turns_out_so_later(latin: dict[str, str]) -> None:
-    """A database that did not answer at the start is refused when it does."""
+    """A database that was down at the start is refused once it answers."""
     engine = build_engine(Settings(db_url=latin["DB_URL"], aws_region="r", aws_s3_bucket="images"))
     with pytest.raises(DatabaseUnavailableError) as refused:
         ping(build_sessions(engine)())
@@ -125,7 +125,7 @@ def test_a_database_that_turns_out_so_later(latin: dict[str, str]) -> None:
 def test_text_of_mysql(
     settings: Settings, backend: str, argument: str, request: pytest.FixtureRequest
 ) -> None:
-    """Names are text, whatever else the URL asks of the driver."""
+    """Names are text even if the URL disables Unicode in the driver."""
     url = normalise_db_url(f"{request.getfixturevalue(f'{backend}_database')}?{argument}")
     chosen = {"db_url": url.render_as_string(hide_password=False)}
     with serving(settings.model_copy(update=chosen)) as client:
@@ -135,7 +135,7 @@ def test_text_of_mysql(
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
 @pytest.mark.parametrize("charset", ["utf8", "utf8mb3", "UTF8", "latin1", "binary"])
 def test_charset_of_mysql(scheme: str, charset: str) -> None:
-    """A character set of the URL that cannot hold every name is refused in one sentence."""
+    """A character set in the URL that cannot represent every name is refused in one sentence."""
     url = f"{scheme}://root:hunter2@host/images?charset={charset}"
     with pytest.raises(ConfigurationError) as refused:
         build_engine(Settings(db_url=url, aws_region="r", aws_s3_bucket="images"))

@@ -29,8 +29,8 @@ def test_odd_keys(images: Bucket, key: str) -> None:
 
 
 @contextmanager
-def strangers(images: Bucket, key: str) -> Iterator[None]:
-    """Have an object with a key that only others use while the block runs."""
+def foreign_object(images: Bucket, key: str) -> Iterator[None]:
+    """Store an object with a key that the service never generates while the block runs."""
     images.client.put_object(Bucket="images", Key=key, Body=TEN)
     yield
     images.delete_image(key)
@@ -38,12 +38,12 @@ def strangers(images: Bucket, key: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("key", DOTS)
 def test_dots(images: Bucket, kind: StoreKind, key: str) -> None:
-    """The segments `.` and `..` have no meaning in a key, which is listed and deleted."""
+    """A key with a segment `.` or `..` is listed and deleted like any other."""
     if Difference.DOTS in kind.differences:
-        with pytest.raises(ClientError), strangers(images, key):
+        with pytest.raises(ClientError), foreign_object(images, key):
             pass
         return
-    with strangers(images, key):
+    with foreign_object(images, key):
         assert (key, 10) in images.list_objects()
     assert key not in dict(images.list_objects())
 
@@ -52,17 +52,17 @@ def test_dots(images: Bucket, kind: StoreKind, key: str) -> None:
 def test_empty_segments(images: Bucket, kind: StoreKind, key: str) -> None:
     """A slash is an ordinary character: a key may start or end with it, or double it."""
     if Difference.SEGMENTS in kind.differences:
-        with suppress(ClientError), strangers(images, key):
+        with suppress(ClientError), foreign_object(images, key):
             assert (key, 10) not in images.list_objects()
         return
-    with strangers(images, key):
+    with foreign_object(images, key):
         assert (key, 10) in images.list_objects()
     assert key not in dict(images.list_objects())
 
 
 @pytest.mark.parametrize("key", [*DOTS, *EMPTY_SEGMENTS, "/", "", "tab\t"])
 def test_never_another_key(images: Bucket, key: str) -> None:
-    """No object is put or read under a key that obstore would change."""
+    """Keys that obstore would change are refused for puts and reads."""
     asks: tuple[Callable[[], object], ...] = (
         lambda: put(images, key, TEN),
         lambda: get(images, key),
@@ -76,11 +76,11 @@ def test_never_another_key(images: Bucket, key: str) -> None:
 
 @pytest.mark.parametrize("key", ["/beside", "beside/", "//beside", "./beside", "/"])
 def test_delete_no_other_key(images: Bucket, kind: StoreKind, key: str) -> None:
-    """Deleting a key with odd slashes deletes neither another object nor the bucket."""
+    """Deleting a key with unusual slashes deletes neither another object nor the bucket."""
     with stored(images, "beside"):
         images.delete_image(key)
         images.check()
-        if Difference.SEGMENTS not in kind.differences:  # to others these are the same key
+        if Difference.SEGMENTS not in kind.differences:  # else these are the same key
             assert get(images, "beside") == TEN
 
 

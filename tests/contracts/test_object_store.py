@@ -1,6 +1,6 @@
 """Contract: what the service requires of an object store, through `s3_client.Bucket`.
 
-Each declared difference of a store from S3 is proved by the test of that behaviour.
+Each declared difference of a store from S3 is proved by the test of that behavior.
 """
 
 import base64
@@ -162,19 +162,19 @@ def test_wrong_sha256(images: Bucket) -> None:
 
 
 def test_checksum(images: Bucket, kind: StoreKind) -> None:
-    """The store keeps the SHA-256 of a PUT."""
+    """The store returns the SHA-256 that a PUT sent."""
     key = new_key()
     with stored(images, key, body=BODY):
         kept = images.client.head_object(Bucket="images", Key=key, ChecksumMode="ENABLED")
     digest = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
-    told = None if Difference.UNTOLD in kind.differences else digest
-    assert kept.get("ChecksumSHA256") == told
+    expected = None if Difference.NO_CHECKSUM in kind.differences else digest
+    assert kept.get("ChecksumSHA256") == expected
 
 
-def test_altered_on_the_way(
+def test_altered_in_transit(
     store: ObjectStore, store_settings: Settings, images: Bucket, kind: StoreKind
 ) -> None:
-    """The store refuses a PUT whose bytes changed on their way, and stores nothing."""
+    """The store refuses a PUT whose bytes changed in transit, and stores nothing."""
     key = new_key()
     with FaultProxy(("127.0.0.1", int(store.endpoint_url.rpartition(":")[2]))) as proxy:
         proxy.alter(TEN, TEN[::-1])

@@ -82,7 +82,7 @@ def test_round_trip(client: TestClient, quick: Settings) -> None:
 
 
 def logged(status: int, code: str) -> str:
-    """Return what the log must say of a refusal; obstore has its own words for a redirect."""
+    """Return the text that the log must contain; obstore describes a redirect in its own words."""
     return "incorrectly configured region" if status == 301 else f"<Code>{code}</Code>"
 
 

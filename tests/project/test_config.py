@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
-from config import FORMER_NAMES, Settings, load_settings, normalise_db_url
+from config import Settings, load_settings, normalise_db_url
 from db import build_engine
 from devstack.service_process import ROOT, ServiceProcess
 from devstack.waiting import free_port
@@ -134,21 +134,6 @@ def test_import_reads_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MAX_PIXELS=many\n")
     wrong: dict[str, str | None] = {"DB_URL": "nonsense"}
     assert run(tmp_path, wrong, "-c", "import main") == (0, "", "")
-
-
-@pytest.mark.parametrize(("former", "name"), FORMER_NAMES.items())
-def test_former_names(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, former: str, name: str
-) -> None:
-    """A setting's former name is still read; the new name overrides it."""
-    monkeypatch.chdir(tmp_path)
-    for variable, value in MINIMAL.items():
-        monkeypatch.setenv(variable, value)
-    monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(former, "7")
-    assert getattr(load_settings(), name.lower()) == 7
-    monkeypatch.setenv(name, "8")
-    assert getattr(load_settings(), name.lower()) == 8
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ from tests.tools.crashing_service import STEPS
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-OLD, NEW = jpeg(seed=1), jpeg(seed=2)
+OLD = jpeg(seed=1)
+NEW = jpeg(1400, 1050, seed=2, quality=100)  # large enough to be sent from a file
 AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 

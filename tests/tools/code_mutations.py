@@ -49,7 +49,8 @@ _FORGET = """    with writing(session, single_statement=True) as connection:
 _JOURNAL = "        retry(lambda _: self._journal_upload(key))\n"
 _COMMIT = "        try:\n            return retry(partial(self._commit_upload,"
 _PUT = (
-    '            response = self._send("PUT", key, headers, sha256, body=body, timeout=timeout)\n'
+    "            obstore.put(store, _path(key), content, attributes=attributes,"
+    " use_multipart=False)\n"
 )
 _OLD = "    _journal_objects_of(connection, current)\n    return UploadResult("
 _DELETED = "            _journal_objects_of(connection, current)\n            return current\n"
@@ -107,9 +108,10 @@ MUTATIONS = {
         [
             (
                 _PUT,
-                "            for _ in range(3):\n                file_obj.seek(0)\n    "
+                "            for left in (2, 1, 0):\n                try:\n        "
                 + _PUT
-                + "                if response.status < 500:\n                    break\n",
+                + "                    break\n                except BaseError:\n"
+                + "                    if not left:\n                        raise\n",
             )
         ],
         MATRIX,

@@ -20,9 +20,9 @@ of the key lands, neither one that timed out nor one that its upload has not sta
 therefore gives up if it reaches its PUT too late (put-without-deadline), and the clocks of the
 hosts must differ by less than the horizon exceeds the lifetime of a PUT (no-horizon).
 
-Not modelled, without loss of generality. Other names: they share no row and no key. I3: here a row
+Not modeled, without loss of generality. Other names: they share no row and no key. I3: here a row
 consists of its key; the inspection before the PUT, together with I2, guarantees the rest. A
-refused statement (deadlock, time-out): with a retry it is a slow actor, without one it is a crash.
+refused statement (deadlock, timeout): with a retry it is a slow actor, without one it is a crash.
 SELECT … FOR UPDATE: it permits fewer orders than the plain SELECT. A second PUT with a new key: it
 is another upload. A failed S3 DELETE: it is a crash before or after the DELETE. A late S3 DELETE:
 it is only sent for a key that no row can name again.

@@ -7,13 +7,15 @@ import time
 from functools import lru_cache
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings
 from telemetry.recorder import recorder
+from telemetry.request_id import current_request_id
 from telemetry.request_metrics import RequestMetrics, request_metrics
+from web.date_header import http_date
 from web.middleware.api_keys import caller
-from web.middleware.request_id import request_id
 from web.middleware.routed_path import routed_path
 
 access_logger = logging.getLogger("image_api.access")
@@ -116,7 +118,13 @@ class _Exchange(RequestMetrics):
         return message
 
     async def send(self, message: Message) -> None:
-        """Send the next part of the answer."""
+        """Send the next part of the answer.
+
+        Date is rendered here: uvicorn's is that of the request, to which the Last-Modified of an
+        upload would be later. `runtime.server` switches it off.
+        """
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"date", http_date())]
         await self._send(message)
         if message["type"] == "http.response.start":
             self._status = message["status"]
@@ -137,7 +145,7 @@ class _Exchange(RequestMetrics):
         self._seconds = time.perf_counter() - self._begun
         del self._receive, self._send  # and with them the connection
         self._method, self._route = scope["method"], _route(scope)
-        self._request_id, self._caller = request_id.get(), caller.get()
+        self._request_id, self._caller = current_request_id(), caller.get()
         if self._method == "HEAD":
             self._sent = 0  # the server leaves the body out
         # What became of the request may differ from how the answer began.
@@ -201,16 +209,12 @@ def _route(scope: Scope) -> str:
     # Refused before routing, or there is none.
     path = routed_path(scope)
     return next(
-        (template for pattern, template in _templates(scope["app"]) if pattern.match(path)),
+        (template for pattern, template in _templates(scope["app"]) if pattern.fullmatch(path)),
         UNMATCHED,
     )
 
 
 @lru_cache(maxsize=1)
 def _templates(app: FastAPI) -> list[tuple[re.Pattern[str], str]]:
-    routes = [
-        route
-        for top in app.routes
-        for route in getattr(getattr(top, "original_router", None), "routes", [top])
-    ]
-    return [(route.path_regex, route.path) for route in routes if hasattr(route, "path_regex")]
+    routes = iter_route_contexts(app.routes)
+    return [(route.path_regex, route.path) for route in routes if route.path]
