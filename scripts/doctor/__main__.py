@@ -1,8 +1,8 @@
-"""Test what the service needs of its database and bucket: `python -m scripts.doctor`.
+"""Check what the service needs of its database and bucket: `python -m scripts.doctor`.
 
-One line for each permission and each assumption: `ok`, `warning` or `FAILED`, what was seen, and
-the fix. Exit status 1 when anything failed. Safe beside the running service: what it writes into
-the tables is rolled back, and the small object that it puts into the bucket is deleted again.
+Prints a line for each permission and each assumption: `ok`, `warning` or `FAILED`, what it saw, and
+the fix. Exit status 1 if anything failed. Safe beside the running service: it rolls back what it
+writes into the tables, and deletes the small objects that it puts into the bucket.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from config import Settings, load_settings
-from errors import ConfigurationError, ObjectMissingError, TransactionAbortedError, UnavailableError
+from errors import ConfigurationError
 from resources import Resources
 from scripts.command_line import build_parser, run
 from scripts.doctor.bucket_checks import BUCKET_CHECKS, FIXES, code_of
@@ -19,7 +19,7 @@ from scripts.doctor.database_checks import DATABASE_CHECKS
 
 
 class Result(NamedTuple):
-    """How one check ended: what it saw and, unless it is ok, the fix."""
+    """The outcome of one check: what it saw and, unless it is ok, the fix."""
 
     title: str
     status: Status
@@ -32,7 +32,7 @@ class Result(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Examine what the environment names; print a line for each check, return the exit status."""
+    """Check what the environment names and print a line for each check; return the exit status."""
     build_parser("doctor", __doc__).parse_args(arguments)
     failed = False
     try:
@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def examine(settings: Settings) -> Iterator[Result]:
-    """Yield the result of each check. Raises ConfigurationError before the first."""
-    missed: set[str] = set()  # the checks that failed or were not tried
+    """Yield the result of each check. Raises ConfigurationError before the first one."""
+    missed: set[str] = set()  # failed or untried checks
     with Resources.open(settings) as resources, closing(Subject(resources)) as subject:
         for check in (_TIMES, _ACCESS, *DATABASE_CHECKS, *BUCKET_CHECKS):
             tried = check.needs not in missed
@@ -67,28 +67,28 @@ def _run(check: Check, subject: Subject) -> Result:
         return Result(check.title, Status.OK, check.run(subject))
     except CheckFailed as exc:
         return Result(check.title, exc.status, str(exc), exc.fix or check.fix)
-    except (UnavailableError, TransactionAbortedError, ObjectMissingError) as exc:
+    except Exception as exc:  # noqa: BLE001 - whatever breaks a check is a finding
         fix = FIXES.get(code_of(exc), check.fix)
         return Result(check.title, Status.FAILED, _cause(exc), fix)
 
 
 def _cause(exc: Exception) -> str:
-    """Say what happened; of SQLAlchemy's errors the first line: the others repeat the SQL."""
-    sentence = str(exc.__cause__ or exc).partition("\n")[0]
+    """Return the first line of the cause of an error; the others of SQLAlchemy are SQL."""
+    sentence = str(exc.__cause__ or exc).partition("\n")[0].removeprefix("Configuration: ")
     return sentence.rstrip(".") or type(exc).__name__
 
 
 def _access(subject: Subject) -> str:
-    """Say who may do what."""
+    """Describe who may do what."""
     settings = subject.settings
     if not settings.api_keys:
-        return "none: whoever reaches the service may read, write and delete"
+        return "none: anybody who reaches the service may read, write and delete"
     names = ", ".join(f"{key.name} ({key.scope})" for key in settings.api_keys)
     return f"{names}; reading is {'public' if settings.public_reads else 'for keys only'}"
 
 
 def _times(subject: Subject) -> str:
-    """Compare settings that only together make sense."""
+    """Compare settings that depend on each other."""
     settings = subject.settings
     longest = settings.connect_timeout_seconds + 2 * settings.s3_put_timeout_seconds
     if settings.upload_grace_seconds <= longest:
@@ -96,13 +96,8 @@ def _times(subject: Subject) -> str:
     return f"a PUT takes at most {longest:g} s: to connect, to send, and to be answered"
 
 
-_TIMES = Check(
-    "times",
-    _times,
-    "set UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT_SECONDS",
-)
-
-_ACCESS = Check("API keys", _access, "set API_KEYS, or let a proxy in front decide who gets in")
+_TIMES = Check("times", _times, "set UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT_SECONDS")
+_ACCESS = Check("API keys", _access, "set API_KEYS, or authenticate clients in a proxy")
 
 
 if __name__ == "__main__":

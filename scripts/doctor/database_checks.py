@@ -1,4 +1,4 @@
-"""What `scripts.doctor` tests of the database; all that it writes there is rolled back."""
+"""The checks of the database. They roll back everything that they write."""
 
 import secrets
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from repositories.variants import VariantRecord
 from scripts.doctor.checks import Check, CheckFailed, Subject, compare_clock
 from scripts.table_differences import differences
 
-# All different byte for byte; to one or another collation some are the same.
+# They differ byte for byte; some collations treat some of them as equal.
 _HOSTILE = ("a", "A", "\u00e4", "a\u0308", "a ", "ss", "\u00df", "\U0001f600", "\U0001f601")
 
 
@@ -25,7 +25,7 @@ class _RollBackError(Exception):
 
 @contextmanager
 def _rolled_back(subject: Subject) -> Iterator[Connection]:
-    """Lend a connection for writing, and undo what it wrote."""
+    """Yield a connection for writing; roll back what it wrote."""
     with suppress(_RollBackError), writing(subject.sessions()) as connection:
         yield connection
         raise _RollBackError
@@ -36,7 +36,7 @@ def _probe_row(text: str) -> dict[str, Any]:
     moment = datetime.now(UTC).replace(microsecond=123456)
     about = {"extension": "png", "content_type": "image/png", "sha256": "0" * 64}
     sizes = {"size_bytes": 1, "width": 1, "height": 1}
-    # A minute apart: a column that rounds must not break the rule that they are in order.
+    # A minute apart, so that they stay in order in a column that rounds.
     times = {"created_at": moment - timedelta(minutes=1), "last_updated_at": moment}
     return {"name": text, "s3_key": text, **about, **sizes, **times}
 
@@ -65,12 +65,10 @@ def _database_answers(subject: Subject) -> str:
 
 
 def _tables(subject: Subject) -> str:
-    # Asked on a connection of `reading`, which translates the errors.
     with reading(subject.sessions()) as connection:
         existing = inspect(connection)
-        present = set(existing.get_table_names())
         for table in Base.metadata.sorted_tables:
-            if table.name not in present:
+            if not existing.has_table(table.name):
                 raise CheckFailed(f"there is no table {table.name}")
             if lacking := differences(table, existing).sentence():
                 raise CheckFailed(f"table {table.name} lacks {lacking}")
@@ -161,10 +159,10 @@ def _database_clock(subject: Subject) -> str:
 
 
 _WRONG_CA = (
-    "name in DB_URL the file with the CA of the server, by sslrootcert (PostgreSQL) or ssl_ca "
-    "(MySQL), and the host as its certificate does"
+    "set the file of the server's CA in DB_URL, as sslrootcert (PostgreSQL) or ssl_ca (MySQL), and "
+    "name the host as its certificate does"
 )
-_CREATE_ANEW = "run `python -m scripts.create_tables` on a new database and copy the rows there"
+_CREATE_ANEW = "run `python -m scripts.create_tables` on a new database and copy the rows into it"
 
 _ANSWERS = "database answers"
 _TABLES = "tables"
@@ -173,7 +171,7 @@ DATABASE_CHECKS = (
     Check(
         _ANSWERS,
         _database_answers,
-        "check DB_URL, and that the server runs and lets this host in",
+        "check DB_URL, and that the server runs and accepts this host",
     ),
     Check(_TABLES, _tables, "run `python -m scripts.create_tables`", _ANSWERS),
     Check(
