@@ -1,6 +1,5 @@
 """What a table in the database lacks, compared with its description in `db.py`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,19 +33,13 @@ class Differences:
 def differences(table: Table, existing: Inspector) -> Differences:
     """Compare an existing table with its description."""
     present = {column["name"] for column in existing.get_columns(table.name)}
-    indexed = _indexed(existing, table.name)
+    indexed = {tuple(index["column_names"]) for index in existing.get_indexes(table.name)}
+    lacking = [index for index in table.indexes if tuple(index.columns.keys()) not in indexed]
     return Differences(
         columns=[column for column in table.columns if column.name not in present],
-        indexes=sorted(
-            (index for index in table.indexes if tuple(index.columns.keys()) not in indexed),
-            key=lambda index: str(index.name),
-        ),
+        indexes=sorted(lacking, key=lambda index: str(index.name)),
         unique=sorted(map(" + ".join, _unique(table) - _unique_in(existing, table.name))),
     )
-
-
-def _indexed(existing: Inspector, table: str) -> set[Columns]:
-    return {tuple(map(str, index["column_names"])) for index in existing.get_indexes(table)}
 
 
 def _unique(table: Table) -> set[Columns]:
@@ -57,20 +50,12 @@ def _unique(table: Table) -> set[Columns]:
 
 def _unique_in(existing: Inspector, table: str) -> set[Columns]:
     """Return the columns that the database keeps unique."""
-    indexes = [
-        index["column_names"]
-        for index in existing.get_indexes(table)
+    constraints = existing.get_unique_constraints(table)
+    found = [c["column_names"] for c in constraints if "duplicates_index" not in c]
+    found.append(existing.get_pk_constraint(table)["constrained_columns"])
+    for index in existing.get_indexes(table):
         # A partial index, or one of a prefix, does not keep the whole column unique.
-        if index["unique"]
-        and not any(
-            option.endswith(("_where", "_length")) for option in index.get("dialect_options", {})
-        )
-    ]
-    constraints = [
-        constraint["column_names"]
-        for constraint in existing.get_unique_constraints(table)
-        if "duplicates_index" not in constraint
-    ]
-    primary_key = existing.get_pk_constraint(table)["constrained_columns"]
-    found: list[Sequence[str | None]] = [*indexes, *constraints, primary_key]
-    return {tuple(map(str, columns)) for columns in found}
+        partial = [o for o in index.get("dialect_options", {}) if o.endswith(("_where", "_length"))]
+        if index["unique"] and not partial:
+            found.append([str(column) for column in index["column_names"]])
+    return set(map(tuple, found))

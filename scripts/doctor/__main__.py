@@ -14,7 +14,7 @@ from errors import ConfigurationError
 from resources import Resources
 from scripts.command_line import build_parser, run
 from scripts.doctor.bucket_checks import BUCKET_CHECKS, FIXES, code_of
-from scripts.doctor.checks import Check, CheckFailed, CheckWarning, Status, Subject
+from scripts.doctor.checks import Check, CheckFailed, CheckWarning, Status, Subject, check
 from scripts.doctor.database_checks import DATABASE_CHECKS
 
 
@@ -46,38 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-def examine(settings: Settings) -> Iterator[Result]:
-    """Yield the result of each check. Raises ConfigurationError before the first one."""
-    missed: set[str] = set()  # failed or untried checks
-    with Resources.open(settings) as resources, closing(Subject(resources)) as subject:
-        for check in (_TIMES, _ACCESS, *DATABASE_CHECKS, *BUCKET_CHECKS):
-            tried = check.needs not in missed
-            result = _run(check, subject) if tried else _untried(check)
-            if not tried or result.status is Status.FAILED:
-                missed.add(check.title)
-            yield result
-
-
-def _untried(check: Check) -> Result:
-    return Result(check.title, Status.WARNING, f"not tested, because this failed: {check.needs}")
-
-
-def _run(check: Check, subject: Subject) -> Result:
-    try:
-        return Result(check.title, Status.OK, check.run(subject))
-    except CheckFailed as exc:
-        return Result(check.title, exc.status, str(exc), exc.fix or check.fix)
-    except Exception as exc:  # noqa: BLE001 - whatever breaks a check is a finding
-        fix = FIXES.get(code_of(exc), check.fix)
-        return Result(check.title, Status.FAILED, _cause(exc), fix)
-
-
-def _cause(exc: Exception) -> str:
-    """Return the first line of the cause of an error; the others of SQLAlchemy are SQL."""
-    sentence = str(exc.__cause__ or exc).partition("\n")[0].removeprefix("Configuration: ")
-    return sentence.rstrip(".") or type(exc).__name__
-
-
+@check("API keys", "set API_KEYS, or authenticate clients in a proxy")
 def _access(subject: Subject) -> str:
     """Describe who may do what."""
     settings = subject.settings
@@ -87,6 +56,7 @@ def _access(subject: Subject) -> str:
     return f"{names}; reading is {'public' if settings.public_reads else 'for keys only'}"
 
 
+@check("times", "set UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT_SECONDS")
 def _times(subject: Subject) -> str:
     """Compare settings that depend on each other."""
     settings = subject.settings
@@ -96,8 +66,35 @@ def _times(subject: Subject) -> str:
     return f"a PUT takes at most {longest:g} s: to connect, to send, and to be answered"
 
 
-_TIMES = Check("times", _times, "set UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT_SECONDS")
-_ACCESS = Check("API keys", _access, "set API_KEYS, or authenticate clients in a proxy")
+def examine(settings: Settings) -> Iterator[Result]:
+    """Yield the result of each check. Raises ConfigurationError before the first one."""
+    missed: set[str] = set()  # failed or untried checks
+    with Resources.open(settings) as resources, closing(Subject(resources)) as subject:
+        for each in (_times, _access, *DATABASE_CHECKS, *BUCKET_CHECKS):
+            tried = each.needs not in missed
+            result = _run(each, subject) if tried else _untried(each)
+            if not tried or result.status is Status.FAILED:
+                missed.add(each.title)
+            yield result
+
+
+def _untried(its: Check) -> Result:
+    return Result(its.title, Status.WARNING, f"not tested, because this failed: {its.needs}")
+
+
+def _run(its: Check, subject: Subject) -> Result:
+    try:
+        return Result(its.title, Status.OK, its.run(subject))
+    except CheckFailed as exc:
+        return Result(its.title, exc.status, str(exc), exc.fix or its.fix)
+    except Exception as exc:  # noqa: BLE001 - whatever breaks a check is a finding
+        return Result(its.title, Status.FAILED, _cause(exc), FIXES.get(code_of(exc), its.fix))
+
+
+def _cause(exc: Exception) -> str:
+    """Return the first line of the cause of an error; the others of SQLAlchemy are SQL."""
+    sentence = str(exc.__cause__ or exc).partition("\n")[0].removeprefix("Configuration: ")
+    return sentence.rstrip(".") or type(exc).__name__
 
 
 if __name__ == "__main__":

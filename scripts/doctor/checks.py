@@ -118,6 +118,11 @@ class Check(NamedTuple):
     needs: str = ""
 
 
+def check(title: str, fix: str, needs: str = "") -> Callable[[Callable[[Subject], str]], Check]:
+    """Decorate a function that checks, which makes it a `Check`."""
+    return lambda run: Check(title, run, fix, needs)
+
+
 def compare_clock(theirs: datetime) -> str:
     """Return how far a clock is from ours. Raises CheckWarning if that is too far."""
     skew = theirs - datetime.now(UTC)
