@@ -1,7 +1,6 @@
-"""API keys as the configuration has them: in `API_KEYS`, and on the lines of `API_KEYS_FILE`.
+"""API keys as configured: in `API_KEYS`, and on the lines of `API_KEYS_FILE`.
 
-Read when a worker starts; uvicorn starts its workers anew on SIGHUP. scripts/keys.py makes keys,
-and says how one is rotated.
+A worker reads them when it starts.
 """
 
 import re
@@ -10,7 +9,7 @@ from typing import Literal, NamedTuple, Self
 
 
 class ApiKey(NamedTuple):
-    """A key that clients may have: its name in the log, what it allows, and its SHA-256 in hex."""
+    """A key that clients may have: its name in the log, its scope, and its SHA-256 in hex."""
 
     name: str
     scope: Literal["read", "write"]
@@ -18,7 +17,7 @@ class ApiKey(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """Read `name:scope:sha256`. Raises ValueError; what it says repeats no secret."""
+        """Read `name:scope:sha256`. Raises ValueError; its message repeats no secret."""
         name, _, rest = line.strip().partition(":")
         scope, _, digest = rest.partition(":")
         if not re.fullmatch("[A-Za-z0-9._-]{1,64}", name):
