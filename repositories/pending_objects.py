@@ -1,4 +1,4 @@
-"""Every SQL statement on the journal, `pending_objects`, as functions on a connection.
+"""Every SQL statement on the journal, `pending_objects`.
 
 Functions that change exactly one row return whether they did; the write protocol depends on it.
 """
@@ -28,7 +28,7 @@ TO_DELETE = "D"
 
 
 class JournalEntry(NamedTuple):
-    """The columns of one journal entry."""
+    """The columns of a journal entry."""
 
     s3_key: str
     state: str
@@ -37,17 +37,17 @@ class JournalEntry(NamedTuple):
 
     @property
     def is_claimed(self) -> bool:
-        """Whether a sweeper took it from an upload."""
+        """Whether the sweeper claimed it from an upload."""
         return self.claimed_at is not None
 
     @property
     def since(self) -> datetime:
-        """When it came into its state."""
+        """The time at which it entered its state."""
         return self.claimed_at or self.created_at
 
 
 class JournalGroup(NamedTuple):
-    """The entries of one kind: how many, and since when the oldest has been waiting."""
+    """The entries of one kind: their number, and the time of the oldest."""
 
     state: str
     is_claimed: bool
@@ -64,17 +64,17 @@ _delete_entry = delete(_pending).where(
 
 
 def journal_upload(connection: Connection, key: str, now: datetime) -> None:
-    """Journal a key before its object is put. An entry of that key aborts the transaction."""
+    """Journal a key before its PUT. An existing entry aborts the transaction."""
     _insert(connection, JournalEntry(key, UPLOADING, now, None))
 
 
 def journal_deletion(
     connection: Connection, key: str, now: datetime, claimed_at: datetime | None = None
 ) -> None:
-    """Journal that the object under `key` is to be deleted, because no image row names it.
+    """Journal that the object under `key` is to be deleted, because no row names it.
 
-    An entry of that key aborts the transaction. `claimed_at` is None where no PUT that was given
-    up can land later.
+    An existing entry aborts the transaction. `claimed_at` is None if no abandoned PUT can land
+    later.
     """
     _insert(connection, JournalEntry(key, TO_DELETE, now, claimed_at))
 
@@ -84,15 +84,15 @@ def _insert(connection: Connection, entry: JournalEntry) -> None:
 
 
 def finish_upload(connection: Connection, key: str) -> bool:
-    """Remove an upload's entry as its row is written; False when a sweeper took the key."""
+    """Remove the entry of an upload; return False if the sweeper has claimed it."""
     return connection.execute(_delete_entry, {"key": key, "in_state": UPLOADING}).rowcount == 1
 
 
 def claim_upload(connection: Connection, key: str, claimed_at: datetime | None) -> bool:
-    """Turn an upload's entry into one to delete; False when it committed or is gone.
+    """Mark the entry of an upload as to be deleted; return False if there is no such entry.
 
-    Afterwards that upload cannot commit any more. `claimed_at` is None where the PUT is known to
-    have ended, so that nothing can land later.
+    The upload can then no longer commit. `claimed_at` is None if the PUT is known to have ended, so
+    that nothing can land later.
     """
     statement = (
         update(_pending)
@@ -110,7 +110,7 @@ def remove_entry(connection: Connection, key: str) -> None:
 def entries_after(
     connection: Connection, after: tuple[datetime, str] | None, limit: int
 ) -> Sequence[JournalEntry]:
-    """Return journal entries, oldest first, from behind (`created_at`, `s3_key`) `after`."""
+    """Return journal entries, oldest first, after the (`created_at`, `s3_key`) `after`."""
     statement = _select_entry.order_by(_pending.c.created_at, _pending.c.s3_key).limit(limit)
     if after:
         moment, key = after
@@ -122,9 +122,9 @@ def entries_after(
 
 
 def summarise(connection: Connection) -> Sequence[JournalGroup]:
-    """Count the entries of each kind, and tell since when the oldest of it waits."""
+    """Return the number and the oldest time of the entries of each kind."""
     since = func.coalesce(_pending.c.claimed_at, _pending.c.created_at)
-    # A condition is no column on Oracle and SQL Server; nor may GROUP BY have parameters there.
+    # Oracle and SQL Server allow neither a condition as column nor parameters in GROUP BY.
     claimed = case(
         (_pending.c.claimed_at.is_not(None), literal_column("1")), else_=literal_column("0")
     )
@@ -137,5 +137,5 @@ def summarise(connection: Connection) -> Sequence[JournalGroup]:
 
 
 def ping(connection: Connection) -> None:
-    """Ask the database for an answer and the journal's table for its existence."""
+    """Query the journal, so that a missing table raises an error as well."""
     connection.execute(select(literal(1)).select_from(_pending).limit(1))
