@@ -1,4 +1,4 @@
-"""The Date of answers (RFC 9110 section 6.6.1)."""
+"""The Date header of responses (RFC 9110 section 6.6.1)."""
 
 import functools
 import time
@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 
 def http_date() -> bytes:
-    """Return the present moment as the value of a Date header."""
+    """Return the current time as the value of a Date header."""
     return _http_date(int(time.time()))
 
 
