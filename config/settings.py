@@ -4,10 +4,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from config.api_keys import ApiKey, lines_of_file
+from config.api_keys import ApiKey, parse_keys, read_keys
 from config.database_url import normalise_db_url
 from config.variants import require_encodings, require_variants
 
@@ -16,6 +23,7 @@ KNOWN_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp")
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 VariantSpecs = Annotated[CommaSeparated, AfterValidator(require_variants)]
 VariantFormats = Annotated[CommaSeparated, AfterValidator(require_encodings)]
+ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode]
 Endpoint = Annotated[str, Field(pattern="^https?://")]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=10 * 365 * 24 * 3600)]
@@ -83,12 +91,14 @@ class Settings(BaseSettings):
     `CORS_ALLOW_ORIGINS`) or `allow`
     """
 
-    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
-    """keys of clients, comma-separated, as `python -m scripts.keys` prints them: `name:read:sha256`
-    or `name:write:sha256`; none: open to all who can reach the service
+    api_keys_file: ApiKeys = ()
+    """file with API keys, one on each line as `python -m scripts.keys` prints them:
+    `name:read:sha256` or `name:write:sha256`
     """
-    api_keys_file: Path | None = None
-    """file with more of them, one on each line, for mounted secrets"""
+    api_keys: ApiKeys = ()
+    """the same, comma-separated; if both are unset, the service is open to all who can reach it; if
+    one is set but has no key, the service does not start
+    """
     public_reads: bool = True
     """with API keys: whether reading images needs none; writing always needs one"""
 
@@ -156,6 +166,13 @@ class Settings(BaseSettings):
         """
         return self.concurrency + max(2, self.concurrency // 4)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _unset_if_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Count an empty variable as unset, unless empty has a meaning or is a mistake."""
+        kept = {"variants", "api_keys", "api_keys_file"}
+        return {name: value for name, value in values.items() if value != "" or name in kept}
+
     @field_validator("db_url")
     @classmethod
     def _ship_driver(cls, value: str) -> str:
@@ -192,26 +209,18 @@ class Settings(BaseSettings):
             raise ValueError(f"must be some of {', '.join(KNOWN_EXTENSIONS)}")
         return extensions
 
-    @model_validator(mode="before")
+    @field_validator("api_keys_file", mode="before")
     @classmethod
-    def _ignore_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
-        # An empty variable counts as unset, except that `VARIANTS=` means none.
-        return {key: value for key, value in values.items() if value != "" or key == "variants"}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _add_keys_of_file(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if not (file := values.get("api_keys_file")):
-            return values
-        keys = [values.get("api_keys", ""), *lines_of_file(file)]
-        return values | {"api_keys": ",".join(filter(None, keys))}
+    def _read_keys(cls, value: object) -> object:
+        return read_keys(value) if isinstance(value, str) else value
 
     @field_validator("api_keys", mode="before")
     @classmethod
-    def _parse_keys(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(ApiKey.parse(line) for line in value.split(",") if line.strip())
-        return value
+    def _join_keys(
+        cls, value: str | tuple[ApiKey, ...], info: ValidationInfo
+    ) -> tuple[ApiKey, ...]:
+        keys = parse_keys(value) if isinstance(value, str) else value
+        return (*keys, *info.data.get("api_keys_file", ()))
 
     @model_validator(mode="after")
     def _horizon_covers_puts(self) -> Self:

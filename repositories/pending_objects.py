@@ -1,4 +1,4 @@
-"""Every SQL statement on the journal, `pending_objects`.
+"""Every SQL statement on the journal, `pending_objects`, as functions on a connection.
 
 Functions that change exactly one row return whether they did; the write protocol depends on it.
 """
@@ -7,19 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
-from sqlalchemy import (
-    Connection,
-    Table,
-    bindparam,
-    case,
-    delete,
-    func,
-    insert,
-    literal,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Table, bindparam, delete, insert, literal, select, update
 
 from db import PendingObject
 
@@ -28,7 +16,7 @@ TO_DELETE = "D"
 
 
 class JournalEntry(NamedTuple):
-    """The columns of a journal entry."""
+    """The columns of one journal entry."""
 
     s3_key: str
     state: str
@@ -37,22 +25,13 @@ class JournalEntry(NamedTuple):
 
     @property
     def is_claimed(self) -> bool:
-        """Whether the sweeper claimed it from an upload."""
+        """Whether a sweeper claimed the key from an upload."""
         return self.claimed_at is not None
 
     @property
     def since(self) -> datetime:
-        """The time at which it entered its state."""
+        """When the entry got its state."""
         return self.claimed_at or self.created_at
-
-
-class JournalGroup(NamedTuple):
-    """The entries of one kind: their number, and the time of the oldest."""
-
-    state: str
-    is_claimed: bool
-    number: int
-    since: datetime
 
 
 _pending = cast(Table, PendingObject.__table__)
@@ -64,17 +43,17 @@ _delete_entry = delete(_pending).where(
 
 
 def journal_upload(connection: Connection, key: str, now: datetime) -> None:
-    """Journal a key before its PUT. An existing entry aborts the transaction."""
+    """Journal a key before the PUT. An existing entry of that key aborts the transaction."""
     _insert(connection, JournalEntry(key, UPLOADING, now, None))
 
 
 def journal_deletion(
     connection: Connection, key: str, now: datetime, claimed_at: datetime | None = None
 ) -> None:
-    """Journal that the object under `key` is to be deleted, because no row names it.
+    """Journal an object that no row names and that is to be deleted.
 
-    An existing entry aborts the transaction. `claimed_at` is None if no abandoned PUT can land
-    later.
+    An existing entry of that key aborts the transaction. `claimed_at` is None if no PUT of the key
+    can land later.
     """
     _insert(connection, JournalEntry(key, TO_DELETE, now, claimed_at))
 
@@ -84,15 +63,14 @@ def _insert(connection: Connection, entry: JournalEntry) -> None:
 
 
 def finish_upload(connection: Connection, key: str) -> bool:
-    """Remove the entry of an upload; return False if the sweeper has claimed it."""
+    """Remove the entry of an upload whose row is written; False if a sweeper claimed the key."""
     return connection.execute(_delete_entry, {"key": key, "in_state": UPLOADING}).rowcount == 1
 
 
 def claim_upload(connection: Connection, key: str, claimed_at: datetime | None) -> bool:
-    """Mark the entry of an upload as to be deleted; return False if there is no such entry.
+    """Change an upload's entry to one to delete; False if the upload committed or is gone.
 
-    The upload can then no longer commit. `claimed_at` is None if the PUT is known to have ended, so
-    that nothing can land later.
+    The upload can no longer commit then. `claimed_at` is None if its PUT is known to have ended.
     """
     statement = (
         update(_pending)
@@ -103,14 +81,14 @@ def claim_upload(connection: Connection, key: str, claimed_at: datetime | None) 
 
 
 def remove_entry(connection: Connection, key: str) -> None:
-    """Remove the entry of an object that was deleted."""
+    """Remove the entry of a deleted object."""
     connection.execute(_delete_entry, {"key": key, "in_state": TO_DELETE})
 
 
 def entries_after(
     connection: Connection, after: tuple[datetime, str] | None, limit: int
 ) -> Sequence[JournalEntry]:
-    """Return journal entries, oldest first, after the (`created_at`, `s3_key`) `after`."""
+    """Return a page of entries, oldest first, that follow (`created_at`, `s3_key`) `after`."""
     statement = _select_entry.order_by(_pending.c.created_at, _pending.c.s3_key).limit(limit)
     if after:
         moment, key = after
@@ -121,21 +99,6 @@ def entries_after(
     return [JournalEntry(*row) for row in connection.execute(statement)]
 
 
-def summarise(connection: Connection) -> Sequence[JournalGroup]:
-    """Return the number and the oldest time of the entries of each kind."""
-    since = func.coalesce(_pending.c.claimed_at, _pending.c.created_at)
-    # Oracle and SQL Server allow neither a condition as column nor parameters in GROUP BY.
-    claimed = case(
-        (_pending.c.claimed_at.is_not(None), literal_column("1")), else_=literal_column("0")
-    )
-    statement = select(_pending.c.state, claimed, func.count(), func.min(since))
-    statement = statement.group_by(_pending.c.state, claimed)
-    return [
-        JournalGroup(state, bool(is_claimed), count, oldest)
-        for state, is_claimed, count, oldest in connection.execute(statement)
-    ]
-
-
 def ping(connection: Connection) -> None:
-    """Query the journal, so that a missing table raises an error as well."""
+    """Check that the database answers and the journal exists."""
     connection.execute(select(literal(1)).select_from(_pending).limit(1))
