@@ -44,7 +44,6 @@ def _sweep_repeatedly(sweeper: Sweeper, interval: float | None) -> int:
 def _sweep(sweeper: Sweeper) -> int:
     try:
         report = sweeper.sweep(_show_progress if sys.stderr.isatty() else None)
-        sweeper.record()
     except UnavailableError as exc:
         print(explain(exc), file=sys.stderr)
         return 1

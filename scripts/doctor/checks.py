@@ -1,4 +1,4 @@
-"""The words of `scripts.doctor`: what a check is, how it ends, and whom it examines."""
+"""What the checks of `scripts.doctor` share: their form, their outcomes, and their subject."""
 
 import io
 from base64 import b64encode
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class CheckFailed(Exception):
-    """An assumption does not hold; `fix` is what to do, None for the one of the check."""
+    """An assumption does not hold. `fix` replaces the fix of the check."""
 
     status = Status.FAILED
 
@@ -40,15 +40,15 @@ class CheckFailed(Exception):
 
 
 class CheckWarning(CheckFailed):
-    """The service works, but not as well as it could."""
+    """The service works, but an assumption holds only in part."""
 
     status = Status.WARNING
 
 
 class Subject:
-    """What is examined: settings, database and bucket.
+    """The settings, database and bucket to check.
 
-    `key`: of the probe; `headers`: those of S3's answer to the GET of the probe, until then none.
+    `key` is the key of the probe, and `headers` are those that S3 sent with it.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -62,7 +62,7 @@ class Subject:
 
     @property
     def on_sqlite(self) -> bool:
-        """Whether the database is a file of this host."""
+        """Whether the database is a file on this host."""
         return self.engine.dialect.name == "sqlite"
 
     def put(self, key: str) -> None:
@@ -72,7 +72,7 @@ class Subject:
         self.bucket.upload_image(io.BytesIO(PROBE), key, "text/plain", sha256=digest)
 
     def put_altered(self, key: str) -> None:
-        """Put bytes that change on their way, after checksum and signature were computed."""
+        """Put bytes that are altered in transit, after checksum and signature were computed."""
         self._put.add(key)
         events = self.bucket.client.meta.events
         events.register("before-send.s3.PutObject", _alter)
@@ -91,12 +91,12 @@ class Subject:
             raise StorageUnavailableError from exc
 
     def delete(self, key: str) -> None:
-        """Delete what was put under `key`."""
+        """Delete the probe under `key`."""
         self.bucket.delete_image(key)
         self._put.discard(key)
 
     def close(self) -> None:
-        """Delete what is left of the probes, if that is allowed."""
+        """Delete the remaining probes, if that is allowed."""
         with suppress(StorageUnavailableError):
             for key in set(self._put):
                 self.delete(key)
@@ -107,9 +107,9 @@ def _alter(request: AWSPreparedRequest, **_: object) -> None:
 
 
 class Check(NamedTuple):
-    """One line of the report: what is tested, by what, and the fix if it fails.
+    """One line of the report: a title, the function that checks, and the fix if it fails.
 
-    `run` returns what it saw, or raises. It is not tried where the check that it `needs` failed.
+    `run` returns what it saw, or raises. It is not tried if the check that it `needs` failed.
     """
 
     title: str
@@ -118,8 +118,13 @@ class Check(NamedTuple):
     needs: str = ""
 
 
+def check(title: str, fix: str, needs: str = "") -> Callable[[Callable[[Subject], str]], Check]:
+    """Decorate a function that checks, which makes it a `Check`."""
+    return lambda run: Check(title, run, fix, needs)
+
+
 def compare_clock(theirs: datetime) -> str:
-    """Say how far a clock is from ours. Raises CheckWarning where that is too far."""
+    """Return how far a clock is from ours. Raises CheckWarning if that is too far."""
     skew = theirs - datetime.now(UTC)
     seen = f"{skew.total_seconds():+.1f} s from ours"
     if abs(skew) > _TOLERATED_SKEW:

@@ -16,7 +16,7 @@ from config import Settings
 from db import reading, writing
 from errors import StorageUnavailableError, TransactionAbortedError, UnavailableError
 from repositories import pending_objects
-from repositories.pending_objects import JournalEntry, JournalGroup
+from repositories.pending_objects import TO_DELETE, UPLOADING, JournalEntry
 from s3_client import Bucket
 from services.write_protocol import remove_object
 from telemetry.job_metrics import write_sweep
@@ -25,7 +25,7 @@ from telemetry.recorder import recorder
 logger = logging.getLogger("image_api")
 
 _PAGE = 500
-_STATE_NAMES = {pending_objects.UPLOADING: "uploading", pending_objects.TO_DELETE: "to_delete"}
+_STATE_NAMES = {UPLOADING: "uploading", TO_DELETE: "to_delete"}
 
 
 @dataclass(slots=True)
@@ -59,65 +59,57 @@ class Sweeper:
         self._folder = settings.metrics_folder
 
     def sweep(self, progress: Callable[[SweepReport], None] | None = None) -> SweepReport:
-        """Handle every journal entry once; call `progress` after each page.
+        """Handle every journal entry once, then write the metrics of the journal.
 
-        Raises DatabaseUnavailableError; what was done until then stays done.
+        Calls `progress` after each page. Raises DatabaseUnavailableError; what was done until then
+        stays done.
         """
-        report = SweepReport()
+        report, left = SweepReport(), dict.fromkeys(_STATE_NAMES.values(), 0)
+        longest_overdue = timedelta()
         for page in journal_pages(self._sessions):
             for entry in page:
                 result = self._handle(entry)
                 setattr(report, result, getattr(report, result) + 1)
+                if result != "removed":
+                    left[_STATE_NAMES[TO_DELETE if result == "taken" else entry.state]] += 1
+                if result == "failed":
+                    longest_overdue = max(longest_overdue, self._overdue(entry))
             if progress:
                 progress(report)
+        if folder := self._folder or recorder.folder:
+            write_sweep(folder, left, longest_overdue.total_seconds())
         return report
 
-    def record(self) -> None:
-        """Write the metrics of the journal to the metrics folder, if there is one.
-
-        An entry is overdue once the next sweep would act on it. Raises DatabaseUnavailableError.
-        """
-        folder = self._folder or recorder.folder
-        if folder is None:
-            return
-        with reading(self._sessions()) as connection:
-            groups = pending_objects.summarise(connection)
-        now = datetime.now(UTC)
-        counts = dict.fromkeys(_STATE_NAMES.values(), 0)
-        overdue = [timedelta()]
-        for group in groups:
-            counts[_STATE_NAMES[group.state]] += group.number
-            overdue.append(now - group.since - self._pause(group))
-        write_sweep(folder, counts, max(overdue).total_seconds())
-
-    def _pause(self, entry: JournalEntry | JournalGroup) -> timedelta:
-        """Return how long an entry waits until it is due.
+    def _overdue(self, entry: JournalEntry) -> timedelta:
+        """Return for how long an entry has been due; negative if it is not.
 
         Where KEEP_DELETED_SECONDS is 0, the request that deleted an image also removes the object.
         """
-        if entry.state == pending_objects.UPLOADING:
-            return self._grace
-        return self._horizon if entry.is_claimed else self._keep
+        if entry.state == UPLOADING:
+            pause = self._grace
+        else:
+            pause = self._horizon if entry.is_claimed else self._keep
+        return datetime.now(UTC) - entry.since - pause
 
     def _handle(self, entry: JournalEntry) -> str:
         """Do what is due for one entry; return the field of the report that counts it."""
-        now = datetime.now(UTC)
-        if now - entry.since < self._pause(entry):
+        if self._overdue(entry) < timedelta():
             return "waiting"
         try:
-            if entry.state == pending_objects.UPLOADING:
-                return self._claim_upload(entry, now)
+            if entry.state == UPLOADING:
+                return self._claim_upload(entry)
             remove_object(self._sessions(), self._bucket, entry.s3_key)
         except (StorageUnavailableError, TransactionAbortedError):
             logger.warning("Object %s could not be removed", entry.s3_key, exc_info=True)
             return "failed"
         return "removed"
 
-    def _claim_upload(self, entry: JournalEntry, now: datetime) -> str:
+    def _claim_upload(self, entry: JournalEntry) -> str:
         """Take the key from an unfinished upload, unless it commits first; delete the object.
 
         The entry stays, because a PUT may still be under way and land after the deletion.
         """
+        now = datetime.now(UTC)
         with writing(self._sessions()) as connection:
             if not pending_objects.claim_upload(connection, entry.s3_key, claimed_at=now):
                 return "waiting"
@@ -145,7 +137,6 @@ def sweep_until(stop: threading.Event, sweeper: Sweeper, interval: float) -> Non
     while not stop.wait(interval):
         try:
             report = sweeper.sweep()
-            sweeper.record()
             if report.removed or report.taken or report.failed:
                 logger.info("Swept: %s", asdict(report))
         except (UnavailableError, TransactionAbortedError):

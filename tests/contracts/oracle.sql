@@ -92,9 +92,6 @@ DELETE FROM pending_objects WHERE pending_objects.s3_key = :key AND pending_obje
 -- pending_objects.entries_after
 SELECT $ENTRY FROM pending_objects WHERE pending_objects.created_at > :created_at_1 OR pending_objects.created_at = :created_at_2 AND pending_objects.s3_key > :s3_key_1 ORDER BY pending_objects.created_at, pending_objects.s3_key FETCH FIRST __[POSTCOMPILE_param_1] ROWS ONLY;
 
--- pending_objects.summarise
-SELECT pending_objects.state, CASE WHEN (pending_objects.claimed_at IS NOT NULL) THEN 1 ELSE 0 END AS anon_1, count(*) AS count_1, min(coalesce(pending_objects.claimed_at, pending_objects.created_at)) AS min_1 FROM pending_objects GROUP BY pending_objects.state, CASE WHEN (pending_objects.claimed_at IS NOT NULL) THEN 1 ELSE 0 END;
-
 -- pending_objects.ping
 SELECT :param_1 AS anon_1 FROM pending_objects FETCH FIRST __[POSTCOMPILE_param_2] ROWS ONLY;
 

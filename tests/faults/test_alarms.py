@@ -208,7 +208,7 @@ def test_no_sweeper(
     before = scrape(behind.url)
     assert "SweepMissing" in firing(before, before)
     with Resources.open(settings.model_copy(update={"metrics_folder": tmp_path})) as resources:
-        resources.sweeper().record()
+        resources.sweeper().sweep()
     assert "SweepMissing" not in firing(before, scrape(behind.url))
 
 

@@ -147,7 +147,6 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
         "pending_objects.entries_after",
         partial(pending_objects.entries_after, connection, after, 9),
     )
-    yield "pending_objects.summarise", partial(pending_objects.summarise, connection)
     yield "pending_objects.ping", partial(pending_objects.ping, connection)
     yield "references.read_all", lambda: list(references.read_all(connection))
     yield "references.read_of_key", partial(references.read_of_key, connection, "k")
