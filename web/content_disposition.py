@@ -1,8 +1,37 @@
-"""Content-Disposition (RFC 6266): the file name of a download."""
+"""Content-Disposition: the file name of a download (RFC 6266), and of a part of a form."""
 
-from urllib.parse import quote
+import re
+from urllib.parse import quote, unquote_to_bytes
 
+from python_multipart.multipart import parse_options_header
+
+from errors import InvalidMultipartError
 from services.names import split_extension
+
+_PARAMETER = re.compile(rb';\s*+([^=;\s]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^;]*+)')
+# ext-value (RFC 8187 section 3.2.1), with the characters that encodeURIComponent leaves, too.
+_EXTENDED = re.compile(rb"(utf-8|iso-8859-1)'[^']*'((?:[!-$&-~]|%[0-9a-f]{2})*+)", re.IGNORECASE)
+
+
+def part_parameters(header: bytes) -> dict[bytes, bytes]:
+    """Return the parameters of a part's Content-Disposition, encoded as UTF-8.
+
+    `filename*` wins over `filename`, which .NET then sends as an encoded word: RFC 7578 forbids the
+    notation of RFC 8187 here, but clients use it. Raises InvalidMultipartError if it is malformed.
+    """
+    _, parameters = parse_options_header(header)
+    for key, value in _PARAMETER.findall(header):
+        if (name := key.lower()) in {b"name*", b"filename*"}:
+            parameters[name[:-1]] = _decode_extended(value.strip(b' \t"'), name.decode())
+    return parameters
+
+
+def _decode_extended(value: bytes, name: str) -> bytes:
+    match = _EXTENDED.fullmatch(value)
+    if match is None:
+        raise InvalidMultipartError(f"The parameter {name} is malformed (RFC 8187).")
+    decoded = unquote_to_bytes(match[2])
+    return decoded.decode("latin-1").encode() if match[1].lower() != b"utf-8" else decoded
 
 
 def content_disposition(kind: str, name: str, extension: str) -> str:

@@ -4,11 +4,12 @@ import hashlib
 from io import BytesIO
 from typing import IO
 
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser
 
 from config import Settings
 from errors import DigestMismatchError, ImageTooLargeError, InvalidMultipartError
 from services.names import split_extension
+from web.content_disposition import part_parameters
 
 # The file is spooled in pieces of at least this size.
 PIECE_BYTES = 512 * 1024
@@ -160,9 +161,9 @@ class FormParser:
         self._header = (b"", b"")
 
     def _end_headers(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        self._field = options.get(b"name", b"")
-        filename = options.get(b"filename")
+        parameters = part_parameters(self._disposition)
+        self._field = parameters.get(b"name", b"")
+        filename = parameters.get(b"filename")
         if self._field == b"file":
             if filename is None:
                 raise InvalidMultipartError("The field 'file' must be a file with a file name.")

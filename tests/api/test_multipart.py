@@ -25,6 +25,7 @@ PICTURE = ('name="file"; filename="a.png"', pictures.png())
 NAME = ('name="name"', b"b")
 WHOLE = form(PICTURE, NAME)
 OTHER = ('name="x"', b"y")
+EXTENDED = 'name="file"; filename*=%s'
 
 MALFORMED = {
     "empty": b"",
@@ -52,6 +53,17 @@ MALFORMED = {
     "cut in the file": WHOLE[: len(WHOLE) // 2],
     "cut in the headers": WHOLE[:40],
     "bare line feeds": form(PICTURE, NAME).replace(b"\r\n", b"\n"),
+    "extended file name not UTF-8": form((EXTENDED % "utf-8''%FF.png", PICTURE[1])),
+    "extended file name with a surrogate": form((EXTENDED % "utf-8''%ED%A0%80.png", PICTURE[1])),
+    "extended file name without a charset": form((EXTENDED % "a.png", PICTURE[1])),
+    "extended file name with one quote": form((EXTENDED % "utf-8'a.png", PICTURE[1])),
+    "extended file name in UTF-16": form((EXTENDED % "utf-16''a.png", PICTURE[1])),
+    "extended file name half escaped": form((EXTENDED % "utf-8''a%2.png", PICTURE[1])),
+    "extended file name with a space": form((EXTENDED % "utf-8''a b.png", PICTURE[1])),
+    "extended file name unescaped": form((EXTENDED % "utf-8''\u00fc.png", PICTURE[1])),
+    "malformed beside a file name": form((f"{PICTURE[0]}; filename*=nonsense", PICTURE[1])),
+    "extended file name in another field": form(PICTURE, ("name=x; filename*=utf-8''b.png", b"x")),
+    "extended file name of the name": form(PICTURE, ("name=name; filename*=utf-8''b", b"b")),
     "NUL in a header": WHOLE.replace(b"form-data;", b"form-data;\0", 1),
 }
 
@@ -141,6 +153,46 @@ def test_well_formed(client: TestClient) -> None:
         assert answer.is_success, answer.text
         assert answer.json()["name"] == name
         assert client.get(f"/images/{name}").content == pictures.png()
+
+
+NAMES = {
+    EXTENDED % "utf-8''m%C3%BCll.png": "m\u00fcll",
+    EXTENDED % "UTF-8'de'm%c3%bcll.png": "m\u00fcll",
+    EXTENDED % "\"utf-8''m%C3%BCll.png\"": "m\u00fcll",
+    EXTENDED % "iso-8859-1'en'%A3%20rates.png": "\u00a3 rates",
+    EXTENDED % "utf-8''it's%20(1)!*~.png": "it's (1)!*~",
+    "name=file; filename=a.png; filename*=utf-8''b.png": "b",
+    "name=file; filename*=utf-8''b.png; filename=a.png": "b",
+    "name=file; filename=\"=?utf-8?B?bcO8bGwucG5n?=\"; filename*=utf-8''m%C3%BCll.png": "m\u00fcll",
+    "name=\"file\"; FileName*=utf-8''b.png": "b",
+    "name=\"file\" ; filename* = utf-8''b.png ": "b",
+    "name=\"file\";filename*=utf-8''b%3B%22c.png": 'b;"c',
+    'name="file"; filename="a; filename*=utf-8\'\'b.png"': "a; filename*=utf-8''b",
+    'name="file"; filename="a\\"; filename*=utf-8\'\'b.png"': "a\"; filename*=utf-8''b",
+    'name="file"; filename="a.png"; other*=nonsense': "a",
+    "name*=utf-8''file; filename*=utf-8''b.png": "b",
+}
+
+
+def test_extended_file_names(client: TestClient) -> None:
+    """`filename*` (RFC 8187) names the file, alone or instead of `filename`."""
+    for parameters, name in NAMES.items():
+        body = form((parameters, PICTURE[1]))
+        answer = client.post("/images", content=body, headers=FORM)
+        assert answer.status_code in {200, 201}, (parameters, answer.text)
+        assert (answer.json()["name"], answer.json()["extension"]) == (name, "png"), parameters
+
+
+def test_extended_extension(client: TestClient) -> None:
+    """The extension of `filename*` decides, and its path is no way round the rules of names."""
+    refused = {
+        "a.svg": "extension_not_allowed",
+        "..%2Fa.png": "invalid_name",
+        "": "invalid_name",
+    }
+    for value, code in refused.items():
+        body = form((f"name=file; filename=a.png; filename*=utf-8''{value}", PICTURE[1]))
+        problem(client.post("/images", content=body, headers=FORM), 400, code)
 
 
 @pytest.fixture
