@@ -161,7 +161,7 @@ def complete(openapi: dict[str, Any]) -> dict[str, Any]:
     components = openapi.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
     components["securitySchemes"] = {
-        "API key": {
+        "ApiKey": {
             "type": "http",
             "scheme": "bearer",
             "description": "With API keys, writing needs one, and reading may need one.",
@@ -170,6 +170,6 @@ def complete(openapi: dict[str, Any]) -> dict[str, Any]:
     for path, operations in openapi["paths"].items():
         if not path.startswith("/health"):
             for operation in operations.values():
-                operation["security"] = [{"API key": []}, {}]
+                operation["security"] = [{"ApiKey": []}, {}]
                 operation["responses"] |= _ACCESS
     return openapi
