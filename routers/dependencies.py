@@ -13,6 +13,7 @@ from services.variant_store import VariantStore
 from web.bulkhead import Bulkhead
 from web.form_parser import UploadForm
 from web.metadata_response import VariantLinks
+from web.middleware.api_keys import caller
 from web.multipart import receive_form
 from web.variant_delivery import VariantDelivery
 
@@ -52,6 +53,11 @@ def delivery_of(request: Request) -> VariantDelivery:
     """Return what answers requests for variants."""
     delivery: VariantDelivery = request.state.variant_delivery
     return delivery
+
+
+def client_of(request: Request) -> str:
+    """Return who sent a request, as far as it is known: its API key and address."""
+    return f"{caller.get()} {request.client.host if request.client else ''}"
 
 
 def links_of(request: Request) -> VariantLinks:

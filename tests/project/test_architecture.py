@@ -44,12 +44,7 @@ DEPLOYED = {
 }
 EVERY_FILE = [path for paths in DEPLOYED.values() for path in paths]
 # Answer while all threads wait, or wait themselves without keeping a thread.
-ASYNC_HANDLERS = {
-    "health.live",
-    "health.ready",
-    "metrics.metrics",
-    "variants.download_variant",
-}
+ASYNC_HANDLERS = {"health.live", "health.ready", "metrics.metrics"}
 # Modules and folders that still import each other.
 KNOWN_CIRCLES = {
     ("web.middleware", "web.problem_details"),
