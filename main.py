@@ -57,6 +57,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.openapi = lambda: complete(generate())  # type: ignore[method-assign]
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
+    _add_middleware(app)
+    return app
+
+
+def _add_middleware(app: FastAPI) -> None:
+    """Add what every request passes, the innermost first."""
     app.add_middleware(LoadSheddingMiddleware)
     app.add_middleware(ApiKeyMiddleware)
     app.add_middleware(CrossSiteWritesMiddleware)
@@ -73,7 +79,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(ObservationMiddleware)
     app.add_middleware(StartupErrorMiddleware)
-    return app
 
 
 def _add_head(app: FastAPI) -> None:
