@@ -65,6 +65,12 @@ class DigestMismatchError(InvalidRequestError):
     code, title = "digest_mismatch", "The digest does not match"
 
 
+class HostNotAllowedError(InvalidRequestError):
+    """The request is for a host that is not one of ALLOWED_HOSTS."""
+
+    code, title = "host_not_allowed", "The service does not serve this host"
+
+
 class AccessError(ServiceError):
     """The request lacks the API key that it needs (RFC 6750 section 3)."""
 

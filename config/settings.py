@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.api_keys import ApiKey, parse_keys, read_keys
 from config.database_url import normalise_db_url
+from config.origins import normalise_host, normalise_origin
 from config.variants import require_encodings, require_variants
 
 KNOWN_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp")
@@ -84,6 +85,10 @@ class Settings(BaseSettings):
     """
     redirect_seconds: int = Field(300, ge=1, le=604800)
     """how long a presigned URL is valid"""
+    allowed_hosts: CommaSeparated = ("*",)
+    """hosts that requests may name in `Host`, comma-separated, without ports; `*.example.com` for
+    all subdomains, `*` for any host (`make run`: those of this machine)
+    """
     cors_allow_origins: CommaSeparated = ()
     """origins whose pages may use the API, comma-separated; `*` for all"""
     cross_site_writes: Literal["refuse", "allow"] = "refuse"
@@ -193,7 +198,9 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "allowed_extensions", "cors_allow_origins", "variants", "variant_formats", mode="before"
+        *("allowed_extensions", "allowed_hosts", "cors_allow_origins"),
+        *("variants", "variant_formats"),
+        mode="before",
     )
     @classmethod
     def _split_list(cls, value: object) -> object:
@@ -209,6 +216,18 @@ class Settings(BaseSettings):
             raise ValueError(f"must be some of {', '.join(KNOWN_EXTENSIONS)}")
         return extensions
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _normalise_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not hosts:
+            raise ValueError("names no host")
+        return tuple(map(normalise_host, hosts))
+
+    @field_validator("cors_allow_origins")
+    @classmethod
+    def _normalise_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one if one == "*" else normalise_origin(one) for one in origins)
+
     @field_validator("api_keys_file", mode="before")
     @classmethod
     def _read_keys(cls, value: object) -> object:
@@ -220,7 +239,7 @@ class Settings(BaseSettings):
         cls, value: str | tuple[ApiKey, ...], info: ValidationInfo
     ) -> tuple[ApiKey, ...]:
         keys = parse_keys(value) if isinstance(value, str) else value
-        return (*keys, *info.data.get("api_keys_file", ()))
+        return tuple(dict.fromkeys((*keys, *info.data.get("api_keys_file", ()))))
 
     @model_validator(mode="after")
     def _horizon_covers_puts(self) -> Self:

@@ -28,7 +28,7 @@ _HEADERS = {
 }
 
 # Headers that scripts of other origins may read with CORS
-EXPOSED_HEADERS = frozenset(_HEADERS)
+EXPOSED_HEADERS = frozenset(_HEADERS) | {"Date"}
 
 _CONDITIONS = {
     "If-Match": "Only if this is the current version.",
