@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 from config import Settings
 from routers import health, images, metrics, variants
 from runtime.lifespan import StartupErrorMiddleware, lifespan
+from runtime.logging import replace_uvicorn_log
 from runtime.tracing import excluded
 from telemetry.request_id import HEADER, accept_request_id, new_request_id
 from web.middleware.api_keys import ApiKeyMiddleware
@@ -87,4 +88,5 @@ def _add_head(app: FastAPI) -> None:
             route.methods.add("HEAD")
 
 
+replace_uvicorn_log()
 app = create_app()

@@ -57,30 +57,30 @@ class Settings(BaseSettings):
     allowed_extensions: CommaSeparated = KNOWN_EXTENSIONS
     """accepted file extensions"""
     max_upload_bytes: PositiveInt = 50 * 1024 * 1024
-    """largest image, in bytes"""
+    """maximum size of an image, in bytes"""
     max_pixels: PositiveInt = 51_000_000
-    """most pixels (width x height) of one frame"""
+    """maximum number of pixels (width x height) of one frame"""
     max_animation_pixels: PositiveInt = 250_000_000
-    """most pixels of all frames together"""
+    """maximum number of pixels of all frames of an animation"""
     inspection: Literal["full", "header"] = "full"
     """`full` decodes every pixel; `header` checks header and structure only, for trusted uploaders
     """
     inspection_cpu_seconds: Seconds = 1.5
-    """most CPU time that inspecting one image may take, in seconds"""
+    """maximum CPU time to inspect one image, in seconds"""
     inspection_memory_bytes: PositiveInt = 200 * 1024 * 1024
-    """most memory that inspecting one image may take, in addition to its own bytes"""
+    """maximum memory to inspect one image, in addition to its own bytes"""
 
     variants: VariantSpecs = ("160", "320", "640", "1280", "2048", "320x320-crop")
     """smaller pictures that clients may request: `320` fits in a square of that side, `640x480` in
     that box, `320x320-crop` fills it; empty: none
     """
     variant_formats: VariantFormats = ("jpg", "png", "webp")
-    """their formats: some of jpg, png, webp and avif"""
+    """formats of variants: any of jpg, png, webp and avif"""
 
     cache_control: str = Field("no-cache", pattern=r"^[\x20-\x7e]+$")
     """`Cache-Control` of images, variants, metadata and listings"""
     redirects: Literal["off", "on_request", "default"] = "on_request"
-    """downloads as redirects to S3: `off`, `on_request` (`?redirect=true`), `default` (unless
+    """redirect downloads to S3: `off`, `on_request` (with `?redirect=true`), `default` (unless
     `?redirect=false`)
     """
     redirect_seconds: int = Field(300, ge=1, le=604800)
@@ -134,21 +134,21 @@ class Settings(BaseSettings):
     """
 
     client_idle_seconds: Seconds = 30
-    """longest pause of a client while it uploads, or while it takes no byte of a download"""
+    """maximum pause of a client that uploads, or that reads nothing of a download"""
     upload_timeout_seconds: Seconds = 300
-    """longest time for the whole body of an upload to arrive"""
+    """maximum time to receive the body of an upload"""
     connect_timeout_seconds: Seconds = 3
-    """time to connect to the database or to S3, or to wait for a free connection"""
+    """maximum time to connect to the database or to S3, or to wait for a free connection"""
     db_statement_timeout_seconds: Seconds = 10
-    """longest time that one statement may take"""
+    """maximum time of one statement"""
     s3_read_timeout_seconds: Seconds = 10
-    """longest time that S3 may send nothing, except after a PUT"""
+    """maximum time without data from S3, except after a PUT"""
     s3_put_timeout_seconds: Seconds = 60
-    """longest time from the journal entry of an image until it is sent to S3, and again until S3
+    """maximum time from the journal entry of an image until it is sent to S3, and again until S3
     responds
     """
     s3_max_attempts: int = Field(3, ge=1, le=10)
-    """attempts of an S3 read or delete"""
+    """maximum attempts of a read or delete in S3"""
 
     sweep_interval_seconds: SecondsOrZero = 0
     """how often the service sweeps by itself; `0`: never (`make run`: 60)"""

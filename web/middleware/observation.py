@@ -87,7 +87,7 @@ class Observer:
         if self._settings.access_log and ended:
             for exchange in ended:
                 access_logger.handle(exchange.line())
-            for handler in logging.getLogger("image_api").handlers:
+            for handler in logging.getLogger().handlers:
                 handler.flush()
 
 
