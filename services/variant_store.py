@@ -237,5 +237,7 @@ def _delivered(image: ImageRecord, record: VariantRecord) -> ImageRecord:
     extension = _encoding(record.spec)
     return ImageRecord(
         *(image.id, image.name, record.size_bytes, extension, record.content_type, record.sha256),
-        *(record.width, record.height, record.s3_key, image.created_at, record.created_at),
+        *(record.width, record.height, record.s3_key, image.created_at),
+        # Not when the variant was made: two versions of the image may have one made in one second.
+        image.last_updated_at,
     )

@@ -240,12 +240,24 @@ def _insert_image(connection: Connection, values: dict[str, Any]) -> UploadResul
 def _replace_image(
     connection: Connection, current: ImageRecord, values: dict[str, Any]
 ) -> UploadResult:
-    # Clocks of hosts differ, but the time of an image must not go backwards.
-    values["last_updated_at"] = max(_now(), current.last_updated_at + timedelta.resolution)
+    values["last_updated_at"] = _time_after(current.last_updated_at, _now())
     if not images.replace_image(connection, current, values):
         raise TransactionAbortedError
     _journal_objects_of(connection, current)
     return UploadResult(current._replace(**values), UploadOutcome.REPLACED, current.s3_key)
+
+
+def _time_after(last: datetime, now: datetime) -> datetime:
+    """Return when a version was stored that replaces the one of `last`: never in the same second.
+
+    Last-Modified counts seconds, so two versions of one second would look alike to clients. A
+    version that is one second ahead of the clock was never sent with that second.
+    """
+    second = last.replace(microsecond=0)
+    ahead = (second - now.replace(microsecond=0)) // timedelta(seconds=1)
+    if ahead < 0:
+        return now
+    return last + timedelta.resolution if ahead == 1 else second + timedelta(seconds=1)
 
 
 def _journal_objects_of(connection: Connection, image: ImageRecord) -> None:

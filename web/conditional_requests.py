@@ -67,8 +67,8 @@ def is_not_modified(headers: Headers, current: Validators) -> bool:
     _require_unchanged(headers, current)
     if (tags := _field(headers, "if-none-match")) is not None:
         return _names(tags, current)
-    since = _date(_field(headers, "if-modified-since"))
-    return since is not None and _seconds(current) <= since
+    # Not a later date: only this one says that the client has seen this version (13.1.3).
+    return _date(_field(headers, "if-modified-since")) == _seconds(current)
 
 
 def _require_unchanged(headers: Headers, current: Validators | None) -> None:

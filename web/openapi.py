@@ -33,7 +33,8 @@ EXPOSED_HEADERS = frozenset(_HEADERS) | {"Date"}
 _CONDITIONS = {
     "If-Match": "Only if this is the current version.",
     "If-None-Match": "Only if this is not the current version; `*`: only if there is none.",
-    "If-Modified-Since": "Only if it has changed since; ignored with If-None-Match.",
+    "If-Modified-Since": "Only if this is not the Last-Modified of the current version; "
+    "ignored with If-None-Match.",
     "If-Unmodified-Since": "Only if it has not changed since; ignored with If-Match.",
 }
 _RANGES = {

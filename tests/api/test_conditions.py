@@ -71,7 +71,7 @@ If-None-Match:                                                      200  yes   y
 If-Modified-Since: {last}                                           304  yes   yes
 If-Modified-Since: {last850}                                        304  yes   yes
 If-Modified-Since: {lastc}                                          304  yes   yes
-If-Modified-Since: {later}                                          304  yes   yes
+If-Modified-Since: {later}                                          200  yes   yes
 If-Modified-Since: {earlier}                                        200  yes   yes
 If-Modified-Since: {earlier850}                                     200  yes   yes
 If-Modified-Since: {earlierc}                                       200  yes   yes
@@ -92,14 +92,14 @@ If-Match: {etag} & If-None-Match: {etag}                            304  no    n
 If-Match: {etag} & If-None-Match: "other"                           200  yes   no
 If-Match: "other" & If-None-Match: {etag}                           412  no    no
 If-Match: "other" & If-None-Match: "other"                          412  no    no
-If-Match: {etag} & If-Modified-Since: {later}                       304  yes   no
+If-Match: {etag} & If-Modified-Since: {later}                       200  yes   no
 If-Match: "other" & If-Modified-Since: {later}                      412  no    no
 If-None-Match: {etag} & If-Modified-Since: {earlier}                304  no    yes
 If-None-Match: "other" & If-Modified-Since: {later}                 200  yes   yes
 If-Unmodified-Since: {later} & If-None-Match: {etag}                304  no    no
 If-Unmodified-Since: {earlier} & If-None-Match: "other"             412  no    no
 If-Unmodified-Since: {earlier} & If-None-Match: {etag}              412  no    no
-If-Unmodified-Since: {later} & If-Modified-Since: {later}           304  yes   no
+If-Unmodified-Since: {later} & If-Modified-Since: {later}           200  yes   no
 If-Unmodified-Since: {earlier} & If-Modified-Since: {earlier}       412  no    no
 """
 

@@ -76,9 +76,15 @@ def test_never_another_key(images: Bucket, key: str) -> None:
 
 @pytest.mark.parametrize("key", ["/beside", "beside/", "//beside", "./beside", "/"])
 def test_delete_no_other_key(images: Bucket, kind: StoreKind, key: str) -> None:
-    """Deleting a key with unusual slashes deletes neither another object nor the bucket."""
+    """Deleting a key with unusual slashes deletes neither another object nor the bucket.
+
+    Some stores refuse a key with a dot for a segment.
+    """
     with stored(images, "beside"):
-        images.delete_image(key)
+        try:
+            images.delete_image(key)
+        except StorageUnavailableError:
+            assert key.startswith(".")
         images.check()
         if Difference.SEGMENTS not in kind.differences:  # else these are the same key
             assert get(images, "beside") == TEN
