@@ -1,18 +1,25 @@
 """/health/live answers if the process does; /health/ready also checks database and bucket."""
 
+import os
+import re
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
 from config import Settings
 from devstack.databases import through
+from devstack.service_process import ServiceProcess
 from devstack.waiting import wait_until
 from services.maintenance.sweeper import Sweeper
 from tests.support.fault_proxy import FaultProxy
-from tests.support.uploads import on_sqlite, problem, serving
+from tests.support.pictures import png
+from tests.support.raw_http import connect, read_answer
+from tests.support.uploads import on_sqlite, problem, serving, upload
 
 on_servers = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
 
@@ -144,3 +151,43 @@ def test_no_tables(settings: Settings) -> None:
     with serving(settings, db_url=empty.render_as_string(hide_password=False)) as client:
         document = problem(client.get("/health/ready"), 503, "not_ready")
     assert document["checks"] == {"database": "failed", "bucket": "ok"}
+
+
+def in_progress(service: ServiceProcess) -> float:
+    """Return how many requests the service works on."""
+    metrics = httpx.get(f"{service.base_url}/metrics").text
+    found = re.findall(r"^image_api_requests_in_progress\S* (\S+)$", metrics, re.MULTILINE)
+    return sum(map(float, found))
+
+
+@on_sqlite
+def test_shutdown_with_waiting_requests(service_environment: dict[str, str]) -> None:
+    """Requests that still wait when the time to finish has passed get a problem document."""
+    store = service_environment["AWS_ENDPOINT_URL_S3"]
+    with FaultProxy(("127.0.0.1", int(store.rpartition(":")[2]))) as proxy:
+        environment = service_environment | {
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{proxy.address[1]}",
+            "S3_READ_TIMEOUT_SECONDS": "60",
+            "SHUTDOWN_DELAY_SECONDS": "0",
+        }
+        arguments = ["--timeout-graceful-shutdown", "1"]
+        with ServiceProcess(environment, args=arguments) as service:
+            with httpx.Client(base_url=service.base_url) as client:
+                assert upload(client, png(), name="a").status_code == 201
+            proxy.hang()
+            get = b"GET /images/a HTTP/1.1\r\nHost: x\r\n\r\n"
+            with ExitStack() as stack:
+                waiting = [stack.enter_context(connect(service.port, get)) for _ in range(20)]
+                wait_until(
+                    lambda: in_progress(service) >= len(waiting), timeout=10, what="all requests"
+                )
+                os.kill(service.pid, signal.SIGTERM)
+                answers = [read_answer(connection) for connection in waiting]
+            assert {(answer.status, answer.code) for answer in answers} == {(503, "not_ready")}
+            assert {answer.headers["retry-after"] for answer in answers} == {"2"}
+            assert {answer.headers["x-request-id"] for answer in answers} != {""}
+            wait_until(
+                lambda: service.log().count('"status":503') == len(waiting),
+                timeout=10,
+                what="their lines in the log",
+            )
