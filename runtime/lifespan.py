@@ -1,7 +1,4 @@
-"""How the process begins and ends: what is opened, started and tuned, in which order.
-
-What happens on SIGTERM is shutdown.py; memory.py spares time and memory.
-"""
+"""How the process begins and ends: what is opened, started and tuned, in which order."""
 
 import asyncio
 import logging

@@ -10,6 +10,7 @@ import uvicorn
 
 from resources import Resources
 from runtime.http_protocol import HttpProtocol
+from web.date_header import DatedHeaders
 
 logger = logging.getLogger("image_api")
 
@@ -25,7 +26,8 @@ def bound_connections() -> None:
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     if isinstance(server, uvicorn.Server) and not server.config.http2:
         server.config.http_protocol_class = HttpProtocol
-        server.config.date_header = False  # `RequestIdMiddleware` has a later one
+        server.config.date_header = False
+        server.config.encoded_headers = DatedHeaders(server.config.encoded_headers)
     else:
         logger.warning("Not run by uvicorn: heads, idle connections and pipelining are unbounded.")
 

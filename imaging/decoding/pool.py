@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import IO
 
 from errors import (
     DecodingTooCostlyError,
@@ -96,13 +97,23 @@ class _Decoder:
 
 def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "imaging.decoding.worker", str(theirs.fileno())],
         cwd=_ROOT,
         env=kept | _MALLOC,
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
+    threading.Thread(target=_log_lines, args=[process.stderr], daemon=True).start()
+    return process
+
+
+def _log_lines(stderr: IO[bytes]) -> None:
+    """Log what a decoder process prints: the log may be JSON, which its libraries do not write."""
+    with stderr:
+        while line := stderr.readline(_MESSAGE_BYTES):
+            logger.warning("a decoder process printed: %s", line.decode(errors="replace").rstrip())
 
 
 def _end(process: subprocess.Popen[bytes], ours: socket.socket) -> None:

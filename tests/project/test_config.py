@@ -122,6 +122,23 @@ def test_refused_start(tmp_path: Path, changes: dict[str, str | None], named: li
     assert [name for name in [*MINIMAL, "MAX_PIXELS"] if name in sentence] == named
 
 
+def test_empty_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty variable counts as unset, except VARIANTS, which then offers none."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        if not name.startswith("api_keys"):
+            monkeypatch.setenv(name.upper(), "")
+    for name, value in MINIMAL.items():
+        monkeypatch.setenv(name, value)
+    settings, defaults = load_settings(), Settings.model_fields
+    assert settings.variants == ()
+    assert [
+        name
+        for name, field in defaults.items()
+        if not field.is_required() and getattr(settings, name) != field.default
+    ] == ["variants"]
+
+
 def test_import_without_environment(tmp_path: Path) -> None:
     """Importing `main` needs no variable, and its `app` is the application."""
     program = "import main, fastapi; print(isinstance(main.app, fastapi.FastAPI), main.app.title)"

@@ -23,13 +23,13 @@ from tests.support.moto_store import moto_store
 class Difference(StrEnum):
     """A behavior in which a store differs from S3; none affects the keys that we generate."""
 
-    SIGNATURES = "checks no signature"
-    CHECKSUMS = "stores bytes that do not have the SHA-256 that was sent with them"
+    SIGNATURES = "does not check signatures"
+    CHECKSUMS = "stores bytes whose SHA-256 differs from the one sent"
     NO_CHECKSUM = "does not return the SHA-256 of an object"
-    OVERRIDES = "answers HEAD of a presigned URL without the headers that it names"
+    OVERRIDES = "ignores the header overrides of a presigned URL for HEAD"
     DOTS = "refuses keys with a segment `.` or `..`"
-    SEGMENTS = "takes `/` for folders: at the beginning, at the end or doubled it is not kept"
-    BESIDE = "has no object `a/b` beside an object `a`"
+    SEGMENTS = "treats `/` as a folder separator and drops leading, trailing and doubled ones"
+    BESIDE = "cannot store an object `a/b` beside an object `a`"
     BACKSLASH = "lists `\\` in a key as `/`"
     ORDER = "lists `a/b` before `a-b`"
 

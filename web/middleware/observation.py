@@ -14,7 +14,6 @@ from config import Settings
 from telemetry.recorder import recorder
 from telemetry.request_id import current_request_id
 from telemetry.request_metrics import RequestMetrics, request_metrics
-from web.date_header import http_date
 from web.middleware.api_keys import caller
 from web.middleware.routed_path import routed_path
 
@@ -88,7 +87,7 @@ class Observer:
         if self._settings.access_log and ended:
             for exchange in ended:
                 access_logger.handle(exchange.line())
-            for handler in logging.getLogger("image_api").handlers:
+            for handler in logging.getLogger().handlers:
                 handler.flush()
 
 
@@ -118,13 +117,7 @@ class _Exchange(RequestMetrics):
         return message
 
     async def send(self, message: Message) -> None:
-        """Send the next part of the answer.
-
-        Date is rendered here: uvicorn's is that of the request, to which the Last-Modified of an
-        upload would be later. `runtime.server` switches it off.
-        """
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"date", http_date())]
+        """Send the next part of the answer."""
         await self._send(message)
         if message["type"] == "http.response.start":
             self._status = message["status"]
