@@ -60,8 +60,9 @@ class Backends:
         if operation == "sweep":
             for state in ("U", "D"):
                 self._plant_entry(f"crash-{random.randbytes(8).hex()}.jpg", state)
-            self._plant_unnamed_variant()
-        self.store.upload(io.BytesIO(OLD), "crash", "jpg", lambda _: None)
+        stored = self.store.upload(io.BytesIO(OLD), "crash", "jpg", lambda _: None)
+        if operation != "variant":
+            self._plant_variant(stored.image.s3_key)
 
     def _plant_entry(self, key: str, state: str) -> None:
         self.s3.put_object(Bucket=self.settings.aws_s3_bucket, Key=key, Body=NEW)
@@ -69,12 +70,12 @@ class Backends:
         with self.engine.begin() as db:
             db.execute(text(insert), {"key": key, "state": state})
 
-    def _plant_unnamed_variant(self) -> None:
-        """Insert a variant whose original no image names."""
+    def _plant_variant(self, original: str) -> None:
+        """Insert a variant of the object `original`."""
         key = f"crash-{random.randbytes(8).hex()}.png"
         self.s3.put_object(Bucket=self.settings.aws_s3_bucket, Key=key, Body=NEW)
         record = variants.VariantRecord(
-            *("gone", "160.png", key, len(NEW), "image/png", "0" * 64, 1, 1, datetime.now(UTC))
+            *(original, "160.png", key, len(NEW), "image/png", "0" * 64, 1, 1, datetime.now(UTC))
         )
         with self.engine.begin() as db:
             variants.insert_variant(db, record)
@@ -181,7 +182,7 @@ def forks(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Forks
 BEFORE = {"first": None, "overwrite": OLD, "delete": OLD, "sweep": OLD, "variant": OLD}
 AFTER = {"first": NEW, "overwrite": NEW, "delete": None, "sweep": OLD, "variant": OLD}
 PUT_READS = 6  # of about 100: two for the signature, then those that are sent
-KILLS = {"first": 18, "overwrite": 26, "delete": 14, "sweep": 20, "variant": 12}  # minimum of steps
+KILLS = {"first": 18, "overwrite": 30, "delete": 18, "sweep": 12, "variant": 14}  # minimum of steps
 
 
 @on_postgresql

@@ -49,8 +49,7 @@ _FORGET = """    with writing(session, single_statement=True) as connection:
 _JOURNAL = "        retry(lambda _: self._journal_upload(key))\n"
 _COMMIT = "        try:\n            return retry(partial(self._commit_upload,"
 _PUT = (
-    "            obstore.put(store, _path(key), content, attributes=attributes,"
-    " use_multipart=False)\n"
+    "                obstore.put(store, key, content, attributes=attributes, use_multipart=False)\n"
 )
 _OLD = "    _journal_objects_of(connection, current)\n    return UploadResult("
 _DELETED = "            _journal_objects_of(connection, current)\n            return current\n"
@@ -108,10 +107,10 @@ MUTATIONS = {
         [
             (
                 _PUT,
-                "            for left in (2, 1, 0):\n                try:\n        "
+                "                for left in (2, 1, 0):\n                    try:\n        "
                 + _PUT
-                + "                    break\n                except BaseError:\n"
-                + "                    if not left:\n                        raise\n",
+                + "                        break\n                    except BaseError:\n"
+                + "                        if not left:\n                            raise\n",
             )
         ],
         MATRIX,

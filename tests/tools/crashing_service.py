@@ -52,7 +52,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "replace_image": (images, "replace_image"),
     "delete_image": (images, "delete_image"),
     "insert_variant": (variants, "insert_variant"),
-    "delete_variant": (variants, "delete_variant"),
+    "delete_variants": (variants, "delete_variants"),
     "claim_upload": (pending_objects, "claim_upload"),
     "delete_object": (Bucket, "delete_image"),
     "remove_entry": (pending_objects, "remove_entry"),
