@@ -99,7 +99,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "screen of 65,535 squared.gif": (
         lambda: gif_file(gif_frame(1, 1), width=65_535, height=65_535), "TooManyPixelsError"),
     "frame outside its screen.gif": (
-        lambda: gif_file(gif_frame(2, 2, at=(9, 9)), width=10, height=10), "NotAnImageError"),
+        lambda: gif_file(gif_frame(2, 2, at=(9, 9)), width=10, height=10), "accepted"),
+    "frame far outside its screen.gif": (
+        lambda: gif_file(gif_frame(2, 2, at=(60_000, 60_000)), width=10, height=10),
+        "TooManyPixelsError"),
     "second frame outside.png": (
         lambda: png_file(_ANIMATED, _PIXEL, frame_control(1, (40, 40))), "NotAnImageError"),
     "second frame of 40,000 squared.png": (
