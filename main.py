@@ -15,8 +15,8 @@ from runtime.logging import replace_uvicorn_log
 from runtime.tracing import excluded
 from telemetry.request_id import HEADER, accept_request_id, new_request_id
 from web.middleware.api_keys import ApiKeyMiddleware
-from web.middleware.cors import CorsMiddleware
 from web.middleware.cross_site_writes import CrossSiteWritesMiddleware
+from web.middleware.from_settings import FromSettings, allowed_hosts, cors
 from web.middleware.load_shedding import LoadSheddingMiddleware
 from web.middleware.observation import ObservationMiddleware
 from web.middleware.path_guard import PathGuardMiddleware
@@ -57,11 +57,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.openapi = lambda: complete(generate())  # type: ignore[method-assign]
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
+    _add_middleware(app)
+    return app
+
+
+def _add_middleware(app: FastAPI) -> None:
+    """Add what every request passes, the innermost first."""
     app.add_middleware(LoadSheddingMiddleware)
     app.add_middleware(ApiKeyMiddleware)
     app.add_middleware(CrossSiteWritesMiddleware)
     app.add_middleware(PathGuardMiddleware)  # before any rule looks at a path
-    app.add_middleware(CorsMiddleware)
+    app.add_middleware(FromSettings, build=cors)
+    app.add_middleware(FromSettings, build=allowed_hosts)
     app.add_middleware(
         CorrelationIdMiddleware,
         header_name=HEADER,
@@ -72,7 +79,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(ObservationMiddleware)
     app.add_middleware(StartupErrorMiddleware)
-    return app
 
 
 def _add_head(app: FastAPI) -> None:

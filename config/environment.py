@@ -1,4 +1,4 @@
-"""Reads the settings from the environment and `.env`."""
+"""Reading the settings from the environment and `.env`."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def load_settings() -> Settings:
 
     Raises ConfigurationError with one sentence that names every missing or wrong variable.
     """
-    # Into the environment rather than into Settings: boto3 looks for its credentials there.
+    # Loaded into the environment, because boto3 reads its credentials from there.
     load_dotenv(Path(".env"))
     try:
         return Settings()

@@ -1,6 +1,6 @@
 """Every SQL statement on `variants`.
 
-A variant belongs to an object, not to a name. Requests look it up by the key in the image's row, so
+A variant belongs to an object, not to a name. Requests find it by the key in the image's row, so
 they never find a variant of an overwritten image.
 """
 
@@ -18,7 +18,7 @@ MOST_SPECS = 4
 
 
 class VariantRecord(NamedTuple):
-    """The columns of one variant's row."""
+    """The columns of a variant's row."""
 
     original_key: str
     spec: str
@@ -68,12 +68,12 @@ def find_image_with_variants(
 
 
 def insert_variant(connection: Connection, record: VariantRecord) -> None:
-    """Insert a variant. An existing one of that original and spec aborts the transaction."""
+    """Insert a variant. An existing row with that original and spec aborts the transaction."""
     connection.execute(_insert_variant, record._asdict())
 
 
 def delete_variant(connection: Connection, key: str) -> bool:
-    """Delete the variant whose object has that key; return whether it existed."""
+    """Delete the variant whose object has that key; return False if there is none."""
     return connection.execute(_delete_variant, {"key": key}).rowcount == 1
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from resources import Resources
 from web.bulkhead import Bulkhead
 from web.form_parser import UploadForm
+from web.middleware.api_keys import caller
 from web.multipart import receive_form
 from web.variant_delivery import VariantDelivery
 
@@ -29,6 +30,11 @@ def delivery_of(request: Request) -> VariantDelivery:
     """Return what answers requests for variants."""
     delivery: VariantDelivery = request.state.variant_delivery
     return delivery
+
+
+def client_of(request: Request) -> str:
+    """Return who sent a request, as far as it is known: its API key and address."""
+    return f"{caller.get()} {request.client.host if request.client else ''}"
 
 
 async def get_session(request: Request) -> Session:

@@ -10,14 +10,15 @@ from routers.dependencies import (
     ImageName,
     Redirect,
     SessionDep,
+    client_of,
     delivery_of,
     resources_of,
 )
 from web import openapi as docs
+from web.bulkhead import S3Route
 from web.image_response import DownloadRequest
-from web.variant_choice import choose_variant, vary_on_accept
 
-router = APIRouter(prefix="/images", tags=["variants"], responses=docs.COMMON)
+router = APIRouter(prefix="/images", tags=["variants"], responses=docs.COMMON, route_class=S3Route)
 
 VariantName = Annotated[str, Path(description="Such as `320`, `640x480.webp`, `320x320-crop.jpg`.")]
 
@@ -30,7 +31,7 @@ VariantName = Annotated[str, Path(description="Such as `320`, `640x480.webp`, `3
     responses=docs.VARIANT,
     openapi_extra=docs.CONDITIONAL_RANGE,
 )
-async def download_variant(
+def download_variant(
     request: Request,
     name: ImageName,
     variant: VariantName,
@@ -42,11 +43,6 @@ async def download_variant(
 
     Without an ending it is WebP where Accept names that, else of the image's own kind.
     """
-    with vary_on_accept(variant) as headers:
-        resources = resources_of(request)
-        choice = choose_variant(variant, request.headers, resources.settings)
-        asked = DownloadRequest(request.method, request.headers, disposition, redirect)
-        store = resources.variants(session)
-        response = await delivery_of(request).respond(asked, store, name, choice)
-    response.headers.update(headers)
-    return response
+    asked = DownloadRequest(request.method, request.headers, disposition, redirect)
+    store = resources_of(request).variants(session)
+    return delivery_of(request).respond(asked, store, name, variant, client_of(request))

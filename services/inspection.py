@@ -1,8 +1,8 @@
-"""What the bytes are: size, SHA-256, format, width and height; and whether we accept them.
+"""Inspection: the size, SHA-256, format, width and height of a file, and whether it is accepted.
 
-The content decides, never the client's word. Its container is walked to its end by our own code,
-which finds the size and refuses what is cut or takes too much; and, unless the deployment trusts
-its uploaders, every pixel must decode, in a process that can be given up.
+Only the content counts, not what the client says. Our own code walks the container and refuses
+truncated and oversized files; then, unless INSPECTION is `header`, a decoder process decodes every
+pixel.
 """
 
 import hashlib
@@ -24,27 +24,27 @@ from imaging.decoding.jobs import Job
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.pool import DecoderPool
 
-# Up to here a file is copied to where it is wanted; larger ones that lie on disk are mapped.
+# Smaller files are copied; larger ones on disk are mapped.
 _COPIED_BYTES = 1024 * 1024
-# So many files are walked at once: while one is, its mapped pages count as memory of the process.
+# Files walked at once: the mapped pages of each count as memory of the process.
 _WALKS = 2
-# What browsers and systems call files of these formats besides.
+# Other extensions of these formats in browsers and operating systems
 _ALIASES = {
     **dict.fromkeys(("jfif", "jpe", "jif", "jfi", "pjpeg", "pjp"), "jpg"),
     "apng": "png",
 }
-# How much longer than its CPU time a decoder may take: others want the CPU, too.
+# Wall-clock time of a decoder in multiples of its CPU time, because it shares the CPU.
 _PATIENCE = 5
 
-# Width and height as shown, and the SHA-256.
+# Width and height as displayed, and the SHA-256
 _Examined = tuple[tuple[int, int], str]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What an accepted image is; width and height as viewers show it.
+    """The metadata of an accepted image; width and height as viewers display it.
 
-    The extension is that of the file's name if it fits the format, otherwise the format's own.
+    `extension` is that of the file name if it fits the format, otherwise the format's own.
     """
 
     size_bytes: int
@@ -56,7 +56,7 @@ class ImageInfo:
 
 
 class Inspector:
-    """Accepts or refuses files by the rules of the settings; shared by all threads."""
+    """Accepts or refuses files according to the settings; shared by all threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -76,7 +76,7 @@ class Inspector:
             )
 
     def _kind(self, file: IO[bytes], extension: str) -> tuple[str, str]:
-        """Return format and extension of a file: what its first bytes say, whatever its name.
+        """Return the format and extension of a file according to its first bytes.
 
         Raises NotAnImageError if the deployment does not accept that format.
         """
@@ -89,13 +89,13 @@ class Inspector:
         return image_format, named if named in fitting else fitting[0]
 
     def inspect(self, file: IO[bytes], extension: str) -> ImageInfo:
-        """Say what `file` is, whose name ends in `extension` (lower case, no dot).
+        """Return the metadata of `file`, whose name has `extension` (lower case, no dot).
 
-        The content decides: a PNG that is called .jpg is a PNG.
+        Only the content counts: a PNG file named `.jpg` is a PNG.
 
         Raises ExtensionNotAllowedError, ImageTooLargeError, TooManyPixelsError,
-        DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError when
-        nothing can be said now.
+        DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError if the
+        file cannot be inspected now.
         """
         self.require_allowed(extension)
         size = file.seek(0, os.SEEK_END)
@@ -150,7 +150,7 @@ def _is_mappable(file: IO[bytes], size: int) -> bool:
 def _content(file: IO[bytes], size: int) -> Iterator[Content]:
     if not _is_mappable(file, size):
         file.seek(0)
-        yield file.read()  # of a BytesIO no copy
+        yield file.read()  # BytesIO does not copy
         return
     with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
         yield content
@@ -158,7 +158,7 @@ def _content(file: IO[bytes], size: int) -> Iterator[Content]:
 
 @contextmanager
 def _descriptor(file: IO[bytes], size: int) -> Iterator[int]:
-    """Yield a descriptor of a file with the content, for another process to map."""
+    """Yield a descriptor of a file with the content, which another process can map."""
     if _is_mappable(file, size):
         yield file.fileno()
         return

@@ -1,7 +1,7 @@
 """The write protocol: how an object and its row are stored and deleted together.
 
-The invariants I1 to I6 need every statement here, in this order; docs/write-protocol.md states them
-and shows what each deviation breaks. The sweeper finishes what a crash leaves undone.
+The order of the statements keeps the invariants I1 to I6 (docs/write-protocol.md). The sweeper
+finishes what a crash interrupts.
 """
 
 import logging
@@ -39,10 +39,10 @@ _ATTEMPTS = 20
 _Result = TypeVar("_Result")
 
 Precondition = Callable[[ImageRecord | None], None]
-"""Raises PreconditionFailedError if the current row, or None, may not be replaced."""
+"""Raises PreconditionFailedError if the current row, or None, must not be replaced."""
 
 Switch = Callable[[Connection, str, int], _Result]
-"""Writes the row of a key in the transaction of a connection, in the given attempt (from 0)."""
+"""Writes the row of a key in the transaction of a connection; the attempt counts from 0."""
 
 
 class UploadOutcome(Enum):
@@ -63,7 +63,7 @@ class UploadResult:
 
 
 class NewObject(NamedTuple):
-    """Bytes to be stored, and their metadata in S3."""
+    """Bytes to store, and their metadata in S3."""
 
     file: IO[bytes]
     name: str
@@ -90,8 +90,8 @@ class WriteProtocol:
     ) -> UploadResult:
         """Store `file` as the image `name`, whose row was last read as `current`.
 
-        If the row has changed since, the transaction finds out by a row count or a violated unique
-        constraint. It then reads the row again and checks `precondition`. Raises what
+        If the row has changed since, a row count or a unique constraint aborts the transaction. The
+        next attempt locks and reads the row and checks `precondition`. Raises what
         `store_object` raises, and PreconditionFailedError.
         """
 
@@ -139,7 +139,7 @@ class WriteProtocol:
             raise
 
     def remove_object(self, key: str) -> None:
-        """Remove the object of a journal entry. Best effort: the sweeper finishes."""
+        """Remove the object of a journal entry; leave it to the sweeper if that fails."""
         try:
             remove_object(self._session, self._bucket, key)
         except (StorageUnavailableError, DatabaseUnavailableError, TransactionAbortedError):
@@ -156,7 +156,7 @@ class WriteProtocol:
             return switch(connection, key, attempt)
 
     def _abandon_upload(self, key: str) -> None:
-        """Prevent the commit of an upload, unless it happened; then remove its object."""
+        """Prevent the commit of an upload unless it has happened, then remove its object."""
         try:
             with writing(self._session) as connection:
                 never_committed = pending_objects.claim_upload(connection, key, claimed_at=None)
@@ -168,7 +168,7 @@ class WriteProtocol:
 
 
 def delete_image(session: Session, name: str, precondition: Precondition) -> ImageRecord:
-    """Delete the row of the image `name` and journal its objects; return what the row was.
+    """Delete the row of the image `name` and journal its objects; return the deleted row.
 
     Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
     DatabaseUnavailableError.
@@ -206,8 +206,8 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
     """Delete the object of a journal entry, then the entry.
 
     In the reverse order a crash would leave an object without an entry. Raises
-    StorageUnavailableError, DatabaseUnavailableError or TransactionAbortedError; the entry is then
-    still there.
+    StorageUnavailableError, DatabaseUnavailableError or TransactionAbortedError; the entry then
+    still exists.
     """
     bucket.delete_image(key)
     with writing(session, single_statement=True) as connection:
@@ -215,9 +215,9 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
 
 
 def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _Result:
-    """Run a transaction, with the number of the attempt, until the database does not undo it.
+    """Call `transaction` with the number of the attempt until the database does not abort it.
 
-    Raises WriteConflictError after so many attempts.
+    Raises WriteConflictError after `attempts` aborts.
     """
     for attempt in range(attempts):
         if attempt:
@@ -240,7 +240,7 @@ def _insert_image(connection: Connection, values: dict[str, Any]) -> UploadResul
 def _replace_image(
     connection: Connection, current: ImageRecord, values: dict[str, Any]
 ) -> UploadResult:
-    # The clocks of hosts differ, but the versions of an image must not go back in time.
+    # Clocks of hosts differ, but the time of an image must not go backwards.
     values["last_updated_at"] = max(_now(), current.last_updated_at + timedelta.resolution)
     if not images.replace_image(connection, current, values):
         raise TransactionAbortedError
@@ -249,9 +249,9 @@ def _replace_image(
 
 
 def _journal_objects_of(connection: Connection, image: ImageRecord) -> None:
-    """Journal the object of an image that this transaction replaces or deletes, and its variants.
+    """Journal the objects of an image that this transaction replaces or deletes, and its variants.
 
-    The transaction holds the lock on the image's row, so no other can store a variant.
+    The transaction has locked the image's row, so no other can store a variant.
     """
     now = _now()
     for key in (image.s3_key, *variants.delete_variants(connection, image.s3_key)):

@@ -1,4 +1,4 @@
-"""Request ids: in the response, in problem documents, and in every log line of a request."""
+"""Request ids in responses, problem documents, and every log line of a request."""
 
 import logging
 import random
@@ -11,12 +11,12 @@ _ACCEPTED = re.compile("[A-Za-z0-9._-]{1,128}")
 
 
 def new_request_id() -> str:
-    """Return a new id. It needs no secrecy; `os.urandom` would cost a switch of threads."""
+    """Return a new random id. It is not secret; `os.urandom` would cost a thread switch."""
     return f"{random.getrandbits(128):032x}"
 
 
 def accept_request_id(given: str) -> str:
-    """Return the id that a proxy sent, or a new one if it is not 1 to 128 plain characters."""
+    """Return the id that a proxy sent, or a new one unless it has 1 to 128 plain characters."""
     return given if _ACCEPTED.fullmatch(given) else new_request_id()
 
 
@@ -26,7 +26,7 @@ def current_request_id() -> str:
 
 
 class RequestIdFilter(logging.Filter):
-    """Adds the id of the current request to log records, as `request_id`."""
+    """Adds the id of the current request to log records as `request_id`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the id unless the record has one; keep the record."""

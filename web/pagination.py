@@ -14,7 +14,7 @@ from services.names import normalise_prefix
 
 OrderName = Literal["name", "-name", "last_updated_at", "-last_updated_at"]
 
-# The cursor of a prefix of 255 characters and a name of 255 bytes is shorter.
+# More than a cursor with the longest prefix and name has
 _MAX_CURSOR_BYTES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

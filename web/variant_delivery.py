@@ -1,17 +1,19 @@
 """Answers requests for variants: with the stored variant, or with one that is made first."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from config import Settings
 from services.variant_store import MissingVariant, Variant, VariantChoice
 from web.bulkhead import Bulkhead
 from web.image_response import DownloadRequest, ObjectStore, download_response, plan_download
+from web.variant_choice import choose_variant, vary_on_accept
 from web.variant_queue import VariantQueue
 
 
@@ -25,6 +27,21 @@ class VariantSource(ObjectStore[Variant], Protocol):
         """Make a variant; return it with its content."""
 
 
+class _LaterResponse(Response):
+    """A response that is known only when it is sent, after the handler has returned.
+
+    Meanwhile the request holds no thread, and no place in the bulkhead. Starlette answers errors
+    that are raised before the response begins like those of the handler.
+    """
+
+    def __init__(self, find: Callable[[], Awaitable[Response]]) -> None:
+        super().__init__()
+        self._find = find
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (await self._find())(scope, receive, send)
+
+
 class VariantDelivery:
     """Answers requests for variants; shared by all requests of the process."""
 
@@ -33,40 +50,45 @@ class VariantDelivery:
         self._bulkhead = bulkhead
         self._queue = VariantQueue()
 
-    async def respond(
-        self, asked: DownloadRequest, store: VariantSource, name: str, choice: VariantChoice
+    def respond(
+        self, asked: DownloadRequest, store: VariantSource, name: str, variant: str, client: str
     ) -> Response:
-        """Answer with a variant, which is made first if it is missing.
+        """Answer with the variant, such as `320.webp`, of the image `name`.
 
-        The request holds a place in the bulkhead while it uses S3, but not while it waits for the
-        variant to be made. Raises what the use cases and `download_response` raise.
+        A missing variant is made while the response is sent; `client` identifies who waits for it.
+        Raises what the use cases and `download_response` raise, or VariantNotFoundError.
         """
-        answer = partial(self._answer, asked, store, partial(store.find, name, choice))
-        response = await self._call(answer)
-        while isinstance(response, MissingVariant):
-            made = await self._queue.run(response.key, partial(store.make, response))
-            response = await self._call(partial(answer, made))
-        return response
+        with vary_on_accept(variant) as headers:
+            choice = choose_variant(variant, asked.headers, self._settings)
+            found = store.find(name, choice)
+            while isinstance(found, Variant):
+                if response := self._response(asked, store, found):
+                    response.headers.update(headers)
+                    return response
+                found = store.find(name, choice)  # the object was lost, and the row is deleted
+        return _LaterResponse(partial(self._make, asked, store, found, variant, client))
 
-    async def _call(
-        self, answer: Callable[[], Response | MissingVariant]
-    ) -> Response | MissingVariant:
-        async with self._bulkhead.place():
-            return await run_in_threadpool(answer)
-
-    def _answer(
+    async def _make(
         self,
         asked: DownloadRequest,
         store: VariantSource,
-        find: Callable[[], Variant | MissingVariant],
-        made: Variant | None = None,
-    ) -> Response | MissingVariant:
-        found = made or find()
-        while isinstance(found, Variant):
-            if not found.is_stored:
-                asked = replace(asked, redirect=False)
-            plan = plan_download(asked, found.image, self._settings)
-            if response := download_response(asked, plan, store, found, self._bulkhead):
-                return response
-            found = find()  # the object was lost, and the row is deleted
-        return found
+        missing: MissingVariant,
+        variant: str,
+        client: str,
+    ) -> Response:
+        with vary_on_accept(variant) as headers:
+            made = await self._queue.run(client, missing, partial(store.make, missing))
+            async with self._bulkhead.place():
+                answer = await run_in_threadpool(self._response, asked, store, made)
+            response = cast("Response", answer)  # a made variant has its content, and is not lost
+            response.headers.update(headers)
+            return response
+
+    def _response(
+        self, asked: DownloadRequest, store: VariantSource, variant: Variant
+    ) -> Response | None:
+        """Answer with a variant; None if its object is lost."""
+        if not variant.is_stored:
+            asked = replace(asked, redirect=False)
+        plan = plan_download(asked, variant.image, self._settings)
+        return download_response(asked, plan, store, variant, self._bulkhead)

@@ -1,4 +1,4 @@
-"""The formats: how a file of each begins, and which walk belongs to it."""
+"""The formats: the signature and the walker of each."""
 
 import re
 from collections.abc import Callable
@@ -24,11 +24,11 @@ SIGNATURE_BYTES = 12
 
 
 def walk(content: Content, image_format: str, limits: PixelLimits) -> Outline:
-    """Walk a whole file of that format; raises MalformedImageError or TooManyPixelsError."""
+    """Walk a file of that format. Raises MalformedImageError or TooManyPixelsError."""
     return _WALKS[image_format](content, limits)
 
 
 def format_of(beginning: bytes) -> str | None:
-    """Return the format of a file by its first SIGNATURE_BYTES, None if it is none of ours."""
+    """Return the format of a file by its first SIGNATURE_BYTES; None if it is unknown."""
     found = (name for name, signature in _SIGNATURES.items() if signature.match(beginning))
     return next(found, None)

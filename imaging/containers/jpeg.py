@@ -1,7 +1,6 @@
 """JPEG (ITU T.81, annex B): segments, scans, and the data of the first picture.
 
-A file of several pictures (MPO) or with a film behind the picture, as phones make them, counts as
-its first picture: that is what browsers show.
+Phones append further pictures (MPO) or a video. Like browsers, the walk reads the first picture.
 """
 
 import re
@@ -13,7 +12,7 @@ from imaging.containers.exif import read_orientation
 from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
-# Any number of fill bytes may stand before a marker (B.1.1.2), and libjpeg skips strays.
+# Any number of fill bytes may precede a marker (B.1.1.2), and libjpeg skips stray bytes.
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _SOI, _EOI, _DNL, _COM = 0xD8, 0xD9, 0xDC, 0xFE
@@ -32,9 +31,9 @@ _COMPLETE = [0] * _COEFFICIENTS
 
 @dataclass(slots=True)
 class Component:
-    """A colour component: its name, sampling factors, and the bits its coefficients still lack.
+    """A colour component: its name, sampling factors, and the missing bits of each coefficient.
 
-    `missing` is None for a coefficient of which no scan has sent anything.
+    A coefficient that no scan has sent is None in `missing`.
     """
 
     name: int
@@ -45,7 +44,7 @@ class Component:
 
 @dataclass(slots=True, kw_only=True)
 class JpegOutline(Outline):
-    """What decoding the first picture of a file needs: its tables, and where its scans lie."""
+    """The first picture of a file: its tables and the offsets of its scans."""
 
     frame: int = 0
     components: list[Component] = field(default_factory=list)
@@ -57,17 +56,17 @@ class JpegOutline(Outline):
 
     @property
     def buffered(self) -> bool:
-        """Whether a decoder must keep all coefficients until the last scan."""
+        """Whether a decoder must store all coefficients until the last scan."""
         return self.scans > 1 or self.frame in _PROGRESSIVE
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is one scan of Huffman codes, of which a decoder notices the end."""
+        """Whether it is one scan of Huffman codes, whose end a decoder detects."""
         return not self.buffered and self.frame not in ARITHMETIC
 
     @property
     def decoded_bytes(self) -> int:
-        """What a decoder takes that scales to an eighth; kept coefficients are 2 bytes each."""
+        """The memory of a decoder that scales to an eighth; a stored coefficient has 2 bytes."""
         parts = self.components
         wide, high = max(c.horizontal for c in parts), max(c.vertical for c in parts)
         units = -(-self.width // (8 * wide)) * -(-self.height // (8 * high))
@@ -77,7 +76,7 @@ class JpegOutline(Outline):
 
 
 def walk(content: Content, limits: PixelLimits) -> JpegOutline:
-    """Find the first picture of a file; raises MalformedImageError or TooManyPixelsError."""
+    """Find the first picture of a file. Raises MalformedImageError or TooManyPixelsError."""
     if content[:3] != b"\xff\xd8\xff":
         raise MalformedImageError("it does not begin as a JPEG file does")
     found, table_bytes = JpegOutline(), 0
@@ -105,14 +104,14 @@ def walk(content: Content, limits: PixelLimits) -> JpegOutline:
 
 
 def is_exif(content: Content, at: int) -> bool:
-    """Tell whether an APP1 segment holds Exif. Browsers accept any byte after its zero."""
+    """Return whether an APP1 segment contains Exif. Browsers ignore the byte after the zero."""
     return content[at : at + 5] == b"Exif\0"
 
 
 def segments(content: Content) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, offset and length of each segment, up to and with End Of Image.
+    """Yield the marker, offset and length of each segment up to and including End Of Image.
 
-    That one's offset is where it begins, behind all scans.
+    The offset of End Of Image is that of its marker, after all scans.
     """
     at, after = 2, _MARKER
     for _ in range(_MOST_SEGMENTS):
@@ -132,7 +131,7 @@ def segments(content: Content) -> Iterator[tuple[int, int, int]]:
         length = number(content, at, 2, "big") - 2
         if length < 0 or at + 2 + length > len(content):
             raise MalformedImageError("it is cut short")
-        # Without what may stand before it, its marker lies four bytes before its content.
+        # The marker, without fill bytes, is four bytes before the content.
         yield marker, at + 2, length
         at += 2 + length
         after = _MARKER_AFTER_SCAN if marker == SOS else _MARKER
@@ -157,7 +156,7 @@ def _read_frame(found: JpegOutline, marker: int, frame: bytes) -> None:
 
 
 def _read_scan(found: JpegOutline, scan: bytes) -> None:
-    """Read a scan header (B.2.3): which bits of which coefficients it sends."""
+    """Read a scan header (B.2.3): which bits of which coefficients the scan sends."""
     if found.scans > _MOST_SCANS:
         raise MalformedImageError(f"it has more than {_MOST_SCANS} scans")
     if not scan or len(scan) != 4 + 2 * scan[0]:
@@ -167,7 +166,7 @@ def _read_scan(found: JpegOutline, scan: bytes) -> None:
         first, last, approximation = 0, _COEFFICIENTS - 1, 0
     unsent = list(found.components)
     for name in scan[1:-3:2]:
-        # Of components of one name the first counts that the scan has not named yet, as in libjpeg.
+        # Like libjpeg, use the first component of that name that this scan has not named yet.
         component = next((component for component in unsent if component.name == name), None)
         if component is None or last >= _COEFFICIENTS:
             raise MalformedImageError("a scan is of no component of the picture")

@@ -1,30 +1,30 @@
-"""How many pixels a picture may have."""
+"""The limits on pixels."""
 
 from dataclasses import dataclass
 
 from errors import TooManyPixelsError
 from imaging.containers.content import MalformedImageError
 
-# What a frame costs at least, in pixels' worth of decoding.
+# The least that decoding a frame costs, in pixels.
 _LEAST_FRAME_PIXELS = 50_000
 
 
 @dataclass(slots=True)
 class PixelLimits:
-    """The most pixels of one frame, and of all frames of an animation together."""
+    """The most pixels of one frame, and of all frames of an animation in total."""
 
     frame: int
     animation: int
 
     def check(self, width: int, height: int) -> None:
-        """Raise TooManyPixelsError for a larger picture, MalformedImageError for an empty one."""
+        """Raise TooManyPixelsError if the picture is larger, MalformedImageError if it is empty."""
         if not width or not height:
             raise MalformedImageError("it has no pixels")
         if width * height > self.frame:
             raise TooManyPixelsError(f"An image may have at most {self.frame} pixels.")
 
     def spend(self, width: int, height: int) -> None:
-        """Take another frame from what the animation may have; raises as `check` does."""
+        """Count another frame of an animation. Raises like `check`."""
         self.check(width, height)
         self._spent += max(width * height, _LEAST_FRAME_PIXELS)
         if self._spent > self.animation:

@@ -1,7 +1,7 @@
-"""A picture made smaller: decoded, resized, turned the right way up, in sRGB, and encoded anew.
+"""Render a picture at a smaller size: decode, resize, convert to sRGB, rotate and encode it.
 
-Nothing of the original's metadata (Exif, XMP, comments, profile) is in the result. Of an animation
-the first frame counts. The same file and spec give the same bytes, with the same libraries.
+The result has no metadata of the original (Exif, XMP, comments, profile). An animation becomes its
+first frame. With the same libraries, the same file and spec give the same bytes.
 """
 
 import io
@@ -23,7 +23,7 @@ from imaging.rendering.sizes import Box, Region, Size, shown_region, target_size
 from imaging.stills.formats import still
 from imaging.stills.still import Still
 
-# Not by `Image.open`, which takes a JPEG of several pictures for an MPO.
+# Not `Image.open`, which opens a JPEG with several pictures as MPO.
 _OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,
     "png": PngImageFile,
@@ -36,7 +36,7 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
     "webp": {"format": "WEBP", "quality": 75, "method": 4},
     "avif": {"format": "AVIF", "quality": 50, "speed": 8},
 }
-# How a stored picture becomes the shown one (Exif 2.32 section 4.6.4, Orientation).
+# From the stored to the displayed picture (Exif 2.32 section 4.6.4, Orientation)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,9 +46,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow calls samples of 16 bits, of which it keeps the high byte, or the low one.
+# Pillow's raw modes that read the high or the low byte of 16-bit samples
 _DEEP_RGB, _DEEP_RGB_LOW = "RGB;16B", "RGB;16L"
-# Decoding to a fraction averages roughly: half of the detail is left for Lanczos.
+# A draft is averaged coarsely, so it keeps twice the target size for Lanczos.
 _DRAFT_FACTOR = 2
 
 
@@ -57,20 +57,20 @@ def render_picture(
 ) -> Size:
     """Write the variant of a picture for `box` to `output`; return its width and height.
 
-    `content` is a file of that format (`jpeg`, `png`, `gif`, `webp`), `encoding` is `jpg`, `png`,
-    `webp` or `avif`. Raises MalformedImageError where the picture cannot be decoded, or where a
-    library does not say that it lacks memory; or MemoryError.
+    `image_format` is `jpeg`, `png`, `gif` or `webp`; `encoding` is `jpg`, `png`, `webp` or `avif`.
+    Raises MalformedImageError if the picture cannot be decoded, or MemoryError. Libraries do not
+    always report a lack of memory as such.
     """
     try:
         picture = _resized(still(content, image_format), image_format, box)
     except (MemoryError, MalformedImageError):
         raise
-    # Pillow raises whatever its parsing runs into: SyntaxError, OSError, struct.error, ...
+    # Pillow's parsers raise SyntaxError, OSError, struct.error and others.
     except Exception as exc:
         raise MalformedImageError("its pixels cannot be decoded") from exc
     if encoding == "jpg":
         picture = on_white(picture)
-    picture.info.clear()  # encoders write what they find there
+    picture.info.clear()  # encoders write it
     encoded = io.BytesIO()
     picture.save(encoded, **_ENCODINGS[encoding])
     output.write(encoded.getbuffer())
@@ -101,7 +101,7 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
 
 
 def _decoded(image: ImageFile.ImageFile, source: Still) -> Image.Image:
-    """Return the pixels of an opened file in a mode in which they may be averaged."""
+    """Return the pixels of an opened file in a mode that can be averaged."""
     stored = image.tile[0].args if image.tile else ""
     image.load()
     if source.colour_key is None or stored != _DEEP_RGB:
@@ -112,7 +112,7 @@ def _decoded(image: ImageFile.ImageFile, source: Still) -> Image.Image:
 
 
 def _opacity(source: Still) -> Image.Image:
-    """Return the opacity of RGB of 16 bits. Pillow decodes either half of a sample."""
+    """Return the opacity of 16-bit RGB. Pillow decodes one byte of a sample at a time."""
     is_key = Image.new("L", source.canvas, 255)
     for rawmode, shift in ((_DEEP_RGB, 8), (_DEEP_RGB_LOW, 0)):
         with source.open() as file, PngImageFile(file) as image:
@@ -125,30 +125,27 @@ def _opacity(source: Still) -> Image.Image:
 
 
 def _on_canvas(picture: Image.Image, source: Still) -> Image.Image:
-    """Return the canvas with the picture on it; the rest is transparent."""
+    """Return the picture on its transparent canvas."""
     canvas = Image.new("RGBA", source.canvas)
     canvas.paste(picture, source.place)
     return canvas
 
 
 def _scaled(region: Region, scale: float, size: Size) -> Region:
-    """Return the region of a picture that was decoded to a fraction, and to that size.
-
-    Of its last column and row some part may be filling.
-    """
+    """Scale a region to a draft of that size, whose last column and row may be partly padding."""
     left, top, right, bottom = (edge * scale for edge in region)
     return left, top, min(right, size[0]), min(bottom, size[1])
 
 
 def _least_size(size: Size, region: Region, target: Size) -> Size:
-    """Return to what size a picture may be decoded whose `region` becomes `target`."""
+    """Return the least draft size of a picture whose `region` becomes `target`."""
     across = _DRAFT_FACTOR * target[0] / (region[2] - region[0])
     down = _DRAFT_FACTOR * target[1] / (region[3] - region[1])
     return int(size[0] * across) + 1, int(size[1] * down) + 1
 
 
 def _stored_region(region: Region, shown: Size, orientation: int) -> Region:
-    """Return where a part of the shown picture lies in the stored one."""
+    """Return the region of the stored picture that a region of the displayed one shows."""
     left, top, right, bottom = region
     if orientation in {2, 3, 7, 6}:
         left, right = shown[0] - right, shown[0] - left

@@ -1,4 +1,4 @@
-"""The first frame of a GIF file, with the colours that it needs."""
+"""The first frame of a GIF file, with its colours."""
 
 import struct
 
@@ -17,7 +17,7 @@ _GRAPHIC_CONTROL, _HAS_TRANSPARENCY = b"\xf9\4", 0x01
 
 
 def still(content: Content) -> Still:
-    """Return the first frame of a file. Around it the screen is transparent, as in browsers."""
+    """Return the first frame of a file. As in browsers, the screen around it is transparent."""
     flags = take(content, 10, 1)
     colours = content[13 : 13 + color_table_bytes(flags[0])]
     control = b""

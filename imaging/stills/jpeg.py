@@ -10,7 +10,7 @@ _ICC_PROFILE = b"ICC_PROFILE\0"
 
 
 def still(content: Content) -> Still:
-    """Return the first picture of a file. Decoders stop at the end of its last scan."""
+    """Return the first picture of a file. Decoders stop after its last scan."""
     head, profile, orientation, size = [b"\xff\xd8"], list[bytes](), 0, (0, 0)
     at_once = False
     for marker, at, length in segments(content):
@@ -34,7 +34,7 @@ def still(content: Content) -> Still:
 
 
 def _colour_model(marker: int, segment: bytes) -> list[bytes]:
-    """Return the segment that tells decoders the colour model, at its standard length, if any."""
+    """Return the segment that selects the colour model, if any, at its standard length."""
     if marker == _APP0 and segment[:5] == b"JFIF\0" and len(segment) >= 14:
         return [b"\xff\xe0\0\x10" + segment[:12] + b"\0\0"]  # without its thumbnail
     if marker == _APP14 and segment[:5] == b"Adobe" and len(segment) >= 12:
@@ -45,7 +45,7 @@ def _colour_model(marker: int, segment: bytes) -> list[bytes]:
 def _whole(parts: list[bytes]) -> bytes:
     """Join the parts of an ICC profile (ICC.1:2010 annex B.4).
 
-    Return nothing unless each of the parts that they announce is there, and once.
+    Return an empty profile unless every announced part exists exactly once.
     """
     parts = sorted(parts, key=lambda part: part[:1])
     numbers = [(number, len(parts)) for number in range(1, len(parts) + 1)]

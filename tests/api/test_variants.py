@@ -100,6 +100,27 @@ def test_delivery(client: TestClient) -> None:
 
 
 @on_sqlite
+def test_first_request(client: TestClient) -> None:
+    """The request for which a variant is made is answered like any other, errors included."""
+    upload(client, WIDE, "a.jpg")
+    path = "/images/a/variants/"
+    head = client.head(f"{path}160.png")
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["Content-Length"]) == len(client.get(f"{path}160.png").content)
+    others = [
+        (206, client.get(f"{path}160", headers={"Range": "bytes=0-1"})),
+        (304, client.get(f"{path}320", headers={"If-None-Match": "*"})),
+        (412, client.get(f"{path}640", headers={"If-Match": '"other"'})),
+        (416, client.get(f"{path}1280", headers={"Range": "bytes=99999999-"})),
+        (307, client.get(f"{path}2048?redirect=true", follow_redirects=False)),
+    ]
+    for status, other in others:
+        assert other.status_code == status
+        assert "Accept" in other.headers["Vary"]
+        assert other.headers["X-Request-ID"]
+
+
+@on_sqlite
 def test_listed(client: TestClient) -> None:
     """Metadata and listings contain the paths of an image's variants."""
     upload(client, WIDE, "a.jpg", name="ä b")

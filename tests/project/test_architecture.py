@@ -47,7 +47,6 @@ ASYNC_HANDLERS = {
     "health.live",
     "health.ready",
     "metrics.metrics",
-    "variants.download_variant",
 }
 OURS = set(MAY_IMPORT) | {"tests", "benchmarks"}
 

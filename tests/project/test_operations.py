@@ -116,3 +116,9 @@ def test_containers(checkout: Path) -> None:
     finally:
         subprocess.run([*compose, "logs", "--tail", "50"], cwd=checkout, check=False)
         subprocess.run([*compose, "down", "--volumes"], cwd=checkout, check=False)
+
+
+def test_proxy_keeps_the_port() -> None:
+    """The nginx example passes Host with its port, by which origins are compared."""
+    (nginx,) = (block.text for block in blocks("nginx"))
+    assert "proxy_set_header Host $http_host;" in nginx
