@@ -10,9 +10,8 @@ from fastapi_offline import FastAPIOffline
 
 from config import Settings
 from routers import health, images, metrics, variants
-from runtime.lifespan import StartupErrorMiddleware, lifespan
+from runtime.lifespan import lifespan
 from runtime.logging import replace_uvicorn_log
-from runtime.tracing import excluded
 from telemetry.request_id import HEADER, accept_request_id, new_request_id
 from web.middleware.api_keys import ApiKeyMiddleware
 from web.middleware.cross_site_writes import CrossSiteWritesMiddleware
@@ -20,6 +19,8 @@ from web.middleware.from_settings import FromSettings, allowed_hosts, cors
 from web.middleware.load_shedding import LoadSheddingMiddleware
 from web.middleware.observation import ObservationMiddleware
 from web.middleware.path_guard import PathGuardMiddleware
+from web.middleware.routed_path import is_probe
+from web.middleware.startup_errors import StartupErrorMiddleware
 from web.openapi import complete
 from web.problem_details import HANDLERS
 
@@ -48,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
         # Only where OTEL_* says so; see `runtime.tracing`.
-        telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": excluded},
+        telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": is_probe},
     )
     _add_head(app)
     for router in (images.router, variants.router, health.router, metrics.router):

@@ -9,6 +9,7 @@ from errors import HeadersTooLargeError, InvalidRequestError, ServiceError, UriT
 
 _HEAD_BYTES, _REQUEST_LINE_BYTES, _HEADER_LINES = 32 * 1024, 8 * 1024, 100
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?#]+)/?(.*)")  # RFC 9112 section 3.2.2
+_NOT_HTTP = "This is not HTTP/1.1."
 _HOST = re.compile(rb"[\w.~!$&'()*+,;=%\[\]:-]*", re.ASCII)  # RFC 9110 section 7.2
 
 
@@ -35,11 +36,12 @@ class Parser(h11.Connection):
             _bound(head)
             event = super().next_event()
             if isinstance(event, h11.Request):
-                event = _in_origin_form(event)
+                if not event.target.startswith(b"/"):
+                    event = _in_origin_form(event)
                 _verify(event, head[: len(head) - len(self.trailing_data[0])])
         except h11.RemoteProtocolError as exc:
             too_large = exc.error_status_hint == HeadersTooLargeError.status
-            self.fault = HeadersTooLargeError() if too_large else _ambiguous()
+            self.fault = HeadersTooLargeError() if too_large else InvalidRequestError(_NOT_HTTP)
         except ServiceError as exc:
             self.fault = exc
         else:
@@ -56,8 +58,7 @@ def _bound(head: bytes) -> None:
 
 
 def _in_origin_form(request: h11.Request) -> h11.Request:
-    match = _ABSOLUTE_FORM.fullmatch(request.target)
-    if not match:
+    if not (match := _ABSOLUTE_FORM.fullmatch(request.target)):
         return request
     headers = [(b"host", match[1]), *(field for field in request.headers if field[0] != b"host")]
     return h11.Request(
@@ -74,7 +75,8 @@ def _verify(request: h11.Request, head: bytes) -> None:
     h11 takes folded lines, lines that end in LF, chunks beside a length, and any version, Host and
     target (RFC 9112 sections 2.2, 3.2, 5.2 and 6.1).
     """
-    fields, lines = dict(request.headers), head.count(b"\r\n")
+    fields = {name.lower(): value for name, value in request.headers.raw_items()}
+    lines = head.count(b"\r\n")
     if len(request.headers) > _HEADER_LINES:
         raise HeadersTooLargeError
     chunked, old = b"transfer-encoding" in fields, request.http_version == b"1.0"
@@ -88,8 +90,4 @@ def _verify(request: h11.Request, head: bytes) -> None:
         or not request.target.startswith(b"/")
         or b"#" in request.target
     ):
-        raise _ambiguous()
-
-
-def _ambiguous() -> ServiceError:
-    return InvalidRequestError("This is not HTTP/1.1.")
+        raise InvalidRequestError(_NOT_HTTP)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -10,13 +9,11 @@ from typing import TypedDict
 
 import anyio
 import anyio.to_thread
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings, load_settings
-from errors import ConfigurationError
 from resources import Resources
 from runtime.logging import log_to_stderr
-from runtime.memory import IdleTrimmer, tune_gc, tune_malloc
+from runtime.memory import tune_gc, tune_malloc
 from runtime.server import bound_connections, delay_shutdown
 from runtime.tracing import trace_backends
 from services.maintenance.sweeper import sweep_until
@@ -92,39 +89,15 @@ def _sweeping(resources: Resources) -> Iterator[None]:
 
 @asynccontextmanager
 async def _sampling(resources: Resources, observer: Observer) -> AsyncIterator[None]:
-    """Note every second what is in use and in progress; in the end tell of the last requests."""
+    """Record every second what is in use and in progress, and at the end the last requests."""
 
     async def sample() -> None:
-        trimmer = IdleTrimmer()
         while True:
             recorder.note_connections(*resources.connections)
             observer.flush()
-            trimmer.look(observer.begun, observer.in_progress)
             await asyncio.sleep(_SAMPLING_SECONDS)
 
     sampling = asyncio.create_task(sample())
     yield
     sampling.cancel()
     observer.flush()
-
-
-class StartupErrorMiddleware:
-    """Lets a wrong configuration stop the start with one sentence instead of a stack trace."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on except the stack trace of a failed start."""
-        if scope["type"] != "lifespan":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_sentence(message: Message) -> None:
-            if message["type"] == "lifespan.startup.failed":
-                cause = sys.exception()
-                if isinstance(cause, ConfigurationError):
-                    message["message"] = cause.detail
-            await send(message)
-
-        await self.app(scope, receive, send_sentence)

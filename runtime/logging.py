@@ -1,8 +1,4 @@
-"""How the process logs: everything to standard error, libraries included.
-
-Nothing is filtered here: `tests/support/log_secrets.py` looks for secrets in the log of every
-service that the tests run.
-"""
+"""How the process logs: everything to standard error, libraries included, nothing filtered."""
 
 import logging
 import os
@@ -15,10 +11,9 @@ __all__ = ["JsonFormatter", "LineHandler", "TextFormatter", "log_to_stderr", "re
 
 
 def replace_uvicorn_log() -> None:
-    """Log what uvicorn writes before the application starts in the format of the environment.
+    """Log in the format of the environment what uvicorn writes before the application starts.
 
-    Its supervisor does not import the application: `--log-config runtime/log_config.json` does the
-    same there. Does nothing where uvicorn does not run.
+    Its supervisor does not import the application, and needs `--log-config` for the same.
     """
     if logging.getLogger("uvicorn").handlers:
         _log_everything(os.environ.get("LOG_FORMAT", "auto"))

@@ -18,9 +18,8 @@ logger = logging.getLogger("image_api")
 def bound_connections() -> None:
     """Let the running uvicorn take its connections by `HttpProtocol`.
 
-    Call it while the application starts: uvicorn opens its sockets afterwards. So it holds for
-    uvicorn's command line, for `fastapi run`, and for every worker. Another server keeps its own
-    protocol, and the log says so.
+    Called while the application starts, before uvicorn opens its sockets, it holds however uvicorn
+    was started, and in every worker. The log says when another server runs.
     """
     # uvicorn handles SIGTERM by a method of the server that is running.
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)

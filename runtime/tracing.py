@@ -8,25 +8,14 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 from sqlalchemy import Engine
-
-from web.middleware.routed_path import is_probe
 
 logger = logging.getLogger("image_api")
 
 
-def excluded(scope: Any) -> bool:
-    """Whether a request makes no trace: those by which machines watch us."""
-    return scope["type"] == "http" and is_probe(scope)
-
-
 def trace_backends(engine: Engine) -> Callable[[str, str], AbstractContextManager[object]] | None:
-    """Make a span of each statement; return what makes one of a request to S3.
-
-    None when no traces are wanted.
-    """
+    """Trace statements; return what traces a request to S3, None if no traces are wanted."""
     if not any(
         os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in ("", "TRACES_")
     ):

@@ -22,9 +22,9 @@ ROUTES = [
 ]  # fmt: skip
 NAMED = ["/images/{name}", "/images/{name}/metadata", "/images/{name}/variants/{variant}"]
 SPELLINGS = [
-    "{}", "{}%0A", "{}/", "/{}", "//{}", "{};x", "{}?x", "{}%20", "{}%09", "{}%2F", "{}%3F",
-    "{}%23", "{}.",
-    "/.{}", "/health/..{}", "/health/live/..{}", "/docs/..{}", "/static-offline-docs/..{}",
+    "{}", "{}%0A", "{}/", "/{}", "//{}", "{};x", "{}?x", "{}%20", "{}%09", "{}%2F",
+    "{}%3F", "{}%23", "{}.", "/.{}", "/health/..{}", "/health/live/..{}",
+    "/docs/..{}", "/static-offline-docs/..{}",
     "/health/%2e%2e{}", "/health%2F..{}", "/health/live%0A{}", "/%E2%80%8B{}", "http://x{}",
 ]  # fmt: skip
 

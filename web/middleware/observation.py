@@ -53,18 +53,17 @@ class ObservationMiddleware:
 class Observer:
     """Counts and logs requests in batches, a moment after they ended.
 
-    `begun` is how many have begun, `in_progress` how many have not ended.
+    `in_progress` is how many have not ended.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.in_progress = self.begun = 0
+        self.in_progress = 0
         self._ended: list[_Exchange] = []
 
     def begin(self, receive: Receive, send: Send) -> "_Exchange":
         """Observe a request from now on."""
         self.in_progress += 1
-        self.begun += 1
         exchange = _Exchange(receive, send)
         request_metrics.set(exchange)
         return exchange

@@ -15,5 +15,5 @@ def routed_path(scope: Scope) -> str:
 
 
 def is_probe(scope: Scope) -> bool:
-    """Whether a machine watches the service by this request."""
-    return routed_path(scope) in _PROBES
+    """Whether a machine watches the service by this request. Traces exclude these."""
+    return scope["type"] == "http" and routed_path(scope) in _PROBES
