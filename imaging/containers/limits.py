@@ -1,10 +1,12 @@
-"""How many pixels a picture may have."""
+"""How many pixels a picture and its sides may have."""
 
 from dataclasses import dataclass
 
 from errors import TooManyPixelsError
 from imaging.containers.content import MalformedImageError
 
+# Decoders and encoders of JPEG take no longer sides. A PNG may have a side of two billion.
+_MOST_SIDE = 65_535
 # What a frame costs at least, in pixels' worth of decoding.
 _LEAST_FRAME_PIXELS = 50_000
 
@@ -20,6 +22,8 @@ class PixelLimits:
         """Raise TooManyPixelsError for a larger picture, MalformedImageError for an empty one."""
         if not width or not height:
             raise MalformedImageError("it has no pixels")
+        if max(width, height) > _MOST_SIDE:
+            raise TooManyPixelsError(f"A side of an image may have at most {_MOST_SIDE} pixels.")
         if width * height > self.frame:
             raise TooManyPixelsError(f"An image may have at most {self.frame} pixels.")
 

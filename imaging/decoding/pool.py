@@ -28,8 +28,9 @@ logger = logging.getLogger("image_api")
 _ROOT = Path(__file__).resolve().parent.parent.parent
 # Two, so that a large picture does not keep the small ones waiting.
 _PROCESSES = 2
-# What most pictures need. Those that need more are decoded one at a time.
-_USUAL_BYTES = 64 * 1024 * 1024
+# What any variant of a photograph of 12 megapixels needs. Pictures that need more are decoded one
+# at a time.
+_USUAL_BYTES = 96 * 1024 * 1024
 _PATIENCE_SECONDS = 30.0
 _START_SECONDS = 10.0
 _MESSAGE_BYTES = 4096
@@ -64,7 +65,7 @@ class _Decoder:
             with suppress(_HadNoFilesError):
                 return self._exchange(job, descriptors)
             return self._exchange(job, descriptors)
-        except (OSError, subprocess.TimeoutExpired) as exc:
+        except (OSError, RuntimeError, subprocess.TimeoutExpired) as exc:  # no process or thread
             self.end()
             logger.exception("a decoder process does not work")
             raise OutOfResourcesError("Images cannot be decoded at the moment.") from exc
@@ -92,6 +93,9 @@ class _Decoder:
         with ExitStack() as failed, closing(theirs):
             failed.callback(ours.close)
             self._process = _start_process(theirs)
+            failed.callback(_end, self._process, ours)
+            # It ends by itself when idle, and stays a zombie until somebody waits for it.
+            threading.Thread(target=self._process.wait, name="reaper", daemon=True).start()
             failed.pop_all()
         self._socket = ours
         self.end = weakref.finalize(self, _end, self._process, ours)
@@ -177,6 +181,8 @@ class DecoderPool:
             raise OverloadedError("Too many pictures at once; try again.") from None
         try:
             return decoder.run(job, descriptors)
+        except MalformedImageError as exc:  # it crashed
+            return Result(JobOutcome.MALFORMED, reason=str(exc))
         finally:
             self._idle.put(decoder)
 
@@ -184,8 +190,8 @@ class DecoderPool:
 def _may_need_memory(result: Result, job: Job) -> bool:
     """Whether a job may have failed for lack of memory only.
 
-    Variants are made of files that were found whole: where libjpeg (a large progressive picture)
-    and libwebp get no memory, Pillow says that the file is broken.
+    Variants are made of files that were found whole. Where libraries get no memory, libjpeg and
+    libwebp call the file broken or fail to encode, and libavif crashes.
     """
     if result.outcome == JobOutcome.MALFORMED:
         return bool(job.encoding)

@@ -6,6 +6,7 @@ from imaging.containers.content import Content, MalformedImageError, number, tak
 from imaging.containers.gif import EXTENSION, IMAGE, blocks, color_table_bytes
 from imaging.stills.still import Still
 
+_PIXEL_BYTES = 9  # its index, on its canvas, and averaged
 _GRAPHIC_CONTROL, _HAS_TRANSPARENCY = b"\xf9\4", 0x01
 
 
@@ -24,5 +25,6 @@ def still(content: Content) -> Still:
             left, top, width, height = struct.unpack("<4H", take(content, at, 8))
             head = b"GIF89a" + struct.pack("<HH", width, height) + flags + b"\0\0" + colours
             image = memoryview(content)[at + 4 : end]
-            return Still([head + control + b",\0\0\0\0", image, b";"], canvas, (left, top))
+            pieces = [head + control + b",\0\0\0\0", image, b";"]
+            return Still(pieces, canvas, _PIXEL_BYTES, place=(left, top))
     raise MalformedImageError("it has no frame")

@@ -8,7 +8,7 @@ import bisect
 import io
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import IO, Any
 
 Piece = bytes | memoryview
@@ -38,10 +38,17 @@ class Still:
     left corner of the decoded pixels lies; the rest of the canvas is transparent. `orientation`
     is Exif's. `colour_key` is the one transparent grey, or red, green and blue: of 16 bits if
     the file's samples are, else of 8.
+
+    `pixel_bytes` is how much memory its decoder takes for each pixel of the canvas. Where it
+    `scales`, that is without the decoded pixels, of which there may be fewer.
     """
 
     pieces: Sequence[Piece]
     canvas: tuple[int, int]
+    pixel_bytes: int
+    _: KW_ONLY
+    is_opaque: bool = False
+    scales: bool = False
     place: tuple[int, int] = (0, 0)
     orientation: int = 1
     colour_key: tuple[int, ...] | None = None

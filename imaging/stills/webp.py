@@ -14,6 +14,7 @@ from imaging.containers.webp import (
 )
 from imaging.stills.still import ColourSpace, Still
 
+_PIXEL_BYTES = 18  # libwebp and Pillow keep three copies, and averaging takes another one
 _HAS_ALPHA, _HAS_PROFILE = 0x10, 0x20
 
 
@@ -57,4 +58,5 @@ def _still(
     padding = bytes(len(bitstream) % 2)
     length = len(b"WEBP") + len(extended) + len(bitstream) + len(padding)
     head = b"RIFF" + struct.pack("<I", length) + b"WEBP" + extended
-    return Still([head, bitstream, padding], canvas, place, colours=ColourSpace(icc=icc))
+    pieces = [head, bitstream, padding]
+    return Still(pieces, canvas, _PIXEL_BYTES, place=place, colours=ColourSpace(icc=icc))
