@@ -1,48 +1,7 @@
-"""What can go wrong, as a tree; each leaf knows its HTTP status, stable code and safe message.
+"""All errors. Each class that a client may see has its HTTP status, stable code and safe message.
 
-    ServiceError
-    ├── ConfigurationError              (never reaches a client: the service does not start)
-    ├── InvalidRequestError             400 invalid_request
-    │   ├── InvalidNameError            400 invalid_name
-    │   ├── ExtensionNotAllowedError    400 extension_not_allowed
-    │   ├── InvalidMultipartError       400 invalid_multipart
-    │   ├── InvalidCursorError          400 invalid_cursor
-    │   └── DigestMismatchError         400 digest_mismatch
-    ├── KeyRequiredError                401 key_required             + WWW-Authenticate
-    ├── InvalidKeyError                 401 invalid_key              + WWW-Authenticate
-    ├── InsufficientScopeError          403 insufficient_scope       + WWW-Authenticate
-    ├── RedirectNotAllowedError         403 redirect_not_allowed
-    ├── CrossSiteRequestError           403 cross_site_request
-    ├── ImageNotFoundError              404 image_not_found
-    ├── VariantNotFoundError            404 variant_not_found
-    ├── UploadTooSlowError              408 upload_too_slow
-    ├── WriteConflictError              409 write_conflict           + Retry-After
-    ├── PreconditionFailedError         412 precondition_failed
-    ├── ImageTooLargeError              413 image_too_large
-    │   ├── TooManyPixelsError          413 too_many_pixels
-    │   └── DecodingTooCostlyError      413 decoding_too_costly
-    ├── UriTooLongError                 414 uri_too_long
-    ├── NotAnImageError                 415 not_an_image
-    ├── ContentCodingError              415 content_coding_not_supported
-    ├── RangeNotSatisfiableError        416 range_not_satisfiable    + Content-Range
-    ├── InvalidParameterError           422 invalid_parameter
-    ├── HeadersTooLargeError            431 headers_too_large
-    ├── ImageLostError                  500 image_lost               (an alarm: must never happen)
-    └── UnavailableError                (one of the following)       + Retry-After
-        ├── DatabaseUnavailableError    503 database_unavailable
-        │   └── CommitUnknownError      503 database_unavailable     (it may have happened)
-        ├── StorageUnavailableError     503 storage_unavailable
-        ├── UploadInterruptedError      503 upload_interrupted
-        ├── OverloadedError             503 overloaded
-        ├── OutOfResourcesError         503 out_of_resources
-        └── NotReadyError               503 not_ready
-
-A bug of ours is answered as ServiceError itself, 500 internal_error; what the framework answers by
-itself (404 not_found, 405 method_not_allowed) is rendered by `web.problem_details`.
-
-Two more never reach a client, the layers use them among themselves: `ObjectMissingError` (S3 has no
-such object) and `TransactionAbortedError` (the database undid a transaction, which may be tried
-again).
+A bug is answered as ServiceError itself. ObjectMissingError and TransactionAbortedError pass only
+between layers; ConfigurationError prevents the start.
 """
 
 
@@ -65,7 +24,7 @@ class ServiceError(Exception):
 
 
 class ConfigurationError(ServiceError):
-    """A setting is missing or wrong; the message is one sentence that names it."""
+    """A setting is missing or invalid; the message is one sentence that names it."""
 
     code, title = "configuration_error", "The service is not configured"
 
@@ -77,7 +36,7 @@ class InvalidRequestError(ServiceError):
 
 
 class InvalidNameError(InvalidRequestError):
-    """The image name breaks a rule of `names.normalise_name`."""
+    """The image name violates a rule of `names.normalise_name`."""
 
     code, title = "invalid_name", "Invalid image name"
 
@@ -89,21 +48,27 @@ class ExtensionNotAllowedError(InvalidRequestError):
 
 
 class InvalidMultipartError(InvalidRequestError):
-    """The body is not one whole multipart/form-data form with one file."""
+    """The body is not a complete multipart/form-data form with exactly one file."""
 
     code, title = "invalid_multipart", "Invalid multipart form"
 
 
 class InvalidCursorError(InvalidRequestError):
-    """The cursor is not one of ours, or belongs to another listing."""
+    """The service did not issue the cursor, or issued it for another listing."""
 
     code, title = "invalid_cursor", "Invalid cursor"
 
 
 class DigestMismatchError(InvalidRequestError):
-    """What arrived does not have the digest that the client announced."""
+    """The received bytes do not match the digest that the client announced."""
 
     code, title = "digest_mismatch", "The digest does not match"
+
+
+class HostNotAllowedError(InvalidRequestError):
+    """The request is for a host that is not one of ALLOWED_HOSTS."""
+
+    code, title = "host_not_allowed", "The service does not serve this host"
 
 
 class AccessError(ServiceError):
@@ -123,13 +88,13 @@ class KeyRequiredError(AccessError):
 
 
 class InvalidKeyError(AccessError):
-    """The request has a key that nobody was given."""
+    """The request has an unknown API key."""
 
     code, title, challenge = "invalid_key", "The API key is not valid", ', error="invalid_token"'
 
 
 class InsufficientScopeError(AccessError):
-    """The key allows reading only."""
+    """The key allows only reading."""
 
     status = 403
     code = "insufficient_scope"
@@ -138,13 +103,13 @@ class InsufficientScopeError(AccessError):
 
 
 class RedirectNotAllowedError(ServiceError):
-    """The deployment does not hand out URLs of its storage."""
+    """The deployment does not issue URLs of its storage."""
 
     status, code, title = 403, "redirect_not_allowed", "Redirects are switched off"
 
 
 class CrossSiteRequestError(ServiceError):
-    """A page of another web site wants to change something."""
+    """A page of another web site requests a write."""
 
     status, code, title = 403, "cross_site_request", "Pages of other sites may not write"
 
@@ -156,7 +121,7 @@ class ImageNotFoundError(ServiceError):
 
 
 class VariantNotFoundError(ServiceError):
-    """The deployment does not offer this variant, or none of this image can be made."""
+    """The deployment does not offer this variant, or it cannot be made of this image."""
 
     status, code, title = 404, "variant_not_found", "Variant not found"
 
@@ -168,7 +133,7 @@ class UploadTooSlowError(ServiceError):
 
 
 class WriteConflictError(ServiceError):
-    """Too many writers on this name at once; nothing was changed."""
+    """Too many concurrent writes to this name; nothing was changed."""
 
     status, code, retry_after = 409, "write_conflict", 1
     title = "Too many concurrent writes to this image"
@@ -193,25 +158,25 @@ class TooManyPixelsError(ImageTooLargeError):
 
 
 class DecodingTooCostlyError(ImageTooLargeError):
-    """Decoding the picture takes more time or memory than the deployment grants."""
+    """Decoding the picture takes more time or memory than the deployment allows."""
 
     code, title = "decoding_too_costly", "The image takes too much to decode"
 
 
 class UriTooLongError(ServiceError):
-    """The request line is longer than the service reads."""
+    """The request line is longer than the service accepts."""
 
     status, code, title = 414, "uri_too_long", "The request line is too long"
 
 
 class NotAnImageError(ServiceError):
-    """The bytes are no whole image of the kind that the extension says."""
+    """The bytes are not a complete image in an accepted format."""
 
     status, code, title = 415, "not_an_image", "Not an acceptable image"
 
 
 class ContentCodingError(ServiceError):
-    """The body has a Content-Encoding; it must be sent as it is."""
+    """The body has a Content-Encoding, which uploads must not have."""
 
     status, code, title = 415, "content_coding_not_supported", "The body must not be compressed"
 
@@ -227,13 +192,13 @@ class RangeNotSatisfiableError(ServiceError):
 
 
 class InvalidParameterError(ServiceError):
-    """A parameter of the path or the query has the wrong form; the detail names it."""
+    """A parameter of the path or the query is malformed; the detail names it."""
 
     status, code, title = 422, "invalid_parameter", "Invalid parameter"
 
 
 class HeadersTooLargeError(ServiceError):
-    """The head of a request is larger than the service reads."""
+    """The request headers are larger than the service accepts."""
 
     status, code, title = 431, "headers_too_large", "The headers of the request are too large"
 
@@ -245,47 +210,47 @@ class ImageLostError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """Base of what may have passed when the request is tried again."""
+    """Base of temporary errors: the client should retry."""
 
     status, retry_after = 503, 2
 
 
 class DatabaseUnavailableError(UnavailableError):
-    """The database failed, timed out or has no free connection."""
+    """The database failed, timed out, or has no free connection."""
 
     code, title = "database_unavailable", "The database is temporarily unavailable"
 
 
 class CommitUnknownError(DatabaseUnavailableError):
-    """The connection broke during COMMIT: the transaction may or may not have happened."""
+    """The connection broke during COMMIT: the transaction may have been committed or not."""
 
 
 class StorageUnavailableError(UnavailableError):
-    """S3 failed, refused or timed out."""
+    """S3 failed, refused the request, or timed out."""
 
     code, title = "storage_unavailable", "The image storage is temporarily unavailable"
 
 
 class UploadInterruptedError(UnavailableError):
-    """The sweeper took the upload's object before it was committed; nothing was changed."""
+    """The sweeper claimed the upload before its commit; nothing was changed."""
 
     code, title = "upload_interrupted", "The upload was interrupted; try again"
 
 
 class OverloadedError(UnavailableError):
-    """More requests wait than the deployment lets wait."""
+    """More requests wait than the deployment allows."""
 
     code, title, retry_after = "overloaded", "Too many requests at once; try again", 1
 
 
 class OutOfResourcesError(UnavailableError):
-    """The host has no disk space, memory, process or file descriptor left for this request."""
+    """The host is out of disk space, memory, processes or file descriptors."""
 
     code, title = "out_of_resources", "The service has run out of resources; try again"
 
 
 class NotReadyError(UnavailableError):
-    """A dependency does not answer, or the service is shutting down."""
+    """A dependency does not respond, or the service is shutting down."""
 
     code, title = "not_ready", "Not ready"
 

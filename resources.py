@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from config import Settings
-from db import build_engine, build_sessions, lent_connections
+from db import build_engine, build_sessions, lent_connections, require_usable
 from imaging.decoding.variant_maker import VariantMaker
 from s3_client import Bucket
 from services.image_store import ImageStore, RandomImages
@@ -59,6 +59,10 @@ class Resources:
                 *(settings, engine, sessions, bucket, inspector, variant_maker, readiness),
                 RandomImages(),
             )
+
+    def require_usable_database(self) -> None:
+        """Raise ConfigurationError if the database answers, but cannot hold every image name."""
+        require_usable(self.engine)
 
     @property
     def connections(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The wire models: what the service says, in JSON."""
+"""The JSON that the service sends. Adding a field here adds it to the responses."""
 
 from datetime import datetime
 from typing import Annotated
@@ -21,20 +21,23 @@ _EXAMPLE: JsonDict = {
 
 
 class ImageMetadata(BaseModel):
-    """What is known of an image."""
+    """The metadata of an image."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     name: Annotated[str, Field(description="Name, unique, NFC-normalised.")]
     size_bytes: Annotated[int, Field(description="Size of the file in bytes.")]
-    extension: Annotated[str, Field(description="Extension of the uploaded file, lower case.")]
+    extension: Annotated[
+        str,
+        Field(description="Lower case; the format's own if the file name disagrees."),
+    ]
     last_updated_at: Annotated[datetime, Field(description="When these bytes were stored.")]
     content_type: Annotated[str, Field(description="Media type of the content.")]
     sha256: Annotated[str, Field(description="SHA-256 of the bytes, hexadecimal.")]
     width: Annotated[int, Field(description="Width in pixels.")]
     height: Annotated[int, Field(description="Height in pixels.")]
     created_at: Annotated[datetime, Field(description="When the name was first uploaded.")]
-    variants: Annotated[dict[str, str], Field(description="Paths of smaller pictures of it.")]
+    variants: Annotated[dict[str, str], Field(description="Paths of its smaller pictures.")]
 
 
 class ImageList(BaseModel):
@@ -43,7 +46,7 @@ class ImageList(BaseModel):
     images: list[ImageMetadata]
     next_cursor: Annotated[
         str | None,
-        Field(description="For the parameter `cursor` of the next page; null on the last."),
+        Field(description="The parameter `cursor` of the next page; null on the last page."),
     ]
 
 
@@ -55,13 +58,13 @@ class Deleted(BaseModel):
 
 
 class Health(BaseModel):
-    """What the service says of itself."""
+    """Whether the service is alive, or ready."""
 
     status: Annotated[str, Field(examples=["ready"])]
     checks: Annotated[
         dict[str, str] | None,
-        Field(default=None, examples=[{"database": "ok", "bucket": "ok"}]),
-    ]
+        Field(examples=[{"database": "ok", "bucket": "ok"}]),
+    ] = None
 
 
 class Problem(BaseModel):
@@ -73,4 +76,6 @@ class Problem(BaseModel):
     detail: Annotated[str, Field(examples=["Image not found"])]
     instance: Annotated[str, Field(description="The request's path.", examples=["/images/sunset"])]
     code: Annotated[str, Field(description="Stable, for programs.", examples=["image_not_found"])]
-    request_id: Annotated[str, Field(description="As in the header X-Request-ID and in the log.")]
+    request_id: Annotated[
+        str, Field(description="The X-Request-ID of the response; the log has it, too.")
+    ]

@@ -1,59 +1,56 @@
-"""Column types that behave alike on every engine: text by bytes, moments in UTC."""
+"""Column types that behave alike on every engine: text compared by its bytes, moments in UTC."""
 
 from datetime import UTC, datetime
 
-from sqlalchemy import TIMESTAMP, DateTime, Dialect, String
-from sqlalchemy.dialects import mssql, mysql
+from sqlalchemy import DateTime, Dialect, String
+from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from adapters import unverified_engines
 
 
 class ExactText(TypeDecorator[str]):
-    """Text that compares byte for byte on every engine.
+    """Text that compares byte for byte.
 
-    PostgreSQL's "C" collation also makes prefixes and keyset pages index-backed. The usual
-    collations of MySQL and MariaDB merge case, accents, trailing spaces and all emoji. Oracle
-    compares as its session says; SQL Server, by UTF-8 here, merges trailing spaces whatever it is
-    told: neither names nor keys have any.
+    The default collations of MySQL and MariaDB ignore case, accents and trailing spaces, and treat
+    all emoji as equal. PostgreSQL's "C" collation also lets an index serve prefixes and pages.
     """
 
     impl = String
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        """Choose the collation."""
+        """Choose the type and its collation."""
         length = self.impl_instance.length  # type: ignore[attr-defined]
+        chosen: TypeEngine[str] = String(length)
         if dialect.name == "postgresql":
-            return dialect.type_descriptor(String(length, collation="C"))
-        if dialect.name in {"mysql", "mariadb"}:
+            chosen = String(length, collation="C")
+        elif dialect.name in {"mysql", "mariadb"}:
             on_mariadb = getattr(dialect, "is_mariadb", False)
             collation = "utf8mb4_nopad_bin" if on_mariadb else "utf8mb4_0900_bin"
-            return dialect.type_descriptor(
-                mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
-            )
-        if dialect.name == "mssql":
-            collation = "Latin1_General_100_BIN2_UTF8"
-            return dialect.type_descriptor(mssql.VARCHAR(length, collation=collation))
-        return dialect.type_descriptor(String(length))
+            chosen = mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
+        elif dialect.name in unverified_engines.NAMES:
+            chosen = unverified_engines.exact_text(dialect.name, length)
+        return dialect.type_descriptor(chosen)
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A moment in UTC with microseconds; always aware in Python."""
+    """A moment with microseconds, stored in UTC, timezone-aware in Python."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime]:
-        """Choose the type with microseconds."""
+        """Choose a type that keeps microseconds."""
+        chosen: TypeEngine[datetime] = DateTime(timezone=True)
         if dialect.name in {"mysql", "mariadb"}:
-            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
-        if dialect.name == "mssql":
-            return dialect.type_descriptor(mssql.DATETIME2(6))  # type: ignore[no-untyped-call]
-        if dialect.name == "oracle":
-            return dialect.type_descriptor(TIMESTAMP())  # its DATE has seconds only
-        return dialect.type_descriptor(DateTime(timezone=True))
+            chosen = mysql.DATETIME(fsp=6)
+        elif dialect.name in unverified_engines.NAMES:
+            chosen = unverified_engines.moment(dialect.name)
+        return dialect.type_descriptor(chosen)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware moment into what the engine stores: UTC."""
+        """Convert to UTC, without a time zone where the column has none."""
         if value is None or dialect.name == "postgresql":
             return value
         return value.astimezone(UTC).replace(tzinfo=None)
@@ -63,7 +60,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         value: datetime | None,
         dialect: Dialect,  # noqa: ARG002
     ) -> datetime | None:
-        """Turn what the engine stored into an aware moment in UTC."""
+        """Return the moment in UTC, timezone-aware."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What each database needs of its driver: bounded waits, UTC, the begin of transactions."""
+"""What each database needs of its driver: bounded waits, UTC, Unicode, and transactions."""
 
 import functools
 import inspect
@@ -8,32 +8,42 @@ from typing import Any
 import psycopg2
 import pymysql
 from psycopg2 import extensions as psycopg2_extensions
-from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from adapters import unverified_engines
 from adapters.dead_connections import replace_dead_connections
 from adapters.silent_postgresql import Watchdog, WatchedConnection
 from config import Settings
+from errors import ConfigurationError
 
-# Notice within a minute that the server's host is gone; a URL may say otherwise.
+CLOCKS = {
+    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+    "mariadb": "SELECT UTC_TIMESTAMP(6)",
+    **unverified_engines.CLOCKS,
+}
+"""The statement that reads the server's time in UTC."""
+
+# Detect within a minute that the server's host is gone. A URL may override them.
 _KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
-# Unique violation, serialisation failure, deadlock, lock wait timeout, snapshot changed.
+# SQL_ASCII stores any bytes as they are.
+_COMPLETE_ENCODINGS = {"UTF8", "SQL_ASCII"}
+
+# Unique violation, serialisation failure, deadlock, lock wait timeout, snapshot conflict.
 _UNDONE_SQLSTATES = {"23505", "40001", "40P01"}
 _UNDONE_MYSQL_ERRORS = {1062, 1213, 1205, 1020}
+_UNDONE_SQLITE_ERRORS = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 # Server shutdown, connection killed (MariaDB, MySQL).
 _KILLED_MYSQL_CONNECTION = {1053, 1927, 3169}
-_UNDONE_SQLITE_ERRORS = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 
 
 def is_undone(exc: SQLAlchemyError) -> bool:
-    """Whether the database itself says that the transaction did not happen and may be retried."""
-    if not isinstance(exc, DBAPIError) or exc.connection_invalidated:
+    """Whether the database itself reports that the transaction did not happen: retry it."""
+    if not isinstance(exc, DBAPIError) or exc.connection_invalidated or exc.orig is None:
         return False
     error = exc.orig
-    if error is None:
-        return False
     return bool(
         getattr(error, "pgcode", None) in _UNDONE_SQLSTATES
         or getattr(error, "sqlite_errorname", None) in _UNDONE_SQLITE_ERRORS
@@ -43,7 +53,7 @@ def is_undone(exc: SQLAlchemyError) -> bool:
 
 
 def lost_connection(exc: BaseException | None) -> bool:
-    """Whether the error says that the connection is dead, not that the server takes too long."""
+    """Whether the error means that the connection is dead, and not that the server is slow."""
     driver_error = exc.orig if isinstance(exc, DBAPIError) else exc
     if "timeout" in str(driver_error) or "timed out" in str(driver_error):
         return False
@@ -52,31 +62,8 @@ def lost_connection(exc: BaseException | None) -> bool:
     return isinstance(exc, DBAPIError) and exc.connection_invalidated
 
 
-def _notice_killed_connection(context: ExceptionContext) -> None:
-    """Let SQLAlchemy throw away a connection that an administrator ended, and the pool with it."""
-    arguments: tuple[Any, ...] = context.original_exception.args
-    if arguments[:1] and arguments[0] in _KILLED_MYSQL_CONNECTION:
-        context.is_disconnect = True
-
-
-def prepare(engine: Engine, settings: Settings) -> None:
-    """Make the engine's connections what `db` takes them for."""
-    limit = settings.db_statement_timeout_seconds
-    event.listen(engine, "handle_error", _notice_killed_connection)
-    replace_dead_connections(engine)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    if engine.dialect.name == "postgresql":
-        event.listen(engine, "connect", Watchdog(limit).watch)
-        event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
-    unverified_engines.prepare(engine, settings)
-    if engine.dialect.name in {"mysql", "mariadb"}:
-        event.listen(engine, "connect", functools.partial(_bound_statements, limit))
-
-
-def require_known_arguments(engine: Engine) -> None:
-    """Raise ValueError when the URL has arguments that its driver would refuse on connecting."""
+def require_usable_arguments(engine: Engine) -> None:
+    """Raise ValueError if the URL has arguments that its driver does not know or we cannot use."""
     _, arguments = engine.dialect.create_connect_args(engine.url)
     if engine.dialect.name == "postgresql":
         try:
@@ -87,30 +74,59 @@ def require_known_arguments(engine: Engine) -> None:
         known = inspect.signature(pymysql.connections.Connection.__init__).parameters
         if unknown := sorted(set(arguments) - set(known)):
             raise ValueError(f"invalid connection option {', '.join(unknown)}")
+        charset = engine.url.query.get("charset", "utf8mb4")
+        if str(charset).lower() != "utf8mb4":
+            raise ValueError(f"charset={charset} cannot hold every name, only utf8mb4 can")
 
 
-def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
-    """Return the driver's arguments that bound every wait for the database."""
-    patience = settings.db_statement_timeout_seconds
+def connect_arguments(url: URL, settings: Settings) -> dict[str, Any]:
+    """Return the arguments of the driver; they take precedence over those of the URL."""
+    backend, limit = url.get_backend_name(), settings.db_statement_timeout_seconds
     if backend == "postgresql":
-        timeouts = _KEEPALIVES | {"tcp_user_timeout": round(1000 * patience)}
-        given = make_url(settings.db_url).query
+        timeouts = _KEEPALIVES | {"tcp_user_timeout": math.ceil(1000 * limit)}
         return {
             "connection_factory": WatchedConnection,
             "connect_timeout": math.ceil(settings.connect_timeout_seconds),
-        } | {name: timeout for name, timeout in timeouts.items() if name not in given}
+            # Whatever PGCLIENTENCODING, the role or the database prefers.
+            "client_encoding": "utf8",
+        } | {name: timeout for name, timeout in timeouts.items() if name not in url.query}
     if backend == "sqlite":
-        # Autocommit at the driver: `_begin_sqlite` says when a transaction begins.
-        return {"timeout": patience, "isolation_level": None}
+        # The driver commits by itself; `_begin_sqlite` starts transactions.
+        return {"timeout": limit, "isolation_level": None}
     if backend in unverified_engines.NAMES:
         return unverified_engines.connect_arguments(backend, settings)
     return {
+        "charset": "utf8mb4",
+        "use_unicode": True,
         "connect_timeout": settings.connect_timeout_seconds,
-        # The greeting of a server is awaited by the first, the handshake of TLS by the second; from
-        # then on see `_bound_statements`.
+        # Until connected: the greeting and the TLS handshake. `_bound_statements` raises them.
         "read_timeout": settings.connect_timeout_seconds,
         "write_timeout": settings.connect_timeout_seconds,
     }
+
+
+def prepare(engine: Engine, settings: Settings) -> None:
+    """Set up each new connection of the engine as `db` expects it."""
+    backend, limit = engine.dialect.name, settings.db_statement_timeout_seconds
+    event.listen(engine, "handle_error", _notice_killed_connection)
+    replace_dead_connections(engine)
+    if backend == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    elif backend == "postgresql":
+        event.listen(engine, "connect", Watchdog(limit).watch)
+        event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
+    elif backend in unverified_engines.NAMES:
+        unverified_engines.prepare(engine, settings)
+    else:
+        event.listen(engine, "connect", functools.partial(_bound_statements, limit))
+
+
+def _notice_killed_connection(context: ExceptionContext) -> None:
+    """Let SQLAlchemy discard the pool when an administrator has ended a connection."""
+    arguments: tuple[Any, ...] = context.original_exception.args
+    if arguments[:1] and arguments[0] in _KILLED_MYSQL_CONNECTION:
+        context.is_disconnect = True
 
 
 def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
@@ -118,22 +134,32 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
         dbapi_connection.execute(f"PRAGMA {pragma}")
 
 
+def _begin_sqlite(connection: Connection) -> None:
+    """Take SQLite's single write lock first: an upgrade from a read lock fails without waiting."""
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
 def _configure_postgresql(limit: float, dbapi_connection: Any, _record: object) -> None:
-    """Get times in UTC, whatever the server's time zone; let the server end slow statements."""
-    # Set in a transaction, both would be undone with it.
+    """Read times in UTC, and let the server end slow statements.
+
+    Raises ConfigurationError if the encoding of the database cannot hold every name.
+    """
+    encoding = dbapi_connection.get_parameter_status("server_encoding")
+    if encoding and encoding not in _COMPLETE_ENCODINGS:
+        dbapi_connection.close()
+        raise ConfigurationError(
+            f"Configuration: DB_URL names a database with the encoding {encoding}, which cannot "
+            "hold every image name; create it with the encoding UTF8."
+        )
+    # In a transaction, a rollback would undo both settings.
     dbapi_connection.autocommit = True
     with dbapi_connection.cursor() as cursor:
-        cursor.execute(f"SET TIME ZONE 'UTC'; SET statement_timeout = {round(limit * 1000)}")
+        cursor.execute(f"SET TIME ZONE 'UTC'; SET statement_timeout = {math.ceil(limit * 1000)}")
 
 
 def _bound_statements(limit: float, dbapi_connection: Any, _record: object) -> None:
-    """Wait for statements from now on, no longer for the connection."""
+    """Bound statements, now that the connection is made."""
     # PyMySQL has no public way.
     dbapi_connection._read_timeout = limit  # noqa: SLF001
     dbapi_connection._write_timeout = limit  # noqa: SLF001
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Take SQLite's one write lock first: upgrading a read lock later fails without waiting."""
-    if connection.get_execution_options().get("writes"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")

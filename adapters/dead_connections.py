@@ -1,4 +1,4 @@
-"""Connections that died while they lay in the pool: after a restart or a move of the database."""
+"""Pooled connections that died while they were idle: the database restarted or failed over."""
 
 import functools
 import select as sockets
@@ -10,14 +10,14 @@ from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-# A connection that was used within this time is taken to be alive.
-_PAUSE_SECONDS = 1.0
-# Nor is one that was used within this time looked at.
-_GLANCE_SECONDS = 0.05
+# The pool pings connections that were idle for longer.
+_PING_AFTER_SECONDS = 1.0
+# The pool polls the sockets of connections that were idle for longer.
+_POLL_AFTER_SECONDS = 0.05
 
 
 def replace_dead_connections(engine: Engine) -> None:
-    """Let the engine's pool replace connections that died while they lay unused."""
+    """Let the engine's pool replace connections that died while they were idle."""
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", functools.partial(_require_alive, engine.dialect))
 
@@ -29,16 +29,16 @@ def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
 def _require_alive(
     dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object
 ) -> None:
-    """Raise DisconnectionError, at which the pool connects anew, unless the connection is alive.
+    """Raise DisconnectionError, after which the pool reconnects, if the connection is dead.
 
-    SQLAlchemy's own pre-ping asks every time, which is a quarter of the CPU of a metadata request.
+    SQLAlchemy's pre-ping asks every time: a quarter of the CPU of a metadata request.
     """
     returned = record.info.get("returned")
     if returned is None:
         return
     idle = time.monotonic() - returned
-    # Looking at the socket hands the GIL over: under load that would cost as much as the query.
-    if idle < _GLANCE_SECONDS or (idle < _PAUSE_SECONDS and not _has_news(connection)):
+    # A poll releases the GIL; under load that costs as much as the query.
+    if idle < _POLL_AFTER_SECONDS or (idle < _PING_AFTER_SECONDS and not _has_input(connection)):
         return
     try:
         alive = dialect.do_ping(connection)
@@ -48,8 +48,8 @@ def _require_alive(
         raise DisconnectionError
 
 
-def _has_news(connection: Any) -> bool:
-    """Whether the server sent something unasked: that it ends the connection, most of the time."""
+def _has_input(connection: Any) -> bool:
+    """Whether the server sent something unasked: usually that it closes the connection."""
     # PyMySQL has no public way to its socket; SQLite has none.
     source = connection if hasattr(connection, "fileno") else getattr(connection, "_sock", None)
     if source is None:
@@ -57,6 +57,6 @@ def _has_news(connection: Any) -> bool:
     poller = sockets.poll()
     try:
         poller.register(source, sockets.POLLIN)
-    except (ValueError, OSError, psycopg2.Error):  # it is closed
+    except (ValueError, OSError, psycopg2.Error):  # already closed
         return True
     return bool(poller.poll(0))

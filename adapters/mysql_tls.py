@@ -1,7 +1,7 @@
-"""TLS to MySQL and MariaDB as the URL asks for it: `?ssl_ca=...` and its kin.
+"""The TLS arguments of MySQL and MariaDB URLs, such as `?ssl_ca=...`.
 
-Our own reading of these arguments, because PyMySQL takes `ssl_disabled=false` of a URL for true,
-and with `ssl_verify_identity=true` loses the CA on its way through SQLAlchemy, and checks no name.
+The service reads them itself: in a URL, PyMySQL takes `ssl_disabled=false` for true, and with
+`ssl_verify_identity=true` it loses the CA and does not check the host name.
 """
 
 import ssl
@@ -18,12 +18,12 @@ _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 
 def split_tls(url: URL) -> tuple[URL, dict[str, Any]]:
-    """Return the URL without what it says of TLS, and that as arguments for PyMySQL.
+    """Return the URL without its TLS arguments, and the arguments of PyMySQL that replace them.
 
-    Without any, PyMySQL does as libpq: TLS where the server has it, unverified. With any, the
-    server must have TLS and a certificate by the given CAs (or the system's) for the host of the
-    URL, unless `ssl_check_hostname=false` or `ssl_verify_cert=false`. The files are read once,
-    here. Raises ValueError when one of them, or a flag, cannot be read.
+    Without any, PyMySQL uses TLS if the server offers it, and verifies nothing, like libpq. With
+    any, the server must offer TLS with a certificate for the host of the URL, signed by the given
+    CAs or the system's, unless `ssl_check_hostname=false` or `ssl_verify_cert=false`. Files are
+    read once, here. Raises ValueError if a file or a flag cannot be read.
     """
     given = {name: str(value) for name, value in url.query.items() if name in _ARGUMENTS}
     rest = url.difference_update_query(given)
@@ -33,11 +33,11 @@ def split_tls(url: URL) -> tuple[URL, dict[str, Any]]:
     try:
         return rest, {"ssl": _context(given)} if given else {}
     except OSError as exc:
-        raise ValueError(f"the files of its TLS arguments cannot be read: {exc}") from exc
+        raise ValueError(f"a file of its TLS arguments cannot be read: {exc}") from exc
 
 
 def verifies_server(arguments: Mapping[str, Any]) -> bool:
-    """Whether nobody but the server itself can be at the other end."""
+    """Whether the connection proves that the other end is the named server."""
     context = arguments.get("ssl")
     if context is None:
         return False
@@ -46,7 +46,7 @@ def verifies_server(arguments: Mapping[str, Any]) -> bool:
 
 def _context(given: Mapping[str, str]) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=given.get("ssl_ca"), capath=given.get("ssl_capath"))
-    # From Python 3.13 on; the certificates that MySQL makes for itself are not as strict.
+    # Python 3.13 sets it; the certificates that MySQL generates do not satisfy it.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     verified = _flag(given, "ssl_verify_cert")
     named = _flag(given, "ssl_check_hostname") and _flag(given, "ssl_verify_identity")

@@ -1,8 +1,8 @@
-"""RDS signs its users in by IAM: a token takes the place of the password, for 15 minutes.
+"""IAM authentication to RDS: a token, valid for 15 minutes, takes the place of the password.
 
-RDS looks at a token only while it connects, so each new connection gets one of its own, and those
-of the pool outlive theirs (AWS: "IAM database authentication"). Making one is a signature: nobody
-is asked, but for boto3's credentials where these have expired.
+RDS checks a token only when a connection opens, so each new connection gets a fresh one, and pooled
+connections outlive theirs (AWS: "IAM database authentication"). Making a token takes a signature,
+not a request, unless boto3 must renew its credentials.
 """
 
 import re
@@ -23,10 +23,10 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 
 def require_verified_server(url: URL, tls: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError where somebody else than RDS could get the token, in clear text.
+    """Raise ConfigurationError if anybody but the named server could receive the token.
 
-    A certificate by Amazon is not enough: every RDS server of the region has one. It must be for
-    the host that the URL names.
+    A certificate by Amazon is not enough, since every RDS server of the region has one. It must be
+    for the host that the URL names.
     """
     backend = url.get_backend_name()
     if backend not in _PORTS or not (url.username and url.host):
@@ -39,15 +39,15 @@ def require_verified_server(url: URL, tls: Mapping[str, Any]) -> None:
         safe, wanted = verifies_server(tls), "ssl_ca, without turning checks off"
     if not safe:
         raise ConfigurationError(
-            "Configuration: DB_IAM_AUTH hands out tokens in clear text, so the URL of the database "
+            "Configuration: DB_IAM_AUTH sends tokens in clear text, so the URL of the database "
             f"must verify the server: by {wanted}."
         )
 
 
 def token_source(url: URL, region: str) -> TokenSource:
-    """Return what makes tokens for the user, host and port of `url`.
+    """Return a function that makes tokens for the user, host and port of `url`.
 
-    The region is that of RDS's own host names, otherwise `region`.
+    The region comes from the host name if it is one of RDS; otherwise it is `region`.
     """
     host = url.host or ""
     named = re.search(r"\.([a-z0-9-]+)\.rds\.amazonaws\.com(\.cn)?$", host)
@@ -63,7 +63,7 @@ def token_source(url: URL, region: str) -> TokenSource:
 
 
 def sign_in(engine: Engine, source: TokenSource) -> None:
-    """Let each new connection of the engine sign in with a fresh token."""
+    """Give each new connection of the engine a fresh token."""
     event.listen(engine, "do_connect", partial(_add_token, source))
 
 
@@ -77,5 +77,5 @@ def _add_token(
     try:
         parameters["password"] = source()
     except (BotoCoreError, ClientError) as exc:
-        # The driver's own error, so that it counts as every other failure to connect.
+        # The driver's error class, so that this counts as a failure to connect.
         raise dialect.loaded_dbapi.OperationalError(f"no token for RDS: {exc}") from exc

@@ -1,42 +1,56 @@
-"""How boto3 and urllib3 are set up for S3: time limits, retries, checksums, addresses.
-
-What a PUT may take is said by `Bucket.upload_image` (s3_client.py).
-"""
+"""How boto3 and obstore are set up for S3: addresses, time limits, retries, checksums, TLS."""
 
 import os
-import time
-import urllib.request
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-import boto3
-import urllib3
+from boto3.session import Session
 from botocore import UNSIGNED
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.store import S3Store
 
 from config import Settings
 
-# NAT gateways, load balancers and stores forget connections that were silent for a while, some
-# without a word: a PUT, which is attempted once, would fail on them.
-_LONGEST_SILENCE_SECONDS = 5.0
-# The longest pause of a store that takes the bytes of an object.
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
+
+# NAT gateways, load balancers and stores drop connections that were idle for a while, some
+# silently: a PUT, which has one attempt, would fail on them.
+_POOL_IDLE = timedelta(seconds=5)
+# obstore asks for new credentials 5 minutes before these end, so every minute; boto3 renews those
+# of a role 10 minutes before AWS lets them expire.
+_CREDENTIALS_TTL = timedelta(minutes=6)
+# The longest pause of a store that takes the bytes of a file. urllib3 has one limit for it and for
+# the time to connect.
 _LONGEST_STALL_SECONDS = 10.0
+_NO_LIMIT = timedelta(days=1)
 
 
-def client(session: boto3.session.Session, settings: Settings) -> Any:
-    """Build a boto3 client; it connects when it is used."""
+def client(session: Session, settings: Settings) -> Any:
+    """Build boto3's client for what is asked rarely; it connects when it is first used."""
+    return _client(session, settings, settings.s3_max_attempts, settings.s3_read_timeout_seconds)
+
+
+def file_client(session: Session, settings: Settings) -> Any:
+    """Build boto3's client for PUTs of files: one attempt, over a new connection."""
+    client = _client(session, settings, 1, settings.s3_put_timeout_seconds, _LONGEST_STALL_SECONDS)
+    client.meta.events.register("before-send.s3.PutObject", _use_once)
+    return client
+
+
+def _client(
+    session: Session, settings: Settings, attempts: int, read_timeout: float, stall: float = 0
+) -> Any:
     config = Config(
         signature_version="s3v4",
-        connect_timeout=settings.connect_timeout_seconds,
-        read_timeout=settings.s3_read_timeout_seconds,
-        retries={"mode": "standard", "total_max_attempts": settings.s3_max_attempts},
-        # Rendering botocore's own for every request is a tenth of a small PUT.
-        user_agent="image-api",
-        max_pool_connections=settings.concurrency,
-        # boto3's default, a CRC32 trailer in an aws-chunked body, corrupts objects on some
-        # compatible stores; we send a plain SHA-256 header instead, which also makes signing
-        # the payload over TLS superfluous.
+        connect_timeout=max(settings.connect_timeout_seconds, stall),
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        # boto3's default, a CRC32 trailer in an aws-chunked body, breaks some compatible stores.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={
@@ -44,7 +58,18 @@ def client(session: boto3.session.Session, settings: Settings) -> Any:
             "payload_signing_enabled": not settings.s3_checksum,
         },
     )
-    return session.client("s3", endpoint_url=settings.aws_endpoint_url_s3, config=config)
+    client = session.client("s3", endpoint_url=settings.aws_endpoint_url_s3, config=config)
+    # boto3 would follow a bucket to its region, where obstore does not go.
+    client.meta.events.register_last("before-parameter-build.s3", _stay_in_region)
+    return client
+
+
+def _stay_in_region(context: dict[str, Any], **_: object) -> None:
+    context["s3_redirect"]["redirected"] = True
+
+
+def _use_once(request: AWSPreparedRequest, **_: object) -> None:
+    request.headers["Connection"] = "close"
 
 
 def _addressing_style(endpoint: str | None) -> Literal["path", "virtual"]:
@@ -56,10 +81,11 @@ def _addressing_style(endpoint: str | None) -> Literal["path", "virtual"]:
     return "path" if endpoint else "virtual"
 
 
-def base_url(session: boto3.session.Session, settings: Settings, endpoint: str | None) -> str:
-    """Where the objects lie: boto3 knows the forms for regions, endpoints and path style.
+def base_url(session: Session, settings: Settings, endpoint: str | None) -> str:
+    """Return the URL of the bucket; it ends with a slash.
 
-    It reads AWS_USE_DUALSTACK_ENDPOINT and AWS_USE_FIPS_ENDPOINT by itself.
+    boto3 knows the forms for regions, endpoints and path style, and reads
+    AWS_USE_DUALSTACK_ENDPOINT and AWS_USE_FIPS_ENDPOINT.
     """
     config = Config(
         signature_version=UNSIGNED, s3={"addressing_style": _addressing_style(endpoint)}
@@ -71,52 +97,62 @@ def base_url(session: boto3.session.Session, settings: Settings, endpoint: str |
     return url.removesuffix("KEY")
 
 
-def http_pool(base_url: str, settings: Settings) -> tuple[urllib3.HTTPConnectionPool, str]:
-    """Build the pool of connections to where the objects lie; through the proxy, if there is one.
-
-    Returns also what comes before the key in the target of a request (RFC 9112 section 3.2).
-    """
-    options: dict[str, Any] = {
-        "maxsize": 2 * settings.threads,  # handlers, and what follows their answers
-        "timeout": urllib3.Timeout(
-            connect=settings.connect_timeout_seconds, read=settings.s3_read_timeout_seconds
-        ),
-        # urllib3 reads a file to be sent in pieces of 16 KB otherwise, each with a turn of the GIL.
-        "blocksize": 256 * 1024,
-        "ca_certs": os.environ.get("AWS_CA_BUNDLE") or get_cert_path(verify=True),
+def read_store(session: Session, settings: Settings, base_url: str) -> S3Store:
+    """Build the store for reads and deletes, which are retried."""
+    timeout = timedelta(seconds=settings.s3_read_timeout_seconds)
+    client: ClientConfig = {"timeout": _NO_LIMIT, "read_timeout": timeout}
+    retries: RetryConfig = {
+        "max_retries": settings.s3_max_attempts - 1,
+        "retry_timeout": 1.5 * timeout,  # retries a request that timed out, once
     }
-    url = urlsplit(base_url)
-    proxy = urllib.request.getproxies().get(url.scheme)
-    if proxy and not urllib.request.proxy_bypass(url.netloc):
-        manager: urllib3.PoolManager = urllib3.ProxyManager(proxy, **options)
-        target = base_url if url.scheme == "http" else url.path
-    else:
-        manager, target = urllib3.PoolManager(**options), url.path
-    pool = manager.connection_from_url(base_url)
-    pool.ConnectionCls = _SecureS3Connection if url.scheme == "https" else _S3Connection
-    return pool, target
+    return _store(session, settings, base_url, client, retries)
 
 
-class _S3Connection(urllib3.connection.HTTPConnection):
-    """Bounds each wait while it sends, and is not used again after a silence."""
+def put_store(session: Session, settings: Settings, base_url: str, seconds: float) -> S3Store:
+    """Build a store for PUTs: one attempt that ends within `seconds`, response included.
 
-    _used = 0.0
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the pool may use it again."""
-        silent = time.monotonic() - self._used
-        return silent < _LONGEST_SILENCE_SECONDS and super().is_connected
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send a request; connect first, within the time to connect."""
-        if self.is_closed:
-            self.connect()
-        # Otherwise urllib3 would bound each wait while sending by the time to connect.
-        self.timeout = _LONGEST_STALL_SECONDS
-        self._used = time.monotonic()
-        super().request(*args, **kwargs)
+    A PUT that is sent twice may land twice, and the write protocol allows one for each key.
+    """
+    client: ClientConfig = {"timeout": timedelta(seconds=seconds)}
+    return _store(session, settings, base_url, client, {"max_retries": 0})
 
 
-class _SecureS3Connection(_S3Connection, urllib3.connection.HTTPSConnection):
-    """The same over TLS."""
+def _store(
+    session: Session,
+    settings: Settings,
+    base_url: str,
+    client_options: "ClientConfig",
+    retry_config: "RetryConfig",
+) -> S3Store:
+    """Build a store; what obstore would read from `AWS_*` itself is set here."""
+
+    def credentials() -> "S3Credential":
+        return Boto3CredentialProvider(session, ttl=_CREDENTIALS_TTL)()
+
+    certificates = os.environ.get("AWS_CA_BUNDLE") or str(get_cert_path(verify=True))
+    config: S3Config = {
+        "region": settings.aws_region,
+        # The bucket is part of it, as in virtual hosts: obstore appends only the key.
+        "aws_endpoint_url_s3": base_url.removesuffix("/"),
+        "virtual_hosted_style_request": True,
+        "unsigned_payload": False,
+        # Some compatible stores do not know the bulk request.
+        "disable_bulk_delete": True,
+    }
+    if settings.s3_checksum:
+        config["checksum_algorithm"] = "SHA256"
+    common: ClientConfig = {
+        "allow_http": base_url.startswith("http:"),
+        "connect_timeout": timedelta(seconds=settings.connect_timeout_seconds),
+        "pool_idle_timeout": _POOL_IDLE,
+        "pool_max_idle_per_host": str(2 * settings.threads),  # of requests, and of what follows
+        "root_certificate": Path(certificates).read_bytes(),
+        "user_agent": "image-api",
+    }
+    return S3Store(
+        settings.aws_s3_bucket,
+        config=config,
+        client_options=common | client_options,
+        retry_config=retry_config,
+        credential_provider=credentials,
+    )

@@ -1,9 +1,9 @@
-"""PostgreSQL connections whose server is silent: frozen, though its kernel still acknowledges.
+"""PostgreSQL servers that fall silent: frozen, while the kernel still acknowledges packets.
 
-`statement_timeout` needs a server that works, TCP keepalives a host that is gone. For what is left,
-libpq has no timeout, and psycopg2's own hook for it (`set_wait_callback`) costs a metadata request
-a third: each poll hands the GIL over once more. So each connection notes since when it waits, and
-one thread looks at the notes.
+`statement_timeout` needs a server that works, and TCP keepalives detect only a host that is gone.
+libpq has no time-out for the rest, and psycopg2's `set_wait_callback` costs a metadata request a
+third, because each poll releases the GIL once more. So each connection notes when it started to
+wait, and one thread checks the notes.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from psycopg2 import extensions
 
 
 class WatchedConnection(extensions.connection):
-    """Notes since when it waits for the server."""
+    """A connection that notes when it started to wait for the server."""
 
     waiting_since: float | None = None
     given_up = False
@@ -29,7 +29,7 @@ class WatchedConnection(extensions.connection):
         self.cursor_factory = _WatchedCursor
 
     def wait_for(self, call: Any, *args: Any) -> Any:
-        """Call what asks the server. Raises OperationalError when the watchdog gave up."""
+        """Call a method that waits for the server. Raises OperationalError if it takes too long."""
         self.waiting_since = time.monotonic()
         try:
             return call(*args)
@@ -49,11 +49,11 @@ class WatchedConnection(extensions.connection):
         self.wait_for(super().rollback)
 
     def give_up(self) -> None:
-        """Let whoever waits for the server get an error."""
+        """Fail the call that waits for the server."""
         self.given_up = True
         with (
-            contextlib.suppress(OSError, psycopg2.Error),  # it is closed already
-            # A copy: closing it leaves the connection's own descriptor to libpq.
+            contextlib.suppress(OSError, psycopg2.Error),  # already closed
+            # A duplicate: libpq keeps and closes its own descriptor.
             socket.socket(fileno=os.dup(self.fileno())) as shared,
         ):
             shared.shutdown(socket.SHUT_RDWR)
@@ -67,17 +67,17 @@ class _WatchedCursor(extensions.cursor):
 
 
 class Watchdog:
-    """Shuts connections down that wait for the server longer than `statement_timeout` allows."""
+    """Shuts down connections that wait for the server longer than `statement_timeout` allows."""
 
     def __init__(self, limit: float) -> None:
-        """Let a server that works end its own statements after `limit` seconds, and a bit more."""
+        """Wait a quarter longer than `limit` seconds, when a working server ends statements."""
         self._limit = 1.25 * limit
         self._watched: WeakSet[WatchedConnection] = WeakSet()
         self._lock = threading.Lock()
         self._running = False
 
     def watch(self, connection: WatchedConnection, _record: object = None) -> None:
-        """Watch a new connection until it is closed."""
+        """Watch a connection until it is closed."""
         with self._lock:
             self._watched.add(connection)
             if not self._running:
@@ -85,11 +85,11 @@ class Watchdog:
                 threading.Thread(target=self._run, name="database-watchdog", daemon=True).start()
 
     def _run(self) -> None:
-        while self._look():
+        while self._check():
             time.sleep(self._limit / 5)
 
-    def _look(self) -> bool:
-        """Give up what is overdue; return whether there is anything left to watch."""
+    def _check(self) -> bool:
+        """Give up overdue connections; return whether any connection is left to watch."""
         with self._lock:
             watched = [connection for connection in self._watched if not connection.closed]
             self._running = bool(watched)

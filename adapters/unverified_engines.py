@@ -1,16 +1,19 @@
-"""Oracle and SQL Server: what they need of us, by their manuals. Nobody has run it on them.
+"""Oracle and SQL Server, as their manuals describe them. The service has never run on either.
 
-Statements and tables are compiled for both in a test. The contract runs where a server is named.
-Oracle must be 12.2 or later with AL32UTF8, SQL Server 2019 or later with ALLOW_SNAPSHOT_ISOLATION
-and READ_COMMITTED_SNAPSHOT; nothing here checks that.
+The tests compile every table and statement for both, and run the contract on a server that is
+named to them. Oracle must be 12.2 or later with AL32UTF8, and SQL Server 2019 or later with
+ALLOW_SNAPSHOT_ISOLATION and READ_COMMITTED_SNAPSHOT. The service does not check these.
 """
 
 import logging
 import math
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Engine, Select, Table, event
+from sqlalchemy import TIMESTAMP, Engine, String, event
+from sqlalchemy.dialects import mssql
+from sqlalchemy.types import TypeEngine
 
 from config import Settings
 
@@ -18,37 +21,58 @@ logger = logging.getLogger("image_api")
 
 NAMES = {"oracle": "Oracle", "mssql": "SQL Server"}
 
-# What brings their drivers, which are not in requirements.lock.
+# How to install their drivers, which requirements.lock does not contain.
 DRIVERS = {
     "oracle+oracledb": "`pip install oracledb`",
     "mssql+pymssql": "`pip install pymssql`",
 }
 
-# By which isolation all SELECTs of a transaction see one moment; SQL Server's must be allowed.
+# The isolation level at which all SELECTs of a transaction see the same moment.
 SNAPSHOT_LEVELS = {"oracle": "SERIALIZABLE", "mssql": "SNAPSHOT"}
 
-# What FOR UPDATE is elsewhere, and on Oracle.
+# SQL Server has no FOR UPDATE.
 MSSQL_ROW_LOCK = "WITH (UPDLOCK, ROWLOCK)"
 
+CLOCKS = {
+    "oracle": "SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL",
+    "mssql": "SELECT SYSUTCDATETIME()",
+}
+
 # Oracle: unique constraint, deadlock, cannot serialise. SQL Server: deadlock, unique index, unique
-# constraint, snapshot changed.
+# constraint, snapshot conflict.
 _UNDONE_ORACLE = {1, 60, 8177}
 _UNDONE_MSSQL = {1205, 2601, 2627, 3960}
 
 
+def exact_text(backend: str, length: int) -> TypeEngine[str]:
+    """Return the type of text that compares by its bytes.
+
+    Oracle compares as its session says. SQL Server ignores trailing spaces at any collation;
+    neither names nor keys have any.
+    """
+    if backend == "oracle":
+        return String(length)
+    return mssql.VARCHAR(length, collation="Latin1_General_100_BIN2_UTF8")
+
+
+def moment(backend: str) -> TypeEngine[datetime]:
+    """Return a type that keeps microseconds; Oracle's DATE keeps whole seconds."""
+    return TIMESTAMP() if backend == "oracle" else mssql.DATETIME2(6)  # type: ignore[no-untyped-call]
+
+
 def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
-    """Return the driver's arguments that bound every wait, and keep microseconds."""
+    """Return the arguments of the driver that bound every wait and keep microseconds."""
     if backend == "oracle":
         return {"tcp_connect_timeout": settings.connect_timeout_seconds}
     return {
         "login_timeout": math.ceil(settings.connect_timeout_seconds),
         "timeout": math.ceil(settings.db_statement_timeout_seconds),
-        "use_datetime2": True,  # pymssql cuts moments to milliseconds otherwise
+        "use_datetime2": True,  # pymssql otherwise cuts moments to milliseconds
     }
 
 
 def prepare(engine: Engine, settings: Settings) -> None:
-    """Warn; make the connections of either compare bytes, and wait no longer than they may."""
+    """Log a warning; let Oracle compare bytes and bound its statements."""
     if name := NAMES.get(engine.dialect.name):
         logger.warning("%s is not verified: the service was never run on it", name)
     if engine.dialect.name == "oracle":
@@ -57,20 +81,15 @@ def prepare(engine: Engine, settings: Settings) -> None:
 
 
 def is_undone(error: BaseException) -> bool:
-    """Whether either database says by this that the transaction did not happen."""
-    told = error.args[0] if error.args else None
-    if isinstance(told, int):
-        return told in _UNDONE_MSSQL
-    return getattr(told, "code", None) in _UNDONE_ORACLE
-
-
-def lock_rows(statement: Select[Any], table: Table) -> Select[Any]:
-    """Let a SELECT lock the rows that it finds in `table`, on every engine."""
-    return statement.with_for_update().with_hint(table, MSSQL_ROW_LOCK, "mssql")
+    """Whether the error of either driver means that the transaction did not happen."""
+    first = error.args[0] if error.args else None
+    if isinstance(first, int):
+        return first in _UNDONE_MSSQL
+    return getattr(first, "code", None) in _UNDONE_ORACLE
 
 
 def _configure_oracle(limit: float, dbapi_connection: Any, _record: object) -> None:
-    """Order and compare by bytes, whatever the language of the host."""
-    dbapi_connection.call_timeout = round(limit * 1000)
+    """Order and compare by bytes, whatever language the host has."""
+    dbapi_connection.call_timeout = math.ceil(limit * 1000)
     with dbapi_connection.cursor() as cursor:
         cursor.execute("ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from benchmarks import RESULTS, wrk
 from benchmarks.conditions import conditions
-from benchmarks.measure import Plan, measure_station
+from benchmarks.measure import Plan, measure_scenario
 from benchmarks.memory import Memory, measure_memory
 from benchmarks.results import Pass, Results
+from benchmarks.scenarios import scenarios
 from benchmarks.stack import Stack
-from benchmarks.stations import stations
 from benchmarks.table import HEADINGS, cells, markdown, number
 from benchmarks.verdicts import verdicts
 
@@ -74,13 +74,13 @@ def _run(plan: Plan, stack: Stack) -> Pass:
     measured: Pass = {}
     began = time.monotonic()
     everything = chain.from_iterable(
-        measure_station(plan, stack, station)
-        for station in stations(stack.engines(), quick=plan.quick)
+        measure_scenario(plan, stack, scenario)
+        for scenario in scenarios(stack.engines(), quick=plan.quick)
     )
-    for case, figures in everything:
-        measured[case] = figures
-        place = f"{time.monotonic() - began:4.0f} s  {case.row}, {case.clients} clients"
-        print(f"{place}: {figures.cpu_ms:.2f} CPU ms", file=sys.stderr, flush=True)
+    for case, measurement in everything:
+        measured[case] = measurement
+        progress = f"{time.monotonic() - began:4.0f} s  {case.row}, {case.clients} clients"
+        print(f"{progress}: {measurement.cpu_ms:.2f} CPU ms", file=sys.stderr, flush=True)
     return measured
 
 
@@ -91,8 +91,8 @@ def _show(results: Results) -> None:
         print(f"\n{one.row}: {number(one.at_rest)} MB at rest, {number(one.peak)} MB at most")
     print()
     for verdict in verdicts(results):
-        if verdict.figure is not None:
-            measured = f"{number(verdict.figure)} of {verdict.limit:g}"
+        if verdict.measured is not None:
+            measured = f"{number(verdict.measured)} of {verdict.limit:g}"
             print(f"{verdict.target}: {measured}, {verdict.sentence().replace('*', '')}")
 
 

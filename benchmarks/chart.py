@@ -34,8 +34,8 @@ def svg(results: Results) -> str:
         '<text x="0" y="16" class="title">CPU ms per request, 16 clients; shorter is better</text>',
         *_legend(),
     ]
-    for place, (row, ours, peer) in enumerate(pairs):
-        lines += _pair(_TOP + place * _LINE, row, ours, peer)
+    for index, (row, ours, peer) in enumerate(pairs):
+        lines += _pair(_TOP + index * _LINE, row, ours, peer)
     return "\n".join([*lines, "</svg>", ""])
 
 

@@ -32,7 +32,7 @@ class Load:
     indices: int = 1
     first_serial: int = 0
 
-    def anew(self) -> "Load":
+    def with_new_serials(self) -> "Load":
         """Return the same load with unused serial numbers."""
         return replace(self, first_serial=next(_first_serials))
 

@@ -1,4 +1,4 @@
-"""One measurement, and all measurements of one station."""
+"""One measurement, and all measurements of one scenario."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from benchmarks import python_load, wrk
 from benchmarks.load import Load, Summary
 from benchmarks.photos import MB
 from benchmarks.stack import Setting, Stack, bare, context_switches, cpu_seconds, settle
-from benchmarks.workloads import ROWS, Place, Row, Station
+from benchmarks.workloads import ROWS, Deployment, Row, Scenario
 from devstack.service_process import ServiceProcess
 
 _AT_ONCE = 16  # requests that one process handles by default; others wait
@@ -31,7 +31,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Measurement:
     """The results of one measurement.
 
     `cpu_ms` is the CPU time of the service and `switches` the context switches of its threads
@@ -72,28 +72,30 @@ class Plan:
     def send(self, load: Load, clients: int, seconds: int) -> Summary:
         """Send a load."""
         run = wrk.run if self.with_wrk else python_load.run
-        return run(load.anew(), clients, seconds)
+        return run(load.with_new_serials(), clients, seconds)
 
 
-def measure_station(plan: Plan, stack: Stack, station: Station) -> Iterator[tuple[Case, Figures]]:
-    """Set up a station and measure its wanted rows, after `bare`."""
+def measure_scenario(
+    plan: Plan, stack: Stack, scenario: Scenario
+) -> Iterator[tuple[Case, Measurement]]:
+    """Set up a scenario and measure its wanted rows, after `bare`."""
     rows = {
         name: plan.numbers_of_clients(numbers)
-        for name, numbers in station.rows.items()
+        for name, numbers in scenario.rows.items()
         if plan.wanted(name)
     }
     if not rows:
         return
-    setting = station.setting
+    setting = scenario.setting
     yield from _measure_bare(plan, setting, set(chain.from_iterable(rows.values())))
     url = stack.database(setting.engine, setting.images)
     with stack.bucket() as bucket, stack.service(url, bucket, setting) as process:
-        place = Place(stack, setting, process.base_url, bucket, url)
+        deployment = Deployment(stack, setting, process.base_url, bucket, url)
         for name, numbers in rows.items():
-            row, load = ROWS[name], ROWS[name].load(place)
+            row, load = ROWS[name], ROWS[name].load(deployment)
             for clients in numbers:
                 if row.seed:
-                    seed = row.seed(place)
+                    seed = row.seed(deployment)
                     _probe(seed)
                     plan.send(seed, _SEED_CLIENTS, _SEED_SECONDS)
                 yield Case(name, clients, setting), _measure(plan, row, load, process, clients)
@@ -101,7 +103,7 @@ def measure_station(plan: Plan, stack: Stack, station: Station) -> Iterator[tupl
 
 def _measure_bare(
     plan: Plan, setting: Setting, numbers_of_clients: set[int]
-) -> Iterator[tuple[Case, Figures]]:
+) -> Iterator[tuple[Case, Measurement]]:
     """Measure the application that does nothing; 16 clients saturate it."""
     with bare(setting.workers) as process:
         load = Load(process.base_url, ((b"/health/live",),))
@@ -110,16 +112,18 @@ def _measure_bare(
             yield Case("bare", clients, setting), _measure(plan, row, load, process, clients)
 
 
-def _measure(plan: Plan, row: Row, load: Load, process: ServiceProcess, clients: int) -> Figures:
+def _measure(
+    plan: Plan, row: Row, load: Load, process: ServiceProcess, clients: int
+) -> Measurement:
     """Warm the service up, wait until it is idle, and measure."""
-    status = _probe(load.anew())
+    status = _probe(load.with_new_serials())
     if status != row.status:
         raise RuntimeError(f"{load.method} {load.request(0)[0]} answered {status}")
     seconds = _LARGE_SECONDS if row.size >= _LARGE else plan.seconds
     if row.seed:
         seconds = 1  # the seeds do not suffice for more
     else:
-        python_load.run(load.anew(), clients, _WARM_UP_SECONDS)
+        python_load.run(load.with_new_serials(), clients, _WARM_UP_SECONDS)
     settle(process)
     cpu, switches = cpu_seconds(process), context_switches(process)
     summary = plan.send(load, clients, seconds)
@@ -128,7 +132,7 @@ def _measure(plan: Plan, row: Row, load: Load, process: ServiceProcess, clients:
     served = summary.requests + min(clients, _AT_ONCE) / 2
     share = 1 / served if load.base_url == process.base_url else 0
     rate = summary.requests / summary.seconds
-    return Figures(
+    return Measurement(
         requests_per_second=rate,
         mb_per_second=rate * row.size / 1e6,
         p50_ms=summary.p50_ms,

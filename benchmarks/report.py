@@ -39,8 +39,6 @@ Both ratios are taken within one pass, and `bare` is measured again before each 
 service. The load generator, the service, the database and the store share the cores, so the
 requests per second are a lower bound. Plan with the CPU per request. Rows called *access log* were
 measured with the access log on, which is the default; all others, and `bare`, with it off.
-Rows called *pinned* were measured with `CPU_AFFINITY=true`, which keeps the threads of each worker
-on one CPU; all others, and `bare`, run on all CPUs.
 
 To repeat the measurement, run `make bench` and then `.venv/bin/python -m benchmarks.report`, which
 writes this page, the picture and the table of [sizing.md](sizing.md). This requires Linux and uses
@@ -50,8 +48,7 @@ change the CPU time of the service. Without the second, MariaDB is not measured.
 
 ## Targets
 
-With 16 clients and one worker, not pinned. The limits (`benchmarks/verdicts.py`) were set when
-workers were always pinned.
+With 16 clients and one worker. The limits are in `benchmarks/verdicts.py`.
 
 {targets}
 
@@ -115,7 +112,7 @@ def _targets(results: Results) -> str:
             (
                 one.target,
                 f"{'≥' if one.at_least else '≤'} {one.limit:g}",
-                number(one.figure),
+                number(one.measured),
                 one.peer,
                 one.sentence(),
             )

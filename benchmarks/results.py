@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import Case, Figures
+from benchmarks.measure import Case, Measurement
 from benchmarks.memory import Memory
 
-Pass = dict[Case, Figures]
+Pass = dict[Case, Measurement]
 
 STORED: dict[str, Any] = {"images": 1000}
 UPLOADS: dict[str, Any] = {"images": 0, "inspection": "header"}
@@ -29,7 +29,6 @@ class Result:
     images: int
     workers: int
     inspection: str
-    pinned: bool
     access_log: bool
     clients: int
     requests_per_second: float
@@ -39,22 +38,22 @@ class Result:
     cpu_ms: float
     switches: float
     errors: int
-    to_bare: float | None  # CPU per request, in units of `bare` at the same station
+    to_bare: float | None  # CPU per request, in units of `bare` in the same scenario
     to_s3: float | None  # requests per second, divided by those of S3 itself
 
     @classmethod
     def of(cls, case: Case, passes: list[Pass]) -> "Result":
         """Take the medians of one case."""
-        figures = [one[case] for one in passes if case in one]
+        measurements = [one[case] for one in passes if case in one]
         medians = {
-            name: round(median(getattr(one, name) for one in figures), 3) for name in _MEDIANS
+            name: round(median(getattr(one, name) for one in measurements), 3) for name in _MEDIANS
         }
         return cls(
             case.row,
             **asdict(case.setting),
             clients=case.clients,
             **medians,
-            errors=sum(one.errors for one in figures),
+            errors=sum(one.errors for one in measurements),
             to_bare=_median(_to_bare(case, one) for one in passes),
             to_s3=_median(_to_s3(case, one) for one in passes),
         )
@@ -68,9 +67,9 @@ def _to_bare(case: Case, one: Pass) -> float | None:
 def _to_s3(case: Case, one: Pass) -> float | None:
     verb, _, size = case.row.partition(" ")
     row = {"GET": f"S3 GET {size}", "upload": f"S3 PUT {size}"}.get(verb)
-    for other, figures in one.items():
+    for other, measurement in one.items():
         if (other.row, other.clients) == (row, case.clients) and case in one:
-            unit = figures.requests_per_second
+            unit = measurement.requests_per_second
             return one[case].requests_per_second / unit if unit else None
     return None
 
@@ -108,7 +107,7 @@ class Results:
 
     @classmethod
     def read(cls, file: Path) -> "Results":
-        """Read what `write` wrote."""
+        """Read results from a JSON file."""
         document = json.loads(file.read_text())
         return cls(
             document["conditions"],
@@ -117,18 +116,17 @@ class Results:
         )
 
     def write(self, file: Path) -> None:
-        """Write JSON."""
+        """Write the results to a JSON file."""
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def find(self, row: str, **wanted: Any) -> Result | None:
-        """Return a row; by default with one worker, no pin, no log and 16 clients."""
+        """Return a row; by default with one worker, no log and 16 clients."""
         wanted = {
             "row": row,
             "clients": 16,
             "workers": 1,
             "engine": "postgresql",
-            "pinned": False,
             "access_log": False,
         } | wanted
         return next(

@@ -63,7 +63,6 @@ class Setting:
     images: int = 1000  # in the table at the start
     workers: int = 1
     inspection: str = "header"
-    pinned: bool = False  # each worker's threads on one CPU: CPU_AFFINITY
     access_log: bool = False
 
 
@@ -118,8 +117,7 @@ class Stack:
     def service(self, url: str, bucket: str, setting: Setting) -> Iterator[ServiceProcess]:
         """Run the service."""
         environment = {"DB_URL": url, "AWS_S3_BUCKET": bucket, "INSPECTION": setting.inspection}
-        environment |= self.store.environment() | {"CPU_AFFINITY": str(setting.pinned)}
-        environment["ACCESS_LOG"] = str(setting.access_log)
+        environment |= self.store.environment() | {"ACCESS_LOG": str(setting.access_log)}
         with ServiceProcess(environment, args=_UVICORN, workers=setting.workers) as process:
             try:
                 yield process

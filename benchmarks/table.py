@@ -34,7 +34,6 @@ def describe(result: Result) -> str:
     special = [
         "inspection full" if result.inspection == "full" else "",
         "MariaDB" if result.engine == "mariadb" else "",
-        "pinned" if result.pinned else "",
         "access log" if result.access_log else "",
     ]
     setting = ", ".join(filter(None, special))

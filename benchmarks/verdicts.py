@@ -7,19 +7,19 @@ from benchmarks.results import STORED, UPLOADS, Results
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and its result; `figure` is None if nothing was measured."""
+    """A target and its result; `measured` is None if nothing was measured."""
 
     target: str
     limit: float
-    figure: float | None
+    measured: float | None
     peer: str
     at_least: bool = False
 
     def sentence(self) -> str:
         """Return whether the target is met, and by how much it is missed."""
-        if self.figure is None:
+        if self.measured is None:
             return "not measured"
-        share = self.figure / self.limit - 1
+        share = self.measured / self.limit - 1
         met = share >= 0 if self.at_least else share <= 0
         return "met" if met else f"**missed by {abs(share):.0%}**"
 

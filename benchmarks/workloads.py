@@ -16,7 +16,7 @@ _SEEDS = 10**6
 
 
 @dataclass(frozen=True)
-class Station:
+class Scenario:
     """A setting of the service, and the rows to measure with their numbers of clients."""
 
     setting: Setting
@@ -24,8 +24,8 @@ class Station:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A running station."""
+class Deployment:
+    """The running service of a scenario, with its bucket and database."""
 
     stack: Stack
     setting: Setting
@@ -53,64 +53,69 @@ class Place:
 class Row:
     """One kind of request and its expected response."""
 
-    load: Callable[[Place], Load]
+    load: Callable[[Deployment], Load]
     status: int = 200
     size: int = 0  # of the image that is sent or received
-    seed: Callable[[Place], Load] | None = None  # sent first, to create what the load needs
+    seed: Callable[[Deployment], Load] | None = None  # sent first, to create what the load needs
 
 
-def _metadata(place: Place) -> Load:
+def _metadata(deployment: Deployment) -> Load:
     path = (b"/images/img-", Slot.INDEX, b"/metadata")
-    return Load(place.base_url, (path,), indices=place.setting.images)
+    return Load(deployment.base_url, (path,), indices=deployment.setting.images)
 
 
-def _random(place: Place) -> Load:
-    return Load(place.base_url, ((b"/images/random/metadata",),))
+def _random(deployment: Deployment) -> Load:
+    return Load(deployment.base_url, ((b"/images/random/metadata",),))
 
 
-def _list(place: Place) -> Load:
+def _list(deployment: Deployment) -> Load:
     """Alternate between the first page and one in the middle of the table."""
     first = b"/images?limit=100"
-    prefix = f"img-{place.setting.images // 2:07d}"[:-3]  # matches a thousand names
+    prefix = f"img-{deployment.setting.images // 2:07d}"[:-3]  # matches a thousand names
     middle = first + f"&prefix={prefix}".encode()
-    page = urllib3.request("GET", place.base_url + middle.decode()).json()
-    return Load(place.base_url, ((first,), (middle, b"&cursor=", page["next_cursor"].encode())))
+    page = urllib3.request("GET", deployment.base_url + middle.decode()).json()
+    return Load(
+        deployment.base_url, ((first,), (middle, b"&cursor=", page["next_cursor"].encode()))
+    )
 
 
-def _not_modified(place: Place) -> Load:
-    path, etag = place.stored(SIZES["100 KB"])
-    return Load(place.base_url, ((path,),), headers={"If-None-Match": etag})
+def _not_modified(deployment: Deployment) -> Load:
+    path, etag = deployment.stored(SIZES["100 KB"])
+    return Load(deployment.base_url, ((path,),), headers={"If-None-Match": etag})
 
 
-def _redirect(place: Place) -> Load:
-    path, _ = place.stored(SIZES["100 KB"])
-    return Load(place.base_url, ((path, b"?redirect=true"),))
+def _redirect(deployment: Deployment) -> Load:
+    path, _ = deployment.stored(SIZES["100 KB"])
+    return Load(deployment.base_url, ((path, b"?redirect=true"),))
 
 
-def _get(place: Place, size: int) -> Load:
-    path, _ = place.stored(size)
-    return Load(place.base_url, ((path,),))
+def _get(deployment: Deployment, size: int) -> Load:
+    path, _ = deployment.stored(size)
+    return Load(deployment.base_url, ((path,),))
 
 
-def _s3_get(place: Place, size: int) -> Load:
+def _s3_get(deployment: Deployment, size: int) -> Load:
     body = b"".join(part for part in photo(size) if isinstance(part, bytes)) + bytes(16)
-    place.stack.s3.put_object(Bucket=place.bucket, Key=f"get-{size}", Body=body)
-    return Load(place.stack.store.endpoint_url, (place.signed("get_object", f"get-{size}"),))
+    deployment.stack.s3.put_object(Bucket=deployment.bucket, Key=f"get-{size}", Body=body)
+    return Load(
+        deployment.stack.store.endpoint_url, (deployment.signed("get_object", f"get-{size}"),)
+    )
 
 
-def _s3_put(place: Place, size: int) -> Load:
-    paths = tuple(place.signed("put_object", f"put-{number}") for number in range(_PUT_KEYS))
-    return Load(place.stack.store.endpoint_url, paths, "PUT", body=photo(size))
+def _s3_put(deployment: Deployment, size: int) -> Load:
+    paths = tuple(deployment.signed("put_object", f"put-{number}") for number in range(_PUT_KEYS))
+    return Load(deployment.stack.store.endpoint_url, paths, "PUT", body=photo(size))
 
 
-def _upload(place: Place, name: tuple[bytes | Slot, ...], size: int) -> Load:
+def _upload(deployment: Deployment, name: tuple[bytes | Slot, ...], size: int) -> Load:
     form = upload_form(name, size)
-    indices = place.setting.images or _SEEDS
-    return Load(place.base_url, ((b"/images",),), "POST", FORM_HEADERS, form, indices).anew()
+    indices = deployment.setting.images or _SEEDS
+    load = Load(deployment.base_url, ((b"/images",),), "POST", FORM_HEADERS, form, indices)
+    return load.with_new_serials()
 
 
-def _delete(place: Place) -> Load:
-    return Load(place.base_url, ((b"/images/seed-", Slot.INDEX),), "DELETE", indices=_SEEDS)
+def _delete(deployment: Deployment) -> Load:
+    return Load(deployment.base_url, ((b"/images/seed-", Slot.INDEX),), "DELETE", indices=_SEEDS)
 
 
 ROWS = {

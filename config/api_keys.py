@@ -1,16 +1,19 @@
-"""API keys as the configuration has them: in `API_KEYS`, and on the lines of `API_KEYS_FILE`.
+"""API keys as configured: in `API_KEYS`, and on the lines of `API_KEYS_FILE`.
 
-Read when a worker starts; uvicorn starts its workers anew on SIGHUP. scripts/keys.py makes keys,
-and says how one is rotated.
+A worker reads them when it starts. A source that is set must have a key, because without keys the
+service is open.
 """
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
+_SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
+
 
 class ApiKey(NamedTuple):
-    """A key that clients may have: its name in the log, what it allows, and its SHA-256 in hex."""
+    """A key that clients may have: its name in the log, its scope, and its SHA-256 in hex."""
 
     name: str
     scope: Literal["read", "write"]
@@ -18,7 +21,7 @@ class ApiKey(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """Read `name:scope:sha256`. Raises ValueError; what it says repeats no secret."""
+        """Read `name:scope:sha256`. Raises ValueError; its message repeats no secret."""
         name, _, rest = line.strip().partition(":")
         scope, _, digest = rest.partition(":")
         if not re.fullmatch("[A-Za-z0-9._-]{1,64}", name):
@@ -27,13 +30,23 @@ class ApiKey(NamedTuple):
             raise ValueError(f"needs the scope read or write for the key {name}")
         if not re.fullmatch("[0-9a-f]{64}", digest):
             raise ValueError(f"needs a SHA-256 of 64 hexadecimal digits for the key {name}")
+        if digest == _SHA256_OF_NOTHING:
+            raise ValueError(f"has the SHA-256 of an empty key for the key {name}")
         return cls(name, scope, digest)  # type: ignore[arg-type]
 
 
-def lines_of_file(file: str) -> list[str]:
-    """Return the keys in a file, without its comments. Raises ValueError."""
+def parse_keys(text: str) -> tuple[ApiKey, ...]:
+    """Read comma-separated keys. Raises ValueError, also if there is none."""
+    keys = tuple(ApiKey.parse(part) for part in text.split(",") if part.strip())
+    if not keys:
+        raise ValueError("has no key; unset it to leave the service open to all who reach it")
+    return keys
+
+
+def read_keys(file: str) -> tuple[ApiKey, ...]:
+    """Read the lines of a file that are no comments. Raises ValueError, also if there is none."""
     try:
-        lines = Path(file).read_text().splitlines()
+        lines = Path(file).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        raise ValueError(f"API_KEYS_FILE cannot be read: {exc}") from None
-    return [line for line in lines if not line.startswith("#")]
+        raise ValueError(f"cannot be read: {exc}") from None
+    return parse_keys(",".join(line for line in lines if not line.lstrip().startswith("#")))

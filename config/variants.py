@@ -1,11 +1,11 @@
-"""How the settings VARIANTS and VARIANT_FORMATS are read; settings.py declares them."""
+"""The values of the settings VARIANTS and VARIANT_FORMATS."""
 
 import re
 from dataclasses import dataclass
 from typing import Self
 
 FORMATS = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": "image/avif"}
-"""The content type of each format that variants come in, by the ending of their URL."""
+"""The content types of the formats of variants, by the extension in their URL."""
 
 _LARGEST_SIDE = 8192
 _SPEC = re.compile(r"([1-9][0-9]{0,3})(?:x([1-9][0-9]{0,3})(-crop)?)?", re.ASCII)
@@ -14,7 +14,7 @@ _MOST_VARIANTS = 20
 
 @dataclass(frozen=True, slots=True)
 class VariantSpec:
-    """A box of pixels that the picture is made to fit in, or with `crop` to fill, centred."""
+    """A box in pixels. The picture is scaled to fit in it, or with `crop` to fill it, centred."""
 
     width: int
     height: int
@@ -22,9 +22,9 @@ class VariantSpec:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `320`, `640x480` or `320x320-crop`; `320` stands for a square to fit in.
+        """Read `320`, `640x480` or `320x320-crop`; `320` is short for the box `320x320`.
 
-        Each spec has one spelling, which `str` gives back. Raises ValueError for all else.
+        Each spec has exactly one spelling, which `str` returns. Raises ValueError for any other.
         """
         match = _SPEC.fullmatch(text)
         if match is None:
@@ -44,7 +44,7 @@ class VariantSpec:
 
 
 def require_variants(specs: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the specs. Raises ValueError where one is malformed, or where they are too many."""
+    """Return the specs without duplicates. Raises ValueError if one is malformed, or too many."""
     if len(specs) > _MOST_VARIANTS:
         raise ValueError(f"There may be at most {_MOST_VARIANTS} variants.")
     for spec in specs:
@@ -53,7 +53,7 @@ def require_variants(specs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def require_encodings(encodings: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the encodings in lower case. Raises ValueError where one is unknown."""
+    """Return the encodings in lower case. Raises ValueError if one is unknown."""
     known = tuple(dict.fromkeys(encoding.lower().lstrip(".") for encoding in encodings))
     if not known or not set(known) <= set(FORMATS):
         raise ValueError(f"must be some of {', '.join(FORMATS)}")

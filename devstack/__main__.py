@@ -35,6 +35,7 @@ BUCKET = "images"
 
 # In development both jobs should run often enough to be seen.
 _DEFAULTS = {"SWEEP_INTERVAL_SECONDS": "60", "KEEP_DELETED_SECONDS": "300"}
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class RefusedError(Exception):
@@ -106,6 +107,9 @@ def _run(host: str, port: int, data_dir: Path) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         load_dotenv(Path(".env"))
+        if host in _LOOPBACK:
+            # A page that rebinds its own name to 127.0.0.1 would be same-origin.
+            os.environ["ALLOWED_HOSTS"] = os.environ.get("ALLOWED_HOSTS") or ",".join(_LOOPBACK)
         embedded = stack.enter_context(_embedded_parts(data_dir.resolve()))
         for line in create_tables(load_settings()):
             print(line)

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy import Connection, Engine, create_engine, exc, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, exc, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
@@ -19,10 +19,6 @@ _FIND_OTHERS = {
     " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
 }
 _DISCONNECT = {"postgresql": "SELECT pg_terminate_backend(:id)", "mysql": "KILL :id"}
-
-
-# The service needs readers that writers do not block, and snapshots.
-_OPTIONS = {"mssql": ("ALLOW_SNAPSHOT_ISOLATION ON", "READ_COMMITTED_SNAPSHOT ON")}
 
 
 def engine_for(url: str) -> Engine:
@@ -62,42 +58,21 @@ def disconnect_others(url: str) -> None:
 def fresh_database(server_url: str) -> Iterator[str]:
     """Yield the URL of a new, empty database on that server, and drop it afterwards.
 
-    On SQLite this is a new file. On Oracle it is the schema of the URL's user; all its tables are
-    dropped.
+    On SQLite this is a new file.
     """
     server = make_url(server_url)
     if server.get_backend_name() == "sqlite":
         with tempfile.TemporaryDirectory(prefix="sqlite-") as folder:
             yield f"sqlite:///{folder}/images.db"
         return
-    if server.get_backend_name() == "oracle":
-        with _emptied(server_url):
-            yield server_url
-        return
     name = f"test_{secrets.token_hex(6)}"
     url = server.set(database=name).render_as_string(hide_password=False)
     with connection(server_url) as db:
         db.exec_driver_sql(f"CREATE DATABASE {name}")
-        for option in _OPTIONS.get(db.dialect.name, ()):
-            db.exec_driver_sql(f"ALTER DATABASE {name} SET {option}")
     try:
         yield url
     finally:
         disconnect_others(url)
         with connection(server_url) as db:
-            if db.dialect.name == "mssql":
-                alone = "SET SINGLE_USER WITH ROLLBACK IMMEDIATE"
-                db.exec_driver_sql(f"ALTER DATABASE {name} {alone}")
             force = " WITH (FORCE)" if db.dialect.name == "postgresql" else ""
             db.exec_driver_sql(f"DROP DATABASE {name}{force}")
-
-
-@contextmanager
-def _emptied(url: str) -> Iterator[None]:
-    """Drop all tables before and after the block."""
-    for body in (False, True):
-        if body:
-            yield
-        with connection(url) as db:
-            for table in inspect(db).get_table_names():
-                db.exec_driver_sql(f"DROP TABLE {table}")

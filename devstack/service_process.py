@@ -47,6 +47,9 @@ class ServiceProcess:
         self._environment = {**kept, **environment}
         self._application = application
         self._args = [*args, *(["--workers", str(workers)] if workers > 1 else [])]
+        log_config = self._root / "runtime/log_config.json"
+        if "--app-dir" not in args and log_config.exists():  # an earlier version may have none
+            self._args += ["--log-config", str(log_config)]
         # A supervisor needs SIGTERM to stop its workers.
         self._parent_death_signal = signal.SIGTERM if workers > 1 else signal.SIGKILL
         self.port = free_port()

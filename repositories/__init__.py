@@ -1,1 +1,1 @@
-"""Every SQL statement, a module for each table."""
+"""Every SQL statement, one module for each table."""

@@ -1,8 +1,6 @@
 """Every SQL statement on `images`, as functions on a connection.
 
-Those that change exactly one row say whether they did: the write protocol depends on these answers
-(docs/write-protocol.md). Which transaction runs which of them is said in
-services/write_protocol.py and services/maintenance/sweeper.py.
+Functions that change exactly one row return whether they did; the write protocol depends on it.
 """
 
 import functools
@@ -46,13 +44,10 @@ class ImageRecord(NamedTuple):
     last_updated_at: datetime
 
 
-# Statements are written against the tables, not the mapped classes: columns instead of entities
-# cost a third of the CPU per read.
+# Statements use tables, not mapped classes, and are built once: a read of columns takes a third of
+# the CPU of a read of entities, and building a statement takes as long as the database.
 _images = cast(Table, Image.__table__)
 _select_image = select(*(_images.c[field] for field in ImageRecord._fields))
-
-
-# Statements are built once: building one and its cache key costs as much as asking the database.
 _select_by_name = _select_image.where(_images.c.name == bindparam("name"))
 _select_by_name_locked = lock_rows(_select_by_name, _images)
 _is_current = (
@@ -71,7 +66,7 @@ def find_image(session: Session, name: str) -> ImageRecord | None:
 
 
 def lock_image(connection: Connection, name: str) -> ImageRecord | None:
-    """Return the image called `name`, or None; until the transaction ends no one else writes it."""
+    """Return the image called `name`, or None; lock its row until the transaction ends."""
     row = connection.execute(_select_by_name_locked, {"name": name}).first()
     return ImageRecord._make(row) if row else None
 
@@ -82,19 +77,19 @@ def insert_image(connection: Connection, values: dict[str, Any]) -> None:
 
 
 def replace_image(connection: Connection, current: ImageRecord, values: dict[str, Any]) -> bool:
-    """Let the row of `current` describe another object; False when it changed meanwhile."""
+    """Change the row of `current` to another object; False if it has changed since."""
     its = {"its_name": current.name, "its_key": current.s3_key}
     return connection.execute(_replace_image, values | its).rowcount == 1
 
 
 def delete_image(connection: Connection, current: ImageRecord) -> bool:
-    """Delete the row of `current`; False when it changed meanwhile."""
+    """Delete the row of `current`; False if it has changed since."""
     its = {"its_name": current.name, "its_key": current.s3_key}
     return connection.execute(_delete_image, its).rowcount == 1
 
 
 class Order(NamedTuple):
-    """The order of a listing: by one column, ties broken by id."""
+    """The order of a listing: by one column, then by id."""
 
     column: str
     descending: bool
@@ -108,9 +103,9 @@ def list_images(
     after: tuple[Any, int] | None = None,
     limit: int,
 ) -> list[ImageRecord]:
-    """Return images whose names begin with `prefix`, from behind (order value, id) `after`.
+    """Return the images that begin with `prefix` and follow (order value, id) `after`.
 
-    Keyset pagination: every page is one range of an index, as cheap at row 1,000,000 as at 10.
+    Keyset pagination: each page is one range of an index, so row 1,000,000 is as fast as row 10.
     """
     end = _after_prefix(prefix)
     parameters: dict[str, Any] = {"prefix": prefix, "end": end, "limit": limit}
@@ -130,7 +125,7 @@ def _page(order: Order, from_prefix: bool, to_end: bool, after: bool) -> Select[
         statement = statement.where(_images.c.name < bindparam("end"))
     if after:
         value, tie = bindparam("value", type_=column.type), bindparam("id", type_=id_.type)
-        # Not a row comparison, for which MySQL would not use the index.
+        # MySQL does not use the index for a row comparison.
         if order.descending:
             statement = statement.where(column <= value, (column < value) | (id_ < tie))
         else:
@@ -140,17 +135,17 @@ def _page(order: Order, from_prefix: bool, to_end: bool, after: bool) -> Select[
 
 
 def _after_prefix(prefix: str) -> str | None:
-    """The smallest string behind all that begin with `prefix`; None when there is none."""
+    """Return the smallest string after all that begin with `prefix`; None if there is none."""
     stem = prefix.rstrip(chr(0x10FFFF))
     if not stem:
         return None
     successor = ord(stem[-1]) + 1
-    # Surrogates are no characters; UTF-8 orders by code point without them.
+    # UTF-8 orders by code point, and has no surrogates.
     return stem[:-1] + chr(0xE000 if successor == 0xD800 else successor)
 
 
 _draws = [bindparam(f"draw{number}", type_=BigInteger) for number in range(_RANDOM_DRAWS)]
-# Two subqueries, because SQLite scans the table for min and max in one SELECT.
+# Two subqueries: in one, SQLite scans the whole table for both.
 _bounds = select(
     select(func.min(_images.c.id)).scalar_subquery().label("low"),
     select(func.max(_images.c.id)).scalar_subquery().label("high"),
@@ -163,18 +158,18 @@ _select_nth = _select_image.order_by(_images.c.id).offset(bindparam("offset")).l
 
 
 class RandomImages:
-    """Picks images at random, and remembers between which ids they lie; one for each engine."""
+    """Picks random images; remembers the lowest and highest id. Each engine needs its own."""
 
     def __init__(self) -> None:
         self._bounds = (1, 1)
 
     def pick(self, session: Session) -> ImageRecord | None:
-        """Return an image, each with exactly the same probability; None when there are none.
+        """Return an image, each with the same probability; None if there are no images.
 
-        Rejection sampling: of ids drawn uniformly between the smallest and the largest, the first
-        that exists is uniform over the rows, however sparse the ids are. The bounds of last time
-        are drawn from, and count only when the same statement says that they still hold. Rows so
-        sparse that every draw misses are counted instead (66 ms for COUNT and OFFSET at 1 M rows).
+        Rejection sampling: of ids drawn uniformly between the lowest and the highest, the first
+        that exists is uniform over the rows, however sparse they are. The draw uses the remembered
+        bounds and counts only if the same statement confirms them. If every draw misses, COUNT and
+        OFFSET pick a row (66 ms at 1,000,000 rows).
         """
         low, high = self._bounds
         for _ in range(_RANDOM_ROUNDS):

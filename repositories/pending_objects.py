@@ -7,19 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
-from sqlalchemy import (
-    Connection,
-    Table,
-    bindparam,
-    case,
-    delete,
-    func,
-    insert,
-    literal,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Table, bindparam, delete, insert, literal, select, update
 
 from db import PendingObject
 
@@ -37,22 +25,13 @@ class JournalEntry(NamedTuple):
 
     @property
     def is_claimed(self) -> bool:
-        """Whether a sweeper took it from an upload."""
+        """Whether a sweeper claimed the key from an upload."""
         return self.claimed_at is not None
 
     @property
     def since(self) -> datetime:
-        """When it came into its state."""
+        """When the entry got its state."""
         return self.claimed_at or self.created_at
-
-
-class JournalGroup(NamedTuple):
-    """The entries of one kind: how many, and since when the oldest has been waiting."""
-
-    state: str
-    is_claimed: bool
-    number: int
-    since: datetime
 
 
 _pending = cast(Table, PendingObject.__table__)
@@ -64,17 +43,17 @@ _delete_entry = delete(_pending).where(
 
 
 def journal_upload(connection: Connection, key: str, now: datetime) -> None:
-    """Journal a key before its object is put. An entry of that key aborts the transaction."""
+    """Journal a key before the PUT. An existing entry of that key aborts the transaction."""
     _insert(connection, JournalEntry(key, UPLOADING, now, None))
 
 
 def journal_deletion(
     connection: Connection, key: str, now: datetime, claimed_at: datetime | None = None
 ) -> None:
-    """Journal that the object under `key` is to be deleted, because no image row names it.
+    """Journal an object that no row names and that is to be deleted.
 
-    An entry of that key aborts the transaction. `claimed_at` is None where no PUT that was given
-    up can land later.
+    An existing entry of that key aborts the transaction. `claimed_at` is None if no PUT of the key
+    can land later.
     """
     _insert(connection, JournalEntry(key, TO_DELETE, now, claimed_at))
 
@@ -84,15 +63,14 @@ def _insert(connection: Connection, entry: JournalEntry) -> None:
 
 
 def finish_upload(connection: Connection, key: str) -> bool:
-    """Remove an upload's entry as its row is written; False when a sweeper took the key."""
+    """Remove the entry of an upload whose row is written; False if a sweeper claimed the key."""
     return connection.execute(_delete_entry, {"key": key, "in_state": UPLOADING}).rowcount == 1
 
 
 def claim_upload(connection: Connection, key: str, claimed_at: datetime | None) -> bool:
-    """Turn an upload's entry into one to delete; False when it committed or is gone.
+    """Change an upload's entry to one to delete; False if the upload committed or is gone.
 
-    Afterwards that upload cannot commit any more. `claimed_at` is None where the PUT is known to
-    have ended, so that nothing can land later.
+    The upload can no longer commit then. `claimed_at` is None if its PUT is known to have ended.
     """
     statement = (
         update(_pending)
@@ -103,14 +81,14 @@ def claim_upload(connection: Connection, key: str, claimed_at: datetime | None) 
 
 
 def remove_entry(connection: Connection, key: str) -> None:
-    """Remove the entry of an object that was deleted."""
+    """Remove the entry of a deleted object."""
     connection.execute(_delete_entry, {"key": key, "in_state": TO_DELETE})
 
 
 def entries_after(
     connection: Connection, after: tuple[datetime, str] | None, limit: int
 ) -> Sequence[JournalEntry]:
-    """Return journal entries, oldest first, from behind (`created_at`, `s3_key`) `after`."""
+    """Return a page of entries, oldest first, that follow (`created_at`, `s3_key`) `after`."""
     statement = _select_entry.order_by(_pending.c.created_at, _pending.c.s3_key).limit(limit)
     if after:
         moment, key = after
@@ -121,21 +99,6 @@ def entries_after(
     return [JournalEntry(*row) for row in connection.execute(statement)]
 
 
-def summarise(connection: Connection) -> Sequence[JournalGroup]:
-    """Count the entries of each kind, and tell since when the oldest of it waits."""
-    since = func.coalesce(_pending.c.claimed_at, _pending.c.created_at)
-    # A condition is no column on Oracle and SQL Server; nor may GROUP BY have parameters there.
-    claimed = case(
-        (_pending.c.claimed_at.is_not(None), literal_column("1")), else_=literal_column("0")
-    )
-    statement = select(_pending.c.state, claimed, func.count(), func.min(since))
-    statement = statement.group_by(_pending.c.state, claimed)
-    return [
-        JournalGroup(state, bool(is_claimed), count, oldest)
-        for state, is_claimed, count, oldest in connection.execute(statement)
-    ]
-
-
 def ping(connection: Connection) -> None:
-    """Ask the database for an answer and the journal's table for its existence."""
+    """Check that the database answers and the journal exists."""
     connection.execute(select(literal(1)).select_from(_pending).limit(1))

@@ -1,4 +1,4 @@
-"""Who names which object: the rows of all tables, in the order of their keys."""
+"""The rows of all tables that name objects, in the order of their keys."""
 
 import heapq
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _variants = cast("Table", Variant.__table__)
 
 
 class Reference(NamedTuple):
-    """One row that names an object; a variant has no name, an entry nothing but the key."""
+    """A row that names an object. A variant has no name; a journal entry only has the key."""
 
     s3_key: str
     name: str | None
@@ -26,7 +26,7 @@ class Reference(NamedTuple):
 
     @property
     def is_image(self) -> bool:
-        """Whether it is an image row rather than a journal entry or a variant."""
+        """Whether it is an image."""
         return self.name is not None
 
     @property
@@ -38,21 +38,24 @@ class Reference(NamedTuple):
 _image_references = select(_images.c.s3_key, _images.c.name, _images.c.size_bytes, _images.c.sha256)
 _other_references = [
     select(_pending.c.s3_key, *[null()] * 3),
-    select(_variants.c.s3_key, null(), _variants.c.size_bytes, _variants.c.sha256),
+    # A variant whose original no image names cannot be requested, so it does not count.
+    select(_variants.c.s3_key, null(), _variants.c.size_bytes, _variants.c.sha256).join_from(
+        _variants, _images, _images.c.s3_key == _variants.c.original_key
+    ),
 ]
 
 
 def read_all(connection: Connection) -> Iterator[Reference]:
-    """Yield what names an object, by key in byte order; any number takes the memory of a page.
+    """Yield all references in byte order of their keys, with one page of each table in memory.
 
-    The pages are of one moment only where the transaction is a snapshot.
+    They are consistent only if the transaction is a snapshot.
     """
     tables = (_image_references, *_other_references)
     return heapq.merge(*(_by_key(connection, t) for t in tables), key=attrgetter("s3_key"))
 
 
 def _by_key(connection: Connection, statement: Any) -> Iterator[Reference]:
-    """Yield in keyset pages: server-side cursors differ, and time out, on each engine."""
+    """Yield in keyset pages, because server-side cursors differ between engines and time out."""
     key = statement.selected_columns.s3_key
     page = statement.order_by(key).limit(_KEYS_PAGE)
     rows = connection.execute(page).all()
@@ -62,7 +65,7 @@ def _by_key(connection: Connection, statement: Any) -> Iterator[Reference]:
 
 
 def read_of_key(connection: Connection, key: str) -> list[Reference]:
-    """Return what names the object under `key`, as one statement and so of one moment."""
+    """Return the references to the object with that key, read by one statement."""
     images, *others = (
         references.where(references.selected_columns.s3_key == key)
         for references in (_image_references, *_other_references)

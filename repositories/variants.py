@@ -1,7 +1,7 @@
 """Every SQL statement on `variants`.
 
-A variant belongs to an object, not to a name: it is looked up by the key that the image's row has
-now, so that none of an overwritten image is ever found.
+A variant belongs to an object, not to a name. Requests find it by the key in the image's row, so
+they never find a variant of an overwritten image.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,14 @@ from typing import NamedTuple, cast
 from sqlalchemy import BindParameter, Connection, Table, and_, bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
-from db import Image, Variant, fetch
+from db import Image, Variant, fetch, lock_rows
 from repositories.images import ImageRecord
 
 MOST_SPECS = 4
-BEFORE_ALL_KEYS = " "  # no key begins so; to Oracle an empty string is NULL
 
 
 class VariantRecord(NamedTuple):
-    """The columns of one variant's row."""
+    """The columns of a variant's row."""
 
     original_key: str
     spec: str
@@ -46,21 +45,17 @@ _select_with_image = (
 )
 _insert_variant = insert(_variants)
 _delete_variant = delete(_variants).where(_variants.c.s3_key == bindparam("key"))
-_after = _variants.c.s3_key > bindparam("after")
-_select_key = select(_variants.c.s3_key).where(_after).order_by(_variants.c.s3_key)
-_select_unnamed = (
-    select(_variants.c.s3_key)
-    .select_from(_variants.outerjoin(_images, _images.c.s3_key == _variants.c.original_key))
-    .where(_images.c.id.is_(None), _after)
-)
+_is_of = _variants.c.original_key == bindparam("original")
+_lock_keys = lock_rows(select(_variants.c.s3_key).where(_is_of), _variants)
+_delete_variants = delete(_variants).where(_is_of)
 
 
 def find_image_with_variants(
     session: Session, name: str, specs: Sequence[str]
 ) -> tuple[ImageRecord, dict[str, VariantRecord]] | None:
-    """Return an image and those of its variants that exist, by spec; None without the image.
+    """Return an image and its stored variants by spec; None if there is no image.
 
-    `specs` are MOST_SPECS at most. One statement, and so of one moment.
+    `specs` names the variants, at most MOST_SPECS. One statement reads image and variants.
     """
     padded = list(specs) + [specs[0]] * (MOST_SPECS - len(specs))
     parameters = {f"spec_{i}": spec for i, spec in enumerate(padded)}
@@ -73,25 +68,19 @@ def find_image_with_variants(
 
 
 def insert_variant(connection: Connection, record: VariantRecord) -> None:
-    """Insert a variant. One of the same original and spec aborts the transaction."""
+    """Insert a variant. An existing row with that original and spec aborts the transaction."""
     connection.execute(_insert_variant, record._asdict())
 
 
 def delete_variant(connection: Connection, key: str) -> bool:
-    """Delete the variant whose object is under `key`; False where there is none (any more)."""
+    """Delete the variant whose object has that key; return False if there is none."""
     return connection.execute(_delete_variant, {"key": key}).rowcount == 1
 
 
-def unnamed_variants(
-    connection: Connection, after: str, slice_rows: int
-) -> tuple[list[str], str | None]:
-    """Return keys of variants whose original no image names any more, and where to go on.
-
-    Of the next `slice_rows` keys greater than `after`, so that no statement takes long however many
-    variants there are; None where there are no more.
-    """
-    last = connection.scalar(_select_key.offset(slice_rows - 1).limit(1), {"after": after})
-    statement = _select_unnamed
-    if last is not None:
-        statement = statement.where(_variants.c.s3_key <= last)
-    return list(connection.scalars(statement, {"after": after})), last
+def delete_variants(connection: Connection, original_key: str) -> Sequence[str]:
+    """Delete the variants of an object; return their keys."""
+    parameters = {"original": original_key}
+    keys = connection.scalars(_lock_keys, parameters).all()
+    if keys:
+        connection.execute(_delete_variants, parameters)
+    return keys

@@ -1,7 +1,6 @@
 """Whether the process is alive, and whether it can serve."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
 
 from errors import NotReadyError
 from routers.dependencies import resources_of
@@ -11,20 +10,20 @@ from web.openapi import LIVE, READY
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-# Both answer in the event loop, also while all threads wait for the database or for S3.
+# Both answer in the event loop, even while all threads wait for the database or for S3.
 @router.head("/live", include_in_schema=False)
-@router.get("/live", operation_id="live", response_model=Health, responses=LIVE)
-async def live() -> Response:
+@router.get("/live", operation_id="live", response_model_exclude_unset=True, responses=LIVE)
+async def live() -> Health:
     """Alive: the process answers."""
-    return JSONResponse({"status": "alive"})
+    return Health(status="alive")
 
 
 @router.head("/ready", include_in_schema=False)
-@router.get("/ready", operation_id="ready", response_model=Health, responses=READY)
-async def ready(request: Request) -> Response:
+@router.get("/ready", operation_id="ready", responses=READY)
+async def ready(request: Request) -> Health:
     """Ready: database and bucket answer within 2 seconds, and the service is not shutting down.
 
-    Where SWEEP_INTERVAL_SECONDS makes the service sweep, the sweeper must be running, too.
+    If SWEEP_INTERVAL_SECONDS makes the service sweep, the sweeper must run, too.
     """
     readiness = resources_of(request).readiness
     if readiness.shutting_down:
@@ -32,4 +31,4 @@ async def ready(request: Request) -> Response:
     answers = await readiness.ask()
     if failed := [name for name, answer in answers.items() if answer != "ok"]:
         raise NotReadyError(f"Not working: {', '.join(failed)}.", checks=answers)
-    return JSONResponse({"status": "ready", "checks": answers})
+    return Health(status="ready", checks=answers)

@@ -1,4 +1,4 @@
-"""The variants API: the same picture, smaller."""
+"""The variants API: smaller pictures of an image."""
 
 from typing import Annotated
 
@@ -9,9 +9,10 @@ from routers.dependencies import (
     Disposition,
     ImageName,
     Redirect,
-    VariantsDep,
+    SessionDep,
     client_of,
     delivery_of,
+    resources_of,
 )
 from web import openapi as docs
 from web.bulkhead import S3Route
@@ -34,7 +35,7 @@ def download_variant(
     request: Request,
     name: ImageName,
     variant: VariantName,
-    store: VariantsDep,
+    session: SessionDep,
     disposition: Disposition = "attachment",
     redirect: Redirect = None,
 ) -> Response:
@@ -43,4 +44,5 @@ def download_variant(
     Without an ending it is WebP where Accept names that, else of the image's own kind.
     """
     asked = DownloadRequest(request.method, request.headers, disposition, redirect)
+    store = resources_of(request).variants(session)
     return delivery_of(request).respond(asked, store, name, variant, client_of(request))

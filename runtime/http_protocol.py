@@ -1,285 +1,150 @@
-"""uvicorn's HTTP/1.1 with bounds on what one connection, and all of them, may cost.
-
-uvicorn parses whatever arrives: heads of any size for as long as they take, and any number of
-pipelined requests, each with its objects. This protocol parses a head when all of it has arrived,
-within a size and a time, and one request at a time; what a client sends ahead waits in the kernel.
-It closes connections that send nothing, and makes room for new ones at the expense of those that
-idle. What it refuses is answered as a problem document, like everything else.
-
-`runtime.server` puts it in place of uvicorn's own, or warns that it cannot. Naming it on the
-command line comes to the same: `--http runtime.http_protocol:HttpProtocol`.
-"""
+"""uvicorn's HTTP/1.1 protocol with bounds on what one connection, and all of them, may cost."""
 
 import asyncio
-import functools
-import sys
-import time
-from email.utils import formatdate
-from typing import Any
+import resource
+import socket
+from typing import Any, cast
 
-from httptools import HttpParserError, HttpParserUpgrade
-from starlette.types import Message, Receive, Scope, Send
+import h11
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from errors import InvalidRequestError, OverloadedError, ServiceError
-from runtime.connections import Flow, most_connections
-from runtime.refusal import render_refusal
-from runtime.request_head import body_length, measure_head
+from errors import OverloadedError, ServiceError
+from runtime.http_parser import Parser
+from web.refusals import render_refusal
 
-_HEAD_SECONDS = 10.0
-# Of a body in chunks, which may be tiny, this much is parsed before others have their turn.
-_TURN_BYTES = 8 * 1024
-# A read takes up to 8 MB off the network at once, which would be all that the process does.
-_UNWANTED_SECONDS = 0.01
-# A connection whose request was refused stays until the client has had time to read why.
-_REFUSAL_SECONDS = 2.0
-
-_waiting: dict["HttpProtocol", None] = {}  # connections without a request, longest first
+_CONNECTIONS = 1000
+_HEAD_SECONDS, _REFUSAL_SECONDS = 10.0, 2.0
+_EVENTS_PER_TURN = 100  # of a body in tiny chunks, which take 2 ms
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """One connection. Replaces how uvicorn feeds its parser and how it ends connections.
+class HttpProtocol(H11Protocol):
+    """One connection. `runtime.server` puts it in the place of uvicorn's own."""
 
-    Of uvicorn's class it uses the parser's callbacks, the request's `cycle`, `flow`, and the timer
-    that closes idle connections.
-    """
+    conn: Parser
+    cycle: Any  # None before the first request
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.ws_protocol_class = None
-        self._application = self.app
-        self.app = self._run
-        self._unread = bytearray()
-        self._searched = 0  # bytes of `_unread` in which no head ends
-        self._head_begun = False  # and so its time runs, which empty lines before it do not prolong
-        self._body_left = 0
-        self._in_chunks = False
-        self._parses_head = False
-        self._answering = False
-        self._deaf = False  # nothing more that arrives counts
+        self.conn = Parser()
+        self._most, self.limit_concurrency = self.limit_concurrency, None
         resources = self.app_state.get("resources")
         self._patience = resources.settings.client_idle_seconds if resources else 30.0
-        self._head_seconds = min(_HEAD_SECONDS, self._patience)
-
-    # The connection
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, at the expense of one that idles where there are too many."""
-        super().connection_made(transport)
-        self.flow: Flow = Flow(transport, self._patience)
-        _waiting[self] = None
-        self._close_in(self._head_seconds)
-        if len(self.connections) > most_connections():
-            oldest = next(iter(_waiting))
-            if oldest is self:
-                self._refuse(OverloadedError("Too many connections; try again."))
-                return
-            del _waiting[oldest]
-            self.connections.discard(oldest)
-            oldest.transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
-        _waiting.pop(self, None)
-        self._unset_keepalive_if_required()
-        self._unread.clear()
-        super().connection_lost(exc)
-
-    def _close_in(self, seconds: float) -> None:
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
-
-    # What arrives
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes off the network; those that nobody wants slowly."""
-        if not self._answering and (self._deaf or self._body_left):
-            self._hold_back()
-            self.loop.call_later(_UNWANTED_SECONDS, self._read_on)
-        if self._deaf:
-            return
-        if not self._unread and len(data) <= self._body_turn:
-            self._body_left -= len(data)
-            self._parse(data)  # not copied, which large uploads notice
-        else:
-            self._unread += data
-            self._parse_unread()
-
-    def _parse_unread(self) -> None:
-        """Parse what belongs to the current request, or else the next head."""
-        while self._unread and not self._deaf and not self.transport.is_closing():
-            if self._body_left:
-                piece = self._take(self._body_turn)
-                self._body_left -= len(piece)
-                self._parse(piece)
-                if self._in_chunks and self._unread:
-                    self._hold_back()
-                    self.loop.call_soon(self._parse_unread)
-                    return
-            elif self._answering:
-                self._hold_back()
-                return
-            elif piece := self._take_head():
-                self._parse(piece)
-            else:
-                break
-        self._read_on()
+        self._head_begun = self._half_closed = self._refused = False
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
-    def _body_turn(self) -> int:
-        """How much of a body may be parsed at once."""
-        return _TURN_BYTES if self._in_chunks else self._body_left
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._refused or self.cycle is None or self.cycle.response_complete
 
-    def _take(self, size: int) -> bytes:
-        piece = bytes(self._unread[:size])
-        del self._unread[:size]
-        return piece
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, in place of the one that idles longest where there are too many."""
+        super().connection_made(transport)
+        self._close_in(_HEAD_SECONDS)
+        if self.client:  # not for a Unix socket, see tcp(7)
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._patience))
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # requests open files as well
+        most = min(self._most or _CONNECTIONS, files * 2 // 5)
+        if len(self.connections) > most:
+            others = cast("set[HttpProtocol]", self.connections) - {self}
+            idle = sorted((o for o in others if o.idle), key=lambda o: o.idle_since)
+            for oldest in idle[:1]:
+                self.connections.discard(oldest)
+                oldest.transport.abort()
+            if len(others) - len(idle) >= most:
+                self._refuse(OverloadedError("Too many connections; try again."))
 
-    def _hold_back(self) -> None:
-        """Take nothing more off the network for now."""
-        self.flow.holds = True
-        self.flow.pause_reading()
-
-    def _read_on(self) -> None:
-        if self.flow.holds and not self.transport.is_closing():
-            self.flow.holds = False
-            if not self._answering or len(self.cycle.body) <= HIGH_WATER_LIMIT:
-                self.flow.resume_reading()
-
-    def _ignore_the_rest(self) -> None:
-        """Close the connection after this answer: a client sends what was not answered again."""
-        self._deaf = True
-        self._unread.clear()
-        self.cycle.keep_alive = False
-        if self.cycle.response_complete:
-            self.transport.close()
-
-    def _take_head(self) -> bytes:
-        """Return the next head, or nothing where it has not arrived."""
-        if self._unread.startswith(b"\r\n"):
-            del self._unread[:2]  # RFC 9112 section 2.2
-        try:
-            size = measure_head(self._unread, self._searched)
-        except ServiceError as fault:
-            self._refuse(fault)
-            return b""
-        if size:
-            self._searched = 0
-            self._head_begun = False
-            self._parses_head = True
-            return self._take(size)
-        if self._unread and not self._head_begun:
-            self._head_begun = True
-            self._close_in(self._head_seconds)
-        self._searched = len(self._unread)
-        return b""
-
-    def _parse(self, piece: bytes) -> None:
-        try:
-            self.parser.feed_data(piece)
-        except HttpParserUpgrade:
-            pass  # an offer that may be ignored (RFC 9110 section 7.8)
-        except HttpParserError as exc:
-            if self._deaf:
-                return
-            fault = exc.__context__  # what a callback raised
-            if not isinstance(fault, ServiceError):
-                fault = InvalidRequestError("This is not HTTP/1.1.")
-            self._refuse(fault)
-
-    # What the parser finds
-
-    def on_message_begin(self) -> None:
-        """Begin a request, unless it arrived together with the end of a chunked body.
-
-        Where such a body ends only the parser knows, too late to bound what follows.
-        """
-        if not self._parses_head:
-            self._ignore_the_rest()
-            raise InvalidRequestError
-        self._parses_head = False
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Begin to answer, unless the head contradicts itself."""
-        version = self.parser.get_http_version()
-        length = body_length(version, self.headers)
-        self._in_chunks = length is None
-        self._body_left = sys.maxsize if length is None else length
+    def _close_in(self, seconds: float) -> None:
+        self.idle_since = self.loop.time()
         self._unset_keepalive_if_required()
-        _waiting.pop(self, None)
-        super().on_headers_complete()
-        self._answering = True
-        if self.parser.should_upgrade():
-            self.cycle.keep_alive = False
+        close = self.timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(min(seconds, self._patience), close)
 
-    def on_message_complete(self) -> None:
-        """End the request's body."""
-        self._body_left = 0
-        self._in_chunks = False
-        super().on_message_complete()
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrives before the last request has ended."""
+        if self.conn.their_state is h11.IDLE and not self._head_begun:
+            data = data[:2].lstrip(b"\r\n") + data[2:]  # an empty line (RFC 9112 section 2.2)
+        if data and not (self._refused or self.conn.their_state is h11.MUST_CLOSE):
+            self.conn.receive_data(data)
+            self.handle_events()
 
-    # What is answered
+    def handle_events(self) -> None:
+        """Read on, and parse what has arrived, for one turn."""
+        if self.transport.is_closing():
+            return
+        self.flow.read_paused = True
+        if self.idle or len(self.cycle.body) <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
+        self.conn.events_left = _EVENTS_PER_TURN
+        super().handle_events()
+        if self.conn.fault:
+            self._refuse(self.conn.fault)
+            return
+        if not self.conn.events_left:
+            self.loop.call_soon(self.handle_events)
+        if self.conn.request_waits or not self.conn.events_left:
+            self.transport.pause_reading()
+            self.flow.read_paused = False  # so that it does not resume for the application
+        begun = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        if begun and not self._head_begun:
+            self._close_in(_HEAD_SECONDS)
+        self._head_begun = begun
 
-    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request.
-
-        Date is rendered with the answer: uvicorn's is that of when the request arrived. An answer
-        that was given up is cut off at once: to close properly is to wait for a client that may
-        never take what is left.
-        """
-        cycle = self.cycle
-
-        async def send_dated(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                cycle.default_headers = self._default_headers()
-            await send(message)
-
-        try:
-            await self._application(scope, receive, send_dated)
-        finally:
-            if cycle.response_started and not cycle.response_complete:
-                self.transport.abort()
-
-    def _default_headers(self) -> list[tuple[bytes, bytes]]:
-        if not self.config.date_header:
-            return self.server_state.default_headers
-        return [(b"date", _http_date(int(time.time()))), *self.config.encoded_headers]
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that closes its side after its request."""
+        self._half_closed = True
+        return not self.idle and not self.cycle.more_body and self.transport.can_write_eof()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for it."""
-        self._answering = False
+        self.idle_since = self.loop.time()
         super().on_response_complete()
-        if self.transport.is_closing():
-            return
-        if self._body_left:
-            # The rest of a body that nobody wants, so that the client comes to read the answer.
+        if self.idle and self._half_closed:
+            self.transport.close()
+        elif self.idle and self.conn.their_state is h11.SEND_BODY:
             self._close_in(self._patience)
-        else:
-            _waiting[self] = None
-            self._parse_unread()
+
+    def _should_upgrade(self) -> bool:
+        return False  # an offer that may be ignored (RFC 9110 section 7.8)
 
     def _refuse(self, error: ServiceError) -> None:
-        """Answer what cannot be a request, and read no more."""
-        self._deaf = True
-        _waiting.pop(self, None)
-        self._unread.clear()
-        if self._answering:
+        """Answer with a problem document, and close once the client has read it."""
+        if self.cycle and (self.cycle.more_body or not self.cycle.response_complete):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if self.cycle.response_started:
                 self.transport.abort()
                 return
-        self.transport.write(render_refusal(error, self._default_headers()))
+        self._refused, self.conn = True, Parser()
+        self.transport.write(render_refusal(error, self.config.encoded_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        # To close with bytes unread would take the answer from the client (RFC 9112 section 9.6).
+        # To close with bytes unread takes the answer from the client (RFC 9112 section 9.6).
         self._close_in(_REFUSAL_SECONDS)
 
+    def pause_writing(self) -> None:
+        """Watch a client that takes less than it is sent, where the kernel does not."""
+        super().pause_writing()
+        if not self.client:
+            self._look(-1)
 
-@functools.lru_cache(maxsize=1)
-def _http_date(seconds: int) -> bytes:
-    return formatdate(seconds, usegmt=True).encode()
+    def resume_writing(self) -> None:
+        """Note that the client has taken what it was sent."""
+        super().resume_writing()
+        if self._watch:
+            self._watch.cancel()
+
+    def _look(self, untaken: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left == untaken:
+            self.transport.abort()
+        else:
+            self._watch = self.loop.call_later(self._patience, self._look, left)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._unset_keepalive_if_required()
+        self.resume_writing()
+        super().connection_lost(exc)

@@ -1,7 +1,4 @@
-"""How the process begins and ends: what is opened, started and tuned, in which order.
-
-What happens on SIGTERM is shutdown.py; memory.py spares time and memory.
-"""
+"""How the process begins and ends: what is opened, started and tuned, in which order."""
 
 import asyncio
 import logging
@@ -18,11 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from config import Settings, load_settings
 from errors import ConfigurationError
 from resources import Resources
-from runtime.cpu_affinity import one_cpu
 from runtime.logging import log_to_stderr
 from runtime.memory import IdleTrimmer, tune_gc, tune_malloc
-from runtime.server import bound_connections
-from runtime.shutdown import delay_shutdown
+from runtime.server import bound_connections, delay_shutdown
 from runtime.tracing import trace_backends
 from services.maintenance.sweeper import sweep_until
 from telemetry.recorder import recorder
@@ -59,10 +54,10 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
     with ExitStack() as stack:
         if settings.metrics:
             stack.enter_context(recorder.opened(settings.prometheus_multiproc_dir))
-        if settings.cpu_affinity:
-            stack.enter_context(one_cpu())
         resources = stack.enter_context(Resources.open(settings))
-        trace_backends(resources.engine)
+        resources.require_usable_database()
+        if span := trace_backends(resources.engine):
+            resources.bucket.span = span
         stack.enter_context(_sweeping(resources))
         bound_connections()  # before the next, which hides the server
         delay_shutdown(resources)

@@ -1,4 +1,4 @@
-"""Commands to be run as `python -m scripts.NAME`, from the root of the checkout.
+"""The operator's commands. Run them from the root of the checkout: `python -m scripts.NAME --help`.
 
-create_tables, doctor, keys, purge, sweep and verify; each explains itself with `--help`.
+create_tables, doctor, keys, purge, sweep and verify.
 """

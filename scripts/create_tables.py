@@ -1,12 +1,11 @@
 """Create the tables, and add to them what a newer version needs.
 
-Safe at any time, also while the service runs, and again: what is there is left as it is. It creates
-tables, adds columns that may be empty and indexes, and says what it did. What would need values for
-rows that are there, or might be refused by them (columns without a default, unique indexes), is an
-error that names it, and then nothing was changed in that table.
+Run it at any time, also while the service runs. It keeps what exists, creates missing tables, adds
+missing indexes and nullable columns, and prints what it did. It does not add a column that needs a
+value for existing rows, or a unique index: then it names what is missing, leaves that table as it
+is, and exits with status 1.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -17,21 +16,22 @@ from sqlalchemy.schema import CreateColumn
 from config import Settings, load_settings
 from db import Base, build_engine
 from errors import ConfigurationError
+from scripts.command_line import build_parser, run
 from scripts.table_differences import Differences, differences
 
 _INDEX_SECONDS = 6 * 3600.0
 
 
 class TableError(Exception):
-    """The database cannot be reached, or a table in it lacks something; one sentence says what."""
+    """The database does not answer, or a table lacks something; the message is one sentence."""
 
 
 def create_tables(settings: Settings) -> list[str]:
-    """Create what does not exist yet; return a line for each table, and for what was added.
+    """Create what is missing; return a line for each table and for each addition.
 
-    Raises TableError with one sentence.
+    Raises ConfigurationError and TableError.
     """
-    # An index of a large table takes longer than a request may.
+    # Building the index of a large table takes longer than a request may.
     patient = {"db_statement_timeout_seconds": _INDEX_SECONDS}
     engine = build_engine(settings.model_copy(update=patient))
     try:
@@ -46,7 +46,7 @@ def create_tables(settings: Settings) -> list[str]:
         return lines
     except SQLAlchemyError as exc:
         cause = str(getattr(exc, "orig", None) or exc).strip()
-        raise TableError(f"The database does not do what is asked: {cause}") from exc
+        raise TableError(f"The database refused: {cause}") from exc
     finally:
         engine.dispose()
 
@@ -55,13 +55,13 @@ def _create(table: Table, engine: Engine) -> None:
     try:
         table.create(engine)
     except SQLAlchemyError:
-        # Another process may have been faster.
+        # Another process may have added it first.
         if not inspect(engine).has_table(table.name):
             raise
 
 
 def _complete(table: Table, engine: Engine) -> list[str]:
-    """Add to a table what it lacks; return a line for each. Raises TableError where that fails."""
+    """Add what a table lacks; return a line for each addition. Raises TableError."""
     lacking = differences(table, inspect(engine))
     if lacking.impossible:
         raise TableError(f"Table {table.name} lacks columns: {', '.join(lacking.impossible)}.")
@@ -72,7 +72,7 @@ def _complete(table: Table, engine: Engine) -> list[str]:
     try:
         _add(table, lacking, engine)
     except SQLAlchemyError:
-        # Another process may have been faster.
+        # Another process may have added it first.
         if differences(table, inspect(engine)).sentence():
             raise
     columns = [f"Column {table.name}.{column.name} added." for column in lacking.columns]
@@ -86,15 +86,14 @@ def _add(table: Table, lacking: Differences, engine: Engine) -> None:
             connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {described}")
     copied = {index.name: index for index in table.to_metadata(MetaData()).indexes}
     for index in lacking.indexes:
-        # Uploads go on meanwhile; MySQL and MariaDB let them by themselves.
+        # Do not block uploads. MySQL and MariaDB do not by default.
         copied[index.name].dialect_kwargs["postgresql_concurrently"] = True
         copied[index.name].create(engine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Create the tables of `DB_URL`; exit status 1 and one sentence when that fails."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.create_tables", description=__doc__)
-    parser.parse_args(arguments)
+    """Create the tables of DB_URL and print what was done; return the exit status."""
+    build_parser("create_tables", __doc__).parse_args(arguments)
     try:
         lines = create_tables(load_settings())
     except (TableError, ConfigurationError) as exc:
@@ -105,4 +104,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

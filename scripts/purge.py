@@ -1,37 +1,35 @@
-"""Erase an image at once, also what is kept of it: `python -m scripts.purge NAME`.
+"""Erase an image and all its versions at once: `python -m scripts.purge NAME`.
 
-Deletes the image, if there is one, and all of its objects that KEEP_DELETED_SECONDS keeps in S3,
-where the law asks for it. Backups of the database still name them, and a bucket with versioning
-keeps old versions: both are yours to purge. Exit status 0 when everything was erased.
+Deletes the image, its variants, and every object of that name that KEEP_DELETED_SECONDS still keeps
+in S3. Use it where the law requires erasure. Backups of the database still hold the rows, and a
+versioned bucket keeps old versions of the objects: purge those yourself. Exit status 0 if
+everything is erased.
 """
 
-import argparse
 import sys
 
 from config import load_settings
 from errors import ConfigurationError, InvalidNameError, TransactionAbortedError, UnavailableError
 from resources import Resources
+from scripts.command_line import build_parser, explain, run
 from services.maintenance.purge import purge
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Erase the image and print the keys of its objects; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.purge",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = build_parser("purge", __doc__)
     parser.add_argument("name", metavar="NAME", help="name of the image")
     name = parser.parse_args(arguments).name
     try:
         with Resources.open(load_settings()) as resources:
             erased = purge(resources.sessions, resources.bucket, name)
     except (ConfigurationError, InvalidNameError, UnavailableError, TransactionAbortedError) as exc:
-        print(f"{exc}; run it again" if isinstance(exc, UnavailableError) else exc, file=sys.stderr)
+        again = "; run it again" if isinstance(exc, UnavailableError) else ""
+        print(f"{explain(exc)}{again}", file=sys.stderr)
         return 1
     print("\n".join([*erased, f"{len(erased)} objects erased"]))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -1,10 +1,9 @@
 """Sweep the journal: `python -m scripts.sweep [--once | --interval SECONDS]`.
 
-Deletes the objects of crashed uploads, overwritten and deleted images. Safe to run anywhere, at
-any time, in any number. Exit status 0 when nothing failed.
+Deletes the objects of unfinished uploads and of overwritten and deleted images. Any number of
+sweepers may run at any time, on any host. Exit status 0 if nothing failed.
 """
 
-import argparse
 import sys
 import threading
 from contextlib import suppress
@@ -13,15 +12,16 @@ from dataclasses import asdict
 from config import load_settings
 from errors import ConfigurationError, UnavailableError
 from resources import Resources
+from scripts.command_line import build_parser, explain, run, seconds
 from services.maintenance.sweeper import Sweeper, SweepReport
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Sweep once, or for ever; print what was done."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.sweep", description=__doc__)
+    """Sweep once or repeatedly, and print a line for each sweep; return the exit status."""
+    parser = build_parser("sweep", __doc__)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--once", action="store_true", help="sweep once (the default)")
-    mode.add_argument("--interval", type=float, help="sweep every so many seconds")
+    mode.add_argument("--interval", type=seconds, help="sweep again every so many seconds")
     options = parser.parse_args(arguments)
     try:
         with Resources.open(load_settings()) as resources:
@@ -44,9 +44,8 @@ def _sweep_repeatedly(sweeper: Sweeper, interval: float | None) -> int:
 def _sweep(sweeper: Sweeper) -> int:
     try:
         report = sweeper.sweep(_show_progress if sys.stderr.isatty() else None)
-        sweeper.record()
     except UnavailableError as exc:
-        print(f"{exc.detail}: {exc.__cause__}", file=sys.stderr)
+        print(explain(exc), file=sys.stderr)
         return 1
     print(", ".join(f"{count} {what}" for what, count in asdict(report).items()), flush=True)
     return 1 if report.failed else 0
@@ -57,4 +56,4 @@ def _show_progress(report: SweepReport) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -1,6 +1,5 @@
-"""What a table in the database lacks of what `db.py` describes."""
+"""What a table in the database lacks, compared with its description in `db.py`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ Columns = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What a table lacks; `unique` are columns of which no two rows may be alike."""
+    """What a table lacks; `unique` names the columns that lack a unique index."""
 
     columns: list[Column[Any]]
     indexes: list[Index]
@@ -19,11 +18,11 @@ class Differences:
 
     @property
     def impossible(self) -> list[str]:
-        """Name the columns that cannot be added, because the rows that are there have no value."""
+        """The columns that cannot be added, because existing rows would have no value."""
         return sorted(c.name for c in self.columns if not (c.nullable or c.server_default))
 
     def sentence(self) -> str:
-        """Say which columns and indexes are lacking; nothing where all are there."""
+        """Name the missing columns and indexes; empty if there are none."""
         lacking = {
             "columns": sorted(column.name for column in self.columns),
             "indexes": [str(index.name) for index in self.indexes],
@@ -32,45 +31,31 @@ class Differences:
 
 
 def differences(table: Table, existing: Inspector) -> Differences:
-    """Compare a table that is there with its description."""
+    """Compare an existing table with its description."""
     present = {column["name"] for column in existing.get_columns(table.name)}
-    indexed = _indexed(existing, table.name)
+    indexed = {tuple(index["column_names"]) for index in existing.get_indexes(table.name)}
+    lacking = [index for index in table.indexes if tuple(index.columns.keys()) not in indexed]
     return Differences(
         columns=[column for column in table.columns if column.name not in present],
-        indexes=sorted(
-            (index for index in table.indexes if tuple(index.columns.keys()) not in indexed),
-            key=lambda index: str(index.name),
-        ),
+        indexes=sorted(lacking, key=lambda index: str(index.name)),
         unique=sorted(map(" + ".join, _unique(table) - _unique_in(existing, table.name))),
     )
 
 
-def _indexed(existing: Inspector, table: str) -> set[Columns]:
-    return {tuple(map(str, index["column_names"])) for index in existing.get_indexes(table)}
-
-
 def _unique(table: Table) -> set[Columns]:
-    """Return the columns of which the write protocol needs that no two rows are alike."""
+    """Return the columns that the write protocol needs to be unique."""
     constraints = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
     return {tuple(c.columns.keys()) for c in (table.primary_key, *constraints)}
 
 
 def _unique_in(existing: Inspector, table: str) -> set[Columns]:
-    """Return the columns of which the database ensures that no two rows are alike."""
-    indexes = [
-        index["column_names"]
-        for index in existing.get_indexes(table)
-        # An index on some of the rows, or on the beginning of a value, ensures something else.
-        if index["unique"]
-        and not any(
-            option.endswith(("_where", "_length")) for option in index.get("dialect_options", {})
-        )
-    ]
-    constraints = [
-        constraint["column_names"]
-        for constraint in existing.get_unique_constraints(table)
-        if "duplicates_index" not in constraint
-    ]
-    primary_key = existing.get_pk_constraint(table)["constrained_columns"]
-    found: list[Sequence[str | None]] = [*indexes, *constraints, primary_key]
-    return {tuple(map(str, columns)) for columns in found}
+    """Return the columns that the database keeps unique."""
+    constraints = existing.get_unique_constraints(table)
+    found = [c["column_names"] for c in constraints if "duplicates_index" not in c]
+    found.append(existing.get_pk_constraint(table)["constrained_columns"])
+    for index in existing.get_indexes(table):
+        # A partial index, or one of a prefix, does not keep the whole column unique.
+        partial = [o for o in index.get("dialect_options", {}) if o.endswith(("_where", "_length"))]
+        if index["unique"] and not partial:
+            found.append([str(column) for column in index["column_names"]])
+    return set(map(tuple, found))

@@ -1,18 +1,19 @@
 """Compare bucket and tables: `python -m scripts.verify [--deep] [--repair] [--json]`.
 
-Finds image rows whose object is lost, objects that neither a row nor the journal names (orphans),
-and objects that are not what their row says: by size, and with --deep by SHA-256, for which every
-object is read. The bucket must be the service's own: what strangers keep there counts as orphans.
+Reports images whose object is lost, objects that no row names (orphans), and objects that do not
+have the size in their row. With --deep it reads every object and compares its SHA-256, too. The
+bucket must belong to the service alone: any other object in it counts as an orphan.
 
-Changes nothing but with --repair, which puts orphans into the journal; the sweeper deletes them
-when its horizon (PUT_HORIZON_SECONDS) is over. Until then docs/backup-and-restore.md says how to
-save them. Lost and altered images are for people to repair: upload them again, or delete them.
+Changes nothing without --repair. With it, orphans and damaged variants are journaled. The sweeper
+deletes orphans after PUT_HORIZON_SECONDS; docs/backup-and-restore.md shows how to save them before.
+The service makes variants again. Lost and altered images need you: upload them again, or delete
+them.
 
---json prints JSON Lines, because findings may be many: one object for each, {"damage", "key",
-"name", "row": {"size_bytes", "sha256"}, "object": {"size_bytes", "sha256"}, "journaled"}, with
-null for what there is not, and at last {"summary": {...}} or {"error": "..."}.
+With --json it prints JSON Lines, one object per finding: {"damage", "key", "name", "row":
+{"size_bytes", "sha256"}, "object": {"size_bytes", "sha256"}, "journaled"}. What does not exist is
+null, such as the name of a variant. The last line is {"summary": {...}} or {"error": "..."}.
 
-Exit status: 0 clean (or all journaled), 1 damage, 2 it could not be checked.
+Exit status: 0 clean or all journaled, 1 damage, 2 not checked.
 """
 
 import argparse
@@ -23,8 +24,9 @@ from collections.abc import Callable
 from typing import Any
 
 from config import Settings, load_settings
-from errors import ConfigurationError, UnavailableError
+from errors import ServiceError
 from resources import Resources
+from scripts.command_line import build_parser, explain, run
 from services.maintenance.verification import Damage, Finding, Progress, VerifyReport
 
 CLEAN, DAMAGED, UNCHECKED = 0, 1, 2
@@ -35,16 +37,18 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Verify once and print what was found; return the exit status."""
+    """Verify once and print the findings; return the exit status."""
     options = _parse(arguments)
     try:
         report = _verify(load_settings(), options)
-    except (ConfigurationError, UnavailableError, OSError) as exc:
+    except BrokenPipeError:  # nobody reads the findings any more
+        raise
+    except (ServiceError, OSError) as exc:
         _clear_bar()
-        reason = str(exc)
-        if exc.__cause__:  # of SQLAlchemy's the first line will do, the others repeat the SQL
-            reason += ": " + str(exc.__cause__).partition("\n")[0]
-        print(json.dumps({"error": reason}) if options.json else reason, file=_errors_to(options))
+        if options.json:
+            print(json.dumps({"error": explain(exc)}))
+        else:
+            print(explain(exc), file=sys.stderr)
         return UNCHECKED
     _clear_bar()
     print(json.dumps({"summary": _summary(report)}) if options.json else _sentence(report))
@@ -52,19 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.verify",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = build_parser("verify", __doc__)
     parser.add_argument("--deep", action="store_true", help="read and hash every object")
-    parser.add_argument("--repair", action="store_true", help="journal the orphans")
+    parser.add_argument("--repair", action="store_true", help="journal what is not an image's")
     parser.add_argument("--json", action="store_true", help="print JSON Lines")
     return parser.parse_args(arguments)
-
-
-def _errors_to(options: argparse.Namespace) -> Any:
-    return sys.stdout if options.json else sys.stderr
 
 
 def _verify(settings: Settings, options: argparse.Namespace) -> VerifyReport:
@@ -92,19 +88,21 @@ def _printer(*, as_json: bool) -> Callable[[Finding], None]:
 
 
 def _line(finding: Finding) -> str:
-    """Describe a finding; repr, because a stranger's key may hold control characters."""
-    image = f" of image {finding.image.name!r}" if finding.image else ""
+    """Describe a finding. Uses repr, because keys of strangers may hold control characters."""
+    owner = ""
+    if finding.row:
+        owner = f" of image {finding.row.name!r}" if finding.row.is_image else " of a variant"
     journaled = ": journaled" if finding.journaled else ""
-    return f"{finding.damage:<10} {finding.key!r}{image}{_difference(finding)}{journaled}"
+    return f"{finding.damage:<10} {finding.key!r}{owner}{_difference(finding)}{journaled}"
 
 
 def _difference(finding: Finding) -> str:
-    if finding.image is None or finding.stored is None:
+    if finding.row is None or finding.stored is None:
         return ""
     if finding.damage is Damage.WRONG_SIZE:
-        return f": {finding.stored.size_bytes} bytes instead of {finding.image.size_bytes}"
+        return f": {finding.stored.size_bytes} bytes instead of {finding.row.size_bytes}"
     if finding.damage is Damage.ALTERED:
-        return f": SHA-256 {finding.stored.sha256} instead of {finding.image.sha256}"
+        return f": SHA-256 {finding.stored.sha256} instead of {finding.row.sha256}"
     return ""
 
 
@@ -117,7 +115,7 @@ def _sentence(report: VerifyReport) -> str:
 
 
 def _progress() -> Progress:
-    """Return what draws the bar, or does nothing where nobody looks."""
+    """Return a function that draws the bar, or does nothing if stderr is no terminal."""
     if not sys.stderr.isatty():
         return lambda _what, _done, _total: None
     drawn = -_BAR_PAUSE
@@ -147,12 +145,12 @@ def _clear_bar() -> None:
 
 
 def _document(finding: Finding) -> dict[str, Any]:
-    image, stored = finding.image, finding.stored
+    row, stored = finding.row, finding.stored
     return {
         "damage": finding.damage,
         "key": finding.key,
-        "name": image.name if image else None,
-        "row": image and {"size_bytes": image.size_bytes, "sha256": image.sha256},
+        "name": row and row.name,
+        "row": row and {"size_bytes": row.size_bytes, "sha256": row.sha256},
         "object": stored and {"size_bytes": stored.size_bytes, "sha256": stored.sha256},
         "journaled": finding.journaled,
     }
@@ -171,4 +169,4 @@ def _summary(report: VerifyReport) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

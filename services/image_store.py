@@ -1,7 +1,4 @@
-"""The use cases: what clients can do with images.
-
-How bytes and row are written together is said by write_protocol.py.
-"""
+"""The use cases of images."""
 
 import logging
 from dataclasses import asdict
@@ -17,7 +14,13 @@ from s3_client import Bucket, ObjectBody
 from services import stored_objects
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
-from services.write_protocol import Precondition, UploadOutcome, UploadResult, WriteProtocol
+from services.write_protocol import (
+    Precondition,
+    UploadOutcome,
+    UploadResult,
+    WriteProtocol,
+    delete_image,
+)
 from telemetry.recorder import recorder
 
 __all__ = [
@@ -34,7 +37,7 @@ logger = logging.getLogger("image_api")
 
 
 class ImageStore:
-    """All that can be done with images, on one database session and one bucket."""
+    """The use cases of images, on one database session and one bucket."""
 
     def __init__(
         self,
@@ -54,13 +57,13 @@ class ImageStore:
     def upload(
         self, file: IO[bytes], name: str, extension: str, precondition: Precondition
     ) -> UploadResult:
-        """Inspect and store `file` as the image `name`, replacing what it was.
+        """Inspect `file` and store it as the image `name`, which it may replace.
 
-        Bytes that the image has already are not stored again, unless its object was lost. Raises
-        InvalidNameError, the refusals of `Inspector.inspect`, PreconditionFailedError,
+        Bytes that the image already has are not stored again, unless its object was lost. Raises
+        InvalidNameError, what `Inspector.inspect` raises, PreconditionFailedError,
         StorageUnavailableError, DatabaseUnavailableError, UploadInterruptedError or
-        WriteConflictError; then nothing has changed, except where the database's answer was lost
-        (DatabaseUnavailableError): then everything may have.
+        WriteConflictError. Nothing has changed then, except that after a CommitUnknownError
+        everything may have.
         """
         name = normalise_name(name)
         info = self._inspector.inspect(file, extension)
@@ -71,17 +74,17 @@ class ImageStore:
         return self._protocol.store_image(file, name, info, current, precondition)
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:
-        """Delete the image `name`; its object follows by `remove_unless_kept`.
+        """Delete the row of the image `name`; `remove_unless_kept` deletes its object.
 
         Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
         DatabaseUnavailableError.
         """
-        return self._protocol.delete_image(normalise_name(name), precondition)
+        return delete_image(self._session, normalise_name(name), precondition)
 
     def remove_unless_kept(self, key: str) -> None:
-        """Remove the object of an overwritten or deleted image, unless it is kept for a while.
+        """Remove the object of an overwritten or deleted image, unless KEEP_DELETED_SECONDS is set.
 
-        Best effort: the sweeper finishes.
+        Best effort: the sweeper removes what this method could not.
         """
         if not self._keep_deleted:
             self._protocol.remove_object(key)
@@ -90,11 +93,11 @@ class ImageStore:
         if self._bucket.has_object(image.s3_key, image.size_bytes):
             return True
         recorder.count_lost_image()
-        logger.critical("Image row %d has lost object %s: storing anew", image.id, image.s3_key)
+        logger.critical("Image row %d has lost object %s; storing it again", image.id, image.s3_key)
         return False
 
     def describe(self, name: str) -> ImageRecord:
-        """Return what is known of the image `name`.
+        """Return the record of the image `name`.
 
         Raises ImageNotFoundError or DatabaseUnavailableError.
         """
@@ -104,7 +107,7 @@ class ImageStore:
         return image
 
     def describe_random(self) -> ImageRecord:
-        """Return an image drawn uniformly. Raises ImageNotFoundError when there are none."""
+        """Return an image drawn uniformly. Raises ImageNotFoundError if there are none."""
         image = self._random_images.pick(self._session)
         if image is None:
             raise ImageNotFoundError("There are no images.")
@@ -117,25 +120,25 @@ class ImageStore:
         return images.list_images(self._session, order, prefix=prefix, after=after, limit=limit)
 
     def describe_replacement(self, image: ImageRecord) -> ImageRecord:
-        """Return what replaced `image`, whose object is gone.
+        """Return the image that replaced `image`, whose object is gone.
 
-        Raises ImageNotFoundError, DatabaseUnavailableError, or ImageLostError when nothing did.
+        Raises ImageNotFoundError, ImageLostError or DatabaseUnavailableError.
         """
         return stored_objects.describe_replacement(self._session, image)
 
     def open_object(self, image: ImageRecord, first: int, last: int) -> ObjectBody | None:
         """Open the bytes `first` to `last` inclusive of an image; None if its object is gone.
 
-        Then the image was overwritten or deleted after its row was read, or its object was lost.
-        Raises StorageUnavailableError.
+        The image was then overwritten, deleted or lost after its row was read. Raises
+        StorageUnavailableError.
         """
         return stored_objects.open_object(self._bucket, image, first, last)
 
     def presigned_url(self, image: ImageRecord, method: str, headers: dict[str, str]) -> str:
-        """Return a URL at which S3 itself answers `method` with the image and `headers`."""
+        """Return a URL at which S3 answers `method` with the image and `headers`."""
         return self._bucket.presigned_url(method, image.s3_key, headers)
 
 
 def _describes(image: ImageRecord, info: ImageInfo) -> bool:
-    """Whether storing these bytes would change nothing."""
+    """Return whether storing these bytes would change nothing."""
     return all(getattr(image, field) == value for field, value in asdict(info).items())

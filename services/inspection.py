@@ -1,8 +1,8 @@
-"""What the bytes are: size, SHA-256, format, width and height; and whether we accept them.
+"""Inspection: the size, SHA-256, format, width and height of a file, and whether it is accepted.
 
-The content decides, never the client's word. Its container is walked to its end by our own code,
-which finds the size and refuses what is cut or takes too much; and, unless the deployment trusts
-its uploaders, every pixel must decode, in a process that can be given up.
+Only the content counts, not what the client says. Our own code walks the container and refuses
+truncated and oversized files; then, unless INSPECTION is `header`, a decoder process decodes every
+pixel.
 """
 
 import hashlib
@@ -18,26 +18,34 @@ from typing import IO
 from config import Settings
 from errors import ExtensionNotAllowedError, ImageTooLargeError, NotAnImageError
 from imaging.containers.content import Content, MalformedImageError
-from imaging.containers.formats import walk
+from imaging.containers.formats import SIGNATURE_BYTES, format_of, walk
 from imaging.containers.limits import PixelLimits
 from imaging.decoding.jobs import Job
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.pool import DecoderPool
 
-# Up to here a file is copied to where it is wanted; larger ones that lie on disk are mapped.
+# Smaller files are copied; larger ones on disk are mapped.
 _COPIED_BYTES = 1024 * 1024
-# So many files are walked at once: while one is, its mapped pages count as memory of the process.
-_walking = threading.BoundedSemaphore(2)
-# How much longer than its CPU time a decoder may take: others want the CPU, too.
+# Files walked at once: the mapped pages of each count as memory of the process.
+_WALKS = 2
+# Other extensions of these formats in browsers and operating systems
+_ALIASES = {
+    **dict.fromkeys(("jfif", "jpe", "jif", "jfi", "pjpeg", "pjp"), "jpg"),
+    "apng": "png",
+}
+# Wall-clock time of a decoder in multiples of its CPU time, because it shares the CPU.
 _PATIENCE = 5
 
-# Width and height as shown, and the SHA-256.
+# Width and height as displayed, and the SHA-256
 _Examined = tuple[tuple[int, int], str]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What an accepted image is; width and height as people see it."""
+    """The metadata of an accepted image; width and height as viewers display it.
+
+    `extension` is that of the file name if it fits the format, otherwise the format's own.
+    """
 
     size_bytes: int
     sha256: str
@@ -48,11 +56,12 @@ class ImageInfo:
 
 
 class Inspector:
-    """Accepts or refuses files by the rules of the settings; shared by all threads."""
+    """Accepts or refuses files according to the settings; shared by all threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._decoders = DecoderPool()
+        self._walking = threading.BoundedSemaphore(_WALKS)
 
     def close(self) -> None:
         """End the decoder processes."""
@@ -61,17 +70,32 @@ class Inspector:
     def require_allowed(self, extension: str) -> None:
         """Raise ExtensionNotAllowedError unless the deployment accepts `extension`."""
         allowed = self._settings.allowed_extensions
-        if extension not in allowed:
+        if _ALIASES.get(extension, extension) not in allowed:
             raise ExtensionNotAllowedError(
                 f"The file name must end in one of these extensions: {', '.join(allowed)}."
             )
 
+    def _kind(self, file: IO[bytes], extension: str) -> tuple[str, str]:
+        """Return the format and extension of a file according to its first bytes.
+
+        Raises NotAnImageError if the deployment does not accept that format.
+        """
+        file.seek(0)
+        named = _ALIASES.get(extension, extension)
+        image_format = format_of(file.read(SIGNATURE_BYTES)) or _format(named)
+        fitting = [e for e in self._settings.allowed_extensions if _format(e) == image_format]
+        if not fitting:
+            raise NotAnImageError(f"The file is a {image_format.upper()} image: not accepted here.")
+        return image_format, named if named in fitting else fitting[0]
+
     def inspect(self, file: IO[bytes], extension: str) -> ImageInfo:
-        """Say what `file` is, whose name ends in `extension` (lower case, no dot).
+        """Return the metadata of `file`, whose name has `extension` (lower case, no dot).
+
+        Only the content counts: a PNG file named `.jpg` is a PNG.
 
         Raises ExtensionNotAllowedError, ImageTooLargeError, TooManyPixelsError,
-        DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError when
-        nothing can be said now.
+        DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError if the
+        file cannot be inspected now.
         """
         self.require_allowed(extension)
         size = file.seek(0, os.SEEK_END)
@@ -81,7 +105,7 @@ class Inspector:
             raise ImageTooLargeError(
                 f"An image may have at most {self._settings.max_upload_bytes} bytes."
             )
-        image_format = "jpeg" if extension == "jpg" else extension
+        image_format, extension = self._kind(file, extension)
         examine = self._decode if self._settings.inspection == "full" else self._walk
         try:
             (width, height), sha256 = examine(file, size, image_format)
@@ -93,7 +117,7 @@ class Inspector:
 
     def _walk(self, file: IO[bytes], size: int, image_format: str) -> _Examined:
         limits = PixelLimits(self._settings.max_pixels, self._settings.max_animation_pixels)
-        with _walking, _content(file, size) as content:
+        with self._walking, _content(file, size) as content:
             shown = walk(content, image_format, limits).shown
             return shown, hashlib.sha256(content).hexdigest()
 
@@ -114,6 +138,10 @@ class Inspector:
         return (result.width, result.height), digest.hexdigest()
 
 
+def _format(extension: str) -> str:
+    return "jpeg" if extension == "jpg" else extension
+
+
 def _is_mappable(file: IO[bytes], size: int) -> bool:
     return size > _COPIED_BYTES and not isinstance(file, io.BytesIO)
 
@@ -122,7 +150,7 @@ def _is_mappable(file: IO[bytes], size: int) -> bool:
 def _content(file: IO[bytes], size: int) -> Iterator[Content]:
     if not _is_mappable(file, size):
         file.seek(0)
-        yield file.read()  # of a BytesIO no copy
+        yield file.read()  # BytesIO does not copy
         return
     with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
         yield content
@@ -130,7 +158,7 @@ def _content(file: IO[bytes], size: int) -> Iterator[Content]:
 
 @contextmanager
 def _descriptor(file: IO[bytes], size: int) -> Iterator[int]:
-    """Yield a descriptor of a file with the content, for another process to map."""
+    """Yield a descriptor of a file with the content, which another process can map."""
     if _is_mappable(file, size):
         yield file.fileno()
         return

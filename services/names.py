@@ -1,7 +1,4 @@
-"""What an image may be called, and how a file name is split.
-
-How a name becomes part of a header: web/content_disposition.py; of a key: `generate_s3_key`.
-"""
+"""The rules for image names and file names."""
 
 import re
 import unicodedata
@@ -10,22 +7,22 @@ from errors import InvalidNameError
 
 MAX_NAME_BYTES = 255
 
-# A name may take three times as many bytes before it is normalised (UAX 15, section 9.2), and a
-# character takes one at least.
+# Normalisation shrinks a name to a third of its bytes at most (UAX 15, section 9.2), and a
+# character has at least one byte.
 _MAX_RAW_CHARACTERS = 3 * MAX_NAME_BYTES
 
-# Unicode's category Cc.
+# Unicode category Cc
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
 
-# `random` is a path of the API; the others mean something else in a path or a file name.
+# `random` is a path of the API; `.` and `..` have a special meaning in paths.
 _RESERVED = frozenset({"random", ".", ".."})
 
 
 def normalise_name(name: str) -> str:
-    """Return the one form under which a name is stored: NFC, outer white space trimmed.
+    """Return the form in which a name is stored: NFC, without surrounding white space.
 
-    Everything else is accepted as it is or refused, so that two names that a client tells apart
-    never become one. Raises InvalidNameError.
+    Everything else is kept as it is or refused, so that two different names never become one.
+    Raises InvalidNameError.
     """
     normal = _normalise(name.strip()).strip()
     if not normal:
@@ -45,13 +42,13 @@ def normalise_name(name: str) -> str:
 
 
 def normalise_prefix(prefix: str) -> str:
-    """Return the beginning of names as they are stored. Raises InvalidNameError."""
+    """Return a prefix in the form in which names are stored. Raises InvalidNameError."""
     _refuse_control_characters(prefix)
     return _normalise(prefix)
 
 
 def _normalise(name: str) -> str:
-    # It takes a time that grows with the square of the length.
+    # Normalisation takes quadratic time.
     if len(name) > _MAX_RAW_CHARACTERS:
         raise _too_long()
     return unicodedata.normalize("NFC", name)
@@ -63,7 +60,7 @@ def _too_long() -> InvalidNameError:
 
 def _refuse_control_characters(name: str) -> None:
     if _CONTROL_CHARACTER.search(name):
-        raise InvalidNameError("An image name contains no control characters.")
+        raise InvalidNameError("The image name contains a control character.")
 
 
 def split_extension(filename: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Whether what the service depends on answers."""
+"""Readiness: whether the database and the bucket respond."""
 
 import asyncio
 import logging
@@ -18,10 +18,10 @@ TIMEOUT_SECONDS = 2.0
 
 
 class Readiness:
-    """Asks each dependency in a thread of its own, never twice at once.
+    """Checks each dependency in a thread of its own, one check at a time.
 
-    Requests that ask meanwhile share the answer, so probes cannot pile up behind a dependency that
-    hangs, and need none of the threads that serve requests.
+    Concurrent requests share the result. Probes therefore cannot pile up behind a dependency that
+    hangs, and use none of the threads that serve requests.
     """
 
     def __init__(self, checks: dict[str, Callable[[], None]]) -> None:
@@ -34,7 +34,7 @@ class Readiness:
     async def ask(self) -> dict[str, str]:
         """Return `ok`, `failed` or `timeout` for each dependency, within TIMEOUT_SECONDS.
 
-        Besides, `failed` for each thread of `background` that ended: nothing starts it again.
+        Each thread of `background` that has ended is `failed`, because nothing restarts it.
         """
         for name, check in self._checks.items():
             if name not in self._running or self._running[name].done():
@@ -47,7 +47,7 @@ class Readiness:
         }
 
     def close(self) -> None:
-        """Let the threads end."""
+        """End the threads after their current check."""
         for thread in self._threads.values():
             thread.shutdown(wait=False)
 
@@ -64,6 +64,6 @@ def _answer(check: Future[None]) -> str:
 
 
 def ping(session: Session) -> None:
-    """Ask the database for an answer. Raises DatabaseUnavailableError."""
+    """Run a query. Raises DatabaseUnavailableError."""
     with reading(session) as connection:
         pending_objects.ping(connection)

@@ -1,4 +1,4 @@
-"""Reading the object that a row names, and telling a replaced image from a lost one."""
+"""Read the object that a row names, and distinguish a replaced image from a lost one."""
 
 import logging
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("image_api")
 
 
 def open_object(bucket: Bucket, stored: ImageRecord, first: int, last: int) -> ObjectBody | None:
-    """Open the bytes `first` to `last` inclusive; None if the object is gone or not whole.
+    """Open the bytes `first` to `last` inclusive; None if the object is missing or truncated.
 
     Raises StorageUnavailableError.
     """
@@ -29,7 +29,7 @@ def open_object(bucket: Bucket, stored: ImageRecord, first: int, last: int) -> O
 
 
 def describe_replacement(session: Session, image: ImageRecord) -> ImageRecord:
-    """Return what replaced `image`, whose object is gone or not whole.
+    """Return the image that replaced `image`, whose object is missing or truncated.
 
     Raises ImageNotFoundError if the image was deleted, ImageLostError if its row still names the
     object, or DatabaseUnavailableError.
@@ -38,6 +38,6 @@ def describe_replacement(session: Session, image: ImageRecord) -> ImageRecord:
     if current is None:
         raise ImageNotFoundError
     if current.s3_key == image.s3_key:
-        logger.critical("Object %s of image row %d is gone or not whole", image.s3_key, image.id)
+        logger.critical("Object %s of image row %d is missing or truncated", image.s3_key, image.id)
         raise ImageLostError
     return current

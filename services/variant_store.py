@@ -20,14 +20,13 @@ from config import FORMATS, Settings, VariantSpec
 from errors import ImageNotFoundError, UnavailableError, WriteConflictError
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.variant_maker import EncodedPicture, VariantMaker
-from repositories import variants
+from repositories import images, variants
 from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
 from s3_client import Bucket, ObjectBody
-from services.maintenance.sweeper import journal_variant
 from services.names import normalise_name
 from services.stored_objects import describe_replacement, open_object
-from services.write_protocol import NewObject, WriteProtocol, retry
+from services.write_protocol import NewObject, WriteProtocol, journal_variant
 
 logger = logging.getLogger("image_api")
 
@@ -143,7 +142,7 @@ class VariantStore:
             made = self._maker.make(original, image.extension, pixels, choice.spec, encoding)
         record = _record(image, choice.spec_for(image), made)
         try:
-            record = self._stored(record, image.name, made.content)
+            record = self._stored(record, image, made.content)
         except UnavailableError:
             logger.warning(
                 "Variant %s of %s is not stored", record.spec, image.s3_key, exc_info=True
@@ -165,27 +164,42 @@ class VariantStore:
             self._forget(variant.image.s3_key)
         return body
 
-    def presigned_url(self, variant: Variant, method: str, headers: dict[str, str]) -> str:
-        """Return a URL at which S3 itself answers `method` with the variant and `headers`."""
-        return self._bucket.presigned_url(method, variant.image.s3_key, headers)
+    def presigned_url(self, variant: Variant, method: str, headers: dict[str, str]) -> str | None:
+        """Return a URL at which S3 answers `method` with the variant and `headers`; None if lost.
+
+        The client of a redirect cannot tell the service that the object is lost, so a HEAD request
+        looks for it. Otherwise like `open_object`.
+        """
+        image = variant.image
+        if variant.content is None and not self._bucket.has_object(image.s3_key, image.size_bytes):
+            self._forget(image.s3_key)
+            return None
+        return self._bucket.presigned_url(method, image.s3_key, headers)
 
     def _forget(self, key: str) -> None:
         logger.warning("Variant %s is lost; it is made again", key)
-        retry(lambda _: journal_variant(self._session, key))
+        journal_variant(self._session, key)
 
-    def _stored(self, record: VariantRecord, name: str, content: bytes) -> VariantRecord:
-        """Store a variant unless another process has; return its row. Raises UnavailableError."""
+    def _stored(self, record: VariantRecord, image: ImageRecord, content: bytes) -> VariantRecord:
+        """Store a variant unless another process has, or its original is gone; return its row.
+
+        Raises UnavailableError.
+        """
 
         def insert(connection: Connection, key: str, _attempt: int) -> VariantRecord:
+            # The lock keeps the original until the commit.
+            current = images.lock_image(connection, image.name)
+            if current is None or current.s3_key != image.s3_key:
+                raise ImageNotFoundError
             stored = record._replace(s3_key=key)
             variants.insert_variant(connection, stored)
             return stored
 
         file, extension = io.BytesIO(content), _encoding(record.spec)
-        new = NewObject(file, name, extension, record.content_type, record.sha256)
+        new = NewObject(file, image.name, extension, record.content_type, record.sha256)
         try:
             return self._protocol.store_object(new, insert, attempts=1)
-        except WriteConflictError:  # another process inserted this primary key first
+        except (WriteConflictError, ImageNotFoundError):  # the row exists, or must not
             return record
 
 

@@ -1,11 +1,7 @@
-"""The write protocol: how an object and the row that names it are stored and deleted together.
+"""The write protocol: how an object and its row are stored and deleted together.
 
-Every statement here, and their order, is needed for the invariants I1 to I5, which are stated in
-docs/write-protocol.md together with what each wrong protocol loses. What is left undone, the
-sweeper finishes (sweeper.py); what the journal never knew, `verify --repair` puts into it
-(verification.py). Before an upload comes here, ImageStore.upload (image_store.py) has
-inspected the file, read the current row, checked the request's conditions, and seen that these
-bytes are not stored already. What readers do meanwhile is in image_store.py, too.
+The order of the statements keeps the invariants I1 to I6 (docs/write-protocol.md). The sweeper
+finishes what a crash interrupts.
 """
 
 import logging
@@ -26,28 +22,27 @@ from db import writing
 from errors import (
     DatabaseUnavailableError,
     ImageNotFoundError,
-    PreconditionFailedError,
+    ServiceError,
     StorageUnavailableError,
     TransactionAbortedError,
     UploadInterruptedError,
     WriteConflictError,
 )
-from repositories import images, pending_objects
+from repositories import images, pending_objects, variants
 from repositories.images import ImageRecord
 from s3_client import Bucket, generate_s3_key
 from services.inspection import ImageInfo
-from services.maintenance.sweeper import remove_object
 
 logger = logging.getLogger("image_api")
 
 _ATTEMPTS = 20
 _Result = TypeVar("_Result")
 
-# Raises PreconditionFailedError unless the current row, None where there is none, may be replaced.
 Precondition = Callable[[ImageRecord | None], None]
-# Lets a row name the object under that key, in the transaction of that connection. The number of
-# the attempt is 0 until the database has undone one.
+"""Raises PreconditionFailedError if the current row, or None, must not be replaced."""
+
 Switch = Callable[[Connection, str, int], _Result]
+"""Writes the row of a key in the transaction of a connection; the attempt counts from 0."""
 
 
 class UploadOutcome(Enum):
@@ -68,7 +63,7 @@ class UploadResult:
 
 
 class NewObject(NamedTuple):
-    """Bytes to be stored, and what S3 is told of them."""
+    """Bytes to store, and their metadata in S3."""
 
     file: IO[bytes]
     name: str
@@ -78,7 +73,7 @@ class NewObject(NamedTuple):
 
 
 class WriteProtocol:
-    """Stores and deletes on one database session and one bucket."""
+    """Stores objects and the rows that name them, on one database session and one bucket."""
 
     def __init__(self, session: Session, bucket: Bucket, settings: Settings) -> None:
         self._session = session
@@ -93,10 +88,11 @@ class WriteProtocol:
         current: ImageRecord | None,
         precondition: Precondition,
     ) -> UploadResult:
-        """Store `file` as the image `name`, whose row is `current`: see `store_object`.
+        """Store `file` as the image `name`, whose row was last read as `current`.
 
-        Whether `current` still holds, the database says by a number of rows or a violated
-        uniqueness; then the row is read anew, and PreconditionFailedError may be raised.
+        If the row has changed since, a row count or a unique constraint aborts the transaction. The
+        next attempt locks and reads the row and checks `precondition`. Raises what
+        `store_object` raises, and PreconditionFailedError.
         """
 
         def switch(connection: Connection, key: str, attempt: int) -> UploadResult:
@@ -115,19 +111,18 @@ class WriteProtocol:
     def store_object(
         self, new: NewObject, switch: Switch[_Result], *, attempts: int = _ATTEMPTS
     ) -> _Result:
-        """Store bytes under a new key, then let `switch` name it; return what that returns.
+        """Store bytes under a new key and let `switch` write the row; return its result.
 
         Raises StorageUnavailableError, DatabaseUnavailableError, UploadInterruptedError,
-        WriteConflictError where the database undid all `attempts` to switch, or what `switch`
-        raises. Then nothing has changed, except where the database's answer was lost
-        (DatabaseUnavailableError): then everything may have.
+        WriteConflictError if the database undid all `attempts`, or what `switch` raises. Nothing
+        has changed then, except that after a CommitUnknownError everything may have.
         """
         key = generate_s3_key(new.name, new.extension)
-        # The sweeper's horizon must cover the PUT, so its time runs from before the journal entry.
+        # The horizon must cover the PUT, so its time starts before the journal entry.
         deadline = time.monotonic() + self._put_timeout
         retry(lambda _: self._journal_upload(key))
-        # On failure touch nothing more: the object may be there, or land later. The journal owns
-        # the key, and the sweeper takes it after its grace period.
+        # If the PUT fails, do nothing more: the object may exist or land later. The journal owns
+        # the key, and the sweeper claims it after the grace period.
         self._bucket.upload_image(
             new.file,
             key,
@@ -138,22 +133,13 @@ class WriteProtocol:
         )
         try:
             return retry(partial(self._commit_upload, key, switch), attempts)
-        except (DatabaseUnavailableError, PreconditionFailedError, WriteConflictError):
-            # Never just delete the object: where the connection broke during COMMIT it may be
-            # named by now. The journal knows.
+        except ServiceError:
+            # If the connection broke during COMMIT, a row may name the object: ask the journal.
             self._abandon_upload(key)
             raise
 
-    def delete_image(self, name: str, precondition: Precondition) -> ImageRecord:
-        """Delete the row of the image `name`; its object may be removed afterwards.
-
-        Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
-        DatabaseUnavailableError.
-        """
-        return retry(lambda _: self._commit_delete(name, precondition))
-
     def remove_object(self, key: str) -> None:
-        """Remove the object of a journal entry. Best effort: the sweeper finishes."""
+        """Remove the object of a journal entry; leave it to the sweeper if that fails."""
         try:
             remove_object(self._session, self._bucket, key)
         except (StorageUnavailableError, DatabaseUnavailableError, TransactionAbortedError):
@@ -170,36 +156,68 @@ class WriteProtocol:
             return switch(connection, key, attempt)
 
     def _abandon_upload(self, key: str) -> None:
-        """Make sure that an upload whose COMMIT failed is either done or never will be.
-
-        Whether it was done, nobody knows after CommitUnknownError (db.py).
-        """
+        """Prevent the commit of an upload unless it has happened, then remove its object."""
         try:
             with writing(self._session) as connection:
                 never_committed = pending_objects.claim_upload(connection, key, claimed_at=None)
         except (DatabaseUnavailableError, TransactionAbortedError):
-            logger.warning("The fate of object %s is left to the sweeper", key, exc_info=True)
+            logger.warning("The upload of object %s is left to the sweeper", key, exc_info=True)
             return
         if never_committed:
             self.remove_object(key)
 
-    def _commit_delete(self, name: str, precondition: Precondition) -> ImageRecord:
-        with writing(self._session) as connection:
+
+def delete_image(session: Session, name: str, precondition: Precondition) -> ImageRecord:
+    """Delete the row of the image `name` and journal its objects; return the deleted row.
+
+    Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
+    DatabaseUnavailableError.
+    """
+
+    def delete(_attempt: int) -> ImageRecord:
+        with writing(session) as connection:
             current = images.lock_image(connection, name)
             if current is None:
                 raise ImageNotFoundError
             precondition(current)
             if not images.delete_image(connection, current):
                 raise TransactionAbortedError
-            pending_objects.journal_deletion(connection, current.s3_key, _now())
+            _journal_objects_of(connection, current)
             return current
+
+    return retry(delete)
+
+
+def journal_variant(session: Session, key: str) -> None:
+    """Delete the row of a variant and journal its object.
+
+    Raises WriteConflictError or DatabaseUnavailableError.
+    """
+
+    def journal(_attempt: int) -> None:
+        with writing(session) as connection:
+            if variants.delete_variant(connection, key):
+                pending_objects.journal_deletion(connection, key, _now())
+
+    retry(journal)
+
+
+def remove_object(session: Session, bucket: Bucket, key: str) -> None:
+    """Delete the object of a journal entry, then the entry.
+
+    In the reverse order a crash would leave an object without an entry. Raises
+    StorageUnavailableError, DatabaseUnavailableError or TransactionAbortedError; the entry then
+    still exists.
+    """
+    bucket.delete_image(key)
+    with writing(session, single_statement=True) as connection:
+        pending_objects.remove_entry(connection, key)
 
 
 def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _Result:
-    """Run a transaction until the database does not undo it; tell it how often it did.
+    """Call `transaction` with the number of the attempt until the database does not abort it.
 
-    Which errors mean that is said by `is_undone` (adapters/database_drivers.py). Raises
-    WriteConflictError after so many attempts.
+    Raises WriteConflictError after `attempts` aborts.
     """
     for attempt in range(attempts):
         if attempt:
@@ -215,20 +233,29 @@ def _insert_image(connection: Connection, values: dict[str, Any]) -> UploadResul
     now = _now()
     record = values | {"created_at": now, "last_updated_at": now}
     images.insert_image(connection, record)
-    # Nobody outside the database needs the id of a row just inserted.
+    # Only the database needs the id of a new row.
     return UploadResult(ImageRecord(id=0, **record), UploadOutcome.CREATED, None)
 
 
 def _replace_image(
     connection: Connection, current: ImageRecord, values: dict[str, Any]
 ) -> UploadResult:
-    now = _now()
-    # Clocks differ between hosts; a name's versions must not go back in time.
-    values["last_updated_at"] = max(now, current.last_updated_at + timedelta.resolution)
+    # Clocks of hosts differ, but the time of an image must not go backwards.
+    values["last_updated_at"] = max(_now(), current.last_updated_at + timedelta.resolution)
     if not images.replace_image(connection, current, values):
         raise TransactionAbortedError
-    pending_objects.journal_deletion(connection, current.s3_key, now)
+    _journal_objects_of(connection, current)
     return UploadResult(current._replace(**values), UploadOutcome.REPLACED, current.s3_key)
+
+
+def _journal_objects_of(connection: Connection, image: ImageRecord) -> None:
+    """Journal the objects of an image that this transaction replaces or deletes, and its variants.
+
+    The transaction has locked the image's row, so no other can store a variant.
+    """
+    now = _now()
+    for key in (image.s3_key, *variants.delete_variants(connection, image.s3_key)):
+        pending_objects.journal_deletion(connection, key, now)
 
 
 def _now() -> datetime:

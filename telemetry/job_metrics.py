@@ -1,7 +1,7 @@
 """Metrics of sweeps and verifications, which may run in other processes.
 
 Each job writes a file in Prometheus's text format, as node_exporter's textfile collector reads it.
-`/metrics` includes the files of its folders.
+`/metrics` includes these files.
 """
 
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger("image_api")
 
 
 def write_sweep(folder: Path, entries: Mapping[str, int], oldest_due_seconds: float) -> None:
-    """Write the metrics of a completed sweep, and of the journal after it."""
+    """Write the metrics of a completed sweep and of the journal after it."""
     counts = GaugeMetricFamily(
         "image_api_journal_entries", "Journal entries by state", labels=["state"]
     )
@@ -55,7 +55,7 @@ class _Families(Collector):
 
 
 def _write(file: Path, families: list[Metric]) -> None:
-    """Replace the file atomically. The job is done, so a failure is only logged."""
+    """Replace the file atomically. A failure is only logged, because the job has succeeded."""
     registry = CollectorRegistry()
     registry.register(_Families(families))
     try:
@@ -65,13 +65,13 @@ def _write(file: Path, families: list[Metric]) -> None:
 
 
 class JobMetricsCollector(Collector):
-    """Collects the files that jobs wrote into some folders; of the same metrics, the newest."""
+    """Collects the files that jobs wrote to some folders; the newest of each metric counts."""
 
     def __init__(self, folders: list[Path]) -> None:
         self._folders = folders
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: which jobs have run is not known in advance."""
+        """Return nothing, because it is not known in advance which jobs have run."""
         return []
 
     def collect(self) -> Iterable[Metric]:

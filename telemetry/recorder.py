@@ -1,6 +1,7 @@
-"""The metrics of `/metrics`, kept by prometheus_client.
+"""The metrics of `/metrics`, recorded with prometheus_client.
 
-Every layer reports to `recorder`. It keeps nothing until the service opens it; scripts never do.
+Every layer reports to `recorder`, which discards everything until the service opens it. Scripts do
+not open it.
 """
 
 import os
@@ -18,7 +19,7 @@ from telemetry.shared_folder import SharedFolder
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BACKEND_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-# Clients may send any method; each must not become a series.
+# Clients may send any method, but unknown ones must not create series.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -28,25 +29,25 @@ class _Instruments:
     def __init__(self) -> None:
         self.requests = _counter("requests", "Requests by route and status", "route method status")
         self.durations = _histogram(
-            "request_duration_seconds", "Until the answer ended", "route method", _REQUEST_SECONDS
+            "request_duration_seconds", "Until the response ended", "route method", _REQUEST_SECONDS
         )
-        self.in_progress = _gauge("requests_in_progress", "Requests being worked on")
+        self.in_progress = _gauge("requests_in_progress", "Requests in progress")
         self.shed = _counter("requests_shed", "Requests answered 503 overloaded")
         self.s3_durations = _histogram(
-            "s3_request_duration_seconds", "Until S3's answer began", "operation", _BACKEND_SECONDS
+            "s3_request_duration_seconds", "Until S3 responded", "operation", _BACKEND_SECONDS
         )
-        self.s3_errors = _counter("s3_errors", "Attempts that S3 did not serve", "operation")
+        self.s3_errors = _counter("s3_errors", "Failed requests to S3", "operation")
         self.database_durations = _histogram(
             "database_duration_seconds", "Time of a SELECT or transaction", "kind", _BACKEND_SECONDS
         )
         for kind in ("read", "write"):
             self.database_durations.labels(kind)
-        self.database_errors = _counter("database_errors", "Times the database did not serve")
-        self.connections = _gauge("database_connections", "Of the pool, each second", "state")
-        self.uploads = _counter("uploads", "Uploads by what became of them", "outcome")
+        self.database_errors = _counter("database_errors", "Failed SELECTs and transactions")
+        self.connections = _gauge("database_connections", "Pool connections, each second", "state")
+        self.uploads = _counter("uploads", "Uploads by outcome", "outcome")
         self.received = _counter("received_bytes", "Bytes of request bodies")
-        self.sent = _counter("sent_bytes", "Bytes of answers' bodies")
-        self.lost = _counter("images_lost", "Times that an image's object was missing or cut")
+        self.sent = _counter("sent_bytes", "Bytes of response bodies")
+        self.lost = _counter("images_lost", "Images whose object was missing or truncated")
 
 
 def _counter(name: str, meaning: str, labels: str = "") -> Counter:
@@ -65,9 +66,9 @@ def _histogram(name: str, meaning: str, labels: str, buckets: tuple[float, ...])
 
 @contextmanager
 def _named_in_environment(folder: Path) -> Iterator[None]:
-    """Set PROMETHEUS_MULTIPROC_DIR while prometheus_client creates its metrics.
+    """Set PROMETHEUS_MULTIPROC_DIR only while prometheus_client creates its metrics.
 
-    No longer than that: the processes that we start inherit the environment.
+    Child processes inherit the environment.
     """
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = str(folder)
@@ -80,13 +81,13 @@ def _named_in_environment(folder: Path) -> Iterator[None]:
 
 
 class Recorder:
-    """Keeps the metrics of this process in a folder that all workers share, once it is open."""
+    """Records the metrics of this process in a folder that all workers share, once it is open."""
 
     def __init__(self) -> None:
         self._users = 0
         self._instruments: _Instruments | None = None
         self._shared: SharedFolder | None = None
-        # `labels()` takes as long as counting, so its result is kept. `_METHODS` bounds the number.
+        # `labels()` takes as long as counting, so its results are cached.
         self._of_request: dict[
             tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]
         ] = {}
@@ -94,14 +95,14 @@ class Recorder:
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the workers' metrics; None where nothing is kept."""
+        """The folder of the workers' metrics; None unless it is open."""
         return self._shared.path if self._shared else None
 
     @contextmanager
     def opened(self, chosen: Path | None) -> Iterator[None]:
-        """Keep metrics in `chosen`, or in a folder of the service's own, until the block ends.
+        """Record metrics in `chosen`, or in a new folder, until the block ends.
 
-        The applications of one process share them. Raises ConfigurationError.
+        The applications of a process share them. Raises ConfigurationError.
         """
         if self._shared is None:
             self._open(SharedFolder(chosen))
@@ -129,12 +130,12 @@ class Recorder:
             shared.close()
 
     def note_in_progress(self, number: int) -> None:
-        """Note how many requests this process is working on."""
+        """Set the number of requests in progress in this process."""
         if self._instruments:
             self._instruments.in_progress.set(number)
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request. `route` must be one of a few: a template, never a path."""
+        """Count a request. `route` is a path template, so that there are few of them."""
         if not (instruments := self._instruments):
             return
         if method not in _METHODS:
@@ -151,7 +152,7 @@ class Recorder:
         observe(seconds)
 
     def count_bytes(self, received: int, sent: int) -> None:
-        """Count the bytes of a request's body and of its answer's."""
+        """Count the bytes of a request body and of its response body."""
         if not (instruments := self._instruments):
             return
         if received:
@@ -160,24 +161,24 @@ class Recorder:
             instruments.sent.inc(sent)
 
     def count_code(self, code: str) -> None:
-        """Count an error that has a metric of its own; the others are counted by status."""
+        """Count an error if its code has a metric; the status counts the others."""
         if code == OverloadedError.code and self._instruments:
             self._instruments.shed.inc()
         elif code == ImageLostError.code:
             self.count_lost_image()
 
     def count_upload(self, outcome: str) -> None:
-        """Count an upload by what became of it."""
+        """Count an upload by its outcome."""
         if self._instruments:
             self._instruments.uploads.labels(outcome).inc()
 
     def count_lost_image(self) -> None:
-        """Count that an image's object was found missing or cut: invariant I1 is broken."""
+        """Count an image whose object is missing or truncated: invariant I1 is violated."""
         if self._instruments:
             self._instruments.lost.inc()
 
     def count_database(self, kind: str, seconds: float, *, failed: bool) -> None:
-        """Count a SELECT (`read`) or a transaction (`write`), and the time that it took."""
+        """Count a SELECT (`read`) or a transaction (`write`) and its duration."""
         if not (instruments := self._instruments):
             return
         self._observe(instruments.database_durations, kind, seconds)
@@ -185,7 +186,7 @@ class Recorder:
             instruments.database_errors.inc()
 
     def count_s3(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """Count one attempt of a request to S3, and the time until its answer began."""
+        """Count a request to S3 and the time until its response began, including retries."""
         if not (instruments := self._instruments):
             return
         self._observe(instruments.s3_durations, operation, seconds)
@@ -200,13 +201,13 @@ class Recorder:
         observe(seconds)
 
     def note_connections(self, in_use: int, limit: int) -> None:
-        """Note how many database connections are in use, and how many requests may have."""
+        """Set the number of database connections in use, and how many requests may use."""
         if self._instruments:
             self._instruments.connections.labels("in_use").set(in_use)
             self._instruments.connections.labels("limit").set(limit)
 
     def render(self, jobs: Path | None) -> bytes:
-        """Return the metrics of all workers, and of the jobs that wrote into the folder `jobs`.
+        """Return the metrics of all workers and of the jobs that wrote to the folder `jobs`.
 
         The format is Prometheus's text format 0.0.4.
         """

@@ -1,19 +1,18 @@
-"""What one request took: how long it waited for the database and for S3, and its error."""
+"""The metrics of one request: its waits for the database and S3, and its error."""
 
 import time
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Self
 
-from errors import DatabaseUnavailableError
+from errors import DatabaseUnavailableError, StorageUnavailableError
 from telemetry.recorder import recorder
 
 
 class RequestMetrics:
-    """The waits of a request for the database and for S3, and the code of its error.
+    """The waits of a request for the database and S3, and the code of its error.
 
-    `database` holds (`read` or `write`, seconds, whether it failed) of each transaction, and `s3`
-    the same of each request to S3, by operation. `s3_seconds` includes the time of bodies.
+    `database` lists (`read` or `write`, seconds, failed) of each transaction, and `s3` lists
+    (operation, seconds, failed) of each request to S3. `s3_seconds` includes the time of bodies.
     """
 
     __slots__ = ("code", "database", "s3", "s3_seconds")
@@ -25,7 +24,7 @@ class RequestMetrics:
         self.s3_seconds = 0.0
 
 
-# Threads run in a copy of the context, which holds the same object.
+# A thread runs in a copy of the context, which has the same object.
 request_metrics: ContextVar[RequestMetrics | None] = ContextVar("request_metrics", default=None)
 
 
@@ -52,21 +51,21 @@ class DatabaseTimer:
 
 
 class S3Timer:
-    """Times one attempt of a request to S3, until its answer begins; errors count as `failed`."""
+    """Times a block that sends a request to S3 and waits for the head of its response."""
 
-    __slots__ = ("_begun", "_operation", "failed")
+    __slots__ = ("_begun", "_operation")
 
     def __init__(self, operation: str) -> None:
         self._operation = operation
-        self.failed = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
         self._begun = time.perf_counter()
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, _kind: object, exc: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
         seconds = time.perf_counter() - self._begun
-        failed = self.failed or kind is not None
+        failed = isinstance(exc, StorageUnavailableError)
         if metrics := request_metrics.get():
             metrics.s3_seconds += seconds
             metrics.s3.append((self._operation, seconds, failed))
@@ -75,12 +74,12 @@ class S3Timer:
 
 
 def add_s3_wait(seconds: float) -> None:
-    """Add to the time that the current request, if any, waited for S3."""
+    """Add to the S3 wait of the current request, if any."""
     if metrics := request_metrics.get():
         metrics.s3_seconds += seconds
 
 
 def note_code(code: str) -> None:
-    """Note the code with which the current request, if any, fails."""
+    """Record the error code of the current request, if any."""
     if metrics := request_metrics.get():
         metrics.code = code

@@ -1,7 +1,7 @@
-"""The folder in which the workers of one service keep their metrics, so that each can sum them.
+"""The folder in which the workers of a service store their metrics, so that each can add them up.
 
-A worker takes the lowest number that no living worker has, and continues the files of the worker
-that had it before. Replacing workers loses no count and leaves no file behind.
+A worker takes the lowest number that no running worker has, and continues the files of its
+predecessor. Replacing a worker loses no count and leaves no file behind.
 """
 
 import fcntl
@@ -16,18 +16,18 @@ from pathlib import Path
 from errors import ConfigurationError
 
 _PREFIX = "image-api-metrics-"
-# Room for all series that there can be. A page of a mapped file for which a full disk has no room
-# would kill the process, so room is made beforehand; see mmap(2), SIGBUS.
+# Enough for all possible series. The space is allocated in advance, because writing to a mapped
+# page on a full disk kills the process (mmap(2), SIGBUS).
 _FILE_BYTES = {"counter": 512 * 1024, "histogram": 1024 * 1024, "gauge_livesum": 64 * 1024}
 
 
 class SharedFolder:
-    """A worker's place in the folder: `number` is its own as long as the process lives."""
+    """A worker's place in the folder: no other process has `number` while this one runs."""
 
     def __init__(self, chosen: Path | None) -> None:
-        """Take a place in `chosen`, or in a folder for the workers of this process's parent.
+        """Take a place in `chosen`, or in a folder shared by the workers of this process's parent.
 
-        Raises ConfigurationError when it cannot be written to.
+        Raises ConfigurationError if the folder is not writable.
         """
         self.path = chosen or _own_folder()
         try:
@@ -39,7 +39,7 @@ class SharedFolder:
             raise ConfigurationError(
                 f"Configuration: PROMETHEUS_MULTIPROC_DIR: metrics cannot be kept: {exc}."
             ) from exc
-        # With a supervisor, who takes this place next goes on with its files.
+        # With a supervisor, the next worker continues the files.
         self._is_passing = chosen is None and multiprocessing.parent_process() is None
         _remove_orphaned()
 
@@ -52,19 +52,19 @@ class SharedFolder:
     def _take_number(self) -> tuple[int, int]:
         for number in itertools.count():
             if (lock := _lock(self.path / f"{number}.lock")) is not None:
-                # What the worker before was doing when it ended is over.
+                # The gauges of the previous worker ended with it.
                 (self.path / f"gauge_livesum_{number}.db").unlink(missing_ok=True)
                 return lock, number
         raise AssertionError("unreachable")
 
     def close(self) -> None:
-        """Give the place to whoever comes next."""
+        """Release the place to the next worker."""
         if self._is_passing:
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
     def vacant_numbers(self) -> list[int]:
-        """Return the numbers of workers that ended and were not replaced."""
+        """Return the numbers of the workers that ended and were not replaced."""
         vacant = []
         for file in self.path.glob("*.lock"):
             if int(file.stem) != self.number and (lock := _lock(file)) is not None:
@@ -74,10 +74,10 @@ class SharedFolder:
 
 
 def _own_folder() -> Path:
-    """Return the folder of the workers that have the same supervisor, or of this process alone.
+    """Return the folder shared by the workers of one supervisor, or the folder of this process.
 
-    uvicorn starts its workers by `multiprocessing`. The time of its start tells a process from a
-    former one of the same number.
+    uvicorn starts its workers with `multiprocessing`. Process ids are reused, so the name includes
+    the start time.
     """
     supervisor = multiprocessing.parent_process()
     leader = supervisor.pid if supervisor else os.getpid()
@@ -85,14 +85,14 @@ def _own_folder() -> Path:
 
 
 def _started(pid: int | None) -> str:
-    """Return when a process started, in clock ticks since boot (proc(5)); `0`: it is not there."""
+    """Return when a process started, in clock ticks since boot (proc(5)); `0` if it has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return "0"
 
 
 def _remove_orphaned() -> None:
-    """Remove folders whose supervisor is gone and whose workers are, too."""
+    """Remove the folders whose supervisor and workers have ended."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{os.geteuid()}-*"):
         *_, leader, started = path.name.split("-")
         if started != "0" and _started(int(leader)) != started and not _is_used(path):
@@ -108,7 +108,7 @@ def _is_used(path: Path) -> bool:
 
 
 def _lock(file: Path) -> int | None:
-    """Lock a file for as long as this process lives; return None where another process has it."""
+    """Lock a file until this process ends; return None if another process has locked it."""
     lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,7 +119,7 @@ def _lock(file: Path) -> int | None:
 
 
 def _reserve(file: Path, size: int) -> None:
-    """Make a file of `size` zero bytes that are on disk, unless it is there."""
+    """Create a file of `size` zero bytes, allocated on disk, unless it exists."""
     if file.exists():
         return
     new = file.with_suffix(".new")

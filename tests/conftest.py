@@ -7,7 +7,7 @@ test if an invariant of the write protocol is violated. Tests that plant damage 
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -25,23 +25,18 @@ from runtime.logging import JsonFormatter
 from tests.support.invariants import violations
 from tests.support.log_secrets import secrets_in
 from tests.support.stores import STORES, chosen_stores
+from tests.support.unverified_servers import LOCK_TIMEOUTS, NAMED_ENGINES, named_database
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ENGINES = ["sqlite", "postgresql", "mariadb", "mysql"]
-# These engines take part only if a variable names a server.
-_OPTIONAL_ENGINES = {"oracle": "TEST_ORACLE_URL", "mssql": "TEST_MSSQL_URL"}
-CONTRACT_ENGINES = [
-    *ENGINES,
-    *(name for name, url in _OPTIONAL_ENGINES.items() if url in os.environ),
-]
+CONTRACT_ENGINES = [*ENGINES, *NAMED_ENGINES]
 _LOCK_TIMEOUT = {
     "sqlite": "PRAGMA busy_timeout = 2000",
     "postgresql": "SET lock_timeout = '2s'",
     "mysql": "SET lock_wait_timeout = 2, innodb_lock_wait_timeout = 2",
-    "oracle": "ALTER SESSION SET DDL_LOCK_TIMEOUT = 2",
-    "mssql": "SET LOCK_TIMEOUT 2000",
+    **LOCK_TIMEOUTS,
 }
 
 
@@ -113,10 +108,10 @@ def _server(kind: str, variable: str) -> str:
 
 
 @contextmanager
-def _database_with_tables(server_url: str) -> Iterator[str]:
+def _with_tables(database: AbstractContextManager[str]) -> Iterator[str]:
     from scripts.create_tables import create_tables  # noqa: PLC0415 - unneeded by most project tests
 
-    with fresh_database(server_url) as url:
+    with database as url:
         create_tables(Settings(db_url=url, aws_region="none", aws_s3_bucket="none"))
         yield url
 
@@ -124,42 +119,42 @@ def _database_with_tables(server_url: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def sqlite_database() -> Iterator[str]:
     """Return the URL of the session's SQLite database, with tables."""
-    with _database_with_tables("sqlite://") as url:
+    with _with_tables(fresh_database("sqlite://")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def postgresql_database(postgres_url: str) -> Iterator[str]:
     """Return the URL of the session's PostgreSQL database, with tables."""
-    with _database_with_tables(postgres_url) as url:
+    with _with_tables(fresh_database(postgres_url)) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def mariadb_database(mariadb_url: str) -> Iterator[str]:
     """Return the URL of the session's MariaDB database, with tables."""
-    with _database_with_tables(mariadb_url) as url:
+    with _with_tables(fresh_database(mariadb_url)) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def mysql_database(mysql_url: str) -> Iterator[str]:
     """Return the URL of the session's MySQL database, with tables."""
-    with _database_with_tables(mysql_url) as url:
+    with _with_tables(fresh_database(mysql_url)) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def oracle_database() -> Iterator[str]:
-    """Return the URL of the session's Oracle database, with tables."""
-    with _database_with_tables(os.environ["TEST_ORACLE_URL"]) as url:
+    """Return the URL of the Oracle database that is named, with tables."""
+    with _with_tables(named_database("oracle")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def mssql_database() -> Iterator[str]:
-    """Return the URL of the session's SQL Server database, with tables."""
-    with _database_with_tables(os.environ["TEST_MSSQL_URL"]) as url:
+    """Return the URL of the SQL Server database that is named, with tables."""
+    with _with_tables(named_database("mssql")) as url:
         yield url
 
 

@@ -1,4 +1,4 @@
-"""A bulkhead: requests that need S3 cannot take all threads from those that do not."""
+"""A bulkhead: requests that need S3 leave threads to those that do not."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -18,15 +18,15 @@ _Arguments = ParamSpec("_Arguments")
 
 
 class Bulkhead:
-    """Places for requests that need S3. While S3 hangs, the others go on.
+    """Places for requests that need S3, fewer than `Settings.threads`. If S3 hangs, others proceed.
 
-    For these there are more threads than places: `Settings.threads`.
-    Whatever follows an answer (the rest of a large download, the deletion of an old object) runs in
-    threads of its own, as many as there are places.
+    Work after a response starts (the rest of a large download, the deletion of an old object) runs
+    in threads of its own, as many as there are places.
     """
 
     def __init__(self, places: int, *, patience: float = 10.0) -> None:
-        """Offer so many places; a request waits for one for at most `patience` seconds."""
+        """Offer `places`; a request waits at most `patience` seconds for one."""
+        self.streams = 0  # downloads in progress, which share the memory of chunks
         self._patience = patience
         self._places = anyio.Semaphore(places, fast_acquire=True)
         self._threads = anyio.CapacityLimiter(places)
@@ -35,14 +35,14 @@ class Bulkhead:
     def for_uploads(cls, concurrency: int) -> Self:
         """Offer half of the `CONCURRENCY` places to uploads, which take one of these first.
 
-        Costly pictures wait for a decoder: the other half is left to downloads. Whoever has sent a
-        large file would rather wait than send it again.
+        Uploads that wait for a decoder leave the other half to downloads. They wait longer, because
+        sending a large file again takes even longer.
         """
         return cls(max(1, concurrency // 2), patience=60.0)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Hold a place while the handler works. Raises OverloadedError when none becomes free."""
+        """Hold a place during the block. Raises OverloadedError if none becomes free."""
         try:
             self._places.acquire_nowait()
         except anyio.WouldBlock:
@@ -65,19 +65,19 @@ class Bulkhead:
         *args: _Arguments.args,
         **kwargs: _Arguments.kwargs,
     ) -> _Result:
-        """Call a function that asks S3, in a thread of this bulkhead."""
+        """Call a function that uses S3 in a thread of this bulkhead."""
         call = partial(call, *args, **kwargs)
         return await anyio.to_thread.run_sync(call, limiter=self._threads)
 
 
 class S3Route(APIRoute):
-    """A route that holds one of the places for requests that need S3 while its handler works.
+    """A route whose handler runs in a place of the bulkhead.
 
-    Not a dependency: one that yields takes FastAPI 30 us, a tenth of a 304.
+    It is no dependency, because FastAPI takes 30 us for one that yields, a tenth of a 304.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler, called while a place is held."""
+        """Return FastAPI's handler, wrapped in a place."""
         handle = super().get_route_handler()
 
         async def handle_in_place(request: Request) -> Response:

@@ -1,7 +1,4 @@
-"""Conditional requests: RFC 9110 section 13, as pure functions of headers.
-
-`Range` and `If-Range` are in ranges.py.
-"""
+"""Conditional requests (RFC 9110 section 13) as pure functions of headers."""
 
 import re
 from collections.abc import Sequence
@@ -14,10 +11,10 @@ from starlette.datastructures import Headers
 from errors import PreconditionFailedError
 from services.image_store import ImageRecord, Precondition
 
-# entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3) as an element of a list (section 5.6.1);
-# white space in a tag is tolerated. Possessive, so that nothing is matched twice.
+# entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3) as an element of a list (section 5.6.1),
+# also with white space in a tag. Possessive quantifiers prevent backtracking.
 _ENTITY_TAG = re.compile(r'(W/)?+("[\t\x20\x21\x23-\x7e\x80-\xff]*+")\s*+(?:,[\s,]*+|$)')
-# HTTP-date in its three notations (RFC 9110 section 5.6.7)
+# HTTP-date in its three formats (RFC 9110 section 5.6.7)
 _HTTP_DATE = re.compile(
     r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
     r"|[A-Z][a-z]+, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT"
@@ -27,24 +24,24 @@ _HTTP_DATE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells one version of a representation from another. `etag` is strong and quoted."""
+    """The validators of a version of a representation. `etag` is strong and quoted."""
 
     etag: str
     last_modified: datetime
 
     def headers(self) -> dict[str, str]:
-        """ETag and Last-Modified, which is never in the future (RFC 9110 section 8.8.2.1)."""
+        """Return ETag and Last-Modified, never in the future (RFC 9110 section 8.8.2.1)."""
         moment = min(self.last_modified, datetime.now(UTC))
         return {"ETag": self.etag, "Last-Modified": format_datetime(moment, usegmt=True)}
 
 
 def image_validators(image: ImageRecord) -> Validators:
-    """The validators of an image's bytes: the same on every store."""
+    """Return the validators of the bytes of an image."""
     return Validators(f'"{image.sha256}"', image.last_updated_at)
 
 
 def write_precondition(headers: Headers) -> Precondition:
-    """The conditions of a request that is going to replace or delete an image."""
+    """Return the precondition of a request that replaces or deletes an image."""
 
     def require(current: ImageRecord | None) -> None:
         require_preconditions(headers, image_validators(current) if current else None)
@@ -53,9 +50,9 @@ def write_precondition(headers: Headers) -> Precondition:
 
 
 def require_preconditions(headers: Headers, current: Validators | None) -> None:
-    """Raise PreconditionFailedError unless a write may go ahead (RFC 9110 section 13.2.2).
+    """Raise PreconditionFailedError unless a write may proceed (RFC 9110 section 13.2.2).
 
-    `current` is None where the resource does not exist.
+    `current` is None if the resource does not exist.
     """
     _require_unchanged(headers, current)
     if (tags := _field(headers, "if-none-match")) is not None and _names(tags, current):
@@ -63,9 +60,9 @@ def require_preconditions(headers: Headers, current: Validators | None) -> None:
 
 
 def is_not_modified(headers: Headers, current: Validators) -> bool:
-    """Whether a GET or HEAD is to be answered with 304 (RFC 9110 section 13.2.2).
+    """Return whether the response to a GET or HEAD is 304 (RFC 9110 section 13.2.2).
 
-    Raises PreconditionFailedError where it is to be answered with 412.
+    Raises PreconditionFailedError if it is 412.
     """
     _require_unchanged(headers, current)
     if (tags := _field(headers, "if-none-match")) is not None:
@@ -85,7 +82,7 @@ def _require_unchanged(headers: Headers, current: Validators | None) -> None:
 
 
 def _names(tags: str, current: Validators | None, *, strong: bool = False) -> bool:
-    """Whether a list of entity tags, or `*`, names the current version."""
+    """Return whether a list of entity tags, or `*`, contains the current version."""
     if current is None:
         return False
     if tags.strip() == "*":
@@ -103,13 +100,13 @@ def _names(tags: str, current: Validators | None, *, strong: bool = False) -> bo
 
 
 def _field(headers: Headers, name: str) -> str | None:
-    """All lines of a list-valued field as one (RFC 9110 section 5.3)."""
+    """Return all lines of a list-valued field as one (RFC 9110 section 5.3)."""
     lines: Sequence[str] = headers.getlist(name)
     return ", ".join(lines) if lines else None
 
 
 def _date(value: str | None) -> datetime | None:
-    """An HTTP-date, or None where there is none or it cannot be read: such fields are ignored."""
+    """Return an HTTP-date; None if it is missing or malformed, in which case it is ignored."""
     if value is None or not _HTTP_DATE.fullmatch(value):
         return None
     try:

@@ -1,7 +1,4 @@
-"""Integrity fields: `Content-Digest` and `Repr-Digest` (RFC 9530), SHA-256 only.
-
-Those of an upload are compared by form_parser.py.
-"""
+"""Integrity fields: `Content-Digest` and `Repr-Digest` (RFC 9530), SHA-256 only."""
 
 import base64
 import re
@@ -14,9 +11,9 @@ _SHA256 = re.compile(r"(?:^|,)\s*sha-256=([^,;]*)")
 
 
 def announced_digests(headers: Headers) -> list[bytes]:
-    """Return the SHA-256 digests that a request announces; other algorithms are ignored.
+    """Return the SHA-256 digests that a request announces; ignore other algorithms.
 
-    Raises DigestMismatchError for one that is not well formed, because nothing can match it.
+    Raises DigestMismatchError if one is malformed.
     """
     lines = headers.getlist("content-digest") + headers.getlist("repr-digest")
     return [_decode(value.strip()) for line in lines for value in _SHA256.findall(line)]

@@ -1,4 +1,4 @@
-"""How a download is answered: not at all (304), elsewhere (307), in part, or whole."""
+"""Responses to downloads: 304, a redirect (307), a range, or the whole object."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,26 +18,27 @@ from web.digests import render_digest
 from web.ranges import select_range
 from web.streaming import ByteSource, ObjectResponse
 
-# Bodies up to this size are read whole and answered at once, without a streaming task.
+# Smaller bodies are read at once and sent without a streaming task.
 _WHOLE_BYTES = 1024 * 1024
-
 
 _Stored_contra = TypeVar("_Stored_contra", contravariant=True)
 
 
 class ObjectStore(Protocol[_Stored_contra]):
-    """The use cases that know an object: of an image, or of a variant."""
+    """The use cases that read an object of an image or of a variant."""
 
-    def presigned_url(self, stored: _Stored_contra, method: str, headers: dict[str, str], /) -> str:
-        """Return a URL at which S3 itself answers `method` with the object and `headers`."""
+    def presigned_url(
+        self, stored: _Stored_contra, method: str, headers: dict[str, str], /
+    ) -> str | None:
+        """Return a URL at which S3 answers `method` with the object and `headers`; None if lost."""
 
     def open_object(self, stored: _Stored_contra, first: int, last: int, /) -> ByteSource | None:
-        """Open the bytes `first` to `last` inclusive; None when the object is gone."""
+        """Open the bytes `first` to `last` inclusive; None if the object is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
-    """What a client asks of an image's bytes."""
+    """What a client requests of the bytes of an image."""
 
     method: str
     headers: Headers
@@ -47,10 +48,10 @@ class DownloadRequest:
 
 @dataclass(frozen=True, slots=True)
 class DownloadPlan:
-    """How a download is to be answered: with a status, headers, and perhaps bytes.
+    """The status and headers of the response to a download, and the bytes to send.
 
-    `span` is the first and the last byte to send, None where the answer has no body. Of a redirect
-    the headers are those with which S3 is to answer.
+    `span` is the first and the last byte, or None without a body. The headers of a redirect are
+    those that S3 sends.
     """
 
     status: HTTPStatus
@@ -59,14 +60,14 @@ class DownloadPlan:
 
     @property
     def redirects(self) -> bool:
-        """Whether S3 itself is to answer."""
+        """Whether the client is redirected to S3."""
         return self.status is HTTPStatus.TEMPORARY_REDIRECT
 
 
 def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings) -> DownloadPlan:
-    """Decide how a download is answered, from the request and the image's record alone.
+    """Plan the response to a download from the request and the record of the image alone.
 
-    In the order of RFC 9110 section 13.2.2: conditions, then redirects, then the range. Raises
+    Conditions come first (RFC 9110 section 13.2.2), then redirects, then ranges. Raises
     PreconditionFailedError, RangeNotSatisfiableError or RedirectNotAllowedError.
     """
     validators = image_validators(image)
@@ -89,13 +90,14 @@ def download_response(
     stored: _Stored_contra,
     bulkhead: Bulkhead,
 ) -> Response | None:
-    """Answer as planned with what `store` has of `stored`; None when its object is gone.
+    """Return the planned response with the bytes of `stored`; None if its object is gone.
 
-    Raises what opening it raises, and StorageUnavailableError when a small body is cut short; a
-    large one ends the connection.
+    Raises what `store` raises, and StorageUnavailableError if S3 truncates a small body. If S3
+    truncates a large one, the connection is aborted.
     """
     if plan.redirects:
-        return _redirect(store.presigned_url(stored, asked.method, plan.headers))
+        url = store.presigned_url(stored, asked.method, plan.headers)
+        return _redirect(url) if url else None
     if plan.span is None:
         return Response(status_code=plan.status, headers=plan.headers)
     first, last = plan.span
@@ -108,10 +110,7 @@ def download_response(
 
 
 def _redirect(url: str) -> Response:
-    """Send the client to a presigned URL; it expires, so the redirect must not be kept.
-
-    When it does is said by `Bucket.presigned_url` in s3_client.py.
-    """
+    """Redirect to a presigned URL. It expires, so caches must not store the redirect."""
     return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
 
 

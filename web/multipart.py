@@ -1,8 +1,7 @@
-"""The upload form: `multipart/form-data` with one `file` and perhaps a `name`.
+"""The upload form: `multipart/form-data` with one `file` and an optional `name`.
 
-FastAPI's own form parsing is not used here, because it accepts a body without its closing
-boundary, reads a field that is not UTF-8 as Latin-1, and makes a thread hop for every 64 KB of a
-large file. The parser underneath, python-multipart, is the same.
+FastAPI's form parsing is not used: it accepts a body without its closing boundary, decodes fields
+that are not UTF-8 as Latin-1, and makes a thread hop for every 64 KB of a large file.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -32,11 +31,11 @@ _MAX_CONTENT_TYPE_BYTES = 1024
 
 @asynccontextmanager
 async def receive_form(request: Request, settings: Settings) -> AsyncIterator[UploadForm]:
-    """Receive the form of an upload; its file is closed in the end.
+    """Receive the form of an upload; close its file at the end.
 
-    Announced digests may be of the whole body, as RFC 9530 has it, or of the file alone, which a
-    client can compute without rendering the form. Raises InvalidMultipartError, ImageTooLargeError,
-    DigestMismatchError, ContentCodingError or UploadTooSlowError as early as they show.
+    An announced digest may be that of the whole body (RFC 9530), or of the file alone, which
+    clients can compute without rendering the form. Raises ContentCodingError, ImageTooLargeError,
+    InvalidMultipartError, DigestMismatchError or UploadTooSlowError, each as early as possible.
     """
     _refuse_content_codings(request)
     digests = announced_digests(request.headers)
@@ -54,7 +53,7 @@ async def receive_form(request: Request, settings: Settings) -> AsyncIterator[Up
             raise InvalidMultipartError("The form is malformed.") from None
         except ClientDisconnect:
             raise InvalidMultipartError(
-                "The connection was closed in the middle of the form."
+                "The connection was closed before the end of the form."
             ) from None
         parser.require_complete()
         parser.require_digests(digests)
@@ -63,7 +62,7 @@ async def receive_form(request: Request, settings: Settings) -> AsyncIterator[Up
 
 async def _receive(request: Request, parser: FormParser, settings: Settings) -> None:
     latest = anyio.current_time() + settings.upload_timeout_seconds
-    # One scope whose end moves: one for each chunk would cost as much as taking the chunk apart.
+    # One scope with a moving deadline: one for each chunk costs as much as parsing the chunk.
     with anyio.fail_after(
         min(settings.upload_timeout_seconds, settings.client_idle_seconds)
     ) as scope:
@@ -89,7 +88,7 @@ def _refuse_content_codings(request: Request) -> None:
 
 def _boundary(request: Request) -> bytes:
     header = request.headers.get("content-type", "")
-    # The time to take parameters apart grows with the square of their number.
+    # Parsing parameters takes quadratic time.
     if len(header) > _MAX_CONTENT_TYPE_BYTES:
         raise InvalidMultipartError("The Content-Type is too long.")
     content_type, options = parse_options_header(header)
@@ -102,7 +101,7 @@ def _boundary(request: Request) -> bytes:
 
 
 def _announced_length(request: Request, settings: Settings) -> int:
-    """Return Content-Length, 0 where there is none; refuse what is too large before it comes."""
+    """Return Content-Length or 0. Raises ImageTooLargeError before the body arrives."""
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal():
         raise InvalidMultipartError("Content-Length is not a number.")

@@ -1,7 +1,6 @@
 """Pages of the listing: orders, opaque cursors, and the link to the next page."""
 
 import base64
-import binascii
 import json
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -15,29 +14,30 @@ from services.names import normalise_prefix
 
 OrderName = Literal["name", "-name", "last_updated_at", "-last_updated_at"]
 
-# A prefix of 255 characters and a name of 255 bytes, escaped and encoded, take less.
+# More than a cursor with the longest prefix and name has
 _MAX_CURSOR_BYTES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def order_of(name: OrderName) -> Order:
-    """The order called `name`; a minus sign says descending."""
+    """Return the order called `name`; a leading minus sign means descending."""
     return Order(name.removeprefix("-"), descending=name.startswith("-"))
 
 
 def encode_cursor(order: OrderName, prefix: str, last: ImageRecord) -> str:
-    """Name the place behind `last` in one listing. Opaque to clients."""
+    """Return the cursor of the page that follows `last`. Clients treat it as opaque."""
     value: Any = getattr(last, order.removeprefix("-"))
     if isinstance(value, datetime):
-        value = (value - _EPOCH) // (_EPOCH.resolution)
+        value = (value - _EPOCH) // _EPOCH.resolution
     document = json.dumps([order, prefix, value, last.id], ensure_ascii=False)
     return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
 
 
 def decode_cursor(order: OrderName, prefix: str, cursor: str) -> tuple[Any, int]:
-    """Return (order value, id) of the place that `cursor` names.
+    """Return the order value and the id of the image that the page follows.
 
-    Raises InvalidCursorError when it is none of ours or of a listing with another order or prefix.
+    Raises InvalidCursorError if the service cannot have issued the cursor, or issued it for a
+    listing with another order or prefix.
     """
     try:
         if len(cursor) > _MAX_CURSOR_BYTES:
@@ -50,20 +50,23 @@ def decode_cursor(order: OrderName, prefix: str, cursor: str) -> tuple[Any, int]
         elif normalise_prefix(value).encode() != value.encode():
             raise ValueError
         value_and_id = value, _bigint(id_)
-    except (ValueError, TypeError, OverflowError, binascii.Error, RecursionError, InvalidNameError):
-        raise InvalidCursorError("The cursor is none that this service gave.") from None
+    except (ValueError, TypeError, OverflowError, RecursionError, InvalidNameError):
+        raise InvalidCursorError("The service did not issue this cursor.") from None
     if (its_order, its_prefix) != (order, prefix):
         raise InvalidCursorError("The cursor belongs to a listing with another order or prefix.")
     return value_and_id
 
 
-def next_link(request: Request, cursor: str) -> str:
-    """The Link header (RFC 8288) to the page behind `cursor`, relative to this one."""
+def next_link(request: Request, cursor: str | None) -> dict[str, str]:
+    """Return the Link header (RFC 8288) of the page at `cursor`, relative to this page."""
+    if cursor is None:
+        return {}
     parameters = dict(request.query_params) | {"cursor": cursor}
-    return f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'
+    return {"Link": f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'}
 
 
 def _bigint(value: object) -> int:
-    if not isinstance(value, int) or not -(2**63) <= value < 2**63:
+    # Not isinstance: JSON's `true` is an int to Python, but a boolean to PostgreSQL.
+    if type(value) is not int or not -(2**63) <= value < 2**63:
         raise ValueError
     return value

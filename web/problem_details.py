@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from errors import InvalidParameterError, OutOfResourcesError, OverloadedError, ServiceError
+from telemetry.request_id import HEADER, current_request_id
 from telemetry.request_metrics import note_code
-from web.middleware.request_id import HEADER, request_id
 
 logger = logging.getLogger("image_api")
 
@@ -70,7 +70,7 @@ async def answer_unexpected_error(request: Request, exc: Exception) -> Response:
     logger.error("%s %s: unexpected", request.method, request.url.path, exc_info=exc)
     title = ServiceError.title
     # This answer passes by the middleware that adds the header to all others.
-    headers = {HEADER: request_id.get()}
+    headers = {HEADER: current_request_id()}
     return problem(request, 500, ServiceError.code, title, title, headers)
 
 
@@ -92,7 +92,7 @@ def problem(
         "detail": detail,
         "instance": quote(request.url.path),
         "code": code,
-        "request_id": request_id.get(),
+        "request_id": current_request_id(),
         **members,
     }
     headers = {"Cache-Control": "no-store"} | (headers or {})

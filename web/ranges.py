@@ -1,4 +1,4 @@
-"""Range requests: RFC 9110 section 14, as pure functions of headers."""
+"""Range requests (RFC 9110 section 14) as pure functions of headers."""
 
 import re
 
@@ -12,9 +12,9 @@ _RANGE = re.compile(r"(\d{1,100})-(\d{0,100})|-(\d{1,100})")
 
 
 def select_range(headers: Headers, current: Validators, size: int) -> tuple[int, int] | None:
-    """Return the first and last byte that a GET asks for, or None for the whole.
+    """Return the first and last byte that a GET requests, or None for the whole.
 
-    A Range that is malformed, of another unit, or of more than one part is ignored, as RFC 9110
+    A Range that is malformed, has another unit or more than one part is ignored, as RFC 9110
     section 14.2 allows. Raises RangeNotSatisfiableError.
     """
     ranges = _RANGES.fullmatch(headers.get("range", ""))
@@ -36,8 +36,8 @@ def select_range(headers: Headers, current: Validators, size: int) -> tuple[int,
 
 
 def _may_continue(if_range: str | None, current: Validators) -> bool:
-    """Whether bytes of `current` may be joined to what the client has (RFC 9110, 13.1.5).
+    """Return whether If-Range, if any, names `current` (RFC 9110 section 13.1.5).
 
-    Not by a date: it counts whole seconds, in which more than one version may have been stored.
+    A date never does: several versions may have been stored within its second.
     """
     return if_range is None or if_range.strip() == current.etag

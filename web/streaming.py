@@ -1,4 +1,4 @@
-"""The bytes of an object on their way to a client."""
+"""Streaming of objects to clients."""
 
 import logging
 from typing import Protocol
@@ -13,9 +13,8 @@ from web.bulkhead import Bulkhead
 
 logger = logging.getLogger("image_api")
 
-# A chunk costs two thread hops: at 20 MB, chunks of 256 KB cost twice the CPU of 1 MB. A chunk that
-# a slow reader does not take is memory. So a download begins with small chunks, and whoever takes
-# them promptly gets larger ones, as long as there are few downloads.
+# Each chunk costs two thread hops, and occupies memory until the client takes it. Downloads start
+# with small chunks; clients that take them promptly get larger ones, if there are few downloads.
 _LARGEST_CHUNK_BYTES = 2 * 1024 * 1024
 _SMALLEST_CHUNK_BYTES = 256 * 1024
 _ALL_CHUNKS_BYTES = 32 * 1024 * 1024
@@ -26,24 +25,21 @@ class ByteSource(Protocol):
     """An open object."""
 
     def read(self, size: int, /) -> bytes:
-        """Return the next bytes, at most `size`. Raises StorageUnavailableError."""
+        """Return up to `size` bytes. Raises StorageUnavailableError."""
 
     def read_all(self, size: int) -> bytes:
         """Return all `size` bytes and close. Raises StorageUnavailableError."""
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
 
 
 class ObjectResponse(Response):
     """Streams an object of a known length.
 
-    Between chunks it holds no thread and no database connection. It ends early, and so aborts
-    the connection, when S3 cuts the object short or when the client goes away, or is given up
-    (runtime/connections.py): a wrong body never ends as a clean one.
+    Between chunks it occupies no thread and no database connection. If S3 truncates the object, or
+    the client disconnects, the response stays incomplete, so the server aborts the connection.
     """
-
-    _under_way = 0  # of this process; only the event loop counts
 
     def __init__(
         self,
@@ -62,14 +58,14 @@ class ObjectResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the response."""
-        ObjectResponse._under_way += 1
+        self._bulkhead.streams += 1
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._cancel_on_disconnect, receive, group.cancel_scope)
                 await self._stream(send)
                 group.cancel_scope.cancel()
         finally:
-            ObjectResponse._under_way -= 1
+            self._bulkhead.streams -= 1
             self._object.close()
 
     async def _stream(self, send: Send) -> None:
@@ -80,7 +76,7 @@ class ObjectResponse(Response):
             while self._left > 0:
                 chunk = await self._bulkhead.run(self._object.read, self._chunk_bytes)
                 if not chunk or len(chunk) > self._left:
-                    raise StorageUnavailableError("The object's length is not what its row says.")
+                    raise StorageUnavailableError("The object does not have the length in its row.")
                 self._left -= len(chunk)
                 began = anyio.current_time()
                 await send(
@@ -89,16 +85,16 @@ class ObjectResponse(Response):
                 self._choose_chunk(anyio.current_time() - began)
         except StorageUnavailableError as exc:
             note_code(exc.code)
-            # The server closes a connection whose response was not completed.
+            # The server closes a connection whose response is incomplete.
             logger.warning("Download aborted with %d bytes to go", self._left, exc_info=True)
 
     def _choose_chunk(self, seconds: float) -> None:
-        """Choose the size of the next chunk by how long the client let the last one wait.
+        """Choose the size of the next chunk by how long the client took for the last one.
 
-        The first never waits: it lies in the connection's buffer.
+        The first does not count, because it only fills the connection's buffer.
         """
         self._sent += 1
-        share = min(_LARGEST_CHUNK_BYTES, _ALL_CHUNKS_BYTES // ObjectResponse._under_way)
+        share = min(_LARGEST_CHUNK_BYTES, _ALL_CHUNKS_BYTES // self._bulkhead.streams)
         larger = min(2 * self._chunk_bytes, share)
         prompt = self._sent > 1 and seconds < _PROMPT_SECONDS
         self._chunk_bytes = max(_SMALLEST_CHUNK_BYTES, larger if prompt else 0)

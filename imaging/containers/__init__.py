@@ -1,6 +1,5 @@
-"""The containers JPEG, PNG, GIF and WebP: strict walks that find the pixels and decode none.
+"""Strict walkers of JPEG, PNG, GIF and WebP, which find the pixels but do not decode them.
 
-A walk reads only what tells where things lie, in one pass, and allocates nothing that grows with
-what the file announces. It refuses what is no whole file of its format, and what would take too
-many pixels, before any decoder sees a byte.
+A walk reads the structure in one pass and allocates nothing in proportion to what the file
+announces. It refuses incomplete files and too many pixels before a decoder sees a byte.
 """

@@ -1,4 +1,4 @@
-"""The bytes of a file as the walks read them, and how they refuse."""
+"""Reading the bytes of a file, and the error of malformed ones."""
 
 import mmap
 
@@ -6,16 +6,16 @@ Content = bytes | mmap.mmap
 
 
 class MalformedImageError(Exception):
-    """The bytes break a rule of their format; the message says which, in a few words."""
+    """The bytes violate their format; the message names the rule in a few words."""
 
 
 def take(content: Content, at: int, count: int) -> bytes:
-    """Return `count` bytes from the offset `at`; raises MalformedImageError at the end."""
+    """Return `count` bytes at the offset `at`. Raises MalformedImageError if there are fewer."""
     if at + count > len(content):
         raise MalformedImageError("it is cut short")
     return content[at : at + count]
 
 
 def number(content: Content, at: int, count: int, order: str) -> int:
-    """Return the unsigned integer of `count` bytes, `order` being "big" or "little"."""
+    """Return the unsigned integer in `count` bytes; `order` is "big" or "little"."""
     return int.from_bytes(take(content, at, count), order)  # type: ignore[arg-type]

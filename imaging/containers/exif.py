@@ -1,4 +1,4 @@
-"""The one Exif tag that pixels depend on: the orientation."""
+"""The Exif orientation, the only tag that affects pixels."""
 
 import struct
 
@@ -9,14 +9,13 @@ _MOST_ENTRIES = 512
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 SIDEWAYS = range(5, 9)
-"""The orientations at which width and height change places."""
+"""The orientations that swap width and height."""
 
 
 def read_orientation(tiff: Content) -> int:
-    """Return the orientation, from 1 to 8 (Exif 2.32 section 4.6.4); 1 if none can be read.
+    """Return the orientation, from 1 to 8 (Exif 2.32 section 4.6.4); 1 if it cannot be read.
 
-    `tiff` is the content of an Exif segment or chunk. Browsers read the tag only where it comes
-    before the pixels, and only as one SHORT.
+    `tiff` is the content of an Exif segment or chunk. Like browsers, it accepts only one SHORT.
     """
     order = _BYTE_ORDERS.get(tiff[:4])
     if order is None:

@@ -1,5 +1,6 @@
-"""Which walk belongs to which format."""
+"""The formats: the signature and the walker of each."""
 
+import re
 from collections.abc import Callable
 
 from imaging.containers import gif, jpeg, png, webp
@@ -13,8 +14,21 @@ _WALKS: dict[str, Callable[[Content, PixelLimits], Outline]] = {
     "gif": gif.walk,
     "webp": webp.walk,
 }
+_SIGNATURES = {
+    "jpeg": re.compile(b"\xff\xd8\xff"),
+    "png": re.compile(b"\x89PNG\r\n\x1a\n"),
+    "gif": re.compile(b"GIF8[79]a"),
+    "webp": re.compile(b"RIFF....WEBP", re.DOTALL),
+}
+SIGNATURE_BYTES = 12
 
 
 def walk(content: Content, image_format: str, limits: PixelLimits) -> Outline:
-    """Walk a whole file of that format; raises MalformedImageError or TooManyPixelsError."""
+    """Walk a file of that format. Raises MalformedImageError or TooManyPixelsError."""
     return _WALKS[image_format](content, limits)
+
+
+def format_of(beginning: bytes) -> str | None:
+    """Return the format of a file by its first SIGNATURE_BYTES; None if it is unknown."""
+    found = (name for name, signature in _SIGNATURES.items() if signature.match(beginning))
+    return next(found, None)

@@ -8,15 +8,16 @@ from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
 IMAGE, EXTENSION, _TRAILER, _PADDING = b",", b"!", b";", b"\0"
+_INTRODUCERS = {IMAGE, EXTENSION, _PADDING}
 _COMMENT = 0xFE
-# Either takes about a tenth of a second to walk.
+# Walking either number takes about 0.1 s.
 _MOST_BLOCKS = 100_000
 _MOST_SUB_BLOCKS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame: its size, and where its compressed pixels lie, in sub-blocks."""
+    """A frame: its size, and the offsets of its compressed pixels, which are in sub-blocks."""
 
     width: int
     height: int
@@ -34,40 +35,50 @@ class GifOutline(Outline):
 
     @property
     def decoded_bytes(self) -> int:
-        """A byte per pixel of one frame, and a copy of its compressed pixels."""
+        """One byte per pixel of a frame, and a copy of its compressed pixels."""
         return max(frame.width * frame.height + frame.end - frame.start for frame in self.frames)
 
 
 def walk(content: Content, limits: PixelLimits) -> GifOutline:
-    """Find the frames of a file; raises MalformedImageError or TooManyPixelsError."""
+    """Find the frames of a file. Raises MalformedImageError or TooManyPixelsError."""
     screen = read_screen(content)
-    limits.check(*screen)
     found: list[Frame] = []
     for introducer, at, end in blocks(content):
         if introducer == IMAGE:
             frame = _read_frame(content, at, end)
             limits.spend(frame.width, frame.height)
-            _check_position(content, at, screen)
+            if not found:
+                screen = screen_with(content, at, screen)
             found.append(frame)
     if not found:
         raise MalformedImageError("it has no frame")
+    limits.check(*screen)
     return GifOutline(width=screen[0], height=screen[1], frames=found)
 
 
 def read_screen(content: Content) -> tuple[int, int]:
-    """Return width and height of the screen (section 18). Raises MalformedImageError."""
+    """Return the width and height of the screen (section 18). Raises MalformedImageError."""
     if content[:6] not in {b"GIF87a", b"GIF89a"}:
         raise MalformedImageError("it does not begin as a GIF file does")
     return number(content, 6, 2, "little"), number(content, 8, 2, "little")
 
 
+def screen_with(content: Content, at: int, screen: tuple[int, int]) -> tuple[int, int]:
+    """Return the screen, extended like in browsers to the first frame, whose descriptor is `at`."""
+    left, top, width, height = (number(content, at + i, 2, "little") for i in (0, 2, 4, 6))
+    return max(screen[0], left + width), max(screen[1], top + height)
+
+
 def blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
-    """Yield introducer, offset of what follows it, and end, of each block up to the trailer."""
-    left = _MOST_SUB_BLOCKS
+    """Yield the introducer, the offset after it, and the end of each block before the trailer.
+
+    After a complete frame, like in browsers, an unknown introducer ends the file as well.
+    """
+    left, has_frame = _MOST_SUB_BLOCKS, False
     at = 13 + color_table_bytes(take(content, 10, 3)[0])
     for _ in range(_MOST_BLOCKS):
-        introducer = take(content, at, 1)
-        if introducer == _TRAILER:
+        introducer = content[at : at + 1]
+        if introducer == _TRAILER or (has_frame and introducer not in _INTRODUCERS):
             return
         at += 1
         start = at
@@ -77,8 +88,10 @@ def blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
             at, left = _skip_sub_blocks(content, at + 1, left)
         elif introducer == IMAGE:
             at, left = _skip_sub_blocks(content, at + _frame_header_bytes(content, at), left)
-        elif introducer != _PADDING:  # some encoders write one too many, which browsers skip
-            raise MalformedImageError("it has an unknown block")
+            has_frame = True
+        elif introducer != _PADDING:  # some encoders add a zero byte, which browsers skip
+            reason = "it has an unknown block" if introducer else "it is cut short"
+            raise MalformedImageError(reason)
         if left < 0:
             raise MalformedImageError(f"it has more than {_MOST_SUB_BLOCKS} sub-blocks")
         yield introducer, start, at
@@ -86,7 +99,7 @@ def blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _skip_sub_blocks(content: Content, at: int, left: int) -> tuple[int, int]:
-    """Return the offset behind the sub-blocks, and how many more there may be then."""
+    """Return the offset after the sub-blocks, and how many more the file may have."""
     try:
         while left >= 0 and (length := content[at]):
             at += length + 1
@@ -97,26 +110,19 @@ def _skip_sub_blocks(content: Content, at: int, left: int) -> tuple[int, int]:
 
 
 def _frame_header_bytes(content: Content, at: int) -> int:
-    """Return how long image descriptor, local colours and code size are together."""
+    """Return the bytes of the image descriptor, local color table and code size together."""
     return 10 + color_table_bytes(take(content, at, 9)[8])
 
 
 def color_table_bytes(flags: int) -> int:
-    """Return how long the color table is that the flags of a descriptor announce."""
+    """Return the bytes of the color table that the flags of a descriptor announce."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _read_frame(content: Content, at: int, end: int) -> Frame:
     start = at + _frame_header_bytes(content, at)
     code_bits = take(content, start - 1, 1)[0]
-    if not 1 <= code_bits <= 12:  # the standard says 8, decoders take more
+    if not 1 <= code_bits <= 12:  # the standard allows 8, decoders 12
         raise MalformedImageError("a frame has an impossible code size")
     width, height = number(content, at + 4, 2, "little"), number(content, at + 6, 2, "little")
     return Frame(width, height, bool(content[at + 8] & 0x40), code_bits, start, end)
-
-
-def _check_position(content: Content, at: int, screen: tuple[int, int]) -> None:
-    """Check that a frame lies within the screen (section 20)."""
-    left, top, width, height = (number(content, at + i, 2, "little") for i in (0, 2, 4, 6))
-    if left + width > screen[0] or top + height > screen[1]:
-        raise MalformedImageError("a frame lies outside the screen")

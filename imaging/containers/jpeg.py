@@ -1,7 +1,6 @@
 """JPEG (ITU T.81, annex B): segments, scans, and the data of the first picture.
 
-A file of several pictures (MPO) or with a film behind the picture, as phones make them, counts as
-its first picture: that is what browsers show.
+Phones append further pictures (MPO) or a video. Like browsers, the walk reads the first picture.
 """
 
 import re
@@ -13,14 +12,14 @@ from imaging.containers.exif import read_orientation
 from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
-# Any number of fill bytes may stand before a marker (B.1.1.2), and libjpeg skips strays.
+# Any number of fill bytes may precede a marker (B.1.1.2), and libjpeg skips stray bytes.
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _SOI, _EOI, _DNL, _COM = 0xD8, 0xD9, 0xDC, 0xFE
 SOS, APP1 = 0xDA, 0xE1
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # TEM and RST0 to RST7
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, Huffman and arithmetic
-PROGRESSIVE, _ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
+PROGRESSIVE, ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
 TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # DHT, DAC, DQT, DRI
 _KNOWN = {*FRAMES, *TABLES, SOS, _DNL, *range(0xE0, 0xF0), _COM}
 _MOST_SEGMENTS = 10_000
@@ -32,11 +31,12 @@ _COMPLETE = [0] * _COEFFICIENTS
 
 @dataclass(slots=True)
 class Component:
-    """A colour component: its sampling factors, and the bits that each coefficient still lacks.
+    """A colour component: its name, sampling factors, and the missing bits of each coefficient.
 
-    `missing` is None for a coefficient of which no scan has sent anything.
+    A coefficient that no scan has sent is None in `missing`.
     """
 
+    name: int
     horizontal: int
     vertical: int
     missing: list[int | None] = field(default_factory=lambda: [None] * _COEFFICIENTS)
@@ -44,10 +44,10 @@ class Component:
 
 @dataclass(slots=True, kw_only=True)
 class JpegOutline(Outline):
-    """What decoding the first picture of a file needs: its tables, and where its scans lie."""
+    """The first picture of a file: its tables and the offsets of its scans."""
 
     frame: int = 0
-    components: dict[int, Component] = field(default_factory=dict)
+    components: list[Component] = field(default_factory=list)
     tables: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
     start: int = 0
     end: int = 0
@@ -56,18 +56,18 @@ class JpegOutline(Outline):
 
     @property
     def buffered(self) -> bool:
-        """Whether a decoder must keep all coefficients until the last scan."""
+        """Whether a decoder must store all coefficients until the last scan."""
         return self.scans > 1 or self.frame in PROGRESSIVE
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is one scan of Huffman codes, of which a decoder notices the end."""
-        return not self.buffered and self.frame not in _ARITHMETIC
+        """Whether it is one scan of Huffman codes, whose end a decoder detects."""
+        return not self.buffered and self.frame not in ARITHMETIC
 
     @property
     def decoded_bytes(self) -> int:
-        """What a decoder takes that scales to an eighth; kept coefficients are 2 bytes each."""
-        parts = self.components.values()
+        """The memory of a decoder that scales to an eighth; a stored coefficient has 2 bytes."""
+        parts = self.components
         wide, high = max(c.horizontal for c in parts), max(c.vertical for c in parts)
         units = -(-self.width // (8 * wide)) * -(-self.height // (8 * high))
         blocks = units * sum(c.horizontal * c.vertical for c in parts)
@@ -76,7 +76,7 @@ class JpegOutline(Outline):
 
 
 def walk(content: Content, limits: PixelLimits) -> JpegOutline:
-    """Find the first picture of a file; raises MalformedImageError or TooManyPixelsError."""
+    """Find the first picture of a file. Raises MalformedImageError or TooManyPixelsError."""
     if content[:3] != b"\xff\xd8\xff":
         raise MalformedImageError("it does not begin as a JPEG file does")
     found, table_bytes = JpegOutline(), 0
@@ -104,14 +104,14 @@ def walk(content: Content, limits: PixelLimits) -> JpegOutline:
 
 
 def is_exif(content: Content, at: int) -> bool:
-    """Tell whether an APP1 segment holds Exif. Browsers accept any byte after its zero."""
+    """Return whether an APP1 segment contains Exif. Browsers ignore the byte after the zero."""
     return content[at : at + 5] == b"Exif\0"
 
 
 def segments(content: Content) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, offset and length of each segment, up to and with End Of Image.
+    """Yield the marker, offset and length of each segment up to and including End Of Image.
 
-    That one's offset is where it begins, behind all scans.
+    The offset of End Of Image is that of its marker, after all scans.
     """
     at, after = 2, _MARKER
     for _ in range(_MOST_SEGMENTS):
@@ -131,7 +131,7 @@ def segments(content: Content) -> Iterator[tuple[int, int, int]]:
         length = number(content, at, 2, "big") - 2
         if length < 0 or at + 2 + length > len(content):
             raise MalformedImageError("it is cut short")
-        # Without what may stand before it, its marker lies four bytes before its content.
+        # The marker, without fill bytes, is four bytes before the content.
         yield marker, at + 2, length
         at += 2 + length
         after = _MARKER_AFTER_SCAN if marker == SOS else _MARKER
@@ -152,13 +152,11 @@ def _read_frame(found: JpegOutline, marker: int, frame: bytes) -> None:
         horizontal, vertical = frame[at + 1] >> 4, frame[at + 1] & 15
         if not (1 <= horizontal <= 4 and 1 <= vertical <= 4):
             raise MalformedImageError("its sampling factors are out of range")
-        found.components[frame[at]] = Component(horizontal, vertical)
-    if len(found.components) != frame[5]:
-        raise MalformedImageError("two of its components have one name")
+        found.components.append(Component(frame[at], horizontal, vertical))
 
 
 def _read_scan(found: JpegOutline, scan: bytes) -> None:
-    """Read a scan header (B.2.3): which bits of which coefficients it sends."""
+    """Read a scan header (B.2.3): which bits of which coefficients the scan sends."""
     if found.scans > _MOST_SCANS:
         raise MalformedImageError(f"it has more than {_MOST_SCANS} scans")
     if not scan or len(scan) != 4 + 2 * scan[0]:
@@ -166,17 +164,20 @@ def _read_scan(found: JpegOutline, scan: bytes) -> None:
     first, last, approximation = scan[-3], scan[-2], scan[-1]
     if found.frame not in PROGRESSIVE:
         first, last, approximation = 0, _COEFFICIENTS - 1, 0
+    unsent = list(found.components)
     for name in scan[1:-3:2]:
-        if name not in found.components or last >= _COEFFICIENTS:
+        # Like libjpeg, use the first component of that name that this scan has not named yet.
+        component = next((component for component in unsent if component.name == name), None)
+        if component is None or last >= _COEFFICIENTS:
             raise MalformedImageError("a scan is of no component of the picture")
-        sent = slice(first, last + 1)
-        found.components[name].missing[sent] = [approximation & 15] * (last + 1 - first)
+        unsent.remove(component)
+        component.missing[first : last + 1] = [approximation & 15] * (last + 1 - first)
 
 
 def _require_complete(found: JpegOutline) -> None:
     """Raise MalformedImageError unless the scans send every bit of every coefficient."""
     if not found.start:
         raise MalformedImageError("it has no scan")
-    for component in found.components.values():
+    for component in found.components:
         if component.missing != _COMPLETE:
             raise MalformedImageError("its last scans are missing")

@@ -1,25 +1,25 @@
-"""How many pixels a picture and its sides may have."""
+"""The limits on pixels and sides."""
 
 from dataclasses import dataclass
 
 from errors import TooManyPixelsError
 from imaging.containers.content import MalformedImageError
 
-# Decoders and encoders of JPEG take no longer sides. A PNG may have a side of two billion.
+# libjpeg takes no longer sides. A PNG may have a side of two billion pixels.
 _MOST_SIDE = 65_535
-# What a frame costs at least, in pixels' worth of decoding.
+# The least that decoding a frame costs, in pixels.
 _LEAST_FRAME_PIXELS = 50_000
 
 
 @dataclass(slots=True)
 class PixelLimits:
-    """The most pixels of one frame, and of all frames of an animation together."""
+    """The most pixels of one frame, and of all frames of an animation in total."""
 
     frame: int
     animation: int
 
     def check(self, width: int, height: int) -> None:
-        """Raise TooManyPixelsError for a larger picture, MalformedImageError for an empty one."""
+        """Raise TooManyPixelsError if the picture is larger, MalformedImageError if it is empty."""
         if not width or not height:
             raise MalformedImageError("it has no pixels")
         if max(width, height) > _MOST_SIDE:
@@ -28,7 +28,7 @@ class PixelLimits:
             raise TooManyPixelsError(f"An image may have at most {self.frame} pixels.")
 
     def spend(self, width: int, height: int) -> None:
-        """Take another frame from what the animation may have; raises as `check` does."""
+        """Count another frame of an animation. Raises like `check`."""
         self.check(width, height)
         self._spent += max(width * height, _LEAST_FRAME_PIXELS)
         if self._spent > self.animation:

@@ -1,4 +1,4 @@
-"""What a walk finds out about a file, whatever its format."""
+"""The result of a walk that all formats have in common."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from imaging.containers.exif import SIDEWAYS
 
 @dataclass(slots=True, kw_only=True)
 class Outline:
-    """Width and height as stored, and the Exif orientation."""
+    """Width and height as stored in pixels, and the Exif orientation."""
 
     width: int = 0
     height: int = 0
@@ -15,11 +15,11 @@ class Outline:
 
     @property
     def shown(self) -> tuple[int, int]:
-        """Width and height as viewers show them."""
+        """Width and height as viewers display them."""
         size = self.width, self.height
         return size[::-1] if self.orientation in SIDEWAYS else size
 
     @property
     def decoded_bytes(self) -> int:
-        """How much memory decoding takes at most, beside the file itself."""
+        """The most memory that decoding takes, in bytes, without the file itself."""
         raise NotImplementedError

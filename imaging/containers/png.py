@@ -13,15 +13,17 @@ from imaging.containers.outline import Outline
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+_NEEDED = {b"IHDR", b"PLTE", b"IDAT"}
 _OF_FRAMES = {b"fcTL", b"IDAT", b"fdAT"}
-_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by colour type
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
-# Left, top, and the steps to the right and down, of the seven passes of Adam7 (section 8.1).
+# Left, top, horizontal and vertical step of the seven passes of Adam7 (section 8.1)
 _ADAM7 = [
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
     (0, 1, 1, 2),
 ]  # fmt: skip
 _MOST_CHUNKS = 100_000
+_MOST_COLOURS = 256
 _BLOCK_BYTES = 64 * 1024
 _INFLATED_BYTES = 256 * 1024
 _FILTER_TYPES = bytes(range(5))
@@ -29,7 +31,7 @@ _FILTER_TYPES = bytes(range(5))
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The image header: size in pixels, bits of a pixel, and whether it is interlaced."""
+    """The image header: size in pixels, bits per pixel, and whether it is interlaced."""
 
     width: int
     height: int
@@ -38,7 +40,7 @@ class Header:
     interlaced: bool
 
     def passes(self, width: int, height: int) -> list[tuple[int, int]]:
-        """Return bytes of a scanline and number of scanlines, of each pass over such a frame."""
+        """Return the bytes and the number of scanlines of each pass over a frame of that size."""
         steps = _ADAM7 if self.interlaced else [(0, 0, 1, 1)]
         sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in steps]
         return [
@@ -50,7 +52,7 @@ class Header:
 
 @dataclass(slots=True)
 class _Animation:
-    """How far an animation has come: frames and sequence numbers (section 11.3.2)."""
+    """The progress of an animation: frames and sequence numbers (section 11.3.2)."""
 
     announced: int
     frames: int = 0
@@ -58,7 +60,7 @@ class _Animation:
     lacks_pixels: bool = False
 
     def check(self, kind: bytes, content: Content, at: int) -> None:
-        """Check that this chunk may come now."""
+        """Raise MalformedImageError unless this chunk may follow."""
         if kind != b"IDAT" and number(content, at, 4, "big") != self.numbers:
             raise MalformedImageError("its frames are out of order")
         if kind == b"fcTL" and self.lacks_pixels:
@@ -68,33 +70,36 @@ class _Animation:
         self.lacks_pixels = kind == b"fcTL"
 
     def is_incomplete(self) -> bool:
-        """Whether frames are still to come."""
+        """Return whether frames are missing."""
         return self.frames < self.announced or self.lacks_pixels
 
 
 @dataclass(slots=True, kw_only=True)
 class PngOutline(Outline):
-    """A PNG file. Its pixels are inflated piece by piece and looked at, not kept."""
+    """A PNG file. Its pixels are inflated and checked in pieces, and not kept."""
 
     header: Header
 
     @property
     def decoded_bytes(self) -> int:
-        """What inflating takes, for any picture."""
+        """The memory that inflating takes, for any picture."""
         return 4 * _INFLATED_BYTES
 
 
 def walk(content: Content, limits: PixelLimits) -> PngOutline:
-    """Walk the file; raises MalformedImageError or TooManyPixelsError."""
+    """Walk the file. Raises MalformedImageError or TooManyPixelsError."""
     header = read_header(content)
     limits.check(header.width, header.height)
     kinds: set[bytes] = set()
     last, orientation, animation = b"IHDR", 1, _Animation(announced_frames(content))
     for kind, at, length in chunks(content):
         _check_critical(kind, kinds, last, header)
-        _check_crc(content, kind, at, length)
-        if kind == b"acTL" and length != 8:
-            raise MalformedImageError("its animation control chunk has a wrong length")
+        if not is_intact(content, kind, at, length):
+            if kind in _NEEDED or (animation.announced and kind in _OF_FRAMES):
+                raise MalformedImageError("a chunk has a wrong CRC")
+            continue  # browsers ignore such a chunk
+        if kind in {b"PLTE", b"cICP"}:
+            _check_colours(kind, kinds, take(content, at, length))
         if animation.announced and kind in _OF_FRAMES:
             animation.check(kind, content, at)
             if kind == b"fcTL":
@@ -111,9 +116,9 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
 
 
 def inflate(content: Content, header: Header) -> None:
-    """Inflate the pixels of every frame of a file that was walked, and keep none of them.
+    """Inflate the pixels of every frame of a file that was walked, without keeping them.
 
-    Raises MalformedImageError unless each has all its scanlines, each with one of the filters.
+    Raises MalformedImageError unless every frame has all its scanlines, with known filters.
     """
     size = header.width, header.height
     kinds = _OF_FRAMES if announced_frames(content) else {b"IDAT"}
@@ -126,22 +131,22 @@ def inflate(content: Content, header: Header) -> None:
 
 
 def announced_frames(content: Content) -> int:
-    """Return of how many frames the animation is, 0 where it is none."""
-    for kind, at, _ in chunks(content):
-        if kind == b"acTL":
+    """Return the number of frames of an animation; 0 if the file is not animated."""
+    for kind, at, length in chunks(content):
+        if kind == b"acTL" and length == 8 and is_intact(content, kind, at, length):
             return number(content, at, 4, "big")
     return 0
 
 
 def _compressed(content: Content, chunks: Iterator[tuple[bytes, int, int]]) -> Iterator[bytes]:
     for kind, at, length in chunks:
-        start = at + 4 if kind == b"fdAT" else at  # behind the sequence number
+        start = at + 4 if kind == b"fdAT" else at  # after the sequence number
         for place in range(start, at + length, _BLOCK_BYTES):
             yield content[place : min(place + _BLOCK_BYTES, at + length)]
 
 
 def _check_scanlines(data: Iterator[bytes], passes: list[tuple[int, int]]) -> None:
-    stride, left = 0, 0  # of the pass that is read: bytes of a scanline, and bytes to come
+    stride, left = 0, 0  # of the current pass: bytes of a scanline, and bytes left
     waiting = list(reversed(passes))
     for block in _inflated(data):
         at = 0
@@ -152,7 +157,7 @@ def _check_scanlines(data: Iterator[bytes], passes: list[tuple[int, int]]) -> No
                 stride, rows = waiting.pop()
                 left = stride * rows
             part = block[at : at + left]
-            # Every scanline begins with the number of its filter.
+            # Every scanline begins with its filter type.
             if part[left % stride :: stride].translate(None, _FILTER_TYPES):
                 raise MalformedImageError("a scanline has an unknown filter")
             left -= len(part)
@@ -168,7 +173,7 @@ def _inflated(data: Iterator[bytes]) -> Iterator[bytes]:
             yield inflater.decompress(block, _INFLATED_BYTES)
             while inflater.unconsumed_tail and not inflater.eof:
                 yield inflater.decompress(inflater.unconsumed_tail, _INFLATED_BYTES)
-            if inflater.eof:  # what follows is of no picture, and zlib would collect it
+            if inflater.eof:  # zlib would collect what follows
                 return
         while piece := inflater.decompress(b"", _INFLATED_BYTES):
             yield piece
@@ -179,7 +184,7 @@ def _inflated(data: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def read_header(content: Content) -> Header:
-    """Read signature and IHDR chunk. Raises MalformedImageError."""
+    """Read the signature and the IHDR chunk. Raises MalformedImageError."""
     if content[:8] != SIGNATURE or content[8:16] != b"\0\0\0\x0dIHDR":
         raise MalformedImageError("it does not begin as a PNG file does")
     depth, colour, compression, filtering, interlace = take(content, 24, 5)
@@ -190,7 +195,7 @@ def read_header(content: Content) -> Header:
 
 
 def chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, offset and length of the content of each chunk, up to and with IEND."""
+    """Yield the kind, offset and length of the content of each chunk up to IEND, inclusive."""
     at = 8
     for _ in range(_MOST_CHUNKS):
         length, kind = number(content, at, 4, "big"), take(content, at + 4, 4)
@@ -204,7 +209,7 @@ def chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _check_critical(kind: bytes, earlier: set[bytes], last: bytes, header: Header) -> None:
-    """Check what a decoder must know, and its order (sections 5.4 to 5.6)."""
+    """Check the critical chunks and their order (sections 5.4 to 5.6)."""
     if kind[0] & 0x20:  # lower case: ancillary
         return
     if kind not in _KNOWN_CRITICAL:
@@ -217,16 +222,26 @@ def _check_critical(kind: bytes, earlier: set[bytes], last: bytes, header: Heade
         raise MalformedImageError("it has no palette")
 
 
-def _check_crc(content: Content, kind: bytes, at: int, length: int) -> None:
+def _check_colours(kind: bytes, earlier: set[bytes], content: bytes) -> None:
+    """Refuse what no browser displays: palettes of invalid size, and cICP other than RGB."""
+    if kind == b"PLTE" and not 0 < len(content) // 3 <= _MOST_COLOURS:
+        raise MalformedImageError(f"its palette does not have 1 to {_MOST_COLOURS} colours")
+    # Matrix coefficients 0 and the range flag (section 11.3.2.6).
+    unread = {b"PLTE", b"IDAT", b"cICP"} & earlier or len(content) != 4
+    if kind == b"cICP" and not unread and (content[2] or content[3] > 1):
+        raise MalformedImageError("its cICP chunk is not about RGB")
+
+
+def is_intact(content: Content, kind: bytes, at: int, length: int) -> bool:
+    """Return whether the CRC of a chunk matches its content."""
     crc = zlib.crc32(kind)
     for start in range(at, at + length, _BLOCK_BYTES):
         crc = zlib.crc32(content[start : min(start + _BLOCK_BYTES, at + length)], crc)
-    if crc != number(content, at + length, 4, "big"):
-        raise MalformedImageError("a chunk has a wrong CRC")
+    return crc == number(content, at + length, 4, "big")
 
 
 def frame_size(content: Content, at: int, header: Header) -> tuple[int, int]:
-    """Return the size of a frame of an animation, which must lie within the picture."""
+    """Return the size of an animation frame. Raises MalformedImageError outside the picture."""
     width, height, x, y = (number(content, at + i, 4, "big") for i in (4, 8, 12, 16))
     if x + width > header.width or y + height > header.height:
         raise MalformedImageError("a frame lies outside the picture")

@@ -1,6 +1,6 @@
-"""WebP (RFC 9649): chunks, frames, and where their bitstreams lie.
+"""WebP (RFC 9649): chunks, frames, and the offsets of their bitstreams.
 
-Its EXIF chunk turns nothing: it comes behind the pixels, where browsers do not look.
+The EXIF chunk has no effect: it follows the pixels, and browsers ignore it.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _FIRST = {b"VP8X", *BITSTREAMS}
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame: its size, and from where to where alpha and bitstream lie."""
+    """A frame: its size, and the offsets of its alpha and bitstream."""
 
     width: int
     height: int
@@ -28,13 +28,13 @@ class Frame:
     end: int
 
     def decoded_bytes(self) -> int:
-        """How much memory its decoder needs: all pixels, or some rows and the opacity."""
+        """Return the bytes that its decoder needs: all pixels, or some rows and the alpha."""
         return self.width * (self.height * (4 if self.lossless else 1) + 64)
 
 
 @dataclass(slots=True, kw_only=True)
 class WebpOutline(Outline):
-    """A WebP file: its canvas, which a simple file does not name, and its frames."""
+    """A WebP file: its canvas and its frames."""
 
     animated: bool = False
     frames: list[Frame] = field(default_factory=list)
@@ -42,12 +42,12 @@ class WebpOutline(Outline):
 
     @property
     def decoded_bytes(self) -> int:
-        """What the largest frame takes."""
+        """The memory that the largest frame takes."""
         return max(frame.decoded_bytes() for frame in self.frames)
 
 
 def walk(content: Content, limits: PixelLimits) -> WebpOutline:
-    """Find canvas and frames; raises MalformedImageError or TooManyPixelsError."""
+    """Find the canvas and the frames. Raises MalformedImageError or TooManyPixelsError."""
     if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
         raise MalformedImageError("it does not begin as a WebP file does")
     end = 8 + number(content, 4, 4, "little")
@@ -74,7 +74,7 @@ def walk(content: Content, limits: PixelLimits) -> WebpOutline:
 def read_chunks(
     content: Content, at: int, end: int, found: WebpOutline
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, offset and length of the content of each chunk from `at` to `end`."""
+    """Yield the kind, offset and length of the content of each chunk from `at` to `end`."""
     while at + 8 <= end:
         found.chunks += 1
         if found.chunks > _MOST_CHUNKS:
@@ -112,7 +112,7 @@ def _read_animation_frame(
 
 
 def find_frame(content: Content, at: int, end: int, found: WebpOutline) -> Frame:
-    """Find alpha and bitstream, which follow each other, between `at` and `end`."""
+    """Find the alpha and the bitstream, which are adjacent, between `at` and `end`."""
     alpha = 0
     for kind, start, length in read_chunks(content, at, end, found):
         if kind == b"ALPH":

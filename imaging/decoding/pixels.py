@@ -11,7 +11,7 @@ from PIL import Image
 from imaging.containers import png
 from imaging.containers.content import MalformedImageError
 from imaging.containers.gif import GifOutline
-from imaging.containers.jpeg import JpegOutline
+from imaging.containers.jpeg import ARITHMETIC, JpegOutline
 from imaging.containers.outline import Outline
 from imaging.containers.png import PngOutline
 from imaging.containers.webp import WebpOutline
@@ -57,8 +57,10 @@ def _decode_jpeg(content: mmap.mmap, outline: JpegOutline) -> None:
     """
     end = _NO_CODES if outline.is_plain else _END_OF_IMAGE
     with memoryview(content)[outline.start : outline.end] as scans:
-        file = open_pieces(b"".join(outline.tables), scans, end)
-        with Image.open(file, formats=["JPEG"]) as image:
+        pieces = b"".join(outline.tables), scans, end
+        with Image.open(open_pieces(*pieces), formats=["JPEG"]) as image:
+            if outline.frame in ARITHMETIC:  # libjpeg cannot wait for more of such data
+                image.decodermaxblock = sum(map(len, pieces))
             image.draft("L", (image.width // 8 or 1, image.height // 8 or 1))
             image.load()
 

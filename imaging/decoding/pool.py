@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import IO, cast
 
 from errors import (
     DecodingTooCostlyError,
@@ -40,9 +41,6 @@ _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal
 # variant took 5 % more CPU.
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 _MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "4194304"}
-# CPU_AFFINITY, which comes later, is for the threads of the service. While decoders were kept to
-# its one CPU, too, a worker on two CPUs took a tenth fewer uploads of 10 and of 100 KB.
-_CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
 
 
 class _HadNoFilesError(Exception):
@@ -94,8 +92,7 @@ class _Decoder:
             failed.callback(ours.close)
             self._process = _start_process(theirs)
             failed.callback(_end, self._process, ours)
-            # It ends by itself when idle, and stays a zombie until somebody waits for it.
-            threading.Thread(target=self._process.wait, name="reaper", daemon=True).start()
+            threading.Thread(target=_follow, args=[self._process], daemon=True).start()
             failed.pop_all()
         self._socket = ours
         self.end = weakref.finalize(self, _end, self._process, ours)
@@ -103,17 +100,25 @@ class _Decoder:
 
 def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "imaging.decoding.worker", str(theirs.fileno())],
         cwd=_ROOT,
         env=kept | _MALLOC,
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
-    if _CPUS:
-        with suppress(OSError):  # they were taken from us meanwhile
-            os.sched_setaffinity(process.pid, _CPUS)
-    return process
+
+
+def _follow(process: subprocess.Popen[bytes]) -> None:
+    """Log what a decoder process prints, and reap it when it exits: it does so when it is idle.
+
+    The log may be JSON, which its libraries do not write.
+    """
+    with cast("IO[bytes]", process.stderr) as stderr:
+        while line := stderr.readline(_MESSAGE_BYTES):
+            logger.warning("a decoder process printed: %s", line.decode(errors="replace").rstrip())
+    process.wait()
 
 
 def _end(process: subprocess.Popen[bytes], ours: socket.socket) -> None:

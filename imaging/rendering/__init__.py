@@ -1,1 +1,1 @@
-"""Smaller pictures: their sizes, their colours, their pixels."""
+"""Rendering a picture at a smaller size: sizes, colours and pixels."""

@@ -1,6 +1,6 @@
-"""Pictures of any colour model as grey or RGB, with or without transparency, in sRGB.
+"""Convert pictures of any colour model to grey or RGB in sRGB, with or without transparency.
 
-Chromium is the reference for what the colours of a file mean.
+Chromium is the reference for the colours of a file.
 """
 
 import io
@@ -13,14 +13,14 @@ from imaging.rendering.transfer_functions import Transfer
 from imaging.stills.still import ColourSpace
 
 _SRGB = ImageCms.createProfile("sRGB")
-# A grey picture may have an RGB profile, which then says what its greys are.
+# A grey picture may have an RGB profile, which then defines its greys.
 _SPACES = {"L": {b"GRAY", b"RGB "}, "RGB": {b"RGB "}, "CMYK": {b"CMYK"}}
 _USUAL_GAMMA = 0.45455
 _EIGHT_BITS_OF_SIXTEEN = [(value + 128) // 257 for value in range(65536)]
 
 
 def averageable(image: Image.Image, key: tuple[int, ...] | None) -> Image.Image:
-    """Return a decoded picture in a mode whose pixels may be averaged: eight bits, no palette.
+    """Return a decoded picture in a mode that can be averaged: eight bits, no palette.
 
     `key` is the transparent colour, if any, at the depth of the picture.
     """
@@ -45,10 +45,10 @@ def _of_deep_grey(image: Image.Image, key: tuple[int, ...] | None) -> Image.Imag
 
 
 def to_srgb(image: Image.Image, colours: ColourSpace) -> Image.Image:
-    """Return a picture of `averageable`'s modes in sRGB; grey and transparency stay.
+    """Return a picture in a mode of `averageable` in sRGB; grey and transparency stay.
 
-    In the order of PNG 3 (section 13.14) cICP counts before a profile, a profile before sRGB, and
-    sRGB before gAMA with cHRM. What is unknown, broken, or of another colour model counts as none.
+    The precedence is that of PNG 3 (section 13.14): cICP, profile, sRGB, gAMA with cHRM. Unknown or
+    broken colour spaces, and those of another colour model, are ignored.
     """
     if image.mode in {"LA", "RGBA"}:
         opaque = to_srgb(image.convert(image.mode[:-1]), colours)
@@ -66,13 +66,13 @@ def to_srgb(image: Image.Image, colours: ColourSpace) -> Image.Image:
 
 
 def _is_srgb(colours: ColourSpace) -> bool:
-    """Whether a file without a profile is in sRGB. So is the usual gamma without primaries."""
+    """Whether a file without a profile is in sRGB, also by its gamma without primaries."""
     usual = abs((colours.gamma or 0) - _USUAL_GAMMA) < 0.01 and not colours.chromaticities
     return colours.is_srgb or usual
 
 
 def _named(colours: ColourSpace) -> tuple[Chromaticities, Transfer] | None:
-    """Return what the numbers of a cICP chunk stand for, None without known ones."""
+    """Return the primaries and transfer function of a cICP chunk; None if they are unknown."""
     primaries, transfer = colours.cicp or (0, 0)
     if primaries not in profiles.NAMED_PRIMARIES or transfer not in transfer_functions.NAMED:
         return None
@@ -90,7 +90,7 @@ def _from_primaries(
 
 
 def _from_profile(image: Image.Image, profile: Profile) -> Image.Image:
-    """Apply a profile. One that littlecms cannot use counts as sRGB."""
+    """Apply a profile. A profile that littlecms cannot use counts as sRGB."""
     source = image.convert("RGB") if profile.space == b"RGB " else image
     try:
         from_file = ImageCms.ImageCmsProfile(io.BytesIO(profile.content))

@@ -25,5 +25,7 @@ def rendering_bytes(source: Still, box: Box, encoding: str) -> int:
     if source.scales:
         decoding += int(_DECODED_BYTES * pixels * min(1, _LARGEST_FRACTION * made / part))
         decoding += _ROW_BYTES * source.canvas[0]
+    if source.at_once:
+        decoding += 2 * source.size_bytes
     transparency = 0 if source.is_opaque else _ENCODING_TRANSPARENCY
     return max(decoding, (_ENCODING[encoding] + transparency) * made)

@@ -1,7 +1,7 @@
-"""A picture made smaller: decoded, resized, turned the right way up, in sRGB, and encoded anew.
+"""Render a picture at a smaller size: decode, resize, convert to sRGB, rotate and encode it.
 
-Nothing of the original's metadata (Exif, XMP, comments, profile) is in the result. Of an animation
-the first frame counts. The same file and spec give the same bytes, with the same libraries.
+The result has no metadata of the original (Exif, XMP, comments, profile). An animation becomes its
+first frame. With the same libraries, the same file and spec give the same bytes.
 """
 
 import functools
@@ -25,7 +25,7 @@ from imaging.rendering.sizes import Box, Region, Size, shown_region, target_size
 from imaging.stills.formats import still
 from imaging.stills.still import Still
 
-# Not by `Image.open`, which takes a JPEG of several pictures for an MPO.
+# Not `Image.open`, which opens a JPEG with several pictures as MPO.
 _OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,
     "png": PngImageFile,
@@ -35,15 +35,15 @@ _OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
 _ENCODINGS: dict[str, dict[str, Any]] = {
     "jpg": {"format": "JPEG", "quality": 80, "optimize": True},
     "png": {"format": "PNG"},
-    # Method 4 takes 1.4 times the CPU where a picture has transparency, for the same bytes.
+    # With transparency, method 4 takes 1.4 times the CPU for a file of the same size.
     "webp": {"format": "WEBP", "quality": 75, "method": 3},
-    # Speed 8 takes four times the CPU, for 5 % fewer bytes at best.
+    # Speed 8 takes four times the CPU for a file that is at most 7 % smaller.
     "avif": {"format": "AVIF", "quality": 50, "speed": 9, "max_threads": 1},
 }
-# Deflating a picture of more pixels at level 6 takes up to 2.5 s of CPU, at level 3 half of that.
+# Compressing more pixels at level 6 takes up to 2.5 s of CPU, at level 3 half of that.
 _THOROUGH_PIXELS = 2_000_000
 _QUICK_PNG = {"compress_level": 3}
-# How a stored picture becomes the shown one (Exif 2.32 section 4.6.4, Orientation).
+# From the stored to the displayed picture (Exif 2.32 section 4.6.4, Orientation)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,13 +53,13 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow calls samples of 16 bits, of which it keeps the high byte, or the low one.
+# Pillow's raw modes that read the high or the low byte of 16-bit samples
 _DEEP_RGB, _DEEP_RGB_LOW = "RGB;16B", "RGB;16L"
-# Of larger pictures a transparent colour of 16 bits is compared by its high bytes: the low ones
-# take a second decoding.
+# In larger pictures only the high bytes of a transparent 16-bit colour are compared: comparing the
+# low bytes takes a second decoding.
 _EXACT_KEY_PIXELS = 16_000_000
-# Decoding to a fraction, and averaging whole pixels of large pictures, is rough but cheap: from
-# twice the size on Lanczos does the rest.
+# JPEG drafts, and the averaging of large pictures before Lanczos, are coarse but fast. They keep
+# twice the target size for Lanczos.
 _DRAFT_FACTOR = 2
 _AVERAGED_PIXELS = 4_000_000
 
@@ -74,10 +74,10 @@ def render_picture(
 ) -> Size:
     """Write the variant of a picture for `box` to `output`; return its width and height.
 
-    `content` is a file of that format (`jpeg`, `png`, `gif`, `webp`), `encoding` is `jpg`, `png`,
-    `webp` or `avif`. Raises MemoryError before it decodes anything if that takes more than `memory`
-    bytes, or later; MalformedImageError if the picture cannot be decoded or encoded, or if a
-    library does not say that it lacks memory.
+    `image_format` is `jpeg`, `png`, `gif` or `webp`; `encoding` is `jpg`, `png`, `webp` or `avif`.
+    Raises MalformedImageError if the picture cannot be decoded or encoded, or MemoryError: before
+    decoding, if rendering may take more than `memory` bytes. Libraries do not always report a lack
+    of memory as such.
     """
     try:
         source = still(content, image_format)
@@ -86,7 +86,7 @@ def render_picture(
         picture = _resized(source, image_format, box)
     except (MemoryError, MalformedImageError):
         raise
-    # Pillow raises whatever its parsing runs into: SyntaxError, OSError, struct.error, ...
+    # Pillow's parsers raise SyntaxError, OSError, struct.error and others.
     except Exception as exc:
         raise MalformedImageError("its pixels cannot be decoded") from exc
     if encoding == "jpg":
@@ -96,11 +96,11 @@ def render_picture(
 
 
 def _encoded(picture: Image.Image, encoding: str) -> io.BytesIO:
-    """Encode a picture. Raises MalformedImageError, for lack of memory too."""
+    """Encode a picture. Raises MalformedImageError, also for a lack of memory."""
     options = _ENCODINGS[encoding]
     if encoding == "png" and math.prod(picture.size) > _THOROUGH_PIXELS:
         options = options | _QUICK_PNG
-    picture.info.clear()  # encoders write what they find there
+    picture.info.clear()  # encoders write it
     encoded = io.BytesIO()
     try:
         picture.save(encoded, **options)
@@ -119,6 +119,8 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
     stored_target = _swapped(target) if turned else target
     with source.open() as file, _OPENERS[image_format](file) as image:
         fills_canvas = image.size == source.canvas
+        if source.at_once:
+            image.decodermaxblock = source.size_bytes
         if drafted := image.draft(None, _least_size(image.size, region, stored_target)):
             region = _scaled(region, drafted[1][2] / source.canvas[0], image.size)
         picture = _decoded(image, source)
@@ -132,7 +134,7 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
 
 
 def _decoded(image: ImageFile.ImageFile, source: Still) -> Image.Image:
-    """Return the pixels of an opened file in a mode in which they may be averaged."""
+    """Return the pixels of an opened file in a mode that can be averaged."""
     stored = image.tile[0].args if image.tile else ""
     image.load()
     key = source.colour_key
@@ -142,14 +144,14 @@ def _decoded(image: ImageFile.ImageFile, source: Still) -> Image.Image:
     if is_key.getbbox() is None:
         return image
     if math.prod(image.size) <= _EXACT_KEY_PIXELS:
-        is_key = ImageChops.darker(is_key, _where_low_halves_equal(source, key))
+        is_key = ImageChops.darker(is_key, _where_low_bytes_equal(source, key))
     picture = image.convert("RGBA")
     picture.putalpha(ImageChops.invert(is_key))
     return picture
 
 
-def _where_low_halves_equal(source: Still, key: tuple[int, ...]) -> Image.Image:
-    """Decode the low halves of 16-bit samples, of which Pillow gives out either."""
+def _where_low_bytes_equal(source: Still, key: tuple[int, ...]) -> Image.Image:
+    """Compare the low bytes of 16-bit samples. Pillow decodes one byte of a sample at a time."""
     with source.open() as file, PngImageFile(file) as image:
         image.tile = [image.tile[0]._replace(args=_DEEP_RGB_LOW)]
         image.load()
@@ -157,7 +159,7 @@ def _where_low_halves_equal(source: Still, key: tuple[int, ...]) -> Image.Image:
 
 
 def _where_equal(image: Image.Image, samples: Sequence[int]) -> Image.Image:
-    """Return a mask that is 255 where each band has its sample, else 0."""
+    """Return a mask: 255 where every band equals its sample, else 0."""
     bands = [
         band.point([255 * (value == sample) for value in range(256)])
         for band, sample in zip(image.split(), samples, strict=True)
@@ -166,30 +168,27 @@ def _where_equal(image: Image.Image, samples: Sequence[int]) -> Image.Image:
 
 
 def _on_canvas(picture: Image.Image, source: Still) -> Image.Image:
-    """Return the canvas with the picture on it; the rest is transparent."""
+    """Return the picture on its transparent canvas."""
     canvas = Image.new("RGBA", source.canvas)
     canvas.paste(picture, source.place)
     return canvas
 
 
 def _scaled(region: Region, scale: float, size: Size) -> Region:
-    """Return the region of a picture that was decoded to a fraction, and to that size.
-
-    Of its last column and row some part may be filling.
-    """
+    """Scale a region to a draft of that size, whose last column and row may be partly padding."""
     left, top, right, bottom = (edge * scale for edge in region)
     return left, top, min(right, size[0]), min(bottom, size[1])
 
 
 def _least_size(size: Size, region: Region, target: Size) -> Size:
-    """Return to what size a picture may be decoded whose `region` becomes `target`."""
+    """Return the least draft size of a picture whose `region` becomes `target`."""
     across = _DRAFT_FACTOR * target[0] / (region[2] - region[0])
     down = _DRAFT_FACTOR * target[1] / (region[3] - region[1])
     return int(size[0] * across) + 1, int(size[1] * down) + 1
 
 
 def _stored_region(region: Region, shown: Size, orientation: int) -> Region:
-    """Return where a part of the shown picture lies in the stored one."""
+    """Return the region of the stored picture that a region of the displayed one shows."""
     left, top, right, bottom = region
     if orientation in {2, 3, 7, 6}:
         left, right = shown[0] - right, shown[0] - left

@@ -1,4 +1,4 @@
-"""ICC profiles (ICC.1:2010) for littlecms: those of files, reduced, and those made of primaries."""
+"""ICC profiles (ICC.1:2010) for littlecms, reduced from files or built from primaries."""
 
 import struct
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ _HEADER_BYTES, _TAG_BYTES = 128, 12
 _MOST_BYTES = 4 * 1024 * 1024
 _MOST_TAGS = 100
 _CURVE_ENTRIES = 4096
-# What browsers read of a profile. Others, such as lists of float matrices (D2B0), can take
-# littlecms seconds.
+# The tags that browsers read. With others, such as float matrices (D2B0), littlecms can take
+# seconds.
 _TABLE, _RELATIVE_TABLE = b"A2B0", b"A2B1"
 _TAGS = {
     *(_TABLE, _RELATIVE_TABLE, b"wtpt", b"chad", b"kTRC"),
@@ -32,7 +32,7 @@ NAMED_PRIMARIES: dict[int, Chromaticities] = {
     11: (0.314, 0.351, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
     12: (*_D65, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
 }
-"""The colour primaries by their number in ITU-T H.273, table 2."""
+"""The colour primaries by their number in ITU-T H.273, table 2"""
 
 _Matrix = list[list[float]]
 _BRADFORD: _Matrix = [
@@ -46,7 +46,7 @@ _D50 = [0.9642, 1.0, 0.8249]
 class Profile(NamedTuple):
     """A profile for littlecms: the colour space of its samples, such as `GRAY`, and its content.
 
-    `has_table` tells whether it maps colours by a table, which may tint greys.
+    A profile that `has_table` maps colours by a table, which may tint greys.
     """
 
     space: bytes
@@ -55,10 +55,10 @@ class Profile(NamedTuple):
 
 
 def reduced(profile: bytes) -> Profile | None:
-    """Return a file's profile with the tags that browsers read, and no others.
+    """Return a file's profile with only the tags that browsers read.
 
     None if it is too large or malformed. Browsers prefer the perceptual table to the relative one,
-    whatever intent the profile names.
+    whatever the profile's intent.
     """
     if not _HEADER_BYTES + 4 < len(profile) <= _MOST_BYTES or profile[36:40] != b"acsp":
         return None
@@ -73,7 +73,7 @@ def reduced(profile: bytes) -> Profile | None:
         tags.setdefault(_TABLE, relative)
     table = b"".join(name + place for name, place in tags.items())
     head = struct.pack(">I", len(profile)) + profile[4:_HEADER_BYTES] + struct.pack(">I", len(tags))
-    # The rest stays where it is, so that the places of the tags hold.
+    # The rest keeps its place, so the offsets of the tags stay valid.
     content = head + table.ljust(body - first, b"\0") + profile[body:]
     return Profile(profile[16:20], content, _TABLE in tags)
 
@@ -84,7 +84,7 @@ def _lies_within(profile: bytes, row: bytes) -> bool:
 
 
 def of_primaries(chromaticities: Chromaticities, transfer: Transfer) -> Profile | None:
-    """Return an RGB display profile with these primaries; None if they span no space."""
+    """Return an RGB display profile with these primaries; None if they span no colour space."""
     try:
         columns = _to_d50(chromaticities)
     except ZeroDivisionError:
@@ -117,7 +117,7 @@ def _xyz(colour: Sequence[float]) -> bytes:
 
 
 def _to_d50(chromaticities: Chromaticities) -> _Matrix:
-    """Return XYZ of red, green and blue, adapted from their white to D50 (ICC.1:2010 annex E)."""
+    """Return red, green and blue in XYZ, adapted from their white to D50 (ICC.1:2010 annex E)."""
     white, *primaries = (
         [x / y, 1.0, (1 - x - y) / y]
         for x, y in zip(chromaticities[::2], chromaticities[1::2], strict=True)
@@ -147,7 +147,7 @@ def _transposed(matrix: _Matrix) -> _Matrix:
 
 
 def _inverse(matrix: _Matrix) -> _Matrix:
-    """Return the inverse by cofactors; raises ZeroDivisionError if there is none."""
+    """Return the inverse by cofactors. Raises ZeroDivisionError if there is none."""
     (a, b, c), (d, e, f), (g, h, i) = matrix
     cofactors = [
         [e * i - f * h, c * h - b * i, b * f - c * e],

@@ -1,14 +1,14 @@
-"""How large a variant becomes, and which part of its picture it shows."""
+"""The size of a variant, and the part of its picture that it shows."""
 
 from typing import Protocol
 
 Size = tuple[int, int]
 Region = tuple[float, float, float, float]
-"""Left, top, right and bottom in pixels, which need not be whole."""
+"""Left, top, right and bottom in pixels, possibly fractional."""
 
 
 class Box(Protocol):
-    """What a variant fits in, or with `crop` fills."""
+    """The box in which a variant fits, or which it fills with `crop`."""
 
     @property
     def width(self) -> int:
@@ -24,10 +24,10 @@ class Box(Protocol):
 
 
 def target_size(shown_size: Size, box: Box) -> Size:
-    """Return width and height of the variant of a picture that is shown in `shown_size`.
+    """Return the width and height of the variant of a picture that is displayed in `shown_size`.
 
-    A variant is never larger than its picture. A crop of a picture that does not fill the box
-    has the box's shape as far as the pixels reach: 320x320-crop of 200x1000 is 200x200.
+    A variant is never larger than its picture. If the picture does not fill the box, its crop has
+    the shape of the box at a smaller size: 320x320-crop of 200x1000 is 200x200.
     """
     width, height = shown_size
     if box.crop and width >= box.width and height >= box.height:
@@ -38,26 +38,26 @@ def target_size(shown_size: Size, box: Box) -> Size:
 
 
 def shown_region(shown_size: Size, box: Box) -> Region:
-    """Return the part of the picture that the variant shows: all, or the centre of its shape."""
+    """Return the part of the picture that the variant shows: all of it, or its centre."""
     width, height = shown_size
     if not box.crop:
         return 0, 0, width, height
     part_width, part_height = target_size(shown_size, box)
     if width > box.width and height > box.height:
         part = min(width / box.width, height / box.height)
-        # Less than nothing by rounding is no place in a picture.
+        # Rounding must not make them negative.
         left = max(0.0, (width - part * box.width) / 2)
         top = max(0.0, (height - part * box.height) / 2)
         return left, top, width - left, height - top
-    # Not scaled, so it begins at a whole pixel: half a pixel aside would blur it.
+    # Without scaling, it starts at a whole pixel; half a pixel would blur it.
     first_column, first_row = (width - part_width) // 2, (height - part_height) // 2
     return first_column, first_row, first_column + part_width, first_row + part_height
 
 
 def _fit(shape: Size, box: Size) -> Size:
-    """Return the largest size of that shape within the box; each side is rounded, and 1 at least.
+    """Return the largest size of that shape within the box, rounded, with sides of at least 1.
 
-    In whole numbers, so that the same picture has the same size on every machine.
+    Integer arithmetic gives the same size on every machine.
     """
     (wide, high), (width, height) = shape, box
     if wide * height >= high * width:

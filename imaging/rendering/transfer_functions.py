@@ -1,6 +1,6 @@
-"""How samples encode light: the transfer functions that files name (ITU-T H.273), and sRGB's.
+"""Transfer functions from samples to light: those of ITU-T H.273, and sRGB.
 
-Light is linear, from 0 to 1, where 1 is the white of a standard display.
+Light is linear, from 0 to 1, the white of a standard display.
 """
 
 import functools
@@ -8,16 +8,16 @@ import math
 from collections.abc import Callable
 
 Transfer = Callable[[float], float]
-"""From a sample, 0 to 1, to light."""
+"""From a sample, 0 to 1, to light"""
 
-# Chromium, the reference, shows HDR pictures on a standard display as these figures do: up to the
-# knee light is scaled, from there to the brightest highlight it is compressed.
+# Chromium's mapping of HDR to a standard display: light is scaled up to the knee, and compressed
+# from there to the brightest highlight.
 _WHITE_NITS, _BRIGHTEST_NITS = 400, 1000
 _KNEE, _FALLOFF = 0.3, 0.8
 
 
 def power(exponent: float) -> Transfer:
-    """Return the transfer function that is a power of the sample."""
+    """Return the transfer function that raises the sample to a power."""
     return lambda sample: sample**exponent
 
 
@@ -59,7 +59,7 @@ def _on_standard_display(nits: float) -> float:
     return _KNEE + (1 - _KNEE) * min(1.0, reach(light) / reach(brightest))
 
 
-# As Chromium reads these numbers: it shows BT.709 video on a display of gamma 2.4.
+# Like Chromium, which displays BT.709 video with gamma 2.4.
 NAMED: dict[int, Transfer] = {
     **dict.fromkeys((1, 6, 14, 15), power(2.4)),
     4: power(2.2),
@@ -69,11 +69,11 @@ NAMED: dict[int, Transfer] = {
     16: pq,
     18: hlg,
 }
-"""The transfer functions by their number in ITU-T H.273, table 3."""
+"""The transfer functions by their number in ITU-T H.273, table 3"""
 
 
 @functools.lru_cache(maxsize=8)
 def samples_in_srgb(transfer: Transfer) -> list[int]:
-    """Return what each sample of eight bits is in sRGB."""
+    """Return the sRGB sample of each eight-bit sample."""
     light = (min(1.0, transfer(sample / 255)) for sample in range(256))
     return [round(255 * to_srgb(value)) for value in light]

@@ -1,1 +1,1 @@
-"""The first picture of a file, reduced to what its pixels need: a module for each format."""
+"""The first picture of a file as a minimal file, one module for each format."""

@@ -1,4 +1,4 @@
-"""Which format's first picture is found by which function."""
+"""The first picture of a file of any format."""
 
 from collections.abc import Callable
 
@@ -15,8 +15,5 @@ _STILLS: dict[str, Callable[[Content], Still]] = {
 
 
 def still(content: Content, image_format: str) -> Still:
-    """Return the first picture of a file that a walk has found whole.
-
-    Raises MalformedImageError.
-    """
+    """Return the first picture of a file that was walked. Raises MalformedImageError."""
     return _STILLS[image_format](content)

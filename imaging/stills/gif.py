@@ -1,9 +1,16 @@
-"""The first frame of a GIF file, with the colours that it needs."""
+"""The first frame of a GIF file, with its colours."""
 
 import struct
 
-from imaging.containers.content import Content, MalformedImageError, number, take
-from imaging.containers.gif import EXTENSION, IMAGE, blocks, color_table_bytes
+from imaging.containers.content import Content, MalformedImageError, take
+from imaging.containers.gif import (
+    EXTENSION,
+    IMAGE,
+    blocks,
+    color_table_bytes,
+    read_screen,
+    screen_with,
+)
 from imaging.stills.still import Still
 
 _PIXEL_BYTES = 9  # its index, on its canvas, and averaged
@@ -11,8 +18,7 @@ _GRAPHIC_CONTROL, _HAS_TRANSPARENCY = b"\xf9\4", 0x01
 
 
 def still(content: Content) -> Still:
-    """Return the first frame of a file. Around it the screen is transparent, as in browsers."""
-    canvas = number(content, 6, 2, "little"), number(content, 8, 2, "little")
+    """Return the first frame of a file. As in browsers, the screen around it is transparent."""
     flags = take(content, 10, 1)
     colours = content[13 : 13 + color_table_bytes(flags[0])]
     control = b""
@@ -23,6 +29,7 @@ def still(content: Content) -> Still:
             )
         elif introducer == IMAGE:
             left, top, width, height = struct.unpack("<4H", take(content, at, 8))
+            canvas = screen_with(content, at, read_screen(content))
             head = b"GIF89a" + struct.pack("<HH", width, height) + flags + b"\0\0" + colours
             image = memoryview(content)[at + 4 : end]
             pieces = [head + control + b",\0\0\0\0", image, b";"]

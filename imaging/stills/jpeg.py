@@ -2,16 +2,25 @@
 
 from imaging.containers.content import Content, MalformedImageError, number
 from imaging.containers.exif import read_orientation
-from imaging.containers.jpeg import APP1, FRAMES, PROGRESSIVE, SOS, TABLES, is_exif, segments
+from imaging.containers.jpeg import (
+    APP1,
+    ARITHMETIC,
+    FRAMES,
+    PROGRESSIVE,
+    SOS,
+    TABLES,
+    is_exif,
+    segments,
+)
 from imaging.stills.still import ColourSpace, Piece, Still
 
 _APP0, _APP2, _APP14 = 0xE0, 0xE2, 0xEE
 _ICC_PROFILE = b"ICC_PROFILE\0"
-_COEFFICIENT_BYTES = 2  # kept where a picture has several scans
+_COEFFICIENT_BYTES = 2  # stored until the last of several scans
 
 
 def still(content: Content) -> Still:
-    """Return the first picture of a file. Decoders stop at the end of its last scan."""
+    """Return the first picture of a file. Decoders stop after its last scan."""
     head, profile, orientation = [b"\xff\xd8"], list[bytes](), 0
     frame, components, size = 0, 0, (0, 0)
     for marker, at, length in segments(content):
@@ -23,10 +32,11 @@ def still(content: Content) -> Still:
                 pieces,
                 size,
                 _COEFFICIENT_BYTES * components if buffered else 0,
-                is_opaque=True,
-                scales=True,
                 orientation=orientation or 1,
                 colours=ColourSpace(icc=_whole(profile)),
+                at_once=frame in ARITHMETIC,
+                is_opaque=True,
+                scales=True,
             )
         if marker in TABLES or marker in FRAMES:
             head.append(content[at - 4 : at + length])
@@ -43,7 +53,7 @@ def still(content: Content) -> Still:
 
 
 def _colour_model(marker: int, segment: bytes) -> list[bytes]:
-    """Return the segment that tells decoders the colour model, at its standard length, if any."""
+    """Return the segment that selects the colour model, if any, at its standard length."""
     if marker == _APP0 and segment[:5] == b"JFIF\0" and len(segment) >= 14:
         return [b"\xff\xe0\0\x10" + segment[:12] + b"\0\0"]  # without its thumbnail
     if marker == _APP14 and segment[:5] == b"Adobe" and len(segment) >= 12:
@@ -54,7 +64,7 @@ def _colour_model(marker: int, segment: bytes) -> list[bytes]:
 def _whole(parts: list[bytes]) -> bytes:
     """Join the parts of an ICC profile (ICC.1:2010 annex B.4).
 
-    Return nothing unless each of the parts that they announce is there, and once.
+    Return an empty profile unless every announced part exists exactly once.
     """
     parts = sorted(parts, key=lambda part: part[:1])
     numbers = [(number, len(parts)) for number in range(1, len(parts) + 1)]

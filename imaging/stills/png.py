@@ -5,10 +5,17 @@ import zlib
 
 from imaging.containers.content import Content, MalformedImageError, number
 from imaging.containers.exif import read_orientation
-from imaging.containers.png import SIGNATURE, announced_frames, chunks, frame_size, read_header
+from imaging.containers.png import (
+    SIGNATURE,
+    announced_frames,
+    chunks,
+    frame_size,
+    is_intact,
+    read_header,
+)
 from imaging.stills.still import ColourSpace, Piece, Still
 
-_KEPT = {b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
+_KEPT = {b"eXIf", b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
 _GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
 _OPAQUE = {_GREY, _RGB, _PALETTE}
 # Decoded and averaged, or an index and its colour; with transparency, or of 16 bits, in between.
@@ -19,8 +26,8 @@ _MOST_PROFILE_BYTES = 4 * 1024 * 1024
 def still(content: Content) -> Still:
     """Return the first picture of a file.
 
-    Of an animation that is its first frame: browsers never show the default image of an animation
-    that it is not part of.
+    For an animation it is the first frame: browsers never display a default image that is not part
+    of the animation.
     """
     size, place, pixels = _pixels(content)
     about = _before_pixels(content)
@@ -48,7 +55,7 @@ def still(content: Content) -> Still:
 
 
 def _pixels(content: Content) -> tuple[tuple[int, int], tuple[int, int], list[Piece]]:
-    """Return size, place and IDAT chunks of the first picture."""
+    """Return the size, the place and the IDAT chunks of the first picture."""
     header = read_header(content)
     animated = bool(announced_frames(content))
     size, place, begun = (header.width, header.height), (0, 0), not animated
@@ -69,10 +76,10 @@ def _pixels(content: Content) -> tuple[tuple[int, int], tuple[int, int], list[Pi
 
 
 def _before_pixels(content: Content) -> dict[bytes, bytes]:
-    """Return the chunks that pixels, orientation and colours depend on.
+    """Return the chunks that affect pixels, orientation and colours.
 
-    Only what comes before the pixels counts, transparency of a palette only after it, and cICP
-    only before it.
+    They must precede the pixels. The transparency of a palette must follow the palette, and cICP
+    must precede it.
     """
     palette_first = read_header(content).needs_palette
     found: dict[bytes, bytes] = {}
@@ -80,9 +87,11 @@ def _before_pixels(content: Content) -> dict[bytes, bytes]:
         if kind == b"IDAT":
             break
         misplaced = {b"cICP": b"PLTE" in found, b"tRNS": palette_first and b"PLTE" not in found}
+        if kind not in _KEPT or not is_intact(content, kind, at, length):
+            continue
         if kind == b"eXIf":
-            found[kind] = content[at : at + length]  # the last counts, as for the metadata
-        elif kind in _KEPT and not misplaced.get(kind):
+            found[kind] = content[at : at + length]  # the last one counts, as in `png.walk`
+        elif not misplaced.get(kind):
             found.setdefault(kind, content[at : at + length])
     return found
 
@@ -93,22 +102,22 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _frame_chunk(content: memoryview) -> list[Piece]:
-    """Return the pixels of an fdAT chunk as an IDAT chunk, whose CRC decoders do not check."""
+    """Return the pixels of an fdAT chunk as an IDAT chunk. Decoders do not check its CRC."""
     return [struct.pack(">I", len(content)) + b"IDAT", content, bytes(4)]
 
 
 def _colour_key(colour_type: int, depth: int, transparency: bytes) -> tuple[int, ...] | None:
-    """Return the samples of the one transparent colour as decoders give them: at least 8 bits."""
+    """Return the samples of the transparent colour as decoders do, with at least 8 bits."""
     samples = {_GREY: 1, _RGB: 3}.get(colour_type, 0)
     if not samples or len(transparency) < 2 * samples:
         return None
     values = struct.unpack_from(f">{samples}H", transparency)
-    largest = (1 << depth) - 1  # of the values only so many bits count
+    largest = (1 << depth) - 1  # higher bits of the values do not count
     return tuple((value & largest) * max(1, 255 // largest) for value in values)
 
 
 def _colours(about: dict[bytes, bytes]) -> ColourSpace:
-    """Read the colour space (PNG 3, section 11.3.2). A malformed chunk counts as missing."""
+    """Read the colour space (PNG 3, section 11.3.2). Malformed chunks are ignored."""
     found = ColourSpace(is_srgb=len(about.get(b"sRGB", b"")) == 1)
     if len(cicp := about.get(b"cICP", b"")) == 4 and cicp[2:] == b"\0\1":  # RGB of full range
         found.cicp = cicp[0], cicp[1]
@@ -125,7 +134,7 @@ def _colours(about: dict[bytes, bytes]) -> ColourSpace:
 
 
 def _inflated(compressed: bytes) -> bytes:
-    """Return an inflated profile; nothing if it is cut short or too long."""
+    """Return an inflated profile, empty if it is truncated or too long."""
     inflater = zlib.decompressobj()
     try:
         profile = inflater.decompress(compressed, _MOST_PROFILE_BYTES)

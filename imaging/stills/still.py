@@ -1,7 +1,7 @@
-"""The first picture of a file as the smallest file that holds its pixels.
+"""The first picture of a file as the smallest file that contains its pixels.
 
-Decoders see only what their pixels need. Text, profiles, times and other metadata cannot stop
-them, and our own code is the only reader of orientation, placement and colour space.
+Decoders never see text, profiles and other metadata. Our own code reads the orientation, the
+placement and the colour space.
 """
 
 import bisect
@@ -34,13 +34,13 @@ class ColourSpace:
 class Still:
     """The first picture of a file.
 
-    `canvas` is the width and height of the whole picture as stored, `place` where on it the top
-    left corner of the decoded pixels lies; the rest of the canvas is transparent. `orientation`
-    is Exif's. `colour_key` is the one transparent grey, or red, green and blue: of 16 bits if
-    the file's samples are, else of 8.
+    `canvas` is the width and height of the whole picture as stored, and `place` the left and top
+    of the decoded pixels on it; the rest is transparent. `orientation` is that of Exif.
+    `colour_key` is the transparent grey, or red, green and blue, with 16 bits if the samples of
+    the file have 16, else 8. If `at_once`, a decoder must receive the whole file in one piece.
 
-    `pixel_bytes` is how much memory its decoder takes for each pixel of the canvas. Where it
-    `scales`, that is without the decoded pixels, of which there may be fewer.
+    `pixel_bytes` is the memory that decoding and averaging takes for each pixel of the canvas. If
+    a decoder `scales`, this does not include the decoded pixels.
     """
 
     pieces: Sequence[Piece]
@@ -53,14 +53,20 @@ class Still:
     orientation: int = 1
     colour_key: tuple[int, ...] | None = None
     colours: ColourSpace = field(default_factory=ColourSpace)
+    at_once: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of the minimal file."""
+        return sum(map(len, self.pieces))
 
     def open(self) -> IO[bytes]:
-        """Return the minimal file, to be read."""
+        """Return the minimal file, open for reading."""
         return open_pieces(*self.pieces)
 
 
 def open_pieces(*pieces: Piece) -> IO[bytes]:
-    """Return one readable file of several pieces. No piece is copied as a whole."""
+    """Return the pieces as one readable file, without copying them."""
     return io.BufferedReader(_Pieces(pieces))
 
 

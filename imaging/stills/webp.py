@@ -19,9 +19,9 @@ _HAS_ALPHA, _HAS_PROFILE = 0x10, 0x20
 
 
 def still(content: Content) -> Still:
-    """Return the first frame of a file. Around it the canvas is transparent, as in browsers.
+    """Return the first frame of a file. As in browsers, the canvas around it is transparent.
 
-    Exif in a WebP file turns nothing: it comes after the pixels, where browsers do not look.
+    Exif has no effect: it follows the pixels, and browsers ignore it.
     """
     walked, end = WebpOutline(), 8 + number(content, 4, 4, "little")
     flags, canvas, icc = _HAS_ALPHA, (0, 0), b""

@@ -1,26 +1,25 @@
-"""Test what the service needs of its database and bucket: `python -m scripts.doctor`.
+"""Check what the service needs of its database and bucket: `python -m scripts.doctor`.
 
-One line for each permission and each assumption: `ok`, `warning` or `FAILED`, what was seen, and
-the fix. Exit status 1 when anything failed. Safe beside the running service: what it writes into
-the tables is rolled back, and the small object that it puts into the bucket is deleted again.
+Prints a line for each permission and each assumption: `ok`, `warning` or `FAILED`, what it saw, and
+the fix. Exit status 1 if anything failed. Safe beside the running service: it rolls back what it
+writes into the tables, and deletes the small objects that it puts into the bucket.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
 from config import Settings, load_settings
-from errors import ConfigurationError, ObjectMissingError, TransactionAbortedError, UnavailableError
+from errors import ConfigurationError
 from resources import Resources
+from scripts.command_line import build_parser, run
 from scripts.doctor.bucket_checks import BUCKET_CHECKS, FIXES, code_of
-from scripts.doctor.checks import Check, CheckFailed, CheckWarning, Status, Subject
+from scripts.doctor.checks import Check, CheckFailed, CheckWarning, Status, Subject, check
 from scripts.doctor.database_checks import DATABASE_CHECKS
 
 
 class Result(NamedTuple):
-    """How one check ended: what it saw and, unless it is ok, the fix."""
+    """The outcome of one check: what it saw and, unless it is ok, the fix."""
 
     title: str
     status: Status
@@ -33,12 +32,8 @@ class Result(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Examine what the environment names; print a line for each check, return the exit status."""
-    argparse.ArgumentParser(
-        prog="python -m scripts.doctor",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(arguments)
+    """Check what the environment names and print a line for each check; return the exit status."""
+    build_parser("doctor", __doc__).parse_args(arguments)
     failed = False
     try:
         for result in examine(load_settings()):
@@ -51,49 +46,19 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-def examine(settings: Settings) -> Iterator[Result]:
-    """Yield the result of each check. Raises ConfigurationError before the first."""
-    missed: set[str] = set()  # the checks that failed or were not tried
-    with Resources.open(settings) as resources, closing(Subject(resources)) as subject:
-        for check in (_TIMES, _ACCESS, *DATABASE_CHECKS, *BUCKET_CHECKS):
-            tried = check.needs not in missed
-            result = _run(check, subject) if tried else _untried(check)
-            if not tried or result.status is Status.FAILED:
-                missed.add(check.title)
-            yield result
-
-
-def _untried(check: Check) -> Result:
-    return Result(check.title, Status.WARNING, f"not tested, because this failed: {check.needs}")
-
-
-def _run(check: Check, subject: Subject) -> Result:
-    try:
-        return Result(check.title, Status.OK, check.run(subject))
-    except CheckFailed as exc:
-        return Result(check.title, exc.status, str(exc), exc.fix or check.fix)
-    except (UnavailableError, TransactionAbortedError, ObjectMissingError) as exc:
-        fix = FIXES.get(code_of(exc), check.fix)
-        return Result(check.title, Status.FAILED, _cause(exc), fix)
-
-
-def _cause(exc: Exception) -> str:
-    """Say what happened; of SQLAlchemy's errors the first line: the others repeat the SQL."""
-    sentence = str(exc.__cause__ or exc).partition("\n")[0]
-    return sentence.rstrip(".") or type(exc).__name__
-
-
+@check("API keys", "set API_KEYS, or authenticate clients in a proxy")
 def _access(subject: Subject) -> str:
-    """Say who may do what."""
+    """Describe who may do what."""
     settings = subject.settings
     if not settings.api_keys:
-        return "none: whoever reaches the service may read, write and delete"
+        return "none: anybody who reaches the service may read, write and delete"
     names = ", ".join(f"{key.name} ({key.scope})" for key in settings.api_keys)
     return f"{names}; reading is {'public' if settings.public_reads else 'for keys only'}"
 
 
+@check("times", "set UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT_SECONDS")
 def _times(subject: Subject) -> str:
-    """Compare settings that only together make sense."""
+    """Compare settings that depend on each other."""
     settings = subject.settings
     longest = settings.connect_timeout_seconds + 2 * settings.s3_put_timeout_seconds
     if settings.upload_grace_seconds <= longest:
@@ -101,14 +66,36 @@ def _times(subject: Subject) -> str:
     return f"a PUT takes at most {longest:g} s: to connect, to send, and to be answered"
 
 
-_TIMES = Check(
-    "times",
-    _times,
-    "set UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT_SECONDS",
-)
+def examine(settings: Settings) -> Iterator[Result]:
+    """Yield the result of each check. Raises ConfigurationError before the first one."""
+    missed: set[str] = set()  # failed or untried checks
+    with Resources.open(settings) as resources, closing(Subject(resources)) as subject:
+        for each in (_times, _access, *DATABASE_CHECKS, *BUCKET_CHECKS):
+            tried = each.needs not in missed
+            result = _run(each, subject) if tried else _untried(each)
+            if not tried or result.status is Status.FAILED:
+                missed.add(each.title)
+            yield result
 
-_ACCESS = Check("API keys", _access, "set API_KEYS, or let a proxy in front decide who gets in")
+
+def _untried(its: Check) -> Result:
+    return Result(its.title, Status.WARNING, f"not tested, because this failed: {its.needs}")
+
+
+def _run(its: Check, subject: Subject) -> Result:
+    try:
+        return Result(its.title, Status.OK, its.run(subject))
+    except CheckFailed as exc:
+        return Result(its.title, exc.status, str(exc), exc.fix or its.fix)
+    except Exception as exc:  # noqa: BLE001 - whatever breaks a check is a finding
+        return Result(its.title, Status.FAILED, _cause(exc), FIXES.get(code_of(exc), its.fix))
+
+
+def _cause(exc: Exception) -> str:
+    """Return the first line of the cause of an error; the others of SQLAlchemy are SQL."""
+    sentence = str(exc.__cause__ or exc).partition("\n")[0].removeprefix("Configuration: ")
+    return sentence.rstrip(".") or type(exc).__name__
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

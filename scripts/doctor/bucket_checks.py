@@ -1,24 +1,23 @@
-"""What `scripts.doctor` tests of S3: each permission on a small object that it deletes again.
+"""The checks of S3: each permission, tried on a small object that is deleted again.
 
-The object, `doctor-*`, is not journaled, because the bucket is to be tested without the database,
-too: after a crash of the doctor it is an orphan, for which there is `scripts.verify`.
+The doctor does not journal that object, `doctor-*`, because it must work without a database. If the
+doctor crashes, `scripts.verify` finds the object as an orphan.
 """
 
 from contextlib import closing
 from email.utils import parsedate_to_datetime
-from hashlib import sha256
 from urllib.parse import urlsplit
 
 import urllib3
 
 from errors import ObjectMissingError, StorageUnavailableError
-from s3_client import S3ResponseError, generate_s3_key
-from scripts.doctor.checks import PROBE, Check, CheckFailed, CheckWarning, Subject, compare_clock
+from s3_client import error_code, generate_s3_key
+from scripts.doctor.checks import PROBE, CheckFailed, CheckWarning, Subject, check, compare_clock
 
 _WRONG_REGION = "set AWS_REGION to the region of the bucket"
-_UNREACHABLE = "set AWS_ENDPOINT_URL_S3 to where the store listens, and let this host reach it"
+_UNREACHABLE = "set AWS_ENDPOINT_URL_S3 to the address of the store, and let this host reach it"
 
-# What to do about an error, by S3's code (AWS: "Error responses") or the class of botocore's.
+# The fix for each error, by the code of S3 (AWS: "Error responses") or the class of botocore.
 FIXES = {
     "AuthorizationHeaderMalformed": _WRONG_REGION,
     "AuthorizationQueryParametersError": _WRONG_REGION,
@@ -29,31 +28,31 @@ FIXES = {
     "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give a role",
     "ExpiredToken": "renew the credentials",
     "RequestTimeTooSkewed": "set the clock of this host (NTP)",
-    "NotImplemented": "set S3_CHECKSUM=false, for the store does not know checksums",
+    "NotImplemented": "set S3_CHECKSUM=false, because the store does not support checksums",
     "EndpointConnectionError": _UNREACHABLE,
     "ConnectTimeoutError": _UNREACHABLE,
 }
+_S3, _PUT, _GET = "S3 answers", "put an object", "get an object"
 _DENIED = {"AccessDenied", "403"}
 
 
 def code_of(error: BaseException) -> str:
-    """Return S3's code for what went wrong, or the name of the exception that caused `error`."""
+    """Return S3's code of the error, or the name of the exception that caused it."""
     cause = error.__cause__ or error
-    if isinstance(cause, S3ResponseError):
-        return cause.code or str(cause.status)
-    answer = getattr(cause, "response", {})
-    return str(answer.get("Error", {}).get("Code") or type(cause).__name__)
+    return error_code(cause) or type(cause).__name__
 
 
+@check(_S3, "see the error of the store")
 def _answers(subject: Subject) -> str:
     try:
-        _list(subject)
+        list(subject.bucket.list_objects(subject.key))
     except StorageUnavailableError as exc:
         if code_of(exc) not in _DENIED:
             raise
     return subject.settings.aws_endpoint_url_s3 or "Amazon S3"
 
 
+@check("addressing", "use a bucket without dots in its name", _S3)
 def _addressing(subject: Subject) -> str:
     url = urlsplit(subject.bucket.presigned_url("GET", subject.key, {}))
     name = subject.settings.aws_s3_bucket
@@ -64,31 +63,40 @@ def _addressing(subject: Subject) -> str:
     return f"virtual hosts, {url.scheme}://{url.netloc}"
 
 
+@check("list objects", "allow s3:ListBucket on the bucket", _S3)
 def _list(subject: Subject) -> str:
     list(subject.bucket.list_objects(subject.key))
     return "allowed"
 
 
+@check(_PUT, "allow s3:PutObject on all objects of the bucket", _S3)
 def _put(subject: Subject) -> str:
-    subject.put(subject.key, sha256(PROBE).hexdigest())
+    subject.put(subject.key)
     return f"allowed, {'with' if subject.settings.s3_checksum else 'without'} checksum"
 
 
+@check(_GET, "allow s3:GetObject on all objects of the bucket", _PUT)
 def _get(subject: Subject) -> str:
-    body = subject.bucket.download_image(subject.key)
-    subject.headers = body.headers
-    if body.read_all(len(PROBE)) != PROBE:
+    if subject.bucket.download_image(subject.key).read_all(len(PROBE)) != PROBE:
         raise CheckFailed("the object comes back changed", "the store is broken: use another")
+    head = subject.ask("head_object", Key=subject.key)
+    subject.headers = head["ResponseMetadata"]["HTTPHeaders"]
     return f"allowed, signed for {subject.settings.aws_region}"
 
 
+@check("get a range", "use a store that supports ranges", _GET)
 def _get_range(subject: Subject) -> str:
-    with closing(subject.bucket.download_image(subject.key, (2, 6))) as body:
-        if (part := body.read()) != PROBE[2:7]:
-            raise CheckFailed(f"{len(part)} bytes instead of the 5 wanted")
+    part = subject.bucket.download_image(subject.key, (2, 6)).read_all()
+    if part != PROBE[2:7]:
+        raise CheckFailed(f"{len(part)} bytes instead of 5")
     return "exact"
 
 
+@check(
+    "presigned URL",
+    "set S3_PUBLIC_ENDPOINT_URL to the address of the store for clients, or REDIRECTS=off",
+    _GET,
+)
 def _presigned(subject: Subject) -> str:
     problem = CheckWarning if subject.settings.redirects == "off" else CheckFailed
     url = subject.bucket.presigned_url("GET", subject.key, {"Content-Type": "image/x-probe"})
@@ -101,75 +109,58 @@ def _presigned(subject: Subject) -> str:
     if answer.status != 200 or answer.data != PROBE:
         raise problem(f"answered {answer.status}")
     if answer.headers.get("Content-Type") != "image/x-probe":
-        raise problem("the store ignores the headers that were asked for")
+        raise problem("the store ignores the requested headers")
     return f"answers at {urlsplit(url).netloc}"
 
 
+@check("checksum", "use https: nothing else protects the bytes in transit", _PUT)
 def _checksum(subject: Subject) -> str:
     if not subject.settings.s3_checksum:
-        raise CheckWarning("not sent", "set S3_CHECKSUM=true if the store knows checksums")
-    key = generate_s3_key("doctor", "txt")
+        raise CheckWarning("not sent", "set S3_CHECKSUM=true if the store supports checksums")
     try:
-        subject.put(key, "0" * 64)
+        subject.put_altered(generate_s3_key("doctor", "txt"))
     except StorageUnavailableError as exc:
-        if (
-            not isinstance(exc.__cause__, S3ResponseError) or exc.__cause__.status != 400
-        ):  # other trouble
+        answer = getattr(exc.__cause__, "response", {}).get("ResponseMetadata", {})
+        if answer.get("HTTPStatusCode") != 400:  # other trouble
             raise
-        return f"a wrong one is refused ({code_of(exc)})"
-    raise CheckWarning("the store takes bytes that do not have the SHA-256 announced")
+        return f"altered bytes are refused ({code_of(exc)})"
+    raise CheckWarning("the store accepts bytes that were altered in transit")
 
 
+@check("clock of S3", "set the clocks of both hosts (NTP)", _GET)
 def _clock(subject: Subject) -> str:
-    if not (date := subject.headers.get("Date")):
-        raise CheckWarning("the store does not tell")
+    if not (date := subject.headers.get("date")):
+        raise CheckWarning("the store sends no Date header")
     return compare_clock(parsedate_to_datetime(date))
 
 
+@check("versioning", "let a lifecycle rule delete noncurrent versions", _GET)
 def _versioning(subject: Subject) -> str:
-    # "null" where it was suspended.
+    # "null" if it was suspended.
     if subject.headers.get("x-amz-version-id", "null") != "null":
-        raise CheckWarning("on: what is deleted stays as an old version, and costs")
+        raise CheckWarning("on: deleted objects stay as noncurrent versions, which cost storage")
     return "off"
 
 
+@check("delete an object", "allow s3:DeleteObject on all objects of the bucket", _PUT)
 def _delete(subject: Subject) -> str:
     subject.delete(subject.key)
     return "allowed"
 
 
+@check(
+    "missing object", "allow s3:ListBucket; without it S3 answers 403 for a missing object", _GET
+)
 def _missing(subject: Subject) -> str:
     key = generate_s3_key("doctor", "txt")
     try:
         with closing(subject.bucket.download_image(key)):
-            raise CheckFailed("an object that nobody stored is there", "the store is broken")
+            raise CheckFailed("an object exists that nobody stored", "the store is broken")
     except ObjectMissingError:
-        return "told from what is forbidden"
+        return "told apart from a forbidden one"
 
-
-_S3, _PUT, _GET, _DELETE = "S3 answers", "put an object", "get an object", "delete an object"
 
 BUCKET_CHECKS = (
-    Check(_S3, _answers, "see what the store says"),
-    Check("addressing", _addressing, "use a bucket without dots in its name", _S3),
-    Check("list objects", _list, "allow s3:ListBucket on the bucket", _S3),
-    Check(_PUT, _put, "allow s3:PutObject on all objects of the bucket", _S3),
-    Check(_GET, _get, "allow s3:GetObject on all objects of the bucket", _PUT),
-    Check("get a range", _get_range, "use a store that knows ranges", _GET),
-    Check(
-        "presigned URL",
-        _presigned,
-        "set S3_PUBLIC_ENDPOINT_URL to where clients reach the store, or REDIRECTS=off",
-        _GET,
-    ),
-    Check("checksum", _checksum, "use https: nothing else guards the bytes on their way", _PUT),
-    Check("clock of S3", _clock, "set the clocks of both hosts (NTP)", _GET),
-    Check("versioning", _versioning, "let a lifecycle rule delete noncurrent versions", _GET),
-    Check(_DELETE, _delete, "allow s3:DeleteObject on all objects of the bucket", _PUT),
-    Check(
-        "missing object",
-        _missing,
-        "allow s3:ListBucket, without which S3 calls what is missing forbidden",
-        _GET,
-    ),
+    *(_answers, _addressing, _list, _put, _get, _get_range, _presigned, _checksum, _clock),
+    *(_versioning, _delete, _missing),
 )

@@ -1,11 +1,16 @@
-"""The words of `scripts.doctor`: what a check is, how it ends, and whom it examines."""
+"""What the checks of `scripts.doctor` share: their form, their outcomes, and their subject."""
 
 import io
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from errors import StorageUnavailableError
 from resources import Resources
@@ -25,7 +30,7 @@ class Status(StrEnum):
 
 
 class CheckFailed(Exception):
-    """An assumption does not hold; `fix` is what to do, None for the one of the check."""
+    """An assumption does not hold. `fix` replaces the fix of the check."""
 
     status = Status.FAILED
 
@@ -35,15 +40,15 @@ class CheckFailed(Exception):
 
 
 class CheckWarning(CheckFailed):
-    """The service works, but not as well as it could."""
+    """The service works, but an assumption holds only in part."""
 
     status = Status.WARNING
 
 
 class Subject:
-    """What is examined: settings, database and bucket.
+    """The settings, database and bucket to check.
 
-    `key`: of the probe; `headers`: those of S3's answer to the GET of the probe, until then none.
+    `key` is the key of the probe, and `headers` are those that S3 sent with it.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -57,30 +62,54 @@ class Subject:
 
     @property
     def on_sqlite(self) -> bool:
-        """Whether the database is a file of this host."""
+        """Whether the database is a file on this host."""
         return self.engine.dialect.name == "sqlite"
 
-    def put(self, key: str, digest: str) -> None:
-        """Put the probe under `key`, claiming that `digest` (hex) is its SHA-256."""
+    def put(self, key: str) -> None:
+        """Put the probe under `key`."""
         self._put.add(key)
+        digest = sha256(PROBE).hexdigest()
         self.bucket.upload_image(io.BytesIO(PROBE), key, "text/plain", sha256=digest)
 
+    def put_altered(self, key: str) -> None:
+        """Put bytes that are altered in transit, after checksum and signature were computed."""
+        self._put.add(key)
+        events = self.bucket.client.meta.events
+        events.register("before-send.s3.PutObject", _alter)
+        try:
+            digest = b64encode(sha256(PROBE).digest()).decode()
+            self.ask("put_object", Key=key, Body=PROBE, ChecksumSHA256=digest)
+        finally:
+            events.unregister("before-send.s3.PutObject", _alter)
+
+    def ask(self, operation: str, **parameters: object) -> Any:
+        """Ask the bucket through boto3. Raises StorageUnavailableError."""
+        try:
+            ask = getattr(self.bucket.client, operation)
+            return ask(Bucket=self.settings.aws_s3_bucket, **parameters)
+        except (BotoCoreError, ClientError) as exc:
+            raise StorageUnavailableError from exc
+
     def delete(self, key: str) -> None:
-        """Delete what was put under `key`."""
+        """Delete the probe under `key`."""
         self.bucket.delete_image(key)
         self._put.discard(key)
 
     def close(self) -> None:
-        """Delete what is left of the probes, if that is allowed."""
+        """Delete the remaining probes, if that is allowed."""
         with suppress(StorageUnavailableError):
             for key in set(self._put):
                 self.delete(key)
 
 
-class Check(NamedTuple):
-    """One line of the report: what is tested, by what, and the fix if it fails.
+def _alter(request: AWSPreparedRequest, **_: object) -> None:
+    request.body = PROBE.swapcase()
 
-    `run` returns what it saw, or raises. It is not tried where the check that it `needs` failed.
+
+class Check(NamedTuple):
+    """One line of the report: a title, the function that checks, and the fix if it fails.
+
+    `run` returns what it saw, or raises. It is not tried if the check that it `needs` failed.
     """
 
     title: str
@@ -89,8 +118,13 @@ class Check(NamedTuple):
     needs: str = ""
 
 
+def check(title: str, fix: str, needs: str = "") -> Callable[[Callable[[Subject], str]], Check]:
+    """Decorate a function that checks, which makes it a `Check`."""
+    return lambda run: Check(title, run, fix, needs)
+
+
 def compare_clock(theirs: datetime) -> str:
-    """Say how far a clock is from ours. Raises CheckWarning where that is too far."""
+    """Return how far a clock is from ours. Raises CheckWarning if that is too far."""
     skew = theirs - datetime.now(UTC)
     seen = f"{skew.total_seconds():+.1f} s from ours"
     if abs(skew) > _TOLERATED_SKEW:

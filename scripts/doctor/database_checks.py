@@ -1,4 +1,4 @@
-"""What `scripts.doctor` tests of the database; all that it writes there is rolled back."""
+"""The checks of the database. They roll back everything that they write."""
 
 import secrets
 from collections.abc import Iterator
@@ -8,23 +8,22 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect, select
 
-from db import Base, Image, reading, writing
+from db import Base, Image, read_clock, reading, writing
 from errors import DatabaseUnavailableError, TransactionAbortedError
 from repositories import images, pending_objects, references, variants
 from repositories.variants import VariantRecord
-from scripts.doctor.checks import Check, CheckFailed, Subject, compare_clock
+from scripts.doctor.checks import CheckFailed, Subject, check, compare_clock
 from scripts.table_differences import differences
 
-# All different byte for byte; to one or another collation some are the same.
+# They differ byte for byte; some collations treat some of them as equal.
 _HOSTILE = ("a", "A", "\u00e4", "a\u0308", "a ", "ss", "\u00df", "\U0001f600", "\U0001f601")
 
-_SERVER_TIME = {
-    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
-    "mysql": "SELECT UTC_TIMESTAMP(6)",
-    "mariadb": "SELECT UTC_TIMESTAMP(6)",
-    "oracle": "SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL",
-    "mssql": "SELECT SYSUTCDATETIME()",
-}
+_ANSWERS, _TABLES = "database answers", "tables"
+_WRONG_CA = (
+    "set the file of the server's CA in DB_URL, as sslrootcert (PostgreSQL) or ssl_ca (MySQL), and "
+    "name the host as its certificate does"
+)
+_CREATE_ANEW = "run `python -m scripts.create_tables` on a new database and copy the rows into it"
 
 
 class _RollBackError(Exception):
@@ -33,7 +32,7 @@ class _RollBackError(Exception):
 
 @contextmanager
 def _rolled_back(subject: Subject) -> Iterator[Connection]:
-    """Lend a connection for writing, and undo what it wrote."""
+    """Yield a connection for writing; roll back what it wrote."""
     with suppress(_RollBackError), writing(subject.sessions()) as connection:
         yield connection
         raise _RollBackError
@@ -44,21 +43,16 @@ def _probe_row(text: str) -> dict[str, Any]:
     moment = datetime.now(UTC).replace(microsecond=123456)
     about = {"extension": "png", "content_type": "image/png", "sha256": "0" * 64}
     sizes = {"size_bytes": 1, "width": 1, "height": 1}
-    # A minute apart: a column that rounds must not break the rule that they are in order.
+    # A minute apart, so that they stay in order in a column that rounds.
     times = {"created_at": moment - timedelta(minutes=1), "last_updated_at": moment}
     return {"name": text, "s3_key": text, **about, **sizes, **times}
-
-
-def _probe_variant(text: str) -> VariantRecord:
-    """Return a variant's row with this key."""
-    about = 1, "image/png", "0" * 64, 1, 1
-    return VariantRecord(text, "1.png", text, *about, datetime.now(UTC))
 
 
 def _random_text() -> str:
     return f"doctor-{secrets.token_hex(16)}"
 
 
+@check(_ANSWERS, "check DB_URL, and that the server runs and accepts this host")
 def _database_answers(subject: Subject) -> str:
     try:
         with reading(subject.sessions()) as connection:
@@ -72,19 +66,19 @@ def _database_answers(subject: Subject) -> str:
     return f"{subject.engine.dialect.name} {'.'.join(map(str, version))}"
 
 
+@check(_TABLES, "run `python -m scripts.create_tables`", _ANSWERS)
 def _tables(subject: Subject) -> str:
-    # Asked on a connection of `reading`, which translates the errors.
     with reading(subject.sessions()) as connection:
         existing = inspect(connection)
-        present = set(existing.get_table_names())
         for table in Base.metadata.sorted_tables:
-            if table.name not in present:
+            if not existing.has_table(table.name):
                 raise CheckFailed(f"there is no table {table.name}")
             if lacking := differences(table, existing).sentence():
                 raise CheckFailed(f"table {table.name} lacks {lacking}")
     return "all, with their columns and indexes"
 
 
+@check("isolation level", "let no pooler or proxy of the database change it", _ANSWERS)
 def _isolation(subject: Subject) -> str:
     with _rolled_back(subject) as connection:
         level = connection.get_isolation_level()
@@ -93,26 +87,30 @@ def _isolation(subject: Subject) -> str:
     return level
 
 
+@check(
+    "permissions in the database",
+    "grant SELECT, INSERT, UPDATE and DELETE on all tables",
+    _TABLES,
+)
 def _permissions(subject: Subject) -> str:
     text = _random_text()
     now = datetime.now(UTC)
     with _rolled_back(subject) as connection:
         images.insert_image(connection, _probe_row(text))
         image = images.lock_image(connection, text)
-        if not (
-            image
-            and images.replace_image(connection, image, {"width": 2})
-            and images.delete_image(connection, image)
-        ):
-            raise CheckFailed("a row just written is not there")
+        changed = image and images.replace_image(connection, image, {"width": 2})
+        if not (image and changed and images.delete_image(connection, image)):
+            raise CheckFailed("a row just written is missing")
         pending_objects.journal_upload(connection, text, now)
         pending_objects.claim_upload(connection, text, now)
         pending_objects.remove_entry(connection, text)
-        variants.insert_variant(connection, _probe_variant(text))
-        variants.delete_variant(connection, text)
+        about = 1, "image/png", "0" * 64, 1, 1
+        variants.insert_variant(connection, VariantRecord(text, "1.png", text, *about, now))
+        variants.delete_variants(connection, text)
     return "SELECT, INSERT, UPDATE and DELETE"
 
 
+@check("rollback", "use a transactional storage engine: InnoDB", _TABLES)
 def _rollback(subject: Subject) -> str:
     text = _random_text()
     with _rolled_back(subject) as connection:
@@ -124,6 +122,7 @@ def _rollback(subject: Subject) -> str:
     return "leaves nothing"
 
 
+@check("names compare byte for byte", f"wrong collation: {_CREATE_ANEW}", _TABLES)
 def _collation(subject: Subject) -> str:
     stem = _random_text()
     texts = [stem + ending for ending in _HOSTILE]
@@ -141,6 +140,7 @@ def _collation(subject: Subject) -> str:
     return "case, accents, spaces and emoji count"
 
 
+@check("uniqueness", f"a unique index is missing: {_CREATE_ANEW}", _TABLES)
 def _unique(subject: Subject) -> str:
     for column in ("name", "s3_key"):
         text = _random_text()
@@ -151,6 +151,7 @@ def _unique(subject: Subject) -> str:
     return "one row per name and per key"
 
 
+@check("microseconds", f"wrong type of column: {_CREATE_ANEW}", _TABLES)
 def _microseconds(subject: Subject) -> str:
     values = _probe_row(_random_text())
     with _rolled_back(subject) as connection:
@@ -161,45 +162,15 @@ def _microseconds(subject: Subject) -> str:
     return "kept"
 
 
+@check("clock of the database", "set the clocks of both hosts", _ANSWERS)
 def _database_clock(subject: Subject) -> str:
     if subject.on_sqlite:
         return "is this host's"
     with reading(subject.sessions()) as connection:
-        now = connection.exec_driver_sql(_SERVER_TIME[connection.dialect.name]).scalar_one()
-    return compare_clock(now.replace(tzinfo=UTC))
+        return compare_clock(read_clock(connection))
 
-
-_WRONG_CA = (
-    "name in DB_URL the file with the CA of the server, by sslrootcert (PostgreSQL) or ssl_ca "
-    "(MySQL), and the host as its certificate does"
-)
-_CREATE_ANEW = "run `python -m scripts.create_tables` on a new database and copy the rows there"
-
-_ANSWERS = "database answers"
-_TABLES = "tables"
 
 DATABASE_CHECKS = (
-    Check(
-        _ANSWERS,
-        _database_answers,
-        "check DB_URL, and that the server runs and lets this host in",
-    ),
-    Check(_TABLES, _tables, "run `python -m scripts.create_tables`", _ANSWERS),
-    Check(
-        "isolation level",
-        _isolation,
-        "let nothing between service and server (a pooler, a proxy) change it",
-        _ANSWERS,
-    ),
-    Check(
-        "permissions in the database",
-        _permissions,
-        "grant SELECT, INSERT, UPDATE and DELETE on all tables",
-        _TABLES,
-    ),
-    Check("rollback", _rollback, "use a transactional storage engine: InnoDB", _TABLES),
-    Check("names compare byte for byte", _collation, f"wrong collation: {_CREATE_ANEW}", _TABLES),
-    Check("uniqueness", _unique, f"a unique index is missing: {_CREATE_ANEW}", _TABLES),
-    Check("microseconds", _microseconds, f"wrong type of column: {_CREATE_ANEW}", _TABLES),
-    Check("clock of the database", _database_clock, "set the clocks of both hosts", _ANSWERS),
+    *(_database_answers, _tables, _isolation, _permissions, _rollback, _collation, _unique),
+    *(_microseconds, _database_clock),
 )

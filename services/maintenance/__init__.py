@@ -1,1 +1,1 @@
-"""What keeps bucket and tables in step: the sweeper, verification, erasure."""
+"""Maintenance of bucket and tables: the sweeper, verification and erasure."""

@@ -1,10 +1,9 @@
-"""Whether bucket and tables agree: what the write protocol rules out, looked for all the same.
+"""Verification: looks for disagreements of bucket and tables, which the write protocol rules out.
 
-First the whole bucket is listed, then all tables are read in one snapshot, and the two are
-merged by key. What does not fit is only a suspicion, for the world moves meanwhile; each suspect
-is looked at again by itself before it is reported as damage. The list and the suspects lie in
-temporary files (in TMPDIR), so that any number of images takes the same memory, and the snapshot
-lasts only as long as the merge: neither slow storage nor hashing holds a transaction open.
+It lists the whole bucket, reads all tables in one snapshot, and merges the two by key. A mismatch
+is only a suspicion, because the service keeps writing: each suspect is checked again by itself.
+The listing and the suspects are kept in temporary files (in TMPDIR), so memory does not grow with
+the number of images, and no transaction is open while objects are read.
 """
 
 import hashlib
@@ -26,37 +25,35 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from config import Settings
 from db import reading, snapshot, writing
-from errors import (
-    ObjectMissingError,
-    StorageUnavailableError,
-    TransactionAbortedError,
-)
+from errors import ObjectMissingError, StorageUnavailableError, TransactionAbortedError
 from repositories import pending_objects, references
 from repositories.references import Reference
 from s3_client import Bucket, ObjectBody
+from services.write_protocol import journal_variant
 from telemetry.job_metrics import write_verification
 
 _CHUNK = 256 * 1024  # bytes of an object in memory at a time, per thread
 _BATCH = 32  # suspects per thread that are handed out at a time
-_LONGEST_KEY = 255  # characters: what the tables hold; strangers' keys may have 1024 bytes
+_LONGEST_KEY = 255  # characters in the tables; keys in the bucket may have 1024 bytes
 _Item = TypeVar("_Item")
-# Called with what is being done, how much of it is done, and of how much (None: not known).
+
 Progress = Callable[[str, int, int | None], None]
+"""Called with the current step, how many items are done, and of how many, if that is known."""
 
 
 class Damage(StrEnum):
     """What can be wrong with one key."""
 
     LOST = "lost"  # an image row names an object that does not exist
-    ORPHAN = "orphan"  # neither a row nor the journal names the object
+    ORPHAN = "orphan"  # no row names the object
     DOOMED = "doomed"  # the journal names the object of an image, so the sweeper will delete it
-    WRONG_SIZE = "wrong_size"  # the object is not of the size that its row says
-    ALTERED = "altered"  # the object does not have the SHA-256 that its row says
-    UNREADABLE = "unreadable"  # the store answers, but does not give out this image's object
+    WRONG_SIZE = "wrong_size"  # the object does not have the size in its row
+    ALTERED = "altered"  # the object does not have the SHA-256 in its row
+    UNREADABLE = "unreadable"  # the store answers, but refuses this object
 
 
 class StoredObject(NamedTuple):
-    """What the store says of an object; size in bytes, None when it could not be read."""
+    """An object as the store has it; the size in bytes is None if the object cannot be read."""
 
     key: str
     size_bytes: int | None
@@ -65,20 +62,20 @@ class StoredObject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Damage to one key: what the store has, and what the image row says."""
+    """Damage to one key: the object, and the row of the image or variant that names it."""
 
     damage: Damage
     key: str
     stored: StoredObject | None
-    image: Reference | None
-    journaled: bool = False  # repaired: the sweeper will remove it
+    row: Reference | None
+    journaled: bool = False  # repaired: the sweeper will delete the object
 
 
 @dataclass(slots=True)
 class VerifyReport:
-    """What one verification saw: the numbers of objects, and of each table's rows.
+    """The numbers of objects and rows that a verification saw.
 
-    `found`: the damage, by kind; `journaled`: how many of it are orphans that are repaired.
+    `found` counts the damage by kind, and `journaled` how much of it is repaired.
     """
 
     objects: int = 0
@@ -90,14 +87,14 @@ class VerifyReport:
 
     @property
     def clean(self) -> bool:
-        """Whether all is well now."""
+        """Whether no damage is left."""
         return self.found.total() == self.journaled
 
-    def see(self, stored: StoredObject | None, rows: list[Reference]) -> None:
-        """Count what there is of one key."""
+    def count(self, stored: StoredObject | None, rows: list[Reference]) -> None:
+        """Count the object and the rows of one key."""
         images = sum(reference.is_image for reference in rows)
-        self.objects += stored is not None
         variants = sum(reference.is_variant for reference in rows)
+        self.objects += stored is not None
         self.images += images
         self.variants += variants
         self.entries += len(rows) - images - variants
@@ -107,7 +104,8 @@ class VerifyReport:
 class Verifier:
     """Compares a bucket with the tables. Safe at any time, in any number, beside the service.
 
-    `deep` reads and hashes every image's object; `repairs` journals orphans, and nothing else.
+    `deep` reads and hashes the object of every image and variant. `repairs` journals orphans and
+    damaged variants, and changes nothing else.
     """
 
     sessions: sessionmaker[Session]
@@ -117,15 +115,15 @@ class Verifier:
     repairs: bool = False
 
     def verify(self, found: Callable[[Finding], None], progress: Progress) -> VerifyReport:
-        """Look at every key once; call `found` with each damage as it turns up.
+        """Check every key once; call `found` with each finding.
 
-        Raises StorageUnavailableError or DatabaseUnavailableError, and OSError when the disk is
-        full; what was found until then is true, and what was repaired stays so.
+        Raises StorageUnavailableError or DatabaseUnavailableError, and OSError if the disk is full.
+        Earlier findings remain true, and earlier repairs remain done.
         """
         report = VerifyReport()
         with TemporaryFile("w+") as listed, TemporaryFile("w+") as suspects:
-            # To its end before the snapshot: an object is journaled before it is there, so that
-            # the tables name whatever was listed, unless it went.
+            # List before the snapshot: an object is journaled before it exists, so the tables name
+            # every listed object that is still there.
             objects = _spool(listed, _follow(self.bucket.list_objects(), progress, "listing"))
             stored = _follow(_records(listed), progress, "comparing", objects)
             suspicions = _spool(suspects, self._suspects(stored, report))
@@ -140,12 +138,12 @@ class Verifier:
         return report
 
     def _suspects(self, stored: Iterable[list[Any]], report: VerifyReport) -> Iterator[str]:
-        """Yield the keys that need a closer look: what does not fit, and all that is to be read."""
+        """Yield the keys to check: those that do not match, and all to be hashed."""
         with snapshot(self.sessions()) as connection:
             entries = (StoredObject(*entry) for entry in stored)
             for key, entry, rows in _by_key(entries, references.read_all(connection)):
-                report.see(entry, rows)
-                if _damage(entry, rows) or (self.deep and _image(rows)):
+                report.count(entry, rows)
+                if _damage(entry, rows) or (self.deep and _row(rows)):
                     yield key
 
     def _settle_all(self, keys: Iterable[str]) -> Iterator[Finding | None]:
@@ -156,34 +154,37 @@ class Verifier:
 
     def _settle(self, key: str) -> Finding | None:
         finding = self.judge(key)
-        if self.repairs and finding and finding.damage is Damage.ORPHAN:
+        if not self.repairs or finding is None:
+            return finding
+        if finding.damage is Damage.ORPHAN:
             return self.repair(finding)
+        if finding.row and finding.row.is_variant and finding.damage is not Damage.UNREADABLE:
+            journal_variant(self.sessions(), key)
+            return replace(finding, journaled=True)
         return finding
 
     def judge(self, key: str) -> Finding | None:
-        """Return the damage to one key as it is now, None when there is none.
+        """Return the current damage to one key, None if there is none.
 
-        A key's life has one direction: journaled, named by a row, journaled, gone. So tables
-        that say the same before and after a look at the object said it during the look, too.
+        The states of a key have one order: journaled, named by a row, journaled, gone. So if the
+        tables say the same before and after the object is read, they said it meanwhile.
         """
         rows, before = self._rows(key), None
         while rows != before:
             before = rows
-            stored = self._stored(key, readable=_image(rows) is not None)
+            stored = self._stored(key, readable=_row(rows) is not None)
             rows = self._rows(key)
         damage = _damage(stored, rows)
-        return Finding(damage, key, stored, _image(rows)) if damage else None
+        return Finding(damage, key, stored, _row(rows)) if damage else None
 
     def repair(self, orphan: Finding) -> Finding | None:
         """Journal an orphan, however old the finding; return what remains of it.
 
-        INSERT before SELECT: an upload that commits between the two would lose its object to the
-        sweeper in the other order (`tests/tools/protocol_model.py`, at READ COMMITTED). In this
-        order its row is seen, or it finds its key taken.
+        INSERT before SELECT: either the SELECT sees the row of an upload that commits meanwhile, or
+        that upload finds its key taken. In the reverse order it would lose its object.
 
-        With `claimed_at` the sweeper waits its horizon before it deletes. The protocol leaves no
-        orphans, so nobody knows where this one is from: a PUT on its key may still land, and an
-        operator who took a wrong database for the right one has an hour to notice.
+        With `claimed_at` the sweeper waits for the horizon. The protocol leaves no orphans, so a
+        PUT of this key may still land, and an operator may have named the wrong database.
         """
         if not _fits_tables(orphan.key):
             return orphan
@@ -191,7 +192,7 @@ class Verifier:
         try:
             with writing(self.sessions()) as connection:
                 pending_objects.journal_deletion(connection, orphan.key, now, claimed_at=now)
-                if _image(references.read_of_key(connection, orphan.key)):
+                if _row(references.read_of_key(connection, orphan.key)):
                     raise TransactionAbortedError
         except TransactionAbortedError:
             return self.judge(orphan.key)
@@ -204,9 +205,9 @@ class Verifier:
             return references.read_of_key(connection, key)
 
     def _stored(self, key: str, *, readable: bool) -> StoredObject | None:
-        """Look at one object: the way downloads go when it is an image's, else in the list.
+        """Look at one object: download it if it is `readable`, else list it.
 
-        A stranger's key may be one that downloads, which know only keys of ours, cannot ask for.
+        The service did not generate the key of an orphan, and may be unable to download it.
         """
         if not readable:
             listed = (StoredObject(*entry) for entry in self.bucket.list_objects(key))
@@ -216,7 +217,7 @@ class Verifier:
         except ObjectMissingError:
             return None
         except StorageUnavailableError:
-            self.bucket.check()  # when all storage is down, that is no finding
+            self.bucket.check()  # if the whole store is down, this object is not damaged
             return StoredObject(key, None)
 
     def _read(self, key: str, body: ObjectBody) -> StoredObject:
@@ -231,18 +232,17 @@ class Verifier:
 
 
 def _damage(stored: StoredObject | None, rows: list[Reference]) -> Damage | None:
-    """Judge what the store and the tables say of one key."""
-    image = _image(rows)
-    if image is None:
-        # A variant without its object is none: variants/variant_store.py makes it again.
+    """Return what is wrong between the object and the rows of one key."""
+    row = _row(rows)
+    if row is None:
         return Damage.ORPHAN if stored and not rows else None
     if stored is None:
-        return Damage.LOST
+        return Damage.LOST if row.is_image else None  # the service makes a lost variant again
     judgements = {
-        Damage.DOOMED: len(rows) > 1,
+        Damage.DOOMED: row.is_image and len(rows) > 1,
         Damage.UNREADABLE: stored.size_bytes is None,
-        Damage.WRONG_SIZE: stored.size_bytes != image.size_bytes,
-        Damage.ALTERED: stored.sha256 not in {None, image.sha256},
+        Damage.WRONG_SIZE: stored.size_bytes != row.size_bytes,
+        Damage.ALTERED: stored.sha256 not in {None, row.sha256},
     }
     return next((damage for damage, is_so in judgements.items() if is_so), None)
 
@@ -251,28 +251,29 @@ def _fits_tables(key: str) -> bool:
     return len(key) <= _LONGEST_KEY and "\0" not in key
 
 
-def _image(rows: list[Reference]) -> Reference | None:
-    return next((reference for reference in rows if reference.is_image), None)
+def _row(rows: list[Reference]) -> Reference | None:
+    """Return the row of the image or variant, without those of the journal."""
+    return next((row for row in rows if row.is_image or row.is_variant), None)
 
 
 def _by_key(
     listed: Iterable[StoredObject], rows: Iterable[Reference]
 ) -> Iterator[tuple[str, StoredObject | None, list[Reference]]]:
-    """Bring together what both say of each key, both being sorted by it.
+    """Merge listing and rows, both sorted by key.
 
-    Python compares by code point, which is the order of UTF-8 bytes. Where a side is sorted
-    otherwise (SeaweedFS lists `a/b` before `a-b`), what belongs together comes apart: that makes
-    two suspicions where there was none, but no damage is missed.
+    Python compares by code point, which is the order of UTF-8 bytes. If a store lists in another
+    order (SeaweedFS lists `a/b` before `a-b`), object and row of a key do not meet. That causes
+    two suspicions, but hides no damage.
     """
     by_key = itemgetter(0)
-    for key, entries in groupby(heapq.merge(listed, rows, key=by_key), key=by_key):
-        said = list(entries)
-        stored = next((entry for entry in said if isinstance(entry, StoredObject)), None)
-        yield key, stored, [entry for entry in said if isinstance(entry, Reference)]
+    for key, group in groupby(heapq.merge(listed, rows, key=by_key), key=by_key):
+        entries = list(group)
+        stored = next((entry for entry in entries if isinstance(entry, StoredObject)), None)
+        yield key, stored, [entry for entry in entries if isinstance(entry, Reference)]
 
 
 def _spool(file: IO[str], records: Iterable[object]) -> int:
-    """Write records of JSON to a file; return their number."""
+    """Write records to a file as JSON Lines; return their number."""
     return sum(1 for record in records if file.write(json.dumps(record) + "\n"))
 
 
@@ -285,7 +286,7 @@ def _records(file: IO[str]) -> Iterator[Any]:
 def _follow(
     items: Iterable[_Item], progress: Progress, what: str, total: int | None = None
 ) -> Iterator[_Item]:
-    """Yield the items, and tell `progress` of each that is done with."""
+    """Yield the items; call `progress` after each."""
     for done, item in enumerate(items, 1):
         yield item
         progress(what, done, total)

@@ -18,6 +18,7 @@ from scripts import keys
 from tests.support import pictures
 from tests.support.uploads import on_sqlite, problem, serving, upload
 
+MINIMAL = {"DB_URL": "sqlite:///i.db", "AWS_REGION": "r", "AWS_S3_BUCKET": "images"}
 READER, WRITER = "reader-token", "writer-token"
 TOKENS = {"none": None, "wrong": "guessed", "read": READER, "write": WRITER}
 KEYS = tuple(
@@ -193,29 +194,95 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "letters" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "line", ["web", "web:read:abc", "web:admin:" + "0" * 64, ":read:" + "0" * 64]
-)
-def test_wrong_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str) -> None:
-    """An invalid line stops the start with a sentence that does not repeat the digest."""
+@pytest.fixture
+def minimal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Set the required settings, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    minimal = {"DB_URL": "sqlite:///i.db", "AWS_REGION": "r", "AWS_S3_BUCKET": "images"}
-    for name, value in minimal.items():
+    for name, value in MINIMAL.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("minimal")
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("web", "web:read:abc", "web:admin:" + "0" * 64, ":read:" + "0" * 64),
+        "web:read:" + hashlib.sha256(b"").hexdigest(),
+    ],
+)
+def test_wrong_line(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    """An invalid line stops the start with a sentence that does not repeat the digest."""
     monkeypatch.setenv("API_KEYS", line)
-    with pytest.raises(ConfigurationError, match=r"^Configuration: API_KEYS needs ") as refused:
+    with pytest.raises(
+        ConfigurationError, match=r"^Configuration: API_KEYS (needs|has) "
+    ) as refused:
         load_settings()
-    assert "0" * 64 not in str(refused.value)
+    assert not re.search("[0-9a-f]{64}", str(refused.value))
 
 
+EMPTY = ["", ",", " ", "\t", " , ,", "\n", "\u00a0"]
+EMPTY_FILES = [
+    "",
+    "\n\n",
+    "# web:read:0\n",
+    "  # indented\r\n \r\n",
+    "\ufeff",
+    "\ufeff# x\n",
+    ",\n",
+]
+
+
+@pytest.mark.usefixtures("minimal")
+@pytest.mark.parametrize("value", EMPTY)
+@pytest.mark.parametrize("other", [False, True])
+def test_variable_without_keys(monkeypatch: pytest.MonkeyPatch, value: str, *, other: bool) -> None:
+    """API_KEYS without a key stops the start, also if the file has one."""
+    if other:
+        Path("keys").write_text(":".join(KEYS[0]))
+        monkeypatch.setenv("API_KEYS_FILE", "keys")
+    monkeypatch.setenv("API_KEYS", value)
+    with pytest.raises(ConfigurationError, match=r"^Configuration: API_KEYS has no key; [^\n]*\.$"):
+        load_settings()
+
+
+@pytest.mark.usefixtures("minimal")
+@pytest.mark.parametrize("content", EMPTY_FILES)
+@pytest.mark.parametrize("other", [False, True])
+def test_file_without_keys(monkeypatch: pytest.MonkeyPatch, content: str, *, other: bool) -> None:
+    """A file without a key stops the start, also if the variable has one."""
+    Path("keys").write_text(content)
+    if other:
+        monkeypatch.setenv("API_KEYS", ":".join(KEYS[0]))
+    monkeypatch.setenv("API_KEYS_FILE", "keys")
+    with pytest.raises(ConfigurationError, match=r"^Configuration: API_KEYS_FILE has no key; "):
+        load_settings()
+
+
+@pytest.mark.usefixtures("minimal")
+@pytest.mark.parametrize("file", ["", ".", "/dev/null", "missing"])
+def test_file_that_is_none(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """API_KEYS_FILE that names no file with keys stops the start."""
+    monkeypatch.setenv("API_KEYS_FILE", file)
+    with pytest.raises(ConfigurationError, match=r"^Configuration: API_KEYS_FILE (has|cannot) "):
+        load_settings()
+
+
+@on_sqlite
+def test_server_without_keys(service_environment: dict[str, str]) -> None:
+    """The server exits with the sentence instead of serving without the configured keys."""
+    environment = service_environment | {"API_KEYS": ",", "PUBLIC_READS": "false"}
+    with pytest.raises(RuntimeError) as failed, ServiceProcess(environment):
+        pass
+    (log,) = failed.value.__notes__
+    assert "Configuration: API_KEYS has no key" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.usefixtures("minimal")
 def test_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keys in the file add to those in the variable; a missing file stops the start."""
     file = tmp_path / "keys"
-    file.write_text("# ours\n" + ":".join(KEYS[1]) + "\n\n")
-    monkeypatch.chdir(tmp_path)
-    minimal = {"DB_URL": "sqlite:///i.db", "AWS_REGION": "r", "AWS_S3_BUCKET": "images"}
-    for name, value in minimal.items():
-        monkeypatch.setenv(name, value)
+    file.write_text("\ufeff# ours\r\n  # theirs\r\n" + ":".join(KEYS[1]) + "\r\n\r\n")
     monkeypatch.setenv("API_KEYS", ":".join(KEYS[0]))
     monkeypatch.setenv("API_KEYS_FILE", str(file))
     assert load_settings().api_keys == KEYS

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
 from config import Settings
 from tests.support.pictures import png
@@ -92,6 +93,62 @@ def test_allowed_origin(start: Start, origins: str) -> None:
         exposed = {name.strip().lower() for name in cors(answer)["expose-headers"].split(",")}
         ours = {name for name in answer.headers if not name.startswith((START, "vary"))}
         assert ours - SAFELISTED - {"x-content-type-options", "allow"} <= exposed
+
+
+SPELLINGS = [
+    *("HTTPS://Gallery.Example", f"{OURS}/", f"{OURS}:443", f"{OURS}:443/", f" {OURS} ,"),
+    *(
+        "http://localhost:3000",
+        "http://[::1]:3000",
+        "capacitor://localhost",
+        "chrome-extension://abc",
+    ),
+]
+
+
+@pytest.mark.parametrize("origins", SPELLINGS)
+def test_spellings(start: Start, origins: str) -> None:
+    """Origins may be configured in other spellings than the one that browsers send."""
+    sent = OURS if "gallery" in origins.lower() else origins
+    client = start(origins)
+    assert cors(client.get("/images", headers={"Origin": sent}))["allow-origin"] == sent
+    assert preflight(client, "/images", sent, "POST").status_code == 200
+
+
+NO_ORIGINS = [
+    *("gallery.example", "https://gallery.example/page", "https://*.example", "https://", "null"),
+    *(
+        "https://user@gallery.example",
+        "https://gallery.example:port",
+        "https://b\u00fccher.example",
+    ),
+    *(f"{OURS}?query", f"{OURS} {THEIRS}", "//gallery.example", f"{OURS}:443443"),
+]
+
+
+@pytest.mark.parametrize("origins", NO_ORIGINS)
+def test_no_origin(settings: Settings, origins: str) -> None:
+    """A value that no browser sends as an origin stops the start."""
+    values = settings.model_dump() | {"cors_allow_origins": f"{OURS},{origins}"}
+    with pytest.raises(ValidationError, match=r"needs origins such as"):
+        Settings(**values)
+
+
+@pytest.mark.parametrize("origins", [OURS, "*"])
+def test_private_network(start: Start, origins: str) -> None:
+    """A public page of an allowed origin may reach the service in a private network."""
+    client = start(origins)
+    fields = {
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    answer = client.options("/images/a", headers=fields | {"Origin": OURS})
+    assert answer.status_code == 200
+    assert cors(answer)["allow-private-network"] == "true"
+    assert "allow-private-network" not in cors(preflight(client, "/images/a", OURS, "GET"))
+    if origins != "*":
+        refused = client.options("/images/a", headers=fields | {"Origin": THEIRS})
+        assert (refused.status_code, "allow-origin" in cors(refused)) == (400, False)
 
 
 def test_other_origin(start: Start) -> None:

@@ -23,6 +23,14 @@ OWN: list[dict[str, str]] = [
     {"Sec-Fetch-Site": "same-origin", "Origin": "https://outside.example"},  # proxy rewrites Host
     {"Origin": OURS},  # plain http: browsers send no Sec-Fetch-Site
     {"Origin": OURS.upper().replace("HTTP", "http")},
+    {"Host": "nas:80", "Origin": "http://nas"},
+    {"Host": "nas", "Origin": "http://nas:80"},
+    {"Host": "NAS:80", "Origin": "http://nas"},
+    {"Host": "nas", "Origin": "http://nas/"},
+    {"Host": "[::1]:80", "Origin": "http://[::1]"},
+    {"Host": "[::1]:8000", "Origin": "http://[::1]:8000"},
+    {"Host": "nas", "Origin": "https://nas"},  # a proxy in front ends TLS
+    {"Host": "nas:443", "Origin": "https://nas"},
 ]
 OTHER: list[dict[str, str]] = [
     {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY},
@@ -35,6 +43,18 @@ OTHER: list[dict[str, str]] = [
     {"Origin": "null"},  # a sandboxed frame
     {"Origin": ""},
     {"Origin": "http://[images"},
+    {"Host": "nas", "Origin": "http://nas:443"},
+    {"Host": "nas:443", "Origin": "http://nas"},
+    {"Host": "nas:80", "Origin": "https://nas"},
+    {"Host": "nas:80", "Origin": "http://nas:8080"},
+    {"Host": "nas:80", "Origin": "http://nas.evil.example"},
+    {"Host": "nas:80", "Origin": "http://evil.example/http://nas"},
+    {"Host": "nas:80", "Origin": "http://nas@evil.example"},
+    {"Host": "nas:80", "Origin": "http://nas, http://evil.example"},
+    {"Host": "nas", "Origin": "capacitor://nas"},
+    {"Host": "nas", "Origin": "nas"},
+    {"Host": "nas", "Origin": "http://"},
+    {"Host": "nas", "Origin": "http://nas:99999999"},
 ]
 
 
@@ -69,6 +89,15 @@ def test_allowed_by_setting(settings: Settings, headers: dict[str, str]) -> None
     """With CROSS_SITE_WRITES=allow every page may write."""
     with serving(settings, cross_site_writes="allow") as client:
         assert [answer.status_code for answer in write(client, headers)] == [201, 200]
+
+
+def test_plain_page_of_a_secure_service(settings: Settings) -> None:
+    """A service that is reached by HTTPS is foreign to pages of its host over plain HTTP."""
+    with serving(settings) as client:
+        client.base_url = httpx.URL("https://nas")
+        assert write(client, {"Host": "nas", "Origin": "https://nas"})[0].status_code == 201
+        for answer in write(client, {"Host": "nas", "Origin": "http://nas"}):
+            problem(answer, 403, "cross_site_request")
 
 
 @pytest.mark.parametrize("origins", [(GALLERY,), ("*",)])

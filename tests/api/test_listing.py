@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Event
 from typing import Any
@@ -159,6 +160,11 @@ def forged(document: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_MICROSECONDS_OF_YEAR_1 = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_MICROSECONDS_OF_YEAR_10000 = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND + 1
+
 FORGED = [
     ["name", "", "x"],
     ["name", "", "x", 1, 2],
@@ -167,9 +173,31 @@ FORGED = [
     ["name", "", ["x"], 1],
     ["name", "", "x", "1"],
     ["name", "", "x", None],
+    ["name", "", "x", True],
+    ["name", "", "x", False],
+    ["name", "", "x", 1.0],
+    ["name", "", "x", float("nan")],
+    ["name", "", "x", float("inf")],
+    ["name", "", "x", [1]],
+    ["name", "", "x", {"id": 1}],
     ["name", "", "x", 2**63],
+    ["name", "", "x", -(2**63) - 1],
+    ["name", "", "x", 10**1000],
+    ["name", "", True, 1],
+    ["name", "", {"x": 1}, 1],
+    ["name", ["", ""], "x", 1],
+    [["name"], "", "x", 1],
     ["name", "", "x\x00", 1],
     ["name", "", "\ud800", 1],
+    ["name", "", "x\udfff", 1],
+    ["last_updated_at", "", True, 1],
+    ["last_updated_at", "", 1, True],
+    ["last_updated_at", "", float("nan"), 1],
+    ["last_updated_at", "", float("-inf"), 1],
+    ["last_updated_at", "", None, 1],
+    ["last_updated_at", "", [1], 1],
+    ["last_updated_at", "", _MICROSECONDS_OF_YEAR_1 - 1, 1],
+    ["last_updated_at", "", _MICROSECONDS_OF_YEAR_10000, 1],
     ["last_updated_at", "", "2026-01-01", 1],
     ["last_updated_at", "", 10**30, 1],
     ["last_updated_at", "", 2**62, 1],
@@ -183,14 +211,27 @@ FORGED = [
 MANGLED = ["x", "!", "%00", "\xe9", "A" * 10_000, "[[" * 5000, forged(None) + "=", "e30"]
 
 
-@SQLITE
 def test_forged_cursor(client: TestClient, names: list[str]) -> None:
-    """A cursor that is none of ours is refused with 400, whatever it holds."""
+    """A cursor that the service never issued is 400."""
     for order in ("name", "last_updated_at"):
         for cursor in (*map(forged, FORGED), *MANGLED):
             answer = client.get("/images", params={"order": order, "cursor": cursor})
             assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor"), cursor
     assert len(all_names(client)) == len(names)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_cursor_at_the_limits(client: TestClient, names: list[str], order: str) -> None:
+    """A cursor at the lowest or highest position of a listing works on every engine."""
+    lowest, highest = {
+        "name": ("", chr(0x10FFFF) * 63),
+        "last_updated_at": (_MICROSECONDS_OF_YEAR_1, _MICROSECONDS_OF_YEAR_10000 - 1),
+    }[order.removeprefix("-")]
+    before, behind = (lowest, highest) if order[0] != "-" else (highest, lowest)
+    for id_ in (-(2**63), 2**63 - 1):
+        shown = all_names(client, order=order, cursor=forged([order, "", before, id_]))
+        assert sorted(shown) == sorted(names)
+        assert all_names(client, order=order, cursor=forged([order, "", behind, id_])) == []
 
 
 @SQLITE

@@ -6,7 +6,9 @@ import io
 import json
 import logging
 import sys
+import unicodedata
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +22,7 @@ from devstack.waiting import wait_until
 from runtime.logging import JsonFormatter, LineHandler, TextFormatter
 from tests.support import pictures
 from tests.support.log_secrets import secrets_in
+from tests.support.raw_http import ask
 from tests.support.service_behind_proxies import Behind
 from tests.support.uploads import on_sqlite, serving, upload
 from web.middleware.observation import access_logger
@@ -28,6 +31,7 @@ FIELDS = {
     "time", "level", "logger", "request_id", "message", "method", "route", "status", "code",
     "bytes_in", "bytes_out", "duration_ms", "database_ms", "s3_ms", "key",
 }  # fmt: skip
+NOISY = "tests.tools.noisy_service:app"
 TOKEN, HIDDEN = "token-of-the-backend", "hidden-from-the-log"
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
@@ -131,6 +135,49 @@ def test_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in written.getvalue()
     record.request_id = kept.request_id = "r"
     assert "Traceback" in TextFormatter().format(record)
+
+
+@on_sqlite
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_line_is_json(service_environment: dict[str, str], workers: int) -> None:
+    """Every line is JSON: those of uvicorn, of libraries, of threads and of warnings too."""
+    environment = service_environment | {"LOG_FORMAT": "json"}
+    with ServiceProcess(environment, application=NOISY, workers=workers) as service:
+        ask(service.port, b"\x00 no HTTP\r\n\r\n")
+        service.terminate()
+        lines = [json.loads(line) for line in service.log().splitlines()]
+    loggers = {line["logger"] for line in lines}
+    assert loggers >= {"a.library", "image_api", "uvicorn.error", "py.warnings", "asyncio"}
+    assert sum("first line" in str(line) for line in lines) >= 8 * workers
+    uncaught = [line for line in lines if line["message"] == "Uncaught exception"]
+    assert len(uncaught) == 2 * workers  # of a thread, and of a destructor
+
+
+@on_sqlite
+def test_text_shows_no_control_characters(service_environment: dict[str, str]) -> None:
+    """In the text format, nothing can forge a line or move the cursor."""
+    environment = service_environment | {"LOG_FORMAT": "text"}
+    with ServiceProcess(environment, application=NOISY) as service:
+        service.terminate()
+        log = service.log()
+    assert "first line\\nsecond \\x1b[31mline\\x9b\\x7f" in log
+    assert {character for character in log if unicodedata.category(character) == "Cc"} == {"\n"}
+    assert not [line for line in log.splitlines() if line.startswith("second")]
+
+
+@on_sqlite
+def test_decoders(service_environment: dict[str, str], tmp_path: Path) -> None:
+    """What a decoder process prints is JSON, too."""
+    printing = "print('!\\x1b', file=sys.stderr)"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nif 'imaging.decoding.worker' in sys.orig_argv: {printing}"
+    )
+    environment = service_environment | {"LOG_FORMAT": "json", "PYTHONPATH": str(tmp_path)}
+    with ServiceProcess(environment) as service, httpx.Client(base_url=service.base_url) as client:
+        assert upload(client, pictures.gif()).status_code == 201
+        wait_until(lambda: "decoder process printed" in service.log(), timeout=10, what="the line")
+        lines = [json.loads(line) for line in service.log().splitlines()]
+    assert "a decoder process printed: !\x1b" in [line["message"] for line in lines]
 
 
 @on_postgresql

@@ -2,12 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
+from devstack.service_process import ROOT
 from schemas import ImageMetadata
 from services.image_store import ImageRecord
 from tests.support import pictures
@@ -58,6 +61,33 @@ def test_rendering(variants: tuple[str, ...]) -> None:
         assert document == json.loads(image_json(image, links))
         assert ImageMetadata.model_validate(document).created_at == moment
     assert json.loads(list_json([], links, None)) == {"images": [], "next_cursor": None}
+
+
+EDITED = """
+import json, pathlib, sys, types
+from datetime import UTC, datetime
+
+source = pathlib.Path("schemas.py").read_text()
+edited = source.replace("    name: Annotated", "    s3_key: str\\n    name: Annotated", 1)
+sys.modules["schemas"] = schemas = types.ModuleType("schemas")
+exec(compile(edited, "schemas.py", "exec"), schemas.__dict__)
+
+from services.image_store import ImageRecord
+from web.metadata_response import VariantLinks, image_json, list_json
+
+now = datetime.now(UTC)
+image = ImageRecord(1, "a", 5, "jpg", "image/jpeg", "0" * 64, 3, 2, "the-key", now, now)
+links = VariantLinks("", ())
+print(json.loads(image_json(image, links))["s3_key"])
+print(json.loads(list_json([image], links, None))["images"][0]["s3_key"])
+"""
+
+
+def test_the_schema_decides() -> None:
+    """A field that is added to the schema appears in the metadata and in pages."""
+    command = [sys.executable, "-c", EDITED]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["the-key", "the-key"]
 
 
 def test_random_of_none(client: TestClient) -> None:

@@ -339,7 +339,7 @@ def test_aborted(service_environment: dict[str, str]) -> None:
             pass
         aborted = ("image_api_uploads_total", {"outcome": "aborted"})
         wait_until(lambda: scrape(behind.url)[aborted] == 1, timeout=20, what="an aborted upload")
-        behind.storage.cut_response_after(5_000_000, when=b"GET /")
+        behind.storage.cut_response_after(5_000_000, when=b"GET /", times=None)
         with suppress(urllib3.exceptions.HTTPError):
             behind.get("/images/big")
         wait_until(

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import zipfile
 from collections.abc import Callable
 
@@ -116,15 +117,49 @@ def test_extensions_are_a_setting(settings: Settings) -> None:
 
 @on_sqlite
 @both_inspections
-def test_disguised(settings: Settings, inspection: str) -> None:
-    """Bytes of another kind than the extension are 415."""
+def test_not_a_picture(settings: Settings, inspection: str) -> None:
+    """Bytes that are no picture are 415, whatever the extension."""
     with serving(settings, inspection=inspection) as client:
         for extension in PICTURES:
-            same = {extension, {"jpg": "jpeg", "jpeg": "jpg"}.get(extension)}
-            others = {kind: make() for kind, make in PICTURES.items() if kind not in same}
-            for content in {**others, **NO_PICTURES}.values():
+            for content in NO_PICTURES.values():
                 problem(upload(client, content, f"a.{extension}"), 415, "not_an_image")
     assert count(settings, "images") == 0
+
+
+@on_sqlite
+@both_inspections
+def test_misnamed(settings: Settings, inspection: str) -> None:
+    """A picture under the extension of another kind is taken as what it is."""
+    kinds = {"jpg": "jpeg", "png": "png", "gif": "gif", "webp": "webp"}
+    with serving(settings, inspection=inspection) as client:
+        for kind, name in itertools.permutations(kinds, 2):
+            content = PICTURES[kind]()
+            stored = upload(client, content, f"{kind}.{name}").json()
+            assert (stored["name"], stored["extension"]) == (kind, kind)
+            assert stored["content_type"] == f"image/{kinds[kind]}"
+            answer = client.get(f"/images/{kind}")
+            assert answer.content == content
+            assert f'filename="{kind}.{kind}"' in answer.headers["Content-Disposition"]
+            again = upload(client, content, f"{kind}.{kind}")
+            assert again.headers["Upload-Result"] == "unchanged"
+            client.delete(f"/images/{kind}")
+
+
+@on_sqlite
+def test_misnamed_kind_is_not_allowed(settings: Settings) -> None:
+    """A picture of a kind that ALLOWED_EXTENSIONS leaves out is 415 under any name."""
+    with serving(settings, allowed_extensions=("png",)) as client:
+        refused = problem(upload(client, pictures.jpeg(), "a.png"), 415, "not_an_image")
+        assert "JPEG" in refused["detail"]
+
+
+@on_sqlite
+def test_other_extensions_of_jpeg(client: TestClient) -> None:
+    """Extensions that browsers and Windows give JPEG files are accepted; the answer says jpg."""
+    for extension in ("jfif", "JFIF", "jpe", "jif", "jfi", "pjpeg", "pjp"):
+        stored = upload(client, pictures.jpeg(), f"a.{extension}").json()
+        assert (stored["name"], stored["extension"]) == ("a", "jpg")
+    assert upload(client, pictures.png(), "b.apng").json()["extension"] == "png"
 
 
 @on_sqlite
@@ -183,7 +218,7 @@ def test_refused_upload_changes_nothing(settings: Settings) -> None:
     """A refused overwrite leaves the old version and its row unchanged."""
     with serving(settings, max_pixels=64 * 48, max_upload_bytes=50_000) as client:
         old = upload(client, pictures.png(), "a.png").raise_for_status().json()
-        problem(upload(client, pictures.gif(), "a.png"), 415, "not_an_image")
+        problem(upload(client, archive(), "a.png"), 415, "not_an_image")
         problem(upload(client, pictures.png()[:-1], "a.png"), 415, "not_an_image")
         problem(upload(client, pictures.png(65, 48), "a.png"), 413, "too_many_pixels")
         problem(upload(client, bytes(50_001), "a.png"), 413, "image_too_large")

@@ -1,4 +1,4 @@
-"""A request that waits for a variant holds up nobody, and is answered with what is current."""
+"""A request that waits for a variant blocks no others, and returns one of the current image."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class HeldService:
-    """A service with one place for requests that need S3, and one variant made at a time."""
+    """A service that handles one request to S3 and makes one variant at a time."""
 
     def __init__(self, client: TestClient, threads: ThreadPoolExecutor) -> None:
         self.client = client
@@ -31,13 +31,13 @@ class HeldService:
         self._stopped: list[int] = []
 
     def stop_decoder(self) -> None:
-        """Stop the process that makes variants; it must have made one."""
+        """Stop the process that makes variants, which must be running."""
         self._stopped = decoders()
         assert len(self._stopped) == 1
         os.kill(self._stopped[0], signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Let the process go on."""
+        """Continue the process."""
         for decoder in self._stopped:
             with suppress(ProcessLookupError):
                 os.kill(decoder, signal.SIGCONT)
@@ -76,8 +76,8 @@ def _let_go(service: HeldService) -> Iterator[HeldService]:
 
 @on_sqlite
 @pytest.mark.parametrize("spec", ["320", "160"], ids=["missing", "lost"])
-def test_holds_no_place(held: HeldService, settings: Settings, s3: "S3Client", spec: str) -> None:
-    """While a variant is made, for the first time or again, other requests use S3."""
+def test_blocks_no_others(held: HeldService, settings: Settings, s3: "S3Client", spec: str) -> None:
+    """While a missing or lost variant is made, other requests use S3."""
     (key,) = variant_keys(settings)
     s3.delete_object(Bucket=settings.aws_s3_bucket, Key=key)
     held.stop_decoder()
@@ -93,7 +93,7 @@ def test_holds_no_place(held: HeldService, settings: Settings, s3: "S3Client", s
     ["replaced", "deleted", pytest.param("lost", marks=pytest.mark.planted_damage)],
 )
 def test_original_gone(held: HeldService, settings: Settings, s3: "S3Client", change: str) -> None:
-    """The variant of an image that changed while it waited is one of what is there now."""
+    """If an image changes while its variant waits, the response is that of the current image."""
     held.stop_decoder()
     first = held.ask("/images/a/variants/320.png")
     second = held.ask("/images/b/variants/320")

@@ -84,7 +84,7 @@ class Crowd:
 
 @pytest.fixture
 def maker() -> Iterator[Maker]:
-    """Return a maker that does not hold up the end of the test."""
+    """Return a maker that is released at the end of the test."""
     maker = Maker()
     yield maker
     maker.go_on.set()
@@ -112,8 +112,8 @@ def test_bounded(maker: Maker) -> None:
     anyio.run(run)
 
 
-def test_who_leaves(maker: Maker) -> None:
-    """Whoever goes away does not take the variant from those who wait for it, too."""
+def test_cancelled_request(maker: Maker) -> None:
+    """A cancelled request does not cancel the variant for others that wait for it."""
 
     async def run() -> None:
         queue = VariantQueue()

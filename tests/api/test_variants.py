@@ -3,13 +3,11 @@
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
 
-from config import Settings
-from devstack.databases import connection
+from config import Settings, load_settings
 from tests.support.pictures import noise_png
 from tests.support.uploads import count, on_sqlite, problem, serving, upload
-from tests.support.variants import WIDE, opened, resources
+from tests.support.variants import HIGH, WIDE, opened, resources
 
 
 @on_sqlite
@@ -133,19 +131,29 @@ def test_listed(client: TestClient) -> None:
 
 
 @on_sqlite
-def test_off(settings: Settings) -> None:
-    """With empty VARIANTS there are none, and no statement uses their table."""
-    with serving(settings, variants=()) as client, connection(settings.db_url) as db:
-        db.execute(text("ALTER TABLE variants RENAME TO away"))
-        try:
-            assert upload(client, WIDE, "a.jpg").json()["variants"] == {}
-            problem(client.get("/images/a/variants/320"), 404, "variant_not_found")
-            assert client.delete("/images/a").status_code == 200
-            quiet = settings.model_copy(update={"variants": ()})
-            with resources(quiet) as opened_ones:
-                opened_ones.sweeper().sweep()
-        finally:
-            db.execute(text("ALTER TABLE away RENAME TO variants"))
+@pytest.mark.parametrize("value", ["", " ", ","])
+def test_off(
+    client: TestClient,
+    settings: Settings,
+    service_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+) -> None:
+    """With empty VARIANTS there are none, and those made before go with their image."""
+    assert upload(client, WIDE, "a.jpg").status_code == 201
+    assert client.get("/images/a/variants/320").status_code == 200
+    for name, setting in (service_environment | {"VARIANTS": value}).items():
+        monkeypatch.setenv(name, setting)
+    off = load_settings()
+    with serving(off) as quiet:
+        assert upload(quiet, HIGH, "b.jpg").json()["variants"] == {}
+        for name in ("a", "b"):
+            problem(quiet.get(f"/images/{name}/variants/320"), 404, "variant_not_found")
+            assert quiet.delete(f"/images/{name}").status_code == 200
+    with resources(off) as opened_ones:
+        opened_ones.sweeper().sweep()
+        assert list(opened_ones.bucket.list_objects()) == []
+    assert count(settings, "variants") == count(settings, "pending_objects") == 0
 
 
 @on_sqlite

@@ -236,6 +236,6 @@ def test_unreachable() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("The database does not do what is asked: ")
+    assert done.stderr.startswith("The database refused: ")
     assert "Traceback" not in done.stderr
     assert "hunter2" not in done.stderr

@@ -94,6 +94,15 @@ def test_port_in_use(tmp_path: Path, port: int) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_hosts(tmp_path: Path, port: int) -> None:
+    """The service answers to the names of this machine only, so that no page can rebind its own."""
+    with running(tmp_path, port):
+        for host, status in (("localhost", 200), ("127.0.0.1", 200), ("evil.example", 400)):
+            headers = {"Host": f"{host}:{port}", "Sec-Fetch-Site": "same-origin"}
+            answer = httpx.get(f"http://127.0.0.1:{port}/images", headers=headers)
+            assert answer.status_code == status, host
+
+
 @contextmanager
 def running(data_dir: Path, port: int) -> Iterator[None]:
     """Run the service on `data_dir` and `port` until the block ends."""
@@ -124,7 +133,8 @@ def run(data_dir: Path, port: int) -> subprocess.CompletedProcess[str]:
 
 def environment() -> dict[str, str]:
     """Return this process's environment without database, bucket and host."""
-    return {**os.environ, "DB_URL": "", "AWS_S3_BUCKET": "", "HOST": ""}
+    cleared = ("DB_URL", "AWS_S3_BUCKET", "HOST", "ALLOWED_HOSTS")
+    return {**os.environ, **dict.fromkeys(cleared, "")}
 
 
 def processes(data_dir: Path, kind: str | None = None) -> list[int]:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from hashlib import sha256
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
@@ -21,6 +20,8 @@ from s3_client import Bucket
 from scripts.doctor import __main__ as doctor
 from scripts.doctor.checks import Status
 from tests.support.diagnoses import examined, failures, troubles
+from tests.support.fault_proxy import FaultProxy
+from tests.support.moto_store import moto_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,34 +157,30 @@ def test_versioning(settings: Settings, s3: "S3Client", new_bucket: "Callable[[]
 
 @on_sqlite
 def test_checksum_ignored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that takes bytes whose checksum is wrong is a warning, and keeps no probe."""
-    upload = Bucket.upload_image
-
-    def careless(self: Bucket, file: IO[bytes], key: str, kind: str, **_: Any) -> None:
-        upload(self, file, key, kind, sha256=sha256(file.read()).hexdigest())
-
-    monkeypatch.setattr(Bucket, "upload_image", careless)
-    assert [(title, result.status) for title, result in troubles(settings).items()] == [
-        ("checksum", Status.WARNING)
-    ]
-    with closing(Bucket(settings)) as bucket:
-        assert list(bucket.list_objects()) == []
+    """A store that accepts a wrong checksum is a warning; the probe object is removed."""
+    with moto_store() as store:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        lenient = settings.model_copy(update={"aws_endpoint_url_s3": store.url})
+        with closing(Bucket(lenient)) as bucket:
+            bucket.client.create_bucket(Bucket=settings.aws_s3_bucket)
+            assert [(title, result.status) for title, result in troubles(lenient).items()] == [
+                ("checksum", Status.WARNING)
+            ]
+            assert list(bucket.list_objects()) == []
 
 
 @on_sqlite
 @pytest.mark.parametrize("seconds", [-60, 60])
-def test_clock(settings: Settings, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock of S3 that is a minute from ours is a warning that says by how much."""
-    download = Bucket.download_image
-
-    def elsewhen(self: Bucket, key: str, part: tuple[int, int] | None = None) -> Any:
-        body = download(self, key, part)
-        moment = datetime.now(UTC) + timedelta(seconds=seconds)
-        body.headers["Date"] = format_datetime(moment, usegmt=True)
-        return body
-
-    monkeypatch.setattr(Bucket, "download_image", elsewhen)
-    (trouble,) = troubles(settings).values()
+def test_clock(settings: Settings, seconds: int) -> None:
+    """A store's clock that is a minute off is a warning that states the difference."""
+    port = int(str(settings.aws_endpoint_url_s3).rpartition(":")[2])
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    with FaultProxy(("127.0.0.1", port)) as proxy:
+        head = f"HTTP/1.1 200 OK\r\nDate: {moment}\r\nContent-Length: 45\r\n\r\n".encode()
+        proxy.answer_with(head, when=b"HEAD /", times=None)
+        through_proxy = {"aws_endpoint_url_s3": f"http://127.0.0.1:{proxy.address[1]}"}
+        (trouble,) = troubles(settings.model_copy(update=through_proxy)).values()
     assert (trouble.title, trouble.status) == ("clock of S3", Status.WARNING)
     assert trouble.seen[0] == f"{seconds:+}"[0]
     assert "NTP" in trouble.fix

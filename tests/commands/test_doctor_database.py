@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-import db
+from adapters import engines
 from config import Settings, normalise_db_url
 from devstack.databases import connection, fresh_database
 from scripts.create_tables import create_tables
@@ -22,7 +22,7 @@ def on_database(settings: Settings, url: str) -> Settings:
     )
 
 
-def spoiled(settings: Settings, server_url: str, *statements: str) -> dict[str, str]:
+def failures_after(settings: Settings, server_url: str, *statements: str) -> dict[str, str]:
     """Run the statements on a new database; return the failed checks and their fixes."""
     with fresh_database(server_url) as url:
         damaged = on_database(settings, url)
@@ -41,7 +41,7 @@ def server_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def elsewhere() -> Settings:
+def base_settings() -> Settings:
     """Return settings with a placeholder for the database that each test sets."""
     return Settings(db_url="sqlite:////nowhere/a.db", aws_region="none", aws_s3_bucket="none")
 
@@ -52,16 +52,16 @@ def _no_bucket_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "BUCKET_CHECKS", ())
 
 
-def test_missing_table(elsewhere: Settings, server_url: str) -> None:
+def test_missing_table(base_settings: Settings, server_url: str) -> None:
     """A missing table is the only failure."""
-    found = spoiled(elsewhere, server_url, "DROP TABLE pending_objects")
+    found = failures_after(base_settings, server_url, "DROP TABLE pending_objects")
     assert found == {"tables": "run `python -m scripts.create_tables`"}
 
 
-def test_missing_columns(elsewhere: Settings, server_url: str) -> None:
+def test_missing_columns(base_settings: Settings, server_url: str) -> None:
     """Missing columns are named in the failure."""
     with fresh_database(server_url) as url:
-        damaged = on_database(elsewhere, url)
+        damaged = on_database(base_settings, url)
         create_tables(damaged)
         with connection(url) as opened:
             opened.execute(text("ALTER TABLE pending_objects DROP COLUMN claimed_at"))
@@ -70,10 +70,10 @@ def test_missing_columns(elsewhere: Settings, server_url: str) -> None:
     assert found.seen == "table pending_objects lacks columns: claimed_at"
 
 
-def test_missing_index(elsewhere: Settings, server_url: str) -> None:
+def test_missing_index(base_settings: Settings, server_url: str) -> None:
     """A missing index is named, and `create_tables` adds it."""
     with fresh_database(server_url) as url:
-        damaged = on_database(elsewhere, url)
+        damaged = on_database(base_settings, url)
         create_tables(damaged)
         drop_index(url, "images_by_last_update", "images")
         found = troubles(damaged)["tables"]
@@ -82,10 +82,10 @@ def test_missing_index(elsewhere: Settings, server_url: str) -> None:
         assert "tables" not in troubles(damaged)
 
 
-def test_database_away(elsewhere: Settings) -> None:
+def test_database_away(base_settings: Settings) -> None:
     """An unreachable database is one failure."""
-    for url in (elsewhere.db_url, "postgresql://postgres@127.0.0.1:1/images"):
-        found = failures(on_database(elsewhere, url))
+    for url in (base_settings.db_url, "postgresql://postgres@127.0.0.1:1/images"):
+        found = failures(on_database(base_settings, url))
         assert list(found) == ["database answers"]
         assert "DB_URL" in found["database answers"]
 
@@ -107,9 +107,11 @@ def test_database_away(elsewhere: Settings) -> None:
         ("ALTER TABLE images DROP INDEX name", "uniqueness"),
     ],
 )
-def test_damaged_mariadb(elsewhere: Settings, mariadb_url: str, statement: str, title: str) -> None:
+def test_damaged_mariadb(
+    base_settings: Settings, mariadb_url: str, statement: str, title: str
+) -> None:
     """Unsafe column, index and engine definitions on MariaDB are found."""
-    assert title in spoiled(elsewhere, mariadb_url, statement)
+    assert title in failures_after(base_settings, mariadb_url, statement)
 
 
 @pytest.mark.parametrize(
@@ -121,31 +123,35 @@ def test_damaged_mariadb(elsewhere: Settings, mariadb_url: str, statement: str, 
     ],
 )
 def test_damaged_postgresql(
-    elsewhere: Settings, postgres_url: str, statement: str, title: str
+    base_settings: Settings, postgres_url: str, statement: str, title: str
 ) -> None:
     """A PostgreSQL table that merges names, rounds times or lacks a unique index is found."""
-    assert list(spoiled(elsewhere, postgres_url, statement)) == [title]
+    assert list(failures_after(base_settings, postgres_url, statement)) == [title]
 
 
-def test_wrong_order(elsewhere: Settings, postgres_url: str) -> None:
+def test_wrong_order(base_settings: Settings, postgres_url: str) -> None:
     """A collation that orders names other than by their bytes is found."""
     with connection(postgres_url) as opened:
         if not opened.scalar(text("SELECT 1 FROM pg_collation WHERE collname = 'en-x-icu'")):
             pytest.skip("this PostgreSQL has no ICU, so all its collations are binary")
     change = 'ALTER TABLE images ALTER COLUMN name TYPE varchar(255) COLLATE "en-x-icu"'
-    assert list(spoiled(elsewhere, postgres_url, change)) == ["names compare byte for byte"]
+    assert list(failures_after(base_settings, postgres_url, change)) == [
+        "names compare byte for byte"
+    ]
 
 
-def test_isolation(elsewhere: Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another level of isolation than READ COMMITTED is found."""
-    monkeypatch.setattr(db, "_WRITE_LEVEL", "REPEATABLE READ")
-    assert list(spoiled(elsewhere, postgres_url)) == ["isolation level"]
+def test_isolation(
+    base_settings: Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An isolation level other than READ COMMITTED is found."""
+    monkeypatch.setattr(engines, "WRITE_LEVEL", "REPEATABLE READ")
+    assert list(failures_after(base_settings, postgres_url)) == ["isolation level"]
 
 
-def test_read_only(elsewhere: Settings, tmp_path: Path) -> None:
+def test_read_only(base_settings: Settings, tmp_path: Path) -> None:
     """Read-only tables are found."""
     url = f"sqlite:///{tmp_path}/images.db"
-    create_tables(on_database(elsewhere, url))
+    create_tables(on_database(base_settings, url))
     read_only = f"sqlite:///file:{tmp_path}/images.db?mode=ro&uri=true"
-    found = failures(on_database(elsewhere, read_only))
+    found = failures(on_database(base_settings, read_only))
     assert "grant SELECT, INSERT, UPDATE and DELETE" in found["permissions in the database"]

@@ -92,19 +92,16 @@ DELETE FROM pending_objects WHERE pending_objects.s3_key = :key AND pending_obje
 -- pending_objects.entries_after
 SELECT TOP __[POSTCOMPILE_param_1] $ENTRY FROM pending_objects WHERE pending_objects.created_at > :created_at_1 OR pending_objects.created_at = :created_at_2 AND pending_objects.s3_key > :s3_key_1 ORDER BY pending_objects.created_at, pending_objects.s3_key;
 
--- pending_objects.summarise
-SELECT pending_objects.state, CASE WHEN (pending_objects.claimed_at IS NOT NULL) THEN 1 ELSE 0 END AS anon_1, count(*) AS count_1, min(coalesce(pending_objects.claimed_at, pending_objects.created_at)) AS min_1 FROM pending_objects GROUP BY pending_objects.state, CASE WHEN (pending_objects.claimed_at IS NOT NULL) THEN 1 ELSE 0 END;
-
 -- pending_objects.ping
 SELECT TOP __[POSTCOMPILE_param_1] :param_2 AS anon_1 FROM pending_objects;
 
 -- references.read_all
 SELECT TOP __[POSTCOMPILE_param_1] images.s3_key, images.name, images.size_bytes, images.sha256 FROM images ORDER BY images.s3_key;
 SELECT TOP __[POSTCOMPILE_param_1] pending_objects.s3_key, NULL AS anon_1, NULL AS anon__1, NULL AS anon__2 FROM pending_objects ORDER BY pending_objects.s3_key;
-SELECT TOP __[POSTCOMPILE_param_1] variants.s3_key, NULL AS anon_1, variants.size_bytes, variants.sha256 FROM variants ORDER BY variants.s3_key;
+SELECT TOP __[POSTCOMPILE_param_1] variants.s3_key, NULL AS anon_1, variants.size_bytes, variants.sha256 FROM variants JOIN images ON images.s3_key = variants.original_key ORDER BY variants.s3_key;
 
 -- references.read_of_key
-SELECT images.s3_key, images.name, images.size_bytes, images.sha256 FROM images WHERE images.s3_key = :s3_key_1 UNION ALL SELECT pending_objects.s3_key, NULL AS anon_1, NULL AS anon__1, NULL AS anon__2 FROM pending_objects WHERE pending_objects.s3_key = :s3_key_2 UNION ALL SELECT variants.s3_key, NULL AS anon_1, variants.size_bytes, variants.sha256 FROM variants WHERE variants.s3_key = :s3_key_3;
+SELECT images.s3_key, images.name, images.size_bytes, images.sha256 FROM images WHERE images.s3_key = :s3_key_1 UNION ALL SELECT pending_objects.s3_key, NULL AS anon_1, NULL AS anon__1, NULL AS anon__2 FROM pending_objects WHERE pending_objects.s3_key = :s3_key_2 UNION ALL SELECT variants.s3_key, NULL AS anon_1, variants.size_bytes, variants.sha256 FROM variants JOIN images ON images.s3_key = variants.original_key WHERE variants.s3_key = :s3_key_3;
 
 -- variants.find_image_with_variants
 SELECT $IMAGE, $VARIANT FROM images LEFT OUTER JOIN variants ON variants.original_key = images.s3_key AND variants.spec IN (:spec_0, :spec_1, :spec_2, :spec_3) WHERE images.name = :name;
@@ -115,6 +112,6 @@ INSERT INTO variants (original_key, spec, s3_key, size_bytes, content_type, sha2
 -- variants.delete_variant
 DELETE FROM variants WHERE variants.s3_key = :key;
 
--- variants.unnamed_variants
-SELECT variants.s3_key FROM variants WHERE variants.s3_key > :after ORDER BY variants.s3_key OFFSET :param_1 ROWS FETCH FIRST :param_2 ROWS ONLY;
-SELECT variants.s3_key FROM variants LEFT OUTER JOIN images ON images.s3_key = variants.original_key WHERE images.id IS NULL AND variants.s3_key > :after AND variants.s3_key <= :s3_key_1;
+-- variants.delete_variants
+SELECT variants.s3_key FROM variants WITH (UPDLOCK, ROWLOCK) WHERE variants.original_key = :original;
+DELETE FROM variants WHERE variants.original_key = :original;

@@ -111,5 +111,5 @@ def test_not_verified(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
     ],
 )
 def test_undone(error: Exception, *, undone: bool) -> None:
-    """Unique violations, deadlocks and serialisation failures are retried; other errors are not."""
+    """Unique violations, deadlocks and serialization failures are retried; other errors are not."""
     assert is_undone(DBAPIError("INSERT", {}, error)) is undone

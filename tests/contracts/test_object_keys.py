@@ -1,12 +1,14 @@
 """Contract: the keys and the listings of an object store."""
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from random import Random
 from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from errors import StorageUnavailableError
 from s3_client import Bucket
@@ -26,30 +28,60 @@ def test_odd_keys(images: Bucket, key: str) -> None:
     assert key not in dict(images.list_objects())
 
 
+@contextmanager
+def foreign_object(images: Bucket, key: str) -> Iterator[None]:
+    """Store an object with a key that the service never generates while the block runs."""
+    images.client.put_object(Bucket="images", Key=key, Body=TEN)
+    yield
+    images.delete_image(key)
+
+
 @pytest.mark.parametrize("key", DOTS)
 def test_dots(images: Bucket, kind: StoreKind, key: str) -> None:
-    """The segments `.` and `..` have no meaning in a key."""
+    """A key with a segment `.` or `..` is listed and deleted like any other."""
     if Difference.DOTS in kind.differences:
-        with pytest.raises(StorageUnavailableError):
-            put(images, key, TEN)
+        with pytest.raises(ClientError), foreign_object(images, key):
+            pass
         return
-    with stored(images, key):
-        assert get(images, key) == TEN
+    with foreign_object(images, key):
         assert (key, 10) in images.list_objects()
+    assert key not in dict(images.list_objects())
 
 
 @pytest.mark.parametrize("key", EMPTY_SEGMENTS)
 def test_empty_segments(images: Bucket, kind: StoreKind, key: str) -> None:
     """A slash is an ordinary character: a key may start or end with it, or double it."""
     if Difference.SEGMENTS in kind.differences:
-        with suppress(StorageUnavailableError):
-            put(images, key, TEN)
-        assert (key, 10) not in images.list_objects()
-        images.delete_image(key)
+        with suppress(ClientError), foreign_object(images, key):
+            assert (key, 10) not in images.list_objects()
         return
-    with stored(images, key):
-        assert get(images, key) == TEN
+    with foreign_object(images, key):
         assert (key, 10) in images.list_objects()
+    assert key not in dict(images.list_objects())
+
+
+@pytest.mark.parametrize("key", [*DOTS, *EMPTY_SEGMENTS, "/", "", "tab\t"])
+def test_never_another_key(images: Bucket, key: str) -> None:
+    """Keys that obstore would change are refused for puts and reads."""
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: put(images, key, TEN),
+        lambda: get(images, key),
+        lambda: images.has_object(key, 10),
+        lambda: images.stored_name(key),
+    )
+    for ask in asks:
+        with pytest.raises(StorageUnavailableError, match="cannot ask for the key"):
+            ask()
+
+
+@pytest.mark.parametrize("key", ["/beside", "beside/", "//beside", "./beside", "/"])
+def test_delete_no_other_key(images: Bucket, kind: StoreKind, key: str) -> None:
+    """Deleting a key with unusual slashes deletes neither another object nor the bucket."""
+    with stored(images, "beside"):
+        images.delete_image(key)
+        images.check()
+        if Difference.SEGMENTS not in kind.differences:  # else these are the same key
+            assert get(images, "beside") == TEN
 
 
 def test_backslash(images: Bucket, kind: StoreKind) -> None:
@@ -107,7 +139,7 @@ def test_no_stored_name(images: Bucket) -> None:
 
 def test_listing(images: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing of several pages has every object once, with its size, in byte order."""
-    client = images._client
+    client = images.client
     page = Mock(wraps=partial(client.list_objects_v2, MaxKeys=20))
     monkeypatch.setattr(client, "list_objects_v2", page)
     random = Random(3)

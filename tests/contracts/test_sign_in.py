@@ -96,7 +96,7 @@ def test_wrong_name(database: Database) -> None:
 
 
 def test_silent_handshake(database: Database) -> None:
-    """A server that stops responding during the TLS handshake costs only the connect time-out."""
+    """A server that stops responding during the TLS handshake costs only the connect timeout."""
     port = make_url(database.root_url).port or 0
     with FaultProxy(("127.0.0.1", port)) as proxy:
         proxy.hold(CLIENT_HELLO, times=None)

@@ -185,7 +185,7 @@ def test_pool_saturated(
 def test_verify_overdue(
     watched: Watched, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The alarm fires a week after the last complete verification."""
+    """The alarm fires eight days after the last complete verification."""
     folder = watched_folder(watched)
     assert "VerifyMissing" in firing(watched.first, scrape(watched.url))
     assert run_verify(monkeypatch, settings, folder) == verify.CLEAN
@@ -208,7 +208,7 @@ def test_no_sweeper(
     before = scrape(behind.url)
     assert "SweepMissing" in firing(before, before)
     with Resources.open(settings.model_copy(update={"metrics_folder": tmp_path})) as resources:
-        resources.sweeper().record()
+        resources.sweeper().sweep()
     assert "SweepMissing" not in firing(before, scrape(behind.url))
 
 

@@ -81,6 +81,11 @@ def test_round_trip(client: TestClient, quick: Settings) -> None:
     assert count(quick, "pending_objects") == 0
 
 
+def logged(status: int, code: str) -> str:
+    """Return the text that the log must contain; obstore describes a redirect in its own words."""
+    return "incorrectly configured region" if status == 301 else f"<Code>{code}</Code>"
+
+
 @pytest.mark.parametrize(("status", "code"), REFUSALS)
 def test_upload(
     client: TestClient,
@@ -98,7 +103,7 @@ def test_upload(
         answer = upload(client, OTHER, name="a")
     problem(answer, 503, "storage_unavailable")
     assert code not in answer.text
-    assert f"PUT answered {status} {code}" in caplog.text
+    assert logged(status, code) in caplog.text
     assert store.requests == ["PUT"]
     assert count(quick, "pending_objects") == 1
     assert client.get("/images/a").content == PICTURE
@@ -116,7 +121,7 @@ def test_download(
         answer = client.get("/images/a")
     problem(answer, 503, "storage_unavailable")
     assert code not in answer.text
-    assert f"GET answered {status} {code}" in caplog.text
+    assert logged(status, code) in caplog.text
     assert len(store.requests) == (ATTEMPTS if status == 503 else 1)
 
 

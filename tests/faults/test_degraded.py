@@ -123,7 +123,7 @@ def test_timed_out_connections_are_closed(settings: Settings) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb", "mysql"], indirect=True)
 def test_silent_while_connecting(settings: Settings) -> None:
-    """A server that accepts and sends nothing costs the connect time-out, not the statement's."""
+    """A server that accepts and sends nothing costs the connect timeout, not the statement's."""
     with FaultProxy(("127.0.0.1", 1)) as proxy:
         proxy.hang()
         url = through(settings.db_url, proxy.address)
@@ -139,7 +139,7 @@ def test_silent_while_connecting(settings: Settings) -> None:
 
 @on_both
 def test_slow_statement(settings: Settings) -> None:
-    """A slow statement ends at the statement time-out and is not retried."""
+    """A slow statement ends at the statement timeout and is not retried."""
     engine = build_engine(settings.model_copy(update=HASTY))
     begun: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *args: begun.append(args[2]))

@@ -174,7 +174,7 @@ def stored(s3: "S3Client", new_bucket: Callable[[], str]) -> str:
 
 @contextmanager
 def proxied(store: ObjectStore) -> Iterator[tuple[FaultProxy, "S3Client"]]:
-    """Yield a proxy in front of S3, and a client with short time-outs that uses it."""
+    """Yield a proxy in front of S3, and a client with short timeouts that uses it."""
     port = int(store.endpoint_url.rpartition(":")[2])
     with FaultProxy(("127.0.0.1", port)) as proxy:
         client = boto3.session.Session().client(

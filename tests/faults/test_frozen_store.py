@@ -1,10 +1,11 @@
-"""A store that hangs, or idle connections to it that the network drops, affect only downloads."""
+"""A hanging store does not stop other requests, and idle connections to a store are not reused."""
 
 import hashlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from datetime import timedelta
 
 import pytest
 
@@ -49,19 +50,19 @@ def test_metadata_while_the_store_hangs(behind: Behind) -> None:
 
 
 @on_sqlite
-@pytest.mark.parametrize(("silence", "connections"), [(5.0, 1), (0.0, 2)])
-def test_silent_connection(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, silence: float, connections: int
+@pytest.mark.parametrize(("idle_seconds", "connections"), [(5, 1), (0, 2)])
+def test_idle_connection(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, idle_seconds: int, connections: int
 ) -> None:
     """A connection that was idle for too long is not reused."""
-    monkeypatch.setattr(s3_connections, "_LONGEST_SILENCE_SECONDS", silence)
+    monkeypatch.setattr(s3_connections, "_POOL_IDLE", timedelta(seconds=idle_seconds))
     port = int(str(settings.aws_endpoint_url_s3).rpartition(":")[2])
     digest = hashlib.sha256(b"x").hexdigest()
     with FaultProxy(("127.0.0.1", port)) as proxy:
         proxied = {"aws_endpoint_url_s3": f"http://127.0.0.1:{proxy.address[1]}"}
         with closing(Bucket(settings.model_copy(update=proxied))) as bucket:
             for _ in range(2):
-                bucket.upload_image(io.BytesIO(b"x"), "silent.png", "image/png", sha256=digest)
+                bucket.upload_image(io.BytesIO(b"x"), "idle.png", "image/png", sha256=digest)
                 opened = proxy.accepted
-            bucket.delete_image("silent.png")
+            bucket.delete_image("idle.png")
     assert opened == connections

@@ -178,7 +178,7 @@ def test_frozen(restartable: RestartableStore, service_environment: dict[str, st
 def test_frozen_for_long(
     restartable: RestartableStore, service_environment: dict[str, str]
 ) -> None:
-    """A store that freezes for half a minute costs 503 responses, with the default time-outs."""
+    """A store that freezes for half a minute costs 503 responses, with a PUT timeout of 20 s."""
 
     def thaw() -> None:
         threading.Event().wait(30)

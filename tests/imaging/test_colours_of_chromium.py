@@ -1,4 +1,4 @@
-"""Lossless variants have the colours, places and directions that Chromium shows."""
+"""Lossless variants match Chromium in colours, orientation and the position of frames."""
 
 import io
 import struct
@@ -36,30 +36,30 @@ _P3 = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
 
 @pytest.fixture(scope="module")
 def reference() -> Iterator[Browser]:
-    """Return the browser that all tests of this file ask."""
+    """Return the browser, shared by all tests of this module."""
     with browser() as started:
         yield started
 
 
 def rgb(*chunks: bytes) -> bytes:
-    """Return a PNG of eight colours with these chunks before its pixels."""
+    """Return a PNG of eight colours, with these chunks before its pixels."""
     return _flat(b"\x08\2", b"".join(map(bytes, _COLOURS)), *chunks)
 
 
 def grey(*chunks: bytes, alpha: bool = False) -> bytes:
-    """Return a PNG of eight greys with these chunks before its pixels."""
+    """Return a PNG of eight greys, with these chunks before its pixels."""
     row = b"".join(bytes([value, 255]) if alpha else bytes([value]) for value in _GREYS)
     return _flat(b"\x08\4" if alpha else b"\x08\0", row, *chunks)
 
 
 def deep(key: tuple[int, int, int]) -> bytes:
-    """Return a PNG of eight colours of 16 bits, one of which is transparent."""
+    """Return a PNG of eight 16-bit colours, with `key` as the transparent colour."""
     row = struct.pack(">24H", *(257 * part for colour in _COLOURS for part in colour))
     return _flat(b"\x10\2", row, chunk(b"tRNS", struct.pack(">3H", *key)))
 
 
 def palette(*chunks: bytes) -> bytes:
-    """Return a PNG of eight colours of a palette; the chunks come before it."""
+    """Return a PNG of eight palette colours, with these chunks before the palette."""
     colours = chunk(b"PLTE", b"".join(map(bytes, _COLOURS)))
     return _flat(b"\x08\3", bytes(range(8)), *chunks, colours)
 
@@ -129,7 +129,7 @@ PNGS = {
 
 
 def _require_equal(reference: Browser, content: bytes, image_format: str) -> None:
-    """Compare a lossless variant with what the browser shows, on a coloured page."""
+    """Check that a lossless variant equals the browser's rendering on a coloured page."""
     output = io.BytesIO()
     render_picture(content, image_format, VariantSpec(8192, 8192), "png", output)
     ours, theirs = (
@@ -146,7 +146,7 @@ def _require_equal(reference: Browser, content: bytes, image_format: str) -> Non
 
 @pytest.mark.parametrize("name", PNGS)
 def test_png(reference: Browser, name: str) -> None:
-    """Colours of a PNG are those of the browser, whatever says what they are."""
+    """A PNG has the browser's colours, whichever chunks define its colour space."""
     _require_equal(reference, PNGS[name], "png")
 
 
@@ -169,7 +169,7 @@ _INK_PROFILE = profile(
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize("kind", ["none", "grey", "RGB", "table", "CMYK"])
 def test_jpeg(reference: Browser, mode: str, kind: str) -> None:
-    """A profile counts where it is of the picture's colour model, or RGB for grey."""
+    """A JPEG's profile applies if it has the picture's colour model, or is RGB for grey."""
     picture = {"L": _stripes("L", _GREYS), "RGB": _stripes("RGB", _COLOURS[:6]), "CMYK": _INKS}
     icc = {
         "none": b"",
@@ -222,7 +222,7 @@ TURNED = {
 
 @pytest.mark.parametrize("name", TURNED)
 def test_orientation(reference: Browser, name: str) -> None:
-    """A picture is turned where the browser turns it, and nowhere else."""
+    """A picture is rotated exactly if the browser rotates it."""
     _require_equal(reference, TURNED[name], name.rpartition(".")[2])
 
 
@@ -274,5 +274,5 @@ FRAMES = {
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_first_frame(reference: Browser, name: str) -> None:
-    """The first frame that a browser shows lies where it lies there."""
+    """A variant shows the browser's first frame at the browser's position."""
     _require_equal(reference, FRAMES[name], name.rpartition(".")[2])

@@ -1,4 +1,4 @@
-"""No metadata can stop a variant: decoders see only what pixels need."""
+"""Metadata cannot prevent a variant, because decoders get only what the pixels need."""
 
 import io
 import struct
@@ -62,7 +62,7 @@ SEGMENTS = {
 
 
 def _require_variant(content: bytes, extension: str) -> None:
-    """Require that a file is accepted, and that it has variants of its colour."""
+    """Check that a file is accepted and has a variant."""
     with inspecting(inspection="header") as inspector:
         assert verdict(inspector, content, extension).verdict == "accepted"
     output = io.BytesIO()
@@ -81,19 +81,19 @@ def _with_late_chunk(name: str) -> bytes:
 @pytest.mark.parametrize("name", CHUNKS)
 @pytest.mark.parametrize("make", [_with_chunk, _with_late_chunk])
 def test_png(name: str, make: Callable[[str], bytes]) -> None:
-    """An accepted PNG has variants whatever its ancillary chunks hold."""
+    """An accepted PNG has variants, whatever its ancillary chunks contain."""
     _require_variant(make(name), "png")
 
 
 @pytest.mark.parametrize("name", SEGMENTS)
 def test_jpeg(name: str) -> None:
-    """An accepted JPEG has variants whatever its application segments hold."""
+    """An accepted JPEG has variants, whatever its application segments contain."""
     for file in (_JPEG, _BARE_JPEG):
         _require_variant(file[:2] + SEGMENTS[name] + file[2:], "jpg")
 
 
 def test_burning_profile() -> None:
-    """A profile that lists thousands of matrices is cheap: browsers do not read such a list."""
+    """A profile that lists thousands of matrices costs little CPU, because the list is ignored."""
     matrix = (
         b"matf" + bytes(4) + b"\0\3\0\3" + struct.pack(">12f", 1, 0, 0, 0, 1, 0, 0, 0, 1, *[0] * 3)
     )

@@ -270,7 +270,7 @@ def test_same_bytes() -> None:
 
 
 def test_not_a_picture() -> None:
-    """What cannot be decoded is an error of ours."""
+    """A file that cannot be decoded raises MalformedImageError."""
     for content in (b"\x89PNG\r\n\x1a\nnothing", b"", b"\x89PNG"):
         with pytest.raises(MalformedImageError):
             render_picture(content, "png", VariantSpec.parse("320"), "png", io.BytesIO())

@@ -12,7 +12,7 @@ from errors import VariantNotFoundError
 from imaging.decoding.variant_maker import VariantMaker
 from tests.support.pictures import encoded
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 51_000_000
 
 
 def variant_maker(max_pixels: int = MAX_PIXELS) -> VariantMaker:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
-from config import FORMER_NAMES, Settings, load_settings, normalise_db_url
+from config import Settings, load_settings, normalise_db_url
 from db import build_engine
 from devstack.service_process import ROOT, ServiceProcess
 from devstack.waiting import free_port
@@ -122,6 +122,23 @@ def test_refused_start(tmp_path: Path, changes: dict[str, str | None], named: li
     assert [name for name in [*MINIMAL, "MAX_PIXELS"] if name in sentence] == named
 
 
+def test_empty_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty variable counts as unset, except VARIANTS, which then offers none."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        if not name.startswith("api_keys"):
+            monkeypatch.setenv(name.upper(), "")
+    for name, value in MINIMAL.items():
+        monkeypatch.setenv(name, value)
+    settings, defaults = load_settings(), Settings.model_fields
+    assert settings.variants == ()
+    assert [
+        name
+        for name, field in defaults.items()
+        if not field.is_required() and getattr(settings, name) != field.default
+    ] == ["variants"]
+
+
 def test_import_without_environment(tmp_path: Path) -> None:
     """Importing `main` needs no variable, and its `app` is the application."""
     program = "import main, fastapi; print(isinstance(main.app, fastapi.FastAPI), main.app.title)"
@@ -134,21 +151,6 @@ def test_import_reads_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MAX_PIXELS=many\n")
     wrong: dict[str, str | None] = {"DB_URL": "nonsense"}
     assert run(tmp_path, wrong, "-c", "import main") == (0, "", "")
-
-
-@pytest.mark.parametrize(("former", "name"), FORMER_NAMES.items())
-def test_former_names(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, former: str, name: str
-) -> None:
-    """A setting's former name is still read; the new name overrides it."""
-    monkeypatch.chdir(tmp_path)
-    for variable, value in MINIMAL.items():
-        monkeypatch.setenv(variable, value)
-    monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(former, "7")
-    assert getattr(load_settings(), name.lower()) == 7
-    monkeypatch.setenv(name, "8")
-    assert getattr(load_settings(), name.lower()) == 8
 
 
 @pytest.mark.parametrize(

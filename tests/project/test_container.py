@@ -109,7 +109,7 @@ def test_stages() -> None:
 
 
 def test_metrics_folder(tmp_path: Path) -> None:
-    """The user owns the one folder that compose.yaml mounts."""
+    """The image's user owns the folder that compose.yaml mounts for metrics."""
     *command, folder = step("RUN").text.split()
     user, _, group = step("USER").text.partition(":")
     assert command == f"install --directory --owner={user} --group={group}".split()

@@ -28,7 +28,7 @@ grep -q '^image_api_uploads_total{.*} 1' metrics.txt
 ! grep -q -F "$KEY" log
 """,
     "Rotate API keys": """
-settled() {  # SIGHUP works on one worker after another: both must say so, many times
+settled() {  # SIGHUP reloads one worker after another; many requests reach both
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
         [ "$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $1" \
             $HERE/metrics)" = $2 ] || return 1
@@ -116,3 +116,9 @@ def test_containers(checkout: Path) -> None:
     finally:
         subprocess.run([*compose, "logs", "--tail", "50"], cwd=checkout, check=False)
         subprocess.run([*compose, "down", "--volumes"], cwd=checkout, check=False)
+
+
+def test_proxy_keeps_the_port() -> None:
+    """The nginx example passes Host with its port, by which origins are compared."""
+    (nginx,) = (block.text for block in blocks("nginx"))
+    assert "proxy_set_header Host $http_host;" in nginx

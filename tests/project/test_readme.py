@@ -80,9 +80,9 @@ def test_linked_files_exist(page: Path) -> None:
 def test_every_folder_is_described() -> None:
     """docs/architecture.md describes every folder, and every module of the root."""
     text = (ROOT / "docs" / "architecture.md").read_text()
-    rooms = [path.parent.name + "/" for path in ROOT.glob("*/__init__.py")]
-    rooms += [path.name for path in ROOT.glob("*.py")]
-    assert not [room for room in rooms if f"`{room}`" not in text]
+    layers = [path.parent.name + "/" for path in ROOT.glob("*/__init__.py")]
+    layers += [path.name for path in ROOT.glob("*.py")]
+    assert not [layer for layer in layers if f"`{layer}`" not in text]
     for package in ("web", "services", "repositories", "adapters", "runtime", "config"):
         for module in (ROOT / package).glob("[a-z]*.py"):
             assert module.name in text, f"{package}/{module.name}"

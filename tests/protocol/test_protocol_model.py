@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from devstack.service_process import ROOT
 from tests.tools.protocol_model import (
     INVARIANTS,
     LONG,
@@ -61,3 +62,13 @@ def test_every_invariant_is_broken_by_some_wrong_protocol() -> None:
     """The model can detect a violation of every invariant."""
     found = {rule for wrong in WRONG_PROTOCOLS.values() for rule in wrong.breaks.split()}
     assert found == set(INVARIANTS)
+
+
+def test_the_page_lists_every_wrong_protocol() -> None:
+    """docs/write-protocol.md has the mistake of every wrong protocol and what it violates."""
+    page = (ROOT / "docs" / "write-protocol.md").read_text()
+    rows = [
+        f"| `{name}` | {wrong.mistake.replace('...', '…')} | {', '.join(wrong.breaks.split())} |"
+        for name, wrong in WRONG_PROTOCOLS.items()
+    ]
+    assert [line for line in page.splitlines() if line.startswith("| `")] == rows

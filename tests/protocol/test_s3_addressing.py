@@ -1,13 +1,10 @@
-"""What we sign and send is what boto3 itself would send, wherever a bucket lies.
-
-botocore's own headers about retries and clients are left out.
-"""
+"""What is sent to S3 is what boto3 would send, whatever the address of the bucket."""
 
 import base64
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,11 +12,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 
 from config import Settings
 from errors import ConfigurationError, StorageUnavailableError
 from s3_client import Bucket
+from tests.support.certificates import make_certificates
 from tests.support.frozen_time import at
 from tests.support.odd_keys import DOTS, EMPTY_SEGMENTS, FOLDERS, ODD_KEYS
 from tests.support.wire import Sent, Wire
@@ -27,12 +27,16 @@ from tests.support.wire import Sent, Wire
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-KEYS = ODD_KEYS + FOLDERS + DOTS + EMPTY_SEGMENTS
+KEYS = ODD_KEYS + FOLDERS
 MOMENT = datetime(2026, 11, 27, 12, 0, 0)  # noqa: DTZ001 - as botocore has it
 BODY = b"0123456789"
 DIGEST = hashlib.sha256(BODY)
 NAME = "é b"
-BOTOCORES_OWN = {"user-agent", "amz-sdk-invocation-id", "amz-sdk-request", "expect"}
+# The headers that mean something to S3.
+MEANT = {
+    *("host", "content-type", "range", "x-amz-meta-name", "x-amz-checksum-sha256"),
+    *("x-amz-content-sha256", "x-amz-security-token"),
+}
 OVERRIDES = {"Content-Type": "image/png", "Content-Disposition": "inline; filename*=UTF-8''%C3%A9"}
 
 
@@ -68,7 +72,7 @@ PLACES = {
         "https://images.s3.eu-central-1.amazonaws.com/",
         environment={"AWS_SESSION_TOKEN": "FwoGZXIvYXdzE+/token=="},
     ),
-    "path style": Place("http://127.0.0.1:8333/images/", endpoint="http://127.0.0.1:8333"),
+    "path style": Place("http://store.example:8333/images/", endpoint="http://store.example:8333"),
     "path style, TLS, dots, token": Place(
         "https://store.example/my.images/",
         bucket="my.images",
@@ -81,36 +85,38 @@ PLACES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def wire() -> Iterator[Wire]:
-    """Return what records requests instead of sending them; boto3 has credentials."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
+ELSEWHERE = "https://elsewhere.example"
+
+
+@pytest.fixture(scope="module")
+def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """Return what answers in place of S3; boto3 has credentials."""
+    hosts = {str(urlsplit(place.base).hostname) for place in PLACES.values()}
+    hosts.add(str(urlsplit(ELSEWHERE).hostname))
+    certificates = make_certificates(tmp_path_factory.mktemp("tls"), hosts=sorted(hosts))
+    with pytest.MonkeyPatch.context() as patch, Wire(certificates) as wire:
+        patch.delenv("AWS_SESSION_TOKEN", raising=False)
         patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret/+=")
-        yield Wire(patch)
-
-
-@pytest.fixture(autouse=True)
-def _moment() -> Iterator[None]:
-    with at(MOMENT):
-        yield
+        wire.environment(patch)
+        yield wire
 
 
 class Clients:
     """Our client of a bucket and boto3's."""
 
-    def __init__(self, place: Place, stack: ExitStack) -> None:
+    def __init__(self, place: Place, stack: ExitStack, **changes: Any) -> None:
         self.place = place
         settings = Settings(
             db_url="sqlite:///unused.db",
             aws_region=place.region,
             aws_s3_bucket=place.bucket,
             aws_endpoint_url_s3=place.endpoint,
+            s3_max_attempts=1,
+            **changes,
         )
         self.ours = stack.enter_context(closing(Bucket(settings)))
-        session = boto3.session.Session()
+        self.session = session = boto3.session.Session()
         style = "path" if place.endpoint else "auto"
         self.boto3 = stack.enter_context(closing(self._client(session, style)))
         # By "auto" it would presign for a global host.
@@ -163,76 +169,124 @@ class Clients:
 
 
 @pytest.fixture(scope="module", params=PLACES.values(), ids=list(PLACES))
-def clients(request: pytest.FixtureRequest) -> Iterator[Clients]:
-    """Return both clients of a bucket that lies there; nothing is connected."""
+def clients(request: pytest.FixtureRequest, wire: Wire) -> Iterator[Clients]:  # noqa: ARG001
+    """Return both clients of a bucket in that place; nothing is connected."""
     place: Place = request.param
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as environment:
-            for name, value in place.environment.items():
-                environment.setenv(name, value)
-            clients = Clients(place, stack)
-        yield clients
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as environment:
+        for name, value in place.environment.items():
+            environment.setenv(name, value)
+        yield Clients(place, stack)
 
 
 def heard(wire: Wire, ask: Callable[[], object]) -> Sent:
     """Return the only request that `ask` sends."""
+    wire.sent()
     ask()
     (sent,) = wire.sent()
-    headers = {k: v for k, v in sent.headers.items() if k not in BOTOCORES_OWN}
-    if headers.get("content-length") == "0":  # means nothing without a body (RFC 9110 section 8.6)
-        del headers["content-length"]
-    return sent._replace(headers=headers)
+    return sent
+
+
+def said(sent: Sent) -> Sent:
+    """Return a request without what only tells when and by which program it was made."""
+    return sent._replace(
+        headers={name: value for name, value in sent.headers.items() if name in MEANT}
+    )
+
+
+def signature(sent: Sent, session: boto3.session.Session) -> tuple[str, str]:
+    """Return a request's Authorization, and what botocore signs for the same request."""
+    told = sent.headers["authorization"]
+    signed = told.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    request = AWSRequest(sent.method, sent.origin + sent.path)
+    for name in signed:
+        request.headers[name] = sent.headers[name]
+    request.context["timestamp"] = sent.headers["x-amz-date"]
+    region = told.split("/")[2]
+    credentials = session.get_credentials()
+    assert credentials
+    signer = S3SigV4Auth(credentials, "s3", region)
+    canonical = signer.canonical_request(request)
+    right = signer.signature(signer.string_to_sign(request, canonical), request)
+    return told.rpartition("Signature=")[2], right
 
 
 def test_requests(clients: Clients, wire: Wire) -> None:
-    """Address, method, path, headers and signature are boto3's, for every key and method."""
-    for key in KEYS:
+    """Method, address and headers are boto3's, and so is the signature."""
+    keys = KEYS if clients.place is PLACES["virtual host"] else KEYS[::12]
+    for key in keys:
         for ours, theirs in clients.requests(key).values():
             sent = heard(wire, ours)
-            assert sent == heard(wire, theirs), key
+            assert said(sent) == said(heard(wire, theirs)), key
+            assert clients.place.region == sent.headers["authorization"].split("/")[2]
+            told, right = signature(sent, clients.session)
+            assert told == right, key
 
 
 def test_base(clients: Clients, wire: Wire) -> None:
     """Requests and presigned URLs go to the region of the bucket, not to a global host."""
     sent = heard(wire, lambda: clients.ours.download_image("KEY").read_all())
     base = urlsplit(clients.place.base)
-    assert (sent.line, sent.headers["host"]) == (f"GET {base.path}KEY HTTP/1.1", base.netloc)
+    assert (sent.origin, sent.path) == (f"{base.scheme}://{base.netloc}", f"{base.path}KEY")
+    assert sent.headers["host"] == base.netloc
     presigned = clients.ours.presigned_url("GET", "KEY", {})
     assert presigned.partition("?")[0] == f"{clients.place.base}KEY"
 
 
+@pytest.mark.parametrize("checksum", [True, False])
+def test_checksum_header(wire: Wire, checksum: bool) -> None:  # noqa: FBT001
+    """S3_CHECKSUM decides whether the SHA-256 is sent; it is signed in any case."""
+    with ExitStack() as stack:
+        place = Clients(PLACES["virtual host"], stack, s3_checksum=checksum)
+        sent = heard(wire, place.requests("key")["PUT"][0])
+    assert sent.headers["x-amz-content-sha256"] == DIGEST.hexdigest()
+    told = base64.b64encode(DIGEST.digest()).decode() if checksum else None
+    assert sent.headers.get("x-amz-checksum-sha256") == told
+
+
 def test_presigned(clients: Clients) -> None:
     """Presigned URLs are boto3's, once that is told not to use the global host."""
-    for key in KEYS:
+    for key in KEYS + DOTS + EMPTY_SEGMENTS:
         params = {
             "Bucket": clients.place.bucket,
             "Key": key,
             "ResponseContentType": OVERRIDES["Content-Type"],
             "ResponseContentDisposition": OVERRIDES["Content-Disposition"],
         }
-        theirs = urlsplit(clients.presigning.generate_presigned_url("get_object", params, 300))
-        ours = urlsplit(clients.ours.presigned_url("GET", key, OVERRIDES))
+        with at(MOMENT):
+            theirs = urlsplit(clients.presigning.generate_presigned_url("get_object", params, 300))
+            ours = urlsplit(clients.ours.presigned_url("GET", key, OVERRIDES))
         assert ours[:3] == theirs[:3]
         assert parse_qs(ours.query) == parse_qs(theirs.query), key
 
 
-ELSEWHERE = b"HTTP/1.1 %s\r\nx-amz-bucket-region: us-west-2\r\nLocation: https://example/\r\n"
-ELSEWHERE += b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
+REDIRECT = b"HTTP/1.1 %s\r\nx-amz-bucket-region: us-west-2\r\nLocation: %s/a\r\n"
+REFUSAL = b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
+DOCUMENT = b"<Error><Code>AuthorizationHeaderMalformed</Code></Error>"
 
 
 @pytest.mark.parametrize("status", [b"301 Moved", b"307 Temporary Redirect", b"400 Bad Request"])
 def test_bucket_in_another_region(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, status: bytes
 ) -> None:
-    """What S3 says of a bucket elsewhere is an error at once: nothing is sent there."""
-    document = b"<Error><Code>AuthorizationHeaderMalformed</Code></Error>"
-    with ExitStack() as stack, monkeypatch.context() as patch:
-        patch.setattr(wire, "answer", ELSEWHERE % (status, len(document), document))
-        ours = Clients(PLACES["virtual host"], stack).ours
-        for ask in (ours.check, lambda: ours.download_image("a"), lambda: ours.delete_image("a")):
+    """A bucket in another region is an error; neither bytes nor credentials go there."""
+    refusal = REFUSAL % (len(DOCUMENT), DOCUMENT)
+    answers = {
+        PLACES["virtual host"].base.rstrip("/"): REDIRECT % (status, ELSEWHERE.encode()) + refusal,
+        ELSEWHERE: b"HTTP/1.1 403 Forbidden\r\n" + refusal,
+    }
+    with ExitStack() as stack:
+        clients = Clients(PLACES["virtual host"], stack)
+        monkeypatch.setattr(wire, "answers", answers)
+        asks = [clients.ours.check, *(ours for ours, _ in clients.requests("a").values())]
+        for ask in asks:
+            wire.sent()
             with pytest.raises(StorageUnavailableError):
                 ask()
-            assert len(wire.sent()) == 1
+            first, *others = wire.sent()
+            assert first.origin != ELSEWHERE
+            assert not [sent for sent in others if sent.origin != ELSEWHERE]
+            assert not [sent for sent in others if "authorization" in sent.headers]
+            assert not [sent for sent in others if sent.method == "PUT"]
 
 
 def test_no_such_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,3 +294,29 @@ def test_no_such_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
     with ExitStack() as stack, pytest.raises(ConfigurationError, match="FIPS"):
         Clients(PLACES["China"], stack)
+
+
+def test_untrusted(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without AWS_CA_BUNDLE the certificates of a private authority are not trusted."""
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    with ExitStack() as stack, pytest.raises(StorageUnavailableError):
+        Clients(PLACES["virtual host"], stack).ours.download_image("a")
+    assert wire.sent() == []
+
+
+def test_no_ca_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An AWS_CA_BUNDLE that is not there is an error of configuration."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere/ca.pem")
+    with ExitStack() as stack, pytest.raises(ConfigurationError, match=r"/nowhere/ca\.pem"):
+        Clients(PLACES["virtual host"], stack)
+
+
+def test_no_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts that NO_PROXY names are reached without the proxy."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1,.internal")
+    for endpoint, direct in {"http://127.0.0.1:1": True, "http://store.example": False}.items():
+        with ExitStack() as stack:
+            ours = Clients(Place("", endpoint=endpoint), stack).ours
+            with suppress(StorageUnavailableError):
+                ours.download_image("a")
+        assert (wire.sent() == []) == direct

@@ -1,4 +1,4 @@
-"""Renders picture files in Chromium, the reference for colours."""
+"""Renders picture files in Chromium, the reference for colors."""
 
 import base64
 import os
@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
     """Start Chromium; skip the test without one, or fail it if REQUIRE_SERVICES is 1."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        reason = "Chromium is not on the PATH, so colours were not compared"
+        reason = "Chromium is not on the PATH, so colors were not compared"
         (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(reason)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium, args=_QUIET)

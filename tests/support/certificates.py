@@ -2,6 +2,7 @@
 
 import ipaddress
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,8 +24,10 @@ class Certificates:
     key: Path
 
 
-def make_certificates(folder: Path, address: str = "127.0.0.1") -> Certificates:
-    """Create a CA and a server certificate for the IP address `address`."""
+def make_certificates(
+    folder: Path, address: str = "127.0.0.1", hosts: Iterable[str] = ()
+) -> Certificates:
+    """Create a CA and a server certificate for the IP address `address` and for `hosts`."""
     folder.mkdir(parents=True, exist_ok=True)
     made = Certificates(folder / "ca.pem", folder / "server-cert.pem", folder / "server-key.pem")
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -34,7 +37,9 @@ def make_certificates(folder: Path, address: str = "127.0.0.1") -> Certificates:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
-    addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+    addresses = x509.SubjectAlternativeName(
+        [x509.IPAddress(ipaddress.ip_address(address)), *map(x509.DNSName, hosts)]
+    )
     server = (
         _unsigned(_name("a server for tests"), ca_name, key.public_key())
         .add_extension(addresses, critical=False)

@@ -1,4 +1,4 @@
-"""ICC profiles that map colours by a table (lut8Type, ICC.1:2010 section 10.9)."""
+"""ICC profiles that map colors by a table (lut8Type, ICC.1:2010 section 10.9)."""
 
 import itertools
 import struct
@@ -31,7 +31,7 @@ def profile(
     intent: int = 0,
     version: int = 0x02100000,
 ) -> bytes:
-    """Return a profile with these tags for a colour space and a rendering intent."""
+    """Return a profile with these tags for a color space and a rendering intent."""
     white = b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * part) for part in _D50))
     rows, body, at = b"", b"", 132 + 12 * (len(tags) + 1)
     for name, content in [(b"wtpt", white), *tags]:

@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-_EMPTY_LZW = b"\x02\x02\x44\x01\x00"  # code size 2; clear, colour 0, end
+_EMPTY_LZW = b"\x02\x02\x44\x01\x00"  # code size 2; clear, color 0, end
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -13,7 +13,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png_file(*chunks: bytes, width: int = 1, height: int = 1, form: bytes = b"\1\0") -> bytes:
-    """Return a PNG file: IHDR, `chunks`, IEND. `form` is the bit depth and the colour type."""
+    """Return a PNG file: IHDR, `chunks`, IEND. `form` is the bit depth and the color type."""
     header = chunk(b"IHDR", struct.pack(">II", width, height) + form + b"\0\0\0")
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
 
@@ -33,12 +33,12 @@ def frame_control(number: int, size: tuple[int, int], at: tuple[int, int] = (0, 
 def gif_frame(
     width: int, height: int, at: tuple[int, int] = (0, 0), data: bytes = _EMPTY_LZW
 ) -> bytes:
-    """Return a frame of a GIF file without a local colour table."""
+    """Return a frame of a GIF file without a local color table."""
     return b"," + struct.pack("<HHHHB", *at, width, height, 0) + data
 
 
 def gif_file(*blocks: bytes, width: int = 1, height: int = 1) -> bytes:
-    """Return a GIF file with a global table of two colours, followed by `blocks`."""
+    """Return a GIF file with a global table of two colors, followed by `blocks`."""
     screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     return b"GIF89a" + screen + b"".join(blocks) + b";"
 

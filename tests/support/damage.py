@@ -17,8 +17,8 @@ from repositories import pending_objects
 from s3_client import Bucket
 from services.image_store import ImageStore
 from services.inspection import Inspector
-from services.maintenance.sweeper import remove_object
 from services.maintenance.verification import Damage, Finding, Verifier, VerifyReport
+from services.write_protocol import remove_object
 from tests.support.pictures import png
 
 if TYPE_CHECKING:

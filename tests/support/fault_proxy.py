@@ -7,10 +7,10 @@ Place it in front of PostgreSQL, MariaDB or S3 and choose the fault:
         ...  # talk to proxy.address
         assert lost.fired == 1
 
-`refuse`, `hang`, `delay` and `throttle` last until `heal`. The other faults wait for a request
-that matches a pattern, strike `times` times (None: always) and count the strikes in `fired`.
-`heal` disarms all faults. A pattern is bytes or a compiled expression and is searched in what the
-client sends, across packet boundaries. Connections through the proxy must not use TLS.
+`refuse`, `hang`, `delay`, `throttle` and `alter` last until `heal`. The other faults wait for a
+request that matches a pattern, strike `times` times (None: always) and count the strikes in
+`fired`. `heal` disarms all faults. A pattern is bytes or a compiled expression and is searched in
+what the client sends, across packet boundaries. Connections through the proxy must not use TLS.
 """
 
 import asyncio
@@ -101,6 +101,8 @@ class _Link:
             elif fault:
                 await self._apply(fault, chunk)
                 return
+            for old, new in self._proxy.alterations.items():
+                chunk = chunk.replace(old, new)
             self._server_out.write(chunk)
             await self._server_out.drain()
 
@@ -156,6 +158,7 @@ class FaultProxy:
         self.accepted = 0  # connections since the start
         self.delays: dict[Direction, float] = dict.fromkeys(BOTH, 0.0)
         self.rates: dict[Direction, int] = dict.fromkeys(BOTH, 0)
+        self.alterations: dict[bytes, bytes] = {}
         self.open, self.released = asyncio.Event(), asyncio.Event()
         self._faults: list[Fault] = []
         self._links: set[_Link] = set()
@@ -198,12 +201,17 @@ class FaultProxy:
         """Limit the rate of requests and answers, or only of the directions named."""
         self.rates.update(dict.fromkeys(directions or BOTH, bytes_per_second))
 
+    def alter(self, old: bytes, new: bytes) -> None:
+        """Replace bytes in requests, like a faulty network; `new` must be as long as `old`."""
+        self.alterations[old] = new
+
     def heal(self) -> None:
         """End all states and disarm all faults; held requests still wait for `release`."""
         for fault in self._faults:
             fault.times = 0
         self.delay(0)
         self.throttle(0)
+        self.alterations.clear()
         self._do(self._heal)
 
     def cut_before(self, pattern: Pattern, *, times: int | None = 1, skip: int = 0) -> Fault:

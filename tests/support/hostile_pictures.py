@@ -28,7 +28,7 @@ _WIDE, _HIGH = 10_000, 5_000  # the limit of 50 megapixels
 
 @cache
 def _flat(image_format: str, **options: object) -> bytes:
-    """Return a single-colour picture with the maximum number of pixels."""
+    """Return a single-color picture with the maximum number of pixels."""
     return pictures.encoded(
         Image.new("P" if image_format == "GIF" else "RGB", (_WIDE, _HIGH)), image_format, **options
     )
@@ -65,7 +65,7 @@ def inflating(frames: int, bits: int) -> bytes:
 
 
 def _moving_webp(frames: int) -> bytes:
-    """Return an animation of lossless, single-colour frames with the maximum number of pixels."""
+    """Return an animation of lossless, single-color frames with the maximum number of pixels."""
     frame = webp_frame(_flat("WEBP", lossless=True)[12:], _WIDE, _HIGH)
     return webp_animation(_WIDE, _HIGH, *[frame] * frames)
 

@@ -31,7 +31,7 @@ def linear_to_srgb(value: float) -> float:
 
 @dataclass(frozen=True)
 class RgbSpace:
-    """An RGB colour space: its primaries in XYZ and its transfer curve."""
+    """An RGB color space: its primaries in XYZ and its transfer curve."""
 
     red: Triple
     green: Triple
@@ -39,7 +39,7 @@ class RgbSpace:
     to_linear: Callable[[float], float]
 
     def profile(self) -> bytes:
-        """Return the ICC profile of this colour space."""
+        """Return the ICC profile of this color space."""
         trc = _curve(self.to_linear)
         return _profile(
             b"RGB ",
@@ -48,7 +48,7 @@ class RgbSpace:
         )
 
     def in_srgb(self, colour: tuple[int, int, int]) -> Triple:
-        """Convert an 8-bit colour of this space to sRGB components from 0 to 255."""
+        """Convert an 8-bit color of this space to sRGB components from 0 to 255."""
         linear = [self.to_linear(part / 255) for part in colour]
         columns = (self.red, self.green, self.blue)
         xyz = [
@@ -107,7 +107,7 @@ DISPLAY_P3 = RgbSpace(
 
 
 def delta_e(one: Triple, other: Triple) -> float:
-    """Return the distance between two sRGB colours in CIELAB (CIE 1976)."""
+    """Return the distance between two sRGB colors in CIELAB (CIE 1976)."""
     return math.dist(_lab(one), _lab(other))
 
 

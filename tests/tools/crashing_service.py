@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import db
 import main
-import s3_client
+from adapters.s3_bodies import DeadlineReader
 from config import Settings, VariantSpec, load_settings
 from db import build_engine, build_sessions
 from repositories import images, pending_objects, variants
@@ -44,7 +44,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "journal": (pending_objects, "_insert"),
     "commit": (db, "_commit"),
     "put": (Bucket, "upload_image"),
-    "put_read": (s3_client._DeadlineReader, "read"),
+    "put_read": (DeadlineReader, "read"),
     "finish_upload": (pending_objects, "finish_upload"),
     "find_image": (images, "find_image"),
     "lock_image": (images, "lock_image"),

@@ -108,9 +108,9 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
     values = {field: value for field, value in _IMAGE._asdict().items() if field != "id"}
     after = (_NOW, "k")
 
-    def sweep() -> object:
-        recorder.rows = [[], ["z"]]
-        return variants.unnamed_variants(connection, variants.BEFORE_ALL_KEYS, 9)
+    def delete_variants() -> object:
+        recorder.rows = [["k"]]
+        return variants.delete_variants(connection, "key")
 
     def pick() -> object:
         # In reverse order: no draw hits, so the rows are counted, and then they are gone.
@@ -147,7 +147,6 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
         "pending_objects.entries_after",
         partial(pending_objects.entries_after, connection, after, 9),
     )
-    yield "pending_objects.summarise", partial(pending_objects.summarise, connection)
     yield "pending_objects.ping", partial(pending_objects.ping, connection)
     yield "references.read_all", lambda: list(references.read_all(connection))
     yield "references.read_of_key", partial(references.read_of_key, connection, "k")
@@ -157,7 +156,7 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
     )
     yield "variants.insert_variant", partial(variants.insert_variant, connection, _VARIANT)
     yield "variants.delete_variant", partial(variants.delete_variant, connection, "k")
-    yield "variants.unnamed_variants", sweep
+    yield "variants.delete_variants", delete_variants
 
 
 def recorded(recorder: Recorder) -> Iterator[tuple[str, list[str]]]:

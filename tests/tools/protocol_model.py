@@ -20,9 +20,9 @@ of the key lands, neither one that timed out nor one that its upload has not sta
 therefore gives up if it reaches its PUT too late (put-without-deadline), and the clocks of the
 hosts must differ by less than the horizon exceeds the lifetime of a PUT (no-horizon).
 
-Not modelled, without loss of generality. Other names: they share no row and no key. I3: here a row
+Not modeled, without loss of generality. Other names: they share no row and no key. I3: here a row
 consists of its key; the inspection before the PUT, together with I2, guarantees the rest. A
-refused statement (deadlock, time-out): with a retry it is a slow actor, without one it is a crash.
+refused statement (deadlock, timeout): with a retry it is a slow actor, without one it is a crash.
 SELECT … FOR UPDATE: it permits fewer orders than the plain SELECT. A second PUT with a new key: it
 is another upload. A failed S3 DELETE: it is a crash before or after the DELETE. A late S3 DELETE:
 it is only sent for a key that no row can name again.
@@ -70,6 +70,7 @@ INVARIANTS = {
     "I2": "a key was written twice",
     "I4": "a reader got neither a whole version nor the answer that there is none",
     "I5": "an object is neither named by a row nor in the journal",
+    "I6": "a variant has a row although no image names its original",
     "ACK": "a write was acknowledged that has not taken effect",
     "END": "after all actors and sweeps, rows and bucket differ or the journal is not empty",
 }
@@ -94,6 +95,7 @@ SHORT = {
     "read, overwrite, delete": Scenario("read, upload a, delete", "o"),
     "variant, overwrite": Scenario("derive v, upload a, sweep", "o"),
     "variant, delete": Scenario("derive v, delete, sweep", "o"),
+    "variant lost, delete": Scenario("derive v, forget, delete", "o"),
     "two variants": Scenario("derive v, derive w, sweep", "o"),
     "variants read, overwrite": Scenario("look, derive v, upload a, delete", "o"),
     "repair, upload": Scenario("repair a, upload a, sweep"),
@@ -144,7 +146,10 @@ def broken(world: World) -> set[str]:
     rules = set(world.broken)
     if image is not None and image not in world.objects:
         rules.add("I1")
-    named = {image, *(key for slot, key in world.rows if original_of(slot) is not None)}
+    variants = {slot: key for slot, key in world.rows if original_of(slot) is not None}
+    if any(original_of(slot) != image for slot in variants):
+        rules.add("I6")
+    named = {image, *variants.values()}
     if any(key not in named and not world.committed(pending(key)) for key in world.objects):
         rules.add("I5")
     return rules

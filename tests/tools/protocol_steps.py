@@ -12,7 +12,6 @@ from tests.tools.protocol_world import (
     IMAGE,
     TO_DELETE,
     UNKNOWN,
-    UNNAMED,
     UPLOADING,
     Candidate,
     Commit,
@@ -29,6 +28,7 @@ from tests.tools.protocol_world import (
     delete_row,
     derived,
     insert,
+    lock,
     pending,
     update,
 )
@@ -76,13 +76,24 @@ def publish(key: Key, wrong: str, old: Key | None) -> Steps:
         else:
             named = (yield update(IMAGE, old, key)) or wrong == "unchecked-image-update"
         if named and old is not None:
-            named = yield insert(pending(old), TO_DELETE)
+            named = yield from journal_old(old, wrong)
         if named:
             if old is not None and wrong == "overwrite-object-first":
                 yield Remove(old)
             return (yield Commit()), old
         if not (yield Rollback()):
             return UNKNOWN, None
+
+
+def journal_old(old: Key, wrong: str) -> Steps:
+    """Journal the object of a replaced or deleted image, and its variant; whether that is done."""
+    if not (yield insert(pending(old), TO_DELETE)):
+        return False
+    _, picture = yield SelectVariant()
+    if picture is None or wrong == "derived-kept":
+        return True
+    gone = yield delete_row(derived(old), picture)
+    return gone and (wrong == "derived-forgotten" or (yield insert(pending(picture), TO_DELETE)))
 
 
 def resolve(key: Key, wrong: str) -> Steps:
@@ -119,7 +130,7 @@ def delete(wrong: str) -> Steps:
             return
         anything = wrong == "delete-by-name-only"
         gone = yield Write("DELETE", IMAGE, None if anything else (key,), None)
-        gone = gone and (yield insert(pending(key), TO_DELETE))
+        gone = gone and (yield from journal_old(key, wrong))
         if not gone and not (yield Rollback()):
             return
     if wrong == "delete-object-first":
@@ -134,15 +145,7 @@ def delete(wrong: str) -> Steps:
 def sweep(wrong: str) -> Steps:
     """Handle one journal entry: claim it if it is uploading, else delete its object."""
     key, state = yield Candidate(wrong)
-    if state == UNNAMED:
-        original, picture = key
-        gone = yield delete_row(derived(original), picture)
-        if gone and wrong == "derived-forgotten-first":
-            yield Commit()
-            yield Remove(picture)
-        elif gone and (yield insert(pending(picture), TO_DELETE)):
-            yield Commit()
-    elif state == UPLOADING and wrong == "sweep-without-claim":
+    if state == UPLOADING and wrong == "sweep-without-claim":
         yield from discard(key, wrong, UPLOADING)
     elif state == UPLOADING:
         if (yield from claim(key, wrong)):
@@ -177,7 +180,7 @@ def read(wrong: str) -> Steps:
 
 
 def derive(name: Key, wrong: str) -> Steps:
-    """Make a variant: journal, PUT, publish; give up if its row exists already."""
+    """Make a variant: journal, PUT, publish; give up if its original is gone, or its row there."""
     by_name = wrong == "derived-by-name"
     original, picture = yield SelectVariant(by_name)
     if original is None or picture or not (yield Get(original)):
@@ -194,15 +197,25 @@ def derive(name: Key, wrong: str) -> Steps:
             return
     elif wrong == "derived-unchecked-entry":
         yield delete_row(pending(key), UPLOADING)
+    named = wrong in {"derived-unlocked", "derived-by-name"} or (yield lock(IMAGE, original))
     if wrong == "derived-upsert":
-        named = yield Write("UPSERT", row, None, key)
+        named = named and (yield Write("UPSERT", row, None, key))
     else:
-        named = yield insert(row, key)
+        named = named and (yield insert(row, key))
     outcome = (yield Commit()) if named else UNKNOWN
     if not named:
         yield Rollback()
     if outcome == UNKNOWN:
         yield from resolve(key, wrong)
+
+
+def forget(_wrong: str) -> Steps:
+    """Journal a variant whose object is lost, so that it is made again."""
+    original, picture = yield SelectVariant()
+    if picture is None or not (yield delete_row(derived(original), picture)):
+        return
+    if (yield insert(pending(picture), TO_DELETE)):
+        yield Commit()
 
 
 def look(wrong: str) -> Steps:
@@ -237,6 +250,7 @@ PROGRAMS: dict[str, Callable[..., Steps]] = {
     "read": read,
     "repair": repair,
     "derive": derive,
+    "forget": forget,
     "look": look,
     "upload-row-first": upload_row_first,
 }

@@ -20,7 +20,6 @@ Steps = Generator["Request", Any, Any]
 
 IMAGE: Slot = "image"
 UPLOADING, TO_DELETE = "U", "D"
-UNNAMED = "unnamed"  # a variant whose original no image names; not a state of the journal
 CLAIMED = "D claimed"  # state D with claimed_at set: a sweeper changed it from U
 UNKNOWN = "unknown"
 
@@ -178,6 +177,11 @@ def delete_row(slot: Slot, *where: str) -> Write:
     return Write("DELETE", slot, where, None)
 
 
+def lock(slot: Slot, value: str) -> Write:
+    """SELECT … FOR UPDATE of the row that contains `value`; 0 rows if there is none."""
+    return Write("LOCK", slot, (value,), value)
+
+
 @dataclass(frozen=True)
 class Select:
     """Plain SELECT of the image row; the answer is its key, or None."""
@@ -273,10 +277,7 @@ class Remove:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The sweeper's plain SELECT of one journal entry that is due; the answer is (key, state).
-
-    For a variant whose original no image names the answer is ((original, key), UNNAMED).
-    """
+    """The sweeper's plain SELECT of one journal entry that is due; the answer is (key, state)."""
 
     wrong: str
 
@@ -285,11 +286,9 @@ class Candidate:
         upcoming = {actor.request() for actor in world.actors}
         for slot, state in sorted(world.rows, key=str):
             key, after = slot.removeprefix("pending "), world
-            if (original := original_of(slot)) is not None:
-                if original != world.committed(IMAGE) and self.wrong != "sweep-keeps-derived":
-                    yield f"{state} {UNNAMED}", ((original, state), UNNAMED), world
+            if slot == IMAGE or original_of(slot) is not None:
                 continue
-            if slot == IMAGE or (state != UPLOADING and self.wrong == "sweep-uploads-only"):
+            if state != UPLOADING and self.wrong == "sweep-uploads-only":
                 continue
             if state == CLAIMED and self.wrong != "put-without-deadline" and Put(key) in upcoming:
                 continue

@@ -27,12 +27,17 @@ def defaults() -> dict[str, str]:
     return written
 
 
+def meaning(name: str) -> str:
+    """Return the description of a variable on one line."""
+    return " ".join(str(Settings.model_fields[name.lower()].description).split())
+
+
 def readme_table() -> str:
     """Return the table for README.md."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, default in defaults().items():
         shown = f" `{default}`" if default else ""
-        rows.append(f"| `{name}` |{shown} | {Settings.model_fields[name.lower()].description} |")
+        rows.append(f"| `{name}` |{shown} | {meaning(name)} |")
     return "\n".join(rows)
 
 
@@ -43,7 +48,7 @@ def env_example() -> str:
         field = Settings.model_fields[name.lower()]
         comment = "" if field.is_required() else "#"
         value = _EXAMPLES.get(name, default)
-        lines += [f"# {str(field.description).replace('`', '')}", f"{comment}{name}={value}"]
+        lines += [f"# {meaning(name).replace('`', '')}", f"{comment}{name}={value}"]
     return "\n".join(lines)
 
 

@@ -100,7 +100,7 @@ WRONG_PROTOCOLS = {
     "read-once": WrongProtocol("a reader does not read the row again", "I4", "read, upload a", "o"),
     "derived-by-name": WrongProtocol(
         "a variant belongs to the name of the image, not to its object",
-        "I4",
+        "I4 I6 END",
         "look, derive v, upload a",
         "o",
     ),
@@ -113,15 +113,21 @@ WRONG_PROTOCOLS = {
     "derived-upsert": WrongProtocol(
         "a variant replaces the row of a faster one", "I5 END", "derive v, derive w", "o"
     ),
-    "derived-forgotten-first": WrongProtocol(
-        "the sweeper deletes the row of a variant without journaling its object",
-        "I5 END",
-        "derive v, delete, sweep",
+    "derived-unlocked": WrongProtocol(
+        "a variant is committed without a lock on the row that names its original",
+        "I6 END",
+        "derive v, delete",
         "o",
     ),
-    "sweep-keeps-derived": WrongProtocol(
-        "the sweeper ignores variants whose original is gone",
-        "END",
+    "derived-forgotten": WrongProtocol(
+        "an overwrite or a delete removes the row of a variant without journaling its object",
+        "I5 END",
+        "derive v, delete",
+        "o",
+    ),
+    "derived-kept": WrongProtocol(
+        "an overwrite or a delete leaves the rows of the variants",
+        "I6 END",
         "derive v, delete",
         "o",
     ),

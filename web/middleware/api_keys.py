@@ -49,7 +49,7 @@ def _refusal(scope: Scope, settings: Settings) -> ServiceError | None:
     if path.startswith(_OPEN_PATHS):
         return None
     reads = scope["method"] in _SAFE_METHODS
-    public = settings.public_reads and path != _METRICS_PATH
+    public = settings.public_reads and not path.startswith(_METRICS_PATH)
     scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None if reads and public else KeyRequiredError()

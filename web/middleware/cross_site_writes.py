@@ -1,16 +1,14 @@
-"""Writes that a browser sends on behalf of another web site are refused.
+"""Refuses writes that a browser sends for a page of another web site.
 
-Without credentials of its own the service is guarded by where it can be reached from, and a browser
-inside lets pages from outside send forms.
+Without API keys only the network protects the service, and a browser inside that network lets pages
+from outside send forms.
 """
 
-from urllib.parse import urlsplit
-
 from fastapi import Request
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from config import Settings
+from config.origins import normalise_origin
 from errors import CrossSiteRequestError
 from web.problem_details import answer_service_error
 
@@ -18,9 +16,9 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 secti
 
 
 class CrossSiteWritesMiddleware:
-    """Answers 403 to writes from pages of other origins than the service's own and the allowed.
+    """Answers 403 to writes by pages of origins that are neither the service's own nor allowed.
 
-    Programs that are no browsers send none of the fields that tell, and are not affected.
+    Programs that are not browsers send neither Origin nor Sec-Fetch-Site, and are not affected.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -30,39 +28,43 @@ class CrossSiteWritesMiddleware:
         """Pass the request on, or answer 403."""
         if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS:
             settings: Settings = scope["state"]["resources"].settings
-            if _refuses(settings) and is_cross_site(
-                Headers(scope=scope), settings.cors_allow_origins
-            ):
-                answer = await answer_service_error(Request(scope), CrossSiteRequestError())
+            request = Request(scope)
+            if _refuses(settings) and is_cross_site(request, settings.cors_allow_origins):
+                answer = await answer_service_error(request, CrossSiteRequestError())
                 await answer(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
 
 def _refuses(settings: Settings) -> bool:
-    # Browsers do not send keys by themselves, so a page that has one was given it.
+    # Browsers do not add API keys by themselves, so a page that sends one was given it.
     return settings.cross_site_writes == "refuse" and not settings.api_keys
 
 
-def is_cross_site(headers: Headers, allowed_origins: tuple[str, ...]) -> bool:
-    """Whether a page of an origin that is neither ours nor allowed sent the request.
+def is_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> bool:
+    """Return whether a page of an origin that is neither ours nor allowed sent the request.
 
-    Sec-Fetch-Site (Fetch Metadata) counts where the browser sends it, which is over https and to
-    localhost; otherwise Origin is compared to Host. A proxy in front that changes Host thus matters
-    over plain http only. Sites of the same registrable domain are other sites, too.
+    Browsers send Sec-Fetch-Site (Fetch Metadata) over HTTPS and to localhost. Without it, Origin is
+    compared with Host, so over plain HTTP a proxy must not change Host. Other sites of the same
+    registrable domain are foreign, too.
     """
-    origin = headers.get("origin")
-    if "*" in allowed_origins or origin in allowed_origins:
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    if "*" in allowed_origins or (origin and _normalised(origin) in allowed_origins):
         return False
-    site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in {"same-origin", "none"}
-    return origin is not None and _authority(origin) != headers.get("host", "").lower()
+    return origin is not None and _normalised(origin) not in _own_origins(request)
 
 
-def _authority(origin: str) -> str:
-    """Return host and port of an origin; none for `null`, that of no site."""
+def _own_origins(request: Request) -> set[str]:
+    """Return the origins at Host: of the request's scheme, and of HTTPS, which a proxy may end."""
+    host = request.headers.get("host", "")
+    origins = {_normalised(f"{scheme}://{host}") for scheme in ("https", request.scope["scheme"])}
+    return {origin for origin in origins if origin}
+
+
+def _normalised(origin: str) -> str | None:
     try:
-        return urlsplit(origin).netloc.lower() or "null"
+        return normalise_origin(origin)
     except ValueError:
-        return "null"
+        return None  # such as `null`, the origin of a sandboxed frame

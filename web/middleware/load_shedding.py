@@ -1,36 +1,54 @@
-"""How many requests may wait for an answer at once: beyond that, the service sheds load."""
+"""How many requests one process works on at once: it sheds the others, instead of queueing them."""
+
+import asyncio
+import resource
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from errors import OverloadedError
-from web.middleware.routed_path import routed_path
+from errors import NotReadyError, OverloadedError, ServiceError
+from web.middleware.routed_path import is_probe
 from web.problem_details import answer_service_error
 
-_ALWAYS_ANSWERED = ("/health/", "/metrics")
+_REQUESTS = 750
 
 
 class LoadSheddingMiddleware:
-    """Answers 503 at once when too many requests wait already, instead of queueing without bound.
+    """Answers 503 at once where too many requests wait, or too many are under way.
 
-    A request waits from when its body has arrived until its answer begins: slow uploads and slow
-    downloads take no place. Health and `/metrics` are always answered.
+    A request waits from when its body has arrived until its answer begins. Slow uploads and slow
+    downloads do not wait, but hold files open, a download its connection to S3: they are under way.
+    Health and `/metrics` are always answered.
+
+    uvicorn cancels requests that are under way at the end of `--timeout-graceful-shutdown`. Those
+    whose answer has not begun are answered 503 as well.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._waiting = 0
+        self._waiting = self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit the request, or refuse it."""
-        if scope["type"] != "http" or routed_path(scope).startswith(_ALWAYS_ANSWERED):
+        if scope["type"] != "http" or is_probe(scope):
             await self.app(scope, receive, send)
-            return
-        if self._waiting >= scope["state"]["resources"].settings.max_waiting_requests:
-            answer = await answer_service_error(Request(scope), OverloadedError())
-            await answer(scope, receive, send)
-            return
+        elif self._is_full(scope["state"]["resources"].settings.max_waiting_requests):
+            await _answer(OverloadedError(), scope, receive, send)
+        else:
+            self._under_way += 1
+            try:
+                await self._admit(scope, receive, send)
+            finally:
+                self._under_way -= 1
+
+    def _is_full(self, most_waiting: int) -> bool:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most_under_way = min(_REQUESTS, files * 3 // 10)
+        return self._waiting >= most_waiting or self._under_way >= most_under_way
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         waiting = 0
+        answered = False
 
         def wait(places: int) -> None:
             nonlocal waiting
@@ -44,11 +62,23 @@ class LoadSheddingMiddleware:
             return message
 
         async def send_answer(message: Message) -> None:
+            nonlocal answered
+            answered = True
             wait(0)
             await send(message)
 
         try:
             wait(0 if scope["method"] == "POST" else 1)
             await self.app(scope, receive_body, send_answer)
+        except asyncio.CancelledError:
+            if answered:
+                raise
+            error = NotReadyError("The service is shutting down; try again.")
+            await _answer(error, scope, receive, send)
         finally:
             wait(0)
+
+
+async def _answer(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
+    answer = await answer_service_error(Request(scope), error)
+    await answer(scope, receive, send)

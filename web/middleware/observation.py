@@ -7,13 +7,14 @@ import time
 from functools import lru_cache
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings
 from telemetry.recorder import recorder
+from telemetry.request_id import current_request_id
 from telemetry.request_metrics import RequestMetrics, request_metrics
 from web.middleware.api_keys import caller
-from web.middleware.request_id import request_id
 from web.middleware.routed_path import routed_path
 
 access_logger = logging.getLogger("image_api.access")
@@ -86,7 +87,7 @@ class Observer:
         if self._settings.access_log and ended:
             for exchange in ended:
                 access_logger.handle(exchange.line())
-            for handler in logging.getLogger("image_api").handlers:
+            for handler in logging.getLogger().handlers:
                 handler.flush()
 
 
@@ -137,7 +138,7 @@ class _Exchange(RequestMetrics):
         self._seconds = time.perf_counter() - self._begun
         del self._receive, self._send  # and with them the connection
         self._method, self._route = scope["method"], _route(scope)
-        self._request_id, self._caller = request_id.get(), caller.get()
+        self._request_id, self._caller = current_request_id(), caller.get()
         if self._method == "HEAD":
             self._sent = 0  # the server leaves the body out
         # What became of the request may differ from how the answer began.
@@ -201,16 +202,12 @@ def _route(scope: Scope) -> str:
     # Refused before routing, or there is none.
     path = routed_path(scope)
     return next(
-        (template for pattern, template in _templates(scope["app"]) if pattern.match(path)),
+        (template for pattern, template in _templates(scope["app"]) if pattern.fullmatch(path)),
         UNMATCHED,
     )
 
 
 @lru_cache(maxsize=1)
 def _templates(app: FastAPI) -> list[tuple[re.Pattern[str], str]]:
-    routes = [
-        route
-        for top in app.routes
-        for route in getattr(getattr(top, "original_router", None), "routes", [top])
-    ]
-    return [(route.path_regex, route.path) for route in routes if hasattr(route, "path_regex")]
+    routes = iter_route_contexts(app.routes)
+    return [(route.path_regex, route.path) for route in routes if route.path]

@@ -1,7 +1,7 @@
-"""The stations, their rows, and the numbers of clients."""
+"""The measured scenarios, their rows and the numbers of clients."""
 
 from benchmarks.stack import Setting
-from benchmarks.workloads import Station
+from benchmarks.workloads import Scenario
 
 _BOTH = (1, 16)
 _RISING = (1, 4, 16, 64, 256)
@@ -26,27 +26,24 @@ _READS = {
 _UPLOADS = {"upload 10 KB": _BOTH, "upload 100 KB": _BOTH, "upload 5 MB": _BOTH}
 _S3_PUTS = {f"S3 PUT {size}": _BOTH for size in ("10 KB", "100 KB", "5 MB")}
 _TWO_WORKERS = {"metadata": _BUSY, "GET 100 KB": _BUSY, "overwrite 100 KB": _BUSY}
-_PINNED = dict.fromkeys(("metadata", "GET 100 KB", "GET 1 MB", "overwrite 100 KB"), _BUSY)
 _LOGGED = {"metadata": _BUSY, "GET 100 KB": _BUSY}
 _GROWTH = {"metadata": _BUSY, "random": _BUSY, "list 100": _BUSY, "overwrite 100 KB": _BUSY}
 
 
-def stations(engines: list[str], *, quick: bool) -> list[Station]:
-    """Return all stations; those of MariaDB only if it is available and the run is not quick."""
+def scenarios(engines: list[str], *, quick: bool) -> list[Scenario]:
+    """Return all scenarios; those of MariaDB only if it is available and the run is not quick."""
     chosen = [
-        Station(Setting(), _READS),
-        Station(Setting(images=0), _UPLOADS | _S3_PUTS | {"delete": _BOTH}),
-        Station(Setting(images=0, inspection="full"), _UPLOADS),
-        Station(Setting(workers=2), _TWO_WORKERS),
-        Station(Setting(pinned=True), _PINNED),
-        Station(Setting(workers=2, pinned=True), _TWO_WORKERS),
-        Station(Setting(access_log=True), _LOGGED),
-        Station(Setting(images=1_000_000), _GROWTH),
+        Scenario(Setting(), _READS),
+        Scenario(Setting(images=0), _UPLOADS | _S3_PUTS | {"delete": _BOTH}),
+        Scenario(Setting(images=0, inspection="full"), _UPLOADS),
+        Scenario(Setting(workers=2), _TWO_WORKERS),
+        Scenario(Setting(access_log=True), _LOGGED),
+        Scenario(Setting(images=1_000_000), _GROWTH),
     ]
     if quick:
         return chosen
-    chosen.append(Station(Setting(images=100_000), _GROWTH))
+    chosen.append(Scenario(Setting(images=100_000), _GROWTH))
     if "mariadb" in engines:
         sizes = (1_000, 100_000, 1_000_000)
-        chosen += [Station(Setting("mariadb", images), _GROWTH) for images in sizes]
+        chosen += [Scenario(Setting("mariadb", images), _GROWTH) for images in sizes]
     return chosen

@@ -1,0 +1,78 @@
+"""The bytes of an object on their way to S3 and from S3."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from obstore.exceptions import BaseError
+
+from errors import StorageUnavailableError
+from telemetry.request_metrics import add_s3_wait
+
+if TYPE_CHECKING:
+    from obstore import GetResult
+
+_PIECE_BYTES = 256 * 1024
+
+
+class DeadlineReader:
+    """A file that cannot be read after `deadline`, a time of `time.monotonic`."""
+
+    def __init__(self, file: IO[bytes], deadline: float) -> None:
+        self._file = file
+        self._deadline = deadline
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes. Raises StorageUnavailableError after the deadline."""
+        if time.monotonic() > self._deadline:
+            raise StorageUnavailableError("The time to send this object is over.")
+        return self._file.read(size)
+
+
+class ObjectBody:
+    """The body of a GET response, `length` bytes. A body that is cut short raises on reading."""
+
+    def __init__(self, result: "GetResult") -> None:
+        first, stop = result.range
+        self.length = stop - first
+        self._pieces: Iterator[bytes] = iter(result.stream(min_chunk_size=_PIECE_BYTES))
+
+    def read(self, size: int) -> bytes:
+        """Return at least `size` of the next bytes, fewer at the end, then `b""`.
+
+        Raises StorageUnavailableError.
+        """
+        pieces: list[bytes] = []
+        found = 0
+        with _waiting():
+            while found < size and (piece := next(self._pieces, None)):
+                pieces.append(piece)
+                found += len(piece)
+        return b"".join(pieces)
+
+    def read_all(self, size: int | None = None) -> bytes:
+        """Return the whole body and close. Raises StorageUnavailableError unless it has `size`."""
+        with _waiting():
+            content = b"".join(self._pieces)
+        self.close()
+        if size is not None and len(content) != size:
+            raise StorageUnavailableError(f"The object has {len(content)} bytes instead of {size}.")
+        return content
+
+    def close(self) -> None:
+        """Give up the rest of the body. The connection is reusable only if nothing is left."""
+        self._pieces = iter(())
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Add the time of the block to that spent waiting for S3, and translate obstore's errors."""
+    begun = time.perf_counter()
+    try:
+        yield
+    except BaseError as exc:
+        raise StorageUnavailableError from exc
+    finally:
+        add_s3_wait(time.perf_counter() - begun)

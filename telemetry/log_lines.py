@@ -1,0 +1,124 @@
+"""The lines of the log: JSON for machines, or text for people.
+
+uvicorn's supervisor imports this module by `runtime/log_config.json`, so it imports little.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+import threading
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from telemetry.request_id import RequestIdFilter
+
+ACCESS_LOGGER = "image_api.access"
+_FOR_PEOPLE = {"code", "bytes_in", "bytes_out", "duration_ms", "database_ms", "s3_ms", "key"}
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def stderr_handler(log_format: str | None = None) -> logging.Handler:
+    """Return a handler for the root logger, to which warnings and uncaught exceptions go as well.
+
+    `log_format` is LOG_FORMAT, by default that of the environment.
+    """
+    log_format = log_format or os.environ.get("LOG_FORMAT", "auto")
+    text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    handler = LineHandler()
+    handler.addFilter(RequestIdFilter())
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    sys.unraisablehook = lambda unraisable: _log_uncaught(
+        unraisable.exc_type, unraisable.exc_value, unraisable.exc_traceback
+    )
+    threading.excepthook = lambda args: _log_uncaught(
+        args.exc_type, args.exc_value, args.exc_traceback
+    )
+    return handler
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None
+) -> None:
+    if not issubclass(kind, (KeyboardInterrupt, SystemExit)):
+        exc_info = (kind, error or kind(), traceback)
+        logging.getLogger("image_api").critical("Uncaught exception", exc_info=exc_info)
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people. Control characters are escaped, and tracebacks are indented.
+
+    So whatever a client makes the service log, it can neither forge a line nor move the cursor.
+    """
+
+    def __init__(self) -> None:
+        line = "%(asctime)s %(levelname)s [%(request_id)s] %(message)s"
+        super().__init__(line, defaults={"request_id": "-"})
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Render the line, and after it the fields that are not empty."""
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        shown = [
+            f"{name}={fields[name]}" for name in fields if fields[name] and name in _FOR_PEOPLE
+        ]
+        return _escape(" ".join([super().formatMessage(record), *shown]))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Render a traceback."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"    {_escape(line)}" for line in lines)
+
+
+def _escape(text: str) -> str:
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+class JsonFormatter(logging.Formatter):
+    """Lines for machines: a JSON object each, whatever the message holds.
+
+    python-json-logger was tried: 15 us a line instead of 9, and no less code.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render the line."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        document = {
+            "time": moment.isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "request_id": getattr(record, "request_id", None),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, separators=(",", ":"), default=str)
+
+
+class LineHandler(logging.StreamHandler[Any]):
+    """Writes to standard error: lines of requests when it is flushed, others at once.
+
+    Each write hands the GIL over, which costs a metadata request as much as its query.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._late: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or keep it until the next flush."""
+        if record.name == ACCESS_LOGGER:
+            self._late.append(self.format(record) + self.terminator)
+        else:
+            super().emit(record)
+
+    def flush(self) -> None:
+        """Write the lines that were kept."""
+        late, self._late = self._late, []
+        if late:
+            self.stream.write("".join(late))
+        super().flush()

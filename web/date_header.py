@@ -1,0 +1,29 @@
+"""The Date of responses (RFC 9110 section 6.6.1)."""
+
+import functools
+import time
+from email.utils import formatdate
+from typing import Any, Self
+
+
+class DatedHeaders(list[tuple[bytes, bytes]]):
+    """uvicorn's headers for every response. Adding those of a response adds Date as well.
+
+    uvicorn's own Date is that of the request: the Last-Modified of an upload would be later.
+    """
+
+    def __add__(self, headers: Any) -> Any:
+        return [*self, (b"date", http_date()), *headers]
+
+    def __radd__(self, date: Any) -> Self:
+        return self
+
+
+def http_date() -> bytes:
+    """Return the current time as the value of a Date header."""
+    return _http_date(int(time.time()))
+
+
+@functools.lru_cache(maxsize=1)
+def _http_date(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()

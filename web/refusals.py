@@ -1,0 +1,40 @@
+"""Answers to what is no request that the application could answer."""
+
+import logging
+from http import HTTPStatus
+
+from asgi_correlation_id import correlation_id
+from starlette.requests import Request
+
+from errors import ServiceError
+from telemetry.recorder import recorder
+from telemetry.request_id import current_request_id, new_request_id
+from web.date_header import http_date
+from web.middleware.observation import UNMATCHED
+from web.problem_details import problem
+
+logger = logging.getLogger("image_api")
+
+
+def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a whole HTTP/1.1 response with a problem document, after which the connection ends.
+
+    Its `instance` is "/", whatever was asked for. The request is counted, and logged with its id.
+    """
+    token = correlation_id.set(new_request_id())
+    try:
+        logger.info("Refused: %s: %s", error.code, error.detail)
+        scope = {"type": "http", "path": "/", "query_string": b"", "headers": []}
+        answer = problem(
+            Request(scope), error.status, error.code, error.title, error.detail, error.headers
+        )
+        recorder.count_request(UNMATCHED, "other", error.status, 0.0)
+        recorder.count_bytes(0, len(bytes(answer.body)))
+        recorder.count_code(error.code)
+        ours = [(b"x-request-id", current_request_id().encode()), (b"date", http_date())]
+    finally:
+        correlation_id.reset(token)
+    fields = [*headers, *answer.raw_headers, *ours, (b"connection", b"close")]
+    lines = [name + b": " + value for name, value in fields]
+    status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
+    return b"\r\n".join([status, *lines, b"", bytes(answer.body)])
