@@ -137,9 +137,9 @@ class VariantStore:
             image = describe_replacement(self._session, image)
         with _original_file(image.size_bytes) as original:
             _copy(body, original)
-            made = self._maker.make(
-                original, image.extension, choice.spec, choice.encoding(image.extension)
-            )
+            pixels = image.width * image.height
+            encoding = choice.encoding(image.extension)
+            made = self._maker.make(original, image.extension, pixels, choice.spec, encoding)
         record = _record(image, choice.spec_for(image), made)
         try:
             record = self._stored(record, image, made.content)

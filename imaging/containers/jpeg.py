@@ -19,7 +19,7 @@ _SOI, _EOI, _DNL, _COM = 0xD8, 0xD9, 0xDC, 0xFE
 SOS, APP1 = 0xDA, 0xE1
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # TEM and RST0 to RST7
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, Huffman and arithmetic
-_PROGRESSIVE, ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
+PROGRESSIVE, ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
 TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # DHT, DAC, DQT, DRI
 _KNOWN = {*FRAMES, *TABLES, SOS, _DNL, *range(0xE0, 0xF0), _COM}
 _MOST_SEGMENTS = 10_000
@@ -57,7 +57,7 @@ class JpegOutline(Outline):
     @property
     def buffered(self) -> bool:
         """Whether a decoder must store all coefficients until the last scan."""
-        return self.scans > 1 or self.frame in _PROGRESSIVE
+        return self.scans > 1 or self.frame in PROGRESSIVE
 
     @property
     def is_plain(self) -> bool:
@@ -162,7 +162,7 @@ def _read_scan(found: JpegOutline, scan: bytes) -> None:
     if not scan or len(scan) != 4 + 2 * scan[0]:
         raise MalformedImageError("its scan header has a wrong length")
     first, last, approximation = scan[-3], scan[-2], scan[-1]
-    if found.frame not in _PROGRESSIVE:
+    if found.frame not in PROGRESSIVE:
         first, last, approximation = 0, _COEFFICIENTS - 1, 0
     unsent = list(found.components)
     for name in scan[1:-3:2]:

@@ -1,10 +1,12 @@
-"""The limits on pixels."""
+"""The limits on pixels and sides."""
 
 from dataclasses import dataclass
 
 from errors import TooManyPixelsError
 from imaging.containers.content import MalformedImageError
 
+# libjpeg takes no longer sides. A PNG may have a side of two billion pixels.
+_MOST_SIDE = 65_535
 # The least that decoding a frame costs, in pixels.
 _LEAST_FRAME_PIXELS = 50_000
 
@@ -20,6 +22,8 @@ class PixelLimits:
         """Raise TooManyPixelsError if the picture is larger, MalformedImageError if it is empty."""
         if not width or not height:
             raise MalformedImageError("it has no pixels")
+        if max(width, height) > _MOST_SIDE:
+            raise TooManyPixelsError(f"A side of an image may have at most {_MOST_SIDE} pixels.")
         if width * height > self.frame:
             raise TooManyPixelsError(f"An image may have at most {self.frame} pixels.")
 

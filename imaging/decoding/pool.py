@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from errors import (
     DecodingTooCostlyError,
@@ -29,8 +29,9 @@ logger = logging.getLogger("image_api")
 _ROOT = Path(__file__).resolve().parent.parent.parent
 # Two, so that a large picture does not keep the small ones waiting.
 _PROCESSES = 2
-# What most pictures need. Those that need more are decoded one at a time.
-_USUAL_BYTES = 64 * 1024 * 1024
+# What any variant of a photograph of 12 megapixels needs. Pictures that need more are decoded one
+# at a time.
+_USUAL_BYTES = 96 * 1024 * 1024
 _PATIENCE_SECONDS = 30.0
 _START_SECONDS = 10.0
 _MESSAGE_BYTES = 4096
@@ -62,7 +63,7 @@ class _Decoder:
             with suppress(_HadNoFilesError):
                 return self._exchange(job, descriptors)
             return self._exchange(job, descriptors)
-        except (OSError, subprocess.TimeoutExpired) as exc:
+        except (OSError, RuntimeError, subprocess.TimeoutExpired) as exc:  # no process or thread
             self.end()
             logger.exception("a decoder process does not work")
             raise OutOfResourcesError("Images cannot be decoded at the moment.") from exc
@@ -90,6 +91,8 @@ class _Decoder:
         with ExitStack() as failed, closing(theirs):
             failed.callback(ours.close)
             self._process = _start_process(theirs)
+            failed.callback(_end, self._process, ours)
+            threading.Thread(target=_follow, args=[self._process], daemon=True).start()
             failed.pop_all()
         self._socket = ours
         self.end = weakref.finalize(self, _end, self._process, ours)
@@ -97,7 +100,7 @@ class _Decoder:
 
 def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "imaging.decoding.worker", str(theirs.fileno())],
         cwd=_ROOT,
         env=kept | _MALLOC,
@@ -105,15 +108,17 @@ def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    threading.Thread(target=_log_lines, args=[process.stderr], daemon=True).start()
-    return process
 
 
-def _log_lines(stderr: IO[bytes]) -> None:
-    """Log what a decoder process prints: the log may be JSON, which its libraries do not write."""
-    with stderr:
+def _follow(process: subprocess.Popen[bytes]) -> None:
+    """Log what a decoder process prints, and reap it when it exits: it does so when it is idle.
+
+    The log may be JSON, which its libraries do not write.
+    """
+    with cast("IO[bytes]", process.stderr) as stderr:
         while line := stderr.readline(_MESSAGE_BYTES):
             logger.warning("a decoder process printed: %s", line.decode(errors="replace").rstrip())
+    process.wait()
 
 
 def _end(process: subprocess.Popen[bytes], ours: socket.socket) -> None:
@@ -181,6 +186,8 @@ class DecoderPool:
             raise OverloadedError("Too many pictures at once; try again.") from None
         try:
             return decoder.run(job, descriptors)
+        except MalformedImageError as exc:  # it crashed
+            return Result(JobOutcome.MALFORMED, reason=str(exc))
         finally:
             self._idle.put(decoder)
 
@@ -188,8 +195,8 @@ class DecoderPool:
 def _may_need_memory(result: Result, job: Job) -> bool:
     """Whether a job may have failed for lack of memory only.
 
-    Variants are made of files that were found whole: where libjpeg (a large progressive picture)
-    and libwebp get no memory, Pillow says that the file is broken.
+    Variants are made of files that were found whole. Where libraries get no memory, libjpeg and
+    libwebp call the file broken or fail to encode, and libavif crashes.
     """
     if result.outcome == JobOutcome.MALFORMED:
         return bool(job.encoding)

@@ -12,9 +12,12 @@ from imaging.rendering.sizes import Box
 
 # Real time granted for each second of CPU: others want the CPU, too.
 _PATIENCE = 5
-# A decoded pixel takes four bytes, its neighbours while they are averaged four more; libwebp and
-# Pillow keep another twelve of a WebP. Memory that a picture does not need is never touched.
-_BYTES_PER_PIXEL = 22
+# More than `rendering_bytes` finds for any picture: a second attempt may take what that missed.
+# Memory that a picture does not need is never touched.
+_BYTES, _BYTES_PER_PIXEL, _BYTES_PER_PIXEL_MADE = 32 * 1024 * 1024, 22, 64
+# A quarter of 50 megapixels. Smaller pictures get less time, so that none can burn it all.
+_COSTLY_PIXELS = 12_500_000
+_LEAST_SHARE = 1 / 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +42,23 @@ class VariantMaker:
         """End the processes."""
         self._decoders.close()
 
-    def make(self, file: IO[bytes], extension: str, box: Box, encoding: str) -> EncodedPicture:
+    def make(
+        self, file: IO[bytes], extension: str, pixels: int, box: Box, encoding: str
+    ) -> EncodedPicture:
         """Return the picture in `file`, of the kind that `extension` says, made to fit `box`.
 
-        Raises VariantNotFoundError if the picture cannot be rendered, OverloadedError or
+        `pixels` is how many the picture has; they bound memory and time. Raises
+        VariantNotFoundError if the picture cannot be rendered, OverloadedError or
         OutOfResourcesError if a later attempt may succeed.
         """
+        made = min(pixels, box.width * box.height)
+        share = min(1.0, max(_LEAST_SHARE, pixels / _COSTLY_PIXELS))
         job = Job(
             "jpeg" if extension == "jpg" else extension,
             frame_pixels=self._max_pixels,
             animation_pixels=self._max_animation_pixels,
-            memory=_BYTES_PER_PIXEL * self._max_pixels,
-            cpu_seconds=self._cpu_seconds,
+            memory=_BYTES + _BYTES_PER_PIXEL * pixels + _BYTES_PER_PIXEL_MADE * made,
+            cpu_seconds=self._cpu_seconds * share,
             seconds=_PATIENCE * self._cpu_seconds,
             encoding=encoding,
             width=box.width,

@@ -100,8 +100,12 @@ def _examine(job: Job, files: list[int], at_rest: int) -> Result:
 
 
 def _bound_memory(at_rest: int, more: int) -> None:
+    """Set the soft limit, which may not be above the hard one that this process was given."""
     if at_rest != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_AS, (at_rest + more, resource.RLIM_INFINITY))
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        soft = at_rest + more
+        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _render(job: Job, content: mmap.mmap, output: int) -> Result:
@@ -109,7 +113,7 @@ def _render(job: Job, content: mmap.mmap, output: int) -> Result:
     os.setpriority(os.PRIO_PROCESS, 0, max(ours, _NICENESS_OF_VARIANTS))
     with open(output, "wb", closefd=False) as file:
         file.truncate()  # of an attempt with less memory
-        size = render_picture(content, job.image_format, job, job.encoding, file)
+        size = render_picture(content, job.image_format, job, job.encoding, file, job.memory)
     return Result(JobOutcome.DECODED, *size)
 
 

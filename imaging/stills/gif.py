@@ -11,8 +11,9 @@ from imaging.containers.gif import (
     read_screen,
     screen_with,
 )
-from imaging.stills.still import Still
+from imaging.stills.still import Piece, Still
 
+_PIXEL_BYTES = 9  # its index, on its canvas, and averaged
 _GRAPHIC_CONTROL, _HAS_TRANSPARENCY = b"\xf9\4", 0x01
 
 
@@ -31,5 +32,6 @@ def still(content: Content) -> Still:
             canvas = screen_with(content, at, read_screen(content))
             head = b"GIF89a" + struct.pack("<HH", width, height) + flags + b"\0\0" + colours
             image = memoryview(content)[at + 4 : end]
-            return Still([head + control + b",\0\0\0\0", image, b";"], canvas, (left, top))
+            pieces: list[Piece] = [head + control + b",\0\0\0\0", image, b";"]
+            return Still(pieces, canvas, _PIXEL_BYTES, place=(left, top))
     raise MalformedImageError("it has no frame")

@@ -2,28 +2,47 @@
 
 from imaging.containers.content import Content, MalformedImageError, number
 from imaging.containers.exif import read_orientation
-from imaging.containers.jpeg import APP1, ARITHMETIC, FRAMES, SOS, TABLES, is_exif, segments
+from imaging.containers.jpeg import (
+    APP1,
+    ARITHMETIC,
+    FRAMES,
+    PROGRESSIVE,
+    SOS,
+    TABLES,
+    is_exif,
+    segments,
+)
 from imaging.stills.still import ColourSpace, Piece, Still
 
 _APP0, _APP2, _APP14 = 0xE0, 0xE2, 0xEE
 _ICC_PROFILE = b"ICC_PROFILE\0"
+_COEFFICIENT_BYTES = 2  # stored until the last of several scans
 
 
 def still(content: Content) -> Still:
     """Return the first picture of a file. Decoders stop after its last scan."""
-    head, profile, orientation, size = [b"\xff\xd8"], list[bytes](), 0, (0, 0)
-    at_once = False
+    head, profile, orientation = [b"\xff\xd8"], list[bytes](), 0
+    frame, components, size = 0, 0, (0, 0)
     for marker, at, length in segments(content):
         segment = content[at : at + length]
         if marker == SOS:
             pieces: list[Piece] = [b"".join(head), memoryview(content)[at - 4 :]]
-            colours = ColourSpace(icc=_whole(profile))
-            return Still(pieces, size, (0, 0), orientation or 1, None, colours, at_once)
+            buffered = frame in PROGRESSIVE or segment[:1] != bytes([components])
+            return Still(
+                pieces,
+                size,
+                _COEFFICIENT_BYTES * components if buffered else 0,
+                orientation=orientation or 1,
+                colours=ColourSpace(icc=_whole(profile)),
+                at_once=frame in ARITHMETIC,
+                is_opaque=True,
+                scales=True,
+            )
         if marker in TABLES or marker in FRAMES:
             head.append(content[at - 4 : at + length])
             if marker in FRAMES:
+                frame, components = marker, segment[5]
                 size = number(segment, 3, 2, "big"), number(segment, 1, 2, "big")
-                at_once = marker in ARITHMETIC
         elif marker == APP1 and not orientation and is_exif(content, at):
             orientation = read_orientation(segment[6:])
         elif marker == _APP2 and segment.startswith(_ICC_PROFILE):

@@ -17,6 +17,9 @@ from imaging.stills.still import ColourSpace, Piece, Still
 
 _KEPT = {b"eXIf", b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
 _GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
+_OPAQUE = {_GREY, _RGB, _PALETTE}
+# Decoded and averaged, or an index and its colour; with transparency, or of 16 bits, in between.
+_PLAIN_PIXEL_BYTES, _PIXEL_BYTES = 5, 12
 _MOST_PROFILE_BYTES = 4 * 1024 * 1024
 
 
@@ -37,13 +40,17 @@ def still(content: Content) -> Still:
         if transparency:
             head += _chunk(b"tRNS", transparency[: len(palette) // 3])
     whole = read_header(content)
+    canvas = whole.width, whole.height
+    is_plain = depth <= 8 and colour_type in _OPAQUE and not transparency and size == canvas
     return Still(
         [head, *pixels, _chunk(b"IEND", b"")],
-        (whole.width, whole.height),
-        place,
-        read_orientation(about.get(b"eXIf", b"")),
-        _colour_key(colour_type, depth, transparency),
-        _colours(about),
+        canvas,
+        _PLAIN_PIXEL_BYTES if is_plain else _PIXEL_BYTES,
+        is_opaque=is_plain,
+        place=place,
+        orientation=read_orientation(about.get(b"eXIf", b"")),
+        colour_key=_colour_key(colour_type, depth, transparency),
+        colours=_colours(about),
     )
 
 

@@ -8,7 +8,7 @@ import bisect
 import io
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import IO, Any
 
 Piece = bytes | memoryview
@@ -38,10 +38,17 @@ class Still:
     of the decoded pixels on it; the rest is transparent. `orientation` is that of Exif.
     `colour_key` is the transparent grey, or red, green and blue, with 16 bits if the samples of
     the file have 16, else 8. If `at_once`, a decoder must receive the whole file in one piece.
+
+    `pixel_bytes` is the memory that decoding and averaging takes for each pixel of the canvas. If
+    a decoder `scales`, this does not include the decoded pixels.
     """
 
     pieces: Sequence[Piece]
     canvas: tuple[int, int]
+    pixel_bytes: int
+    _: KW_ONLY
+    is_opaque: bool = False
+    scales: bool = False
     place: tuple[int, int] = (0, 0)
     orientation: int = 1
     colour_key: tuple[int, ...] | None = None

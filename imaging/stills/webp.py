@@ -12,8 +12,9 @@ from imaging.containers.webp import (
     find_frame,
     read_chunks,
 )
-from imaging.stills.still import ColourSpace, Still
+from imaging.stills.still import ColourSpace, Piece, Still
 
+_PIXEL_BYTES = 18  # libwebp and Pillow keep three copies, and averaging takes another one
 _HAS_ALPHA, _HAS_PROFILE = 0x10, 0x20
 
 
@@ -57,4 +58,5 @@ def _still(
     padding = bytes(len(bitstream) % 2)
     length = len(b"WEBP") + len(extended) + len(bitstream) + len(padding)
     head = b"RIFF" + struct.pack("<I", length) + b"WEBP" + extended
-    return Still([head, bitstream, padding], canvas, place, colours=ColourSpace(icc=icc))
+    pieces: list[Piece] = [head, bitstream, padding]
+    return Still(pieces, canvas, _PIXEL_BYTES, place=place, colours=ColourSpace(icc=icc))

@@ -126,6 +126,29 @@ def test_idle_decoders_end(monkeypatch: pytest.MonkeyPatch) -> None:
                     decoder._process.wait(timeout=10)
 
 
+def test_ended_decoders_are_reaped() -> None:
+    """A decoder that ends by itself leaves no zombie, though no other file comes."""
+    with inspecting() as inspector:
+        verdict(inspector, pictures.jpeg(), "jpg")
+        (decoder,) = decoders()
+        os.kill(decoder, signal.SIGTERM)
+        wait_until(lambda: not Path(f"/proc/{decoder}").exists(), timeout=20, what="its end")
+
+
+def test_an_inherited_hard_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoders work under a hard limit on the address space, which they must not raise."""
+    start, hard = subprocess.Popen, 16 * 2**30
+
+    def limited(command: list[str], **options: object) -> "subprocess.Popen[bytes]":
+        limits = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({hard}, {hard}))"
+        program = f"{limits}; from imaging.decoding import worker; worker.main()"
+        return start([command[0], "-c", program, command[-1]], **options)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(subprocess, "Popen", limited)
+    with inspecting() as inspector:
+        assert verdict(inspector, pictures.jpeg(), "jpg").verdict == "accepted"
+
+
 def test_all_decoders_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload that finds no free decoder in time gets OverloadedError."""
     monkeypatch.setattr(pool, "_PATIENCE_SECONDS", 0.05)

@@ -104,6 +104,6 @@ def test_burning_profile() -> None:
     with tempfile.TemporaryFile() as file:
         file.write(encoded(_PICTURE, "PNG", icc_profile=icc))
         file.flush()
-        made = maker.make(file, "png", VariantSpec(32, 32), "png")
+        made = maker.make(file, "png", 64 * 64, VariantSpec(32, 32), "png")
     maker.close()
     assert Image.open(io.BytesIO(made.content)).getpixel((9, 9)) == (200, 60, 30)
