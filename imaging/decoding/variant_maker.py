@@ -17,7 +17,7 @@ _PATIENCE = 5
 _BYTES, _BYTES_PER_PIXEL, _BYTES_PER_PIXEL_MADE = 32 * 1024 * 1024, 22, 64
 # A quarter of 50 megapixels. Smaller pictures get less time, so that none can burn it all.
 _COSTLY_PIXELS = 12_500_000
-_LEAST_SHARE = 1 / 6
+_LEAST_SHARE = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
