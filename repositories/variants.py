@@ -15,6 +15,7 @@ from db import Image, Variant, fetch, lock_rows
 from repositories.images import ImageRecord
 
 MOST_SPECS = 4
+BEFORE_ALL_KEYS = " "  # no key begins so; to Oracle an empty string is NULL
 
 
 class VariantRecord(NamedTuple):
@@ -48,6 +49,13 @@ _delete_variant = delete(_variants).where(_variants.c.s3_key == bindparam("key")
 _is_of = _variants.c.original_key == bindparam("original")
 _lock_keys = lock_rows(select(_variants.c.s3_key).where(_is_of), _variants)
 _delete_variants = delete(_variants).where(_is_of)
+_after = _variants.c.s3_key > bindparam("after")
+_select_key = select(_variants.c.s3_key).where(_after).order_by(_variants.c.s3_key)
+_select_unnamed = (
+    select(_variants.c.s3_key)
+    .select_from(_variants.outerjoin(_images, _images.c.s3_key == _variants.c.original_key))
+    .where(_images.c.id.is_(None), _after)
+)
 
 
 def find_image_with_variants(
@@ -84,3 +92,18 @@ def delete_variants(connection: Connection, original_key: str) -> Sequence[str]:
     if keys:
         connection.execute(_delete_variants, parameters)
     return keys
+
+
+def unnamed_variants(
+    connection: Connection, after: str, slice_rows: int
+) -> tuple[list[str], str | None]:
+    """Return keys of variants whose original no image names, and where to continue.
+
+    Reads the next `slice_rows` keys greater than `after`, so that no statement takes long; returns
+    None if there are no more. Only releases without variants leave such rows behind.
+    """
+    last = connection.scalar(_select_key.offset(slice_rows - 1).limit(1), {"after": after})
+    statement = _select_unnamed
+    if last is not None:
+        statement = statement.where(_variants.c.s3_key <= last)
+    return list(connection.scalars(statement, {"after": after})), last

@@ -11,7 +11,7 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 
 # Both answer in the event loop, even while all threads wait for the database or for S3.
-@router.head("/live", include_in_schema=False)
+@router.head("/live", include_in_schema=False, response_model_exclude_unset=True)
 @router.get("/live", operation_id="live", response_model_exclude_unset=True, responses=LIVE)
 async def live() -> Health:
     """Alive: the process answers."""

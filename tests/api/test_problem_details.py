@@ -276,6 +276,6 @@ def test_log(service_environment: dict[str, str]) -> None:
     assert missing["level"] == "INFO"
     assert "image_not_found" in missing["message"]
     assert "GET /none: not_found" in unknown["message"]
-    assert "NewConnectionError" in log
+    assert "obstore.exceptions.GenericError" in log
     for secret in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         assert service_environment[secret] not in log
