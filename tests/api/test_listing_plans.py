@@ -94,7 +94,7 @@ def listing(settings: Settings) -> Iterator[Listing]:
         client = ends.enter_context(TestClient(app))
         if not url.host:
             engine = client.app_state["resources"].engine
-            event.listen(engine, "connect", lambda db, _: trace(db, recorded))
+            event.listen(engine, "checkout", lambda db, *_: trace(db, recorded))
         yield Listing(client, engine, recorded)
     engine.dispose()
 

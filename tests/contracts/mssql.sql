@@ -115,3 +115,7 @@ DELETE FROM variants WHERE variants.s3_key = :key;
 -- variants.delete_variants
 SELECT variants.s3_key FROM variants WITH (UPDLOCK, ROWLOCK) WHERE variants.original_key = :original;
 DELETE FROM variants WHERE variants.original_key = :original;
+
+-- variants.unnamed_variants
+SELECT variants.s3_key FROM variants WHERE variants.s3_key > :after ORDER BY variants.s3_key OFFSET :param_1 ROWS FETCH FIRST :param_2 ROWS ONLY;
+SELECT variants.s3_key FROM variants LEFT OUTER JOIN images ON images.s3_key = variants.original_key WHERE images.id IS NULL AND variants.s3_key > :after AND variants.s3_key <= :s3_key_1;

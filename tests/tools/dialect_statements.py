@@ -112,6 +112,10 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
         recorder.rows = [["k"]]
         return variants.delete_variants(connection, "key")
 
+    def unnamed_variants() -> object:
+        recorder.rows = [[], ["z"]]
+        return variants.unnamed_variants(connection, variants.BEFORE_ALL_KEYS, 9)
+
     def pick() -> object:
         # In reverse order: no draw hits, so the rows are counted, and then they are gone.
         missed = [(1, 9, *[None] * len(_IMAGE))]
@@ -157,6 +161,7 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "variants.insert_variant", partial(variants.insert_variant, connection, _VARIANT)
     yield "variants.delete_variant", partial(variants.delete_variant, connection, "k")
     yield "variants.delete_variants", delete_variants
+    yield "variants.unnamed_variants", unnamed_variants
 
 
 def recorded(recorder: Recorder) -> Iterator[tuple[str, list[str]]]:
