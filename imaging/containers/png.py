@@ -98,6 +98,8 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
             if kind in _NEEDED or (animation.announced and kind in _OF_FRAMES):
                 raise MalformedImageError("a chunk has a wrong CRC")
             continue  # browsers ignore such a chunk
+        if kind == b"acTL" and length != 8:
+            raise MalformedImageError("its animation control chunk has a wrong length")
         if kind in {b"PLTE", b"cICP"}:
             _check_colours(kind, kinds, take(content, at, length))
         if animation.announced and kind in _OF_FRAMES:
