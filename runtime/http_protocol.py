@@ -43,9 +43,9 @@ class HttpProtocol(H11Protocol):
         super().connection_made(transport)
         self._close_in(_HEAD_SECONDS)
         if self.client:  # not for a Unix socket, see tcp(7)
-            sock = transport.get_extra_info("socket")
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._patience))
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # requests open files as well
+            limit = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._patience))
+            transport.get_extra_info("socket").setsockopt(*limit)
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # requests open files as well
         most = min(self._most or _CONNECTIONS, files * 2 // 5)
         if len(self.connections) > most:
             others = cast("set[HttpProtocol]", self.connections) - {self}
@@ -121,8 +121,7 @@ class HttpProtocol(H11Protocol):
         self.transport.write(render_refusal(error, self.config.encoded_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        # To close with bytes unread takes the answer from the client (RFC 9112 section 9.6).
-        self._close_in(_REFUSAL_SECONDS)
+        self._close_in(_REFUSAL_SECONDS)  # not at once: RFC 9112 section 9.6
 
     def pause_writing(self) -> None:
         """Watch a client that takes less than it is sent, where the kernel does not."""
@@ -137,14 +136,15 @@ class HttpProtocol(H11Protocol):
             self._watch.cancel()
 
     def _look(self, untaken: int) -> None:
-        left = self.transport.get_write_buffer_size()
-        if left == untaken:
+        if (left := self.transport.get_write_buffer_size()) == untaken:
             self.transport.abort()
         else:
             self._watch = self.loop.call_later(self._patience, self._look, left)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection. uvicorn drops what is sent from now on, without an error."""
         self._unset_keepalive_if_required()
+        if not self.idle:
+            self.cycle.scope["state"]["client_left"] = True
         self.resume_writing()
         super().connection_lost(exc)

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -21,9 +20,6 @@ import pytest
 from devstack.waiting import wait_until
 from tests.support.metered_service import Fields, MeteredService, S3Request
 from tests.support.pictures import noise_png, png
-
-if TYPE_CHECKING:
-    pass
 
 # The service reads up to 1 MB whole and streams what is larger.
 PICTURES = {"whole": png(seed=1), "streamed": noise_png(1_500_000, seed=1)}
@@ -52,8 +48,8 @@ CUTS: list[tuple[str, Fields]] = [
 
 @pytest.mark.parametrize(("kind", "part"), CUTS)
 def test_cut_by_s3(metered: MeteredService, paths: dict[str, str], kind: str, part: Fields) -> None:
-    """A body that S3 cuts short is a 503 or a broken connection, never a complete response."""
-    cut = metered.meter.cut_response_after(len(PICTURES[kind]) * 2 // 3, when=b"GET /", times=None)
+    """A body that S3 cuts short each time is a 503 or a broken connection, never complete."""
+    cut = metered.meter.cut_response_after(len(PICTURES[kind]) // 5, when=b"GET /", times=None)
     try:
         status = metered.send("GET", paths[kind], part).status_code
     except httpx.RemoteProtocolError:
@@ -63,6 +59,16 @@ def test_cut_by_s3(metered: MeteredService, paths: dict[str, str], kind: str, pa
     assert status == (503 if kind == "whole" else 0)
     assert cut.fired
     assert metered.send("GET", paths[kind]).content == PICTURES[kind]
+
+
+@pytest.mark.parametrize(("kind", "part"), CUTS)
+def test_cut_once(metered: MeteredService, paths: dict[str, str], kind: str, part: Fields) -> None:
+    """The rest of a body that S3 cuts short once is requested, and the response is complete."""
+    cut = metered.meter.cut_response_after(len(PICTURES[kind]) * 2 // 3, when=b"GET /")
+    answer = metered.send("GET", paths[kind], part)
+    assert cut.fired
+    assert answer.content == PICTURES[kind][9 if part else 0 :]
+    assert len(metered.meter.taken()) == 2
 
 
 @pytest.mark.parametrize("part", [[], [("Range", "bytes=9-99")]], ids=["whole", "part"])
@@ -94,7 +100,7 @@ def curl(metered: MeteredService, path: str, file: Path, *options: str) -> int:
 def test_curl_resumes(metered: MeteredService, paths: dict[str, str], tmp_path: Path) -> None:
     """`curl -C -` completes a broken download and requests only the missing bytes."""
     file, whole = tmp_path / "picture", PICTURES["streamed"]
-    metered.meter.cut_response_after(1_000_000, when=b"GET /", times=None)
+    metered.meter.cut_response_after(400_000, when=b"GET /", times=None)
     assert curl(metered, paths["streamed"], file) == 18  # CURLE_PARTIAL_FILE
     metered.meter.heal()
     had = len(file.read_bytes())

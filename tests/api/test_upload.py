@@ -48,7 +48,8 @@ CUTS: dict[str, Callable[[bytes], bytes]] = {
     "99.9 %": lambda content: content[: len(content) * 999 // 1000],
     "60 %": lambda content: content[: len(content) * 6 // 10],
     "10 %": lambda content: content[: len(content) // 10],
-    "last byte": lambda content: content[:-1],
+    # Browsers show a GIF without its trailer.
+    "last byte": lambda content: content.removesuffix(b";")[:-1],
 }
 both_inspections = pytest.mark.parametrize("inspection", ["full", "header"])
 

@@ -10,7 +10,7 @@ from sqlalchemy import make_url, text
 
 from config import Settings, normalise_db_url
 from db import build_engine, build_sessions
-from devstack.databases import connection
+from devstack.databases import connection, fresh_database
 from devstack.service_process import ServiceProcess
 from errors import ConfigurationError, DatabaseUnavailableError
 from scripts import create_tables, purge, sweep, verify
@@ -126,10 +126,12 @@ def test_text_of_mysql(
     settings: Settings, backend: str, argument: str, request: pytest.FixtureRequest
 ) -> None:
     """Names are text even if the URL disables Unicode in the driver."""
-    url = normalise_db_url(f"{request.getfixturevalue(f'{backend}_database')}?{argument}")
-    chosen = {"db_url": url.render_as_string(hide_password=False)}
-    with serving(settings.model_copy(update=chosen)) as client:
-        holds_every_name(client)
+    with fresh_database(request.getfixturevalue(f"{backend}_url")) as database:
+        url = normalise_db_url(f"{database}?{argument}").render_as_string(hide_password=False)
+        chosen = settings.model_copy(update={"db_url": url})
+        create_tables.create_tables(chosen)
+        with serving(chosen) as client:
+            holds_every_name(client)
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])

@@ -140,6 +140,7 @@ class _Exchange(RequestMetrics):
         self._request_id, self._caller = current_request_id(), caller.get()
         if self._method == "HEAD":
             self._sent = 0  # the server leaves the body out
+        self._left |= scope["state"].get("client_left", False)
         # What became of the request may differ from how the answer began.
         if self._left or not (self._complete or self.code == "storage_unavailable"):
             self._status = _CLIENT_LEFT
