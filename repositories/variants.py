@@ -15,7 +15,7 @@ from db import Image, Variant, fetch, lock_rows
 from repositories.images import ImageRecord
 
 MOST_SPECS = 4
-BEFORE_ALL_KEYS = " "  # no key begins so; to Oracle an empty string is NULL
+BEFORE_ALL_KEYS = " "  # no key or spec begins so; to Oracle an empty string is NULL
 
 
 class VariantRecord(NamedTuple):
@@ -46,7 +46,10 @@ _select_with_image = (
 )
 _insert_variant = insert(_variants)
 _delete_variant = delete(_variants).where(_variants.c.s3_key == bindparam("key"))
-_is_of = _variants.c.original_key == bindparam("original")
+_is_of = and_(
+    _variants.c.original_key == bindparam("original"),
+    _variants.c.spec.not_like(bindparam("kept")),
+)
 _lock_keys = lock_rows(select(_variants.c.s3_key).where(_is_of), _variants)
 _delete_variants = delete(_variants).where(_is_of)
 _after = _variants.c.s3_key > bindparam("after")
@@ -85,9 +88,14 @@ def delete_variant(connection: Connection, key: str) -> bool:
     return connection.execute(_delete_variant, {"key": key}).rowcount == 1
 
 
-def delete_variants(connection: Connection, original_key: str) -> Sequence[str]:
-    """Delete the variants of an object; return their keys."""
-    parameters = {"original": original_key}
+def delete_variants(
+    connection: Connection, original_key: str, keep: str = BEFORE_ALL_KEYS
+) -> Sequence[str]:
+    """Delete the variants of an object except those whose spec begins with `keep`.
+
+    Returns their keys. Without `keep` none is kept.
+    """
+    parameters = {"original": original_key, "kept": f"{keep}%"}
     keys = connection.scalars(_lock_keys, parameters).all()
     if keys:
         connection.execute(_delete_variants, parameters)

@@ -19,17 +19,23 @@ from sqlalchemy.orm import Session
 from config import FORMATS, Settings, VariantSpec
 from errors import ImageNotFoundError, UnavailableError, WriteConflictError
 from imaging.decoding.memory_file import memory_file
-from imaging.decoding.variant_maker import EncodedPicture, VariantMaker
+from imaging.decoding.variant_maker import REVISION, EncodedPicture, VariantMaker
 from repositories import images, variants
 from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
 from s3_client import Bucket, ObjectBody
 from services.names import normalise_name
 from services.stored_objects import describe_replacement, open_object
-from services.write_protocol import NewObject, WriteProtocol, journal_variant
+from services.write_protocol import (
+    NewObject,
+    WriteProtocol,
+    journal_outdated_variants,
+    journal_variant,
+)
 
 logger = logging.getLogger("image_api")
 
+_CURRENT = f"r{REVISION}/"  # of an older renderer's variant the spec begins otherwise
 _CHUNK_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 # A GIF becomes a PNG, which keeps its first frame without loss.
@@ -49,13 +55,13 @@ class VariantChoice:
     encodings: tuple[str, ...]
 
     def specs(self) -> list[str]:
-        """Return the specs, such as `320.webp`, of all variants that may be the answer."""
+        """Return the specs, such as `r2/320.webp`, of all variants that may be the answer."""
         encodings = [self.encoding_asked] if self.encoding_asked else self.encodings
-        return [f"{self.spec}.{encoding}" for encoding in encodings]
+        return [self._stored_spec(encoding) for encoding in encodings]
 
     def spec_for(self, image: ImageRecord) -> str:
-        """Return the spec, such as `320.webp`, under which the variant of `image` is stored."""
-        return f"{self.spec}.{self.encoding(image.extension)}"
+        """Return the spec, such as `r2/320.webp`, under which the variant of `image` is stored."""
+        return self._stored_spec(self.encoding(image.extension))
 
     def encoding(self, extension: str) -> str:
         """Return the encoding for an image with that extension."""
@@ -63,6 +69,9 @@ class VariantChoice:
             return self.encoding_asked
         own = _OWN_KIND[extension]
         return own if own in self.encodings else self.encodings[0]
+
+    def _stored_spec(self, encoding: str) -> str:
+        return f"{_CURRENT}{self.spec}.{encoding}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +201,7 @@ class VariantStore:
             if current is None or current.s3_key != image.s3_key:
                 raise ImageNotFoundError
             stored = record._replace(s3_key=key)
+            journal_outdated_variants(connection, image.s3_key, _CURRENT)
             variants.insert_variant(connection, stored)
             return stored
 

@@ -202,6 +202,15 @@ def journal_variant(session: Session, key: str) -> None:
     retry(journal)
 
 
+def journal_outdated_variants(connection: Connection, original_key: str, current: str) -> None:
+    """Delete the variants of an object whose spec does not begin with `current`; journal them.
+
+    The transaction has locked the image's row.
+    """
+    for key in variants.delete_variants(connection, original_key, keep=current):
+        pending_objects.journal_deletion(connection, key, _now())
+
+
 def remove_object(session: Session, bucket: Bucket, key: str) -> None:
     """Delete the object of a journal entry, then the entry.
 

@@ -10,6 +10,8 @@ from imaging.decoding.memory_file import memory_file
 from imaging.decoding.pool import DecoderPool
 from imaging.rendering.sizes import Box
 
+# Raise it with every change that makes variants look different: stored ones are then made anew.
+REVISION = 2
 # Real time granted for each second of CPU: others want the CPU, too.
 _PATIENCE = 5
 # More than `rendering_bytes` finds for any picture: a second attempt may take what that missed.

@@ -54,6 +54,27 @@ def test_overwritten(client: TestClient, settings: Settings) -> None:
     assert count(settings, "variants") == count(settings, "pending_objects") == 0
 
 
+def test_of_an_older_renderer(client: TestClient, settings: Settings) -> None:
+    """Variants that an older renderer stored are made anew, and their objects are removed."""
+    upload(client, WIDE, "a.jpg")
+    for side in (320, 640):
+        client.get(f"/images/a/variants/{side}").raise_for_status()
+    old = variant_keys(settings)
+    with connection(settings.db_url) as db:
+        db.execute(text("UPDATE variants SET spec = '320.jpg' WHERE spec LIKE '%/320.jpg'"))
+        db.execute(text("UPDATE variants SET spec = 'r1/640.jpg' WHERE spec LIKE '%/640.jpg'"))
+    assert opened(client.get("/images/a/variants/320")).size == (320, 160)
+    new = variant_keys(settings)
+    assert len(new) == 1
+    assert not old & new
+    assert opened(client.get("/images/a/variants/640")).size == (640, 320)
+    assert len(variant_keys(settings)) == 2
+    with resources(settings) as opened_ones:
+        opened_ones.sweeper().sweep()
+        assert opened_ones.verifier().verify(lambda _: None, lambda *_: None).clean
+    assert count(settings, "pending_objects") == 0
+
+
 @on_sqlite
 def test_lost(client: TestClient, settings: Settings) -> None:
     """A variant whose object is missing is made again."""
@@ -150,7 +171,7 @@ def test_verified(client: TestClient, settings: Settings) -> None:
         assert (report.objects, report.images, report.variants, report.entries) == (3, 1, 2, 0)
         assert report.clean
         with connection(settings.db_url) as db:
-            db.execute(text("DELETE FROM variants WHERE spec = '160.png'"))
+            db.execute(text("DELETE FROM variants WHERE spec LIKE '%/160.png'"))
         report = opened_ones.verifier(repairs=True).verify(lambda _: None, lambda *_: None)
         assert (report.found[Damage.ORPHAN], report.journaled, report.clean) == (1, 1, True)
 

@@ -113,8 +113,8 @@ INSERT INTO variants (original_key, spec, s3_key, size_bytes, content_type, sha2
 DELETE FROM variants WHERE variants.s3_key = :key;
 
 -- variants.delete_variants
-SELECT variants.s3_key FROM variants WITH (UPDLOCK, ROWLOCK) WHERE variants.original_key = :original;
-DELETE FROM variants WHERE variants.original_key = :original;
+SELECT variants.s3_key FROM variants WITH (UPDLOCK, ROWLOCK) WHERE variants.original_key = :original AND variants.spec NOT LIKE :kept;
+DELETE FROM variants WHERE variants.original_key = :original AND variants.spec NOT LIKE :kept;
 
 -- variants.unnamed_variants
 SELECT variants.s3_key FROM variants WHERE variants.s3_key > :after ORDER BY variants.s3_key OFFSET :param_1 ROWS FETCH FIRST :param_2 ROWS ONLY;

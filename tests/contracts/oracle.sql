@@ -113,8 +113,8 @@ INSERT INTO variants (original_key, spec, s3_key, size_bytes, content_type, sha2
 DELETE FROM variants WHERE variants.s3_key = :key;
 
 -- variants.delete_variants
-SELECT variants.s3_key FROM variants WHERE variants.original_key = :original FOR UPDATE;
-DELETE FROM variants WHERE variants.original_key = :original;
+SELECT variants.s3_key FROM variants WHERE variants.original_key = :original AND variants.spec NOT LIKE :kept FOR UPDATE;
+DELETE FROM variants WHERE variants.original_key = :original AND variants.spec NOT LIKE :kept;
 
 -- variants.unnamed_variants
 SELECT variants.s3_key FROM variants WHERE variants.s3_key > :after ORDER BY variants.s3_key OFFSET __[POSTCOMPILE_param_1] ROWS FETCH FIRST __[POSTCOMPILE_param_2] ROWS ONLY;
