@@ -129,6 +129,8 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
     if stored_target != picture.size or region != (0, 0, *picture.size):
         gap = _DRAFT_FACTOR if math.prod(picture.size) > _AVERAGED_PIXELS else None
         picture = picture.resize(stored_target, Image.Resampling.LANCZOS, region, gap)
+    else:
+        picture = picture.copy()  # without the file, in which an encoder would look for frames
     picture = to_srgb(picture, source.colours)
     return picture.transpose(_TURNS[source.orientation]) if source.orientation > 1 else picture
 

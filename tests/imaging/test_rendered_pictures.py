@@ -196,6 +196,28 @@ def test_small_first_frame() -> None:
     assert colour_of(picture, "RGBA", (30, 30))[3] == 255
 
 
+MODES = {
+    "jpeg": ["L", "RGB", "CMYK"],
+    "png": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"],
+    "gif": ["1", "L", "P", "RGBA"],
+    "webp": ["L", "RGB", "RGBA"],
+}
+
+
+@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("encoding", ["jpg", "png", "webp", "avif"])
+@pytest.mark.parametrize("image_format", MODES)
+def test_every_encoding(image_format: str, encoding: str, *, moving: bool) -> None:
+    """Pictures of every mode have variants in every encoding, even where nothing is scaled."""
+    for mode in MODES[image_format]:
+        picture = Image.linear_gradient("L").resize((64, 64)).convert(mode)
+        frames = [picture.transpose(Image.Transpose.ROTATE_90)]
+        options = {"save_all": True, "append_images": frames}
+        file = saved(picture, image_format, **options if moving and image_format != "jpeg" else {})
+        for spec, side in (("64", 64), ("320", 64), ("16", 16)):
+            assert variant(file, spec, image_format, encoding).size == (side, side), (mode, spec)
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
 def test_grey_profile(mode: str) -> None:
     """Grey with a profile is converted to grey in sRGB and keeps its transparency."""

@@ -1,11 +1,12 @@
-"""A short fuzzing run of the inspection, and the seeds of earlier findings."""
+"""A short fuzzing run of inspection and variants, and the seeds of earlier findings."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from imaging.decoding.variant_maker import VariantMaker
 from services.inspection import Inspector
-from tests.support.inspections import inspecting
+from tests.support.inspections import inspecting, making
 from tests.tools.fuzz_inspection import inspect_seed
 
 # Seeds of fixed faults: a last row or opacity that was not decoded, deflated pixels without an end,
@@ -20,18 +21,28 @@ def inspector() -> Iterator[Inspector]:
         yield inspector
 
 
+@pytest.fixture(scope="module")
+def maker() -> Iterator[VariantMaker]:
+    """Return a maker of variants with the default settings."""
+    with making() as maker:
+        yield maker
+
+
 @pytest.mark.parametrize("seed", _FIXED)
-def test_fixed(inspector: Inspector, seed: int) -> None:
+def test_fixed(inspector: Inspector, maker: VariantMaker, seed: int) -> None:
     """Earlier findings stay fixed, and Pillow opens every accepted file."""
-    *_, findings, disagreements = inspect_seed(inspector, seed)
+    *_, findings, disagreements = inspect_seed(inspector, maker, seed)
     assert findings + disagreements == []
 
 
-def test_many(inspector: Inspector) -> None:
-    """300 mutated files exceed no bound; every format has accepted and refused files."""
+def test_many(inspector: Inspector, maker: VariantMaker) -> None:
+    """300 mutated files exceed no bound; all that are accepted have variants.
+
+    Every format has accepted and refused files.
+    """
     verdicts = set()
     for seed in range(300):
-        extension, found, findings, _ = inspect_seed(inspector, seed)
+        extension, found, findings, _ = inspect_seed(inspector, maker, seed)
         assert findings == [], seed
         verdicts.add((extension, found.verdict))
     for extension in ("jpg", "png", "gif", "webp"):

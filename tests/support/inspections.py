@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from config import Settings
+from config import Settings, VariantSpec
 from errors import ServiceError
+from imaging.decoding.variant_maker import VariantMaker
+from resources import build_variant_maker
 from services.inspection import Inspector
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -22,9 +24,19 @@ class Inspection:
 
     verdict: str
     detail: str
+    extension: str
     size: tuple[int, int]
     cpu_seconds: float
     peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What became of a variant ("made" or the name of the error), and its cost."""
+
+    verdict: str
+    detail: str
+    cpu_seconds: float
 
 
 @contextmanager
@@ -36,6 +48,16 @@ def inspecting(**changes: object) -> Iterator[Inspector]:
     inspector.close()
 
 
+@contextmanager
+def making() -> Iterator[VariantMaker]:
+    """Yield a maker of variants with the default settings."""
+    maker = build_variant_maker(
+        Settings(db_url="sqlite:///none.db", aws_region="none", aws_s3_bucket="none")
+    )
+    yield maker
+    maker.close()
+
+
 def verdict(inspector: Inspector, content: bytes, extension: str) -> Inspection:
     """Inspect a file as an upload; `peak_bytes` is the decoders' memory above their idle level."""
     before, rest = _cpu_seconds(), _resident(peak=False)
@@ -44,10 +66,28 @@ def verdict(inspector: Inspector, content: bytes, extension: str) -> Inspection:
         try:
             info = inspector.inspect(file, extension)
             said, detail, size = "accepted", "", (info.width, info.height)
+            extension = info.extension
         except ServiceError as error:
             said, detail, size = type(error).__name__, error.detail, (0, 0)
     spent = _cpu_seconds() - before
-    return Inspection(said, detail, size, spent, max(0, _resident(peak=True) - rest))
+    return Inspection(said, detail, extension, size, spent, max(0, _resident(peak=True) - rest))
+
+
+def rendering(
+    maker: VariantMaker, content: bytes, found: Inspection, spec: str, encoding: str
+) -> Rendering:
+    """Make a variant of an accepted file as the service does."""
+    before = _cpu_seconds()
+    pixels = found.size[0] * found.size[1]
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        try:
+            maker.make(file, found.extension, pixels, VariantSpec.parse(spec), encoding)
+            said, detail = "made", ""
+        except ServiceError as error:
+            said, detail = type(error).__name__, error.detail
+    return Rendering(said, detail, _cpu_seconds() - before)
 
 
 @contextmanager

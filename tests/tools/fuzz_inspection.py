@@ -1,10 +1,11 @@
-"""Fuzzes the inspection with random files that mostly follow their format.
+"""Fuzzes inspection and variants with random files that mostly follow their format.
 
     python -m tests.tools.fuzz_inspection --minutes 30
 
 A finding is a file that takes more than 2 seconds of CPU or 300 MB of memory, exceeds its deadline,
-crashes its decoder, or causes an unexpected error. Accepted files that Pillow cannot decode, or
-reads with another size, are printed as well. The seed of a file reproduces it.
+crashes its decoder, or causes an unexpected error. So is an accepted file without variants, or with
+one that takes more than 2 seconds of CPU. Accepted files that Pillow cannot decode, or reads with
+another size, are printed as well. The seed of a file reproduces it.
 """
 
 # ruff: noqa: T201 - this command prints its results
@@ -20,10 +21,13 @@ from collections.abc import Iterator
 
 from PIL import ExifTags, Image, PngImagePlugin
 
+from imaging.decoding.variant_maker import VariantMaker
 from services.inspection import Inspector
-from tests.support.inspections import Inspection, inspecting, verdict
+from tests.support.inspections import Inspection, inspecting, making, rendering, verdict
 from tests.support.picture_grammars import generate
 
+SPECS = ("16", "320", "320x320-crop", "2048")
+ENCODINGS = ("jpg", "png", "webp", "avif")
 VERDICTS = {"accepted", "NotAnImageError", "TooManyPixelsError", "DecodingTooCostlyError"}
 _CPU_SECONDS, _PEAK_BYTES, _DEADLINE_SECONDS = 2.0, 300 * 1024 * 1024, 10.0
 _COMPARED_PIXELS = 3_000_000
@@ -70,12 +74,33 @@ def disagreements(found: Inspection, content: bytes) -> Iterator[str]:
         yield f"Pillow cannot decode it: {exc!r}"
 
 
-def inspect_seed(inspector: Inspector, seed: int) -> tuple[str, Inspection, list[str], list[str]]:
-    """Inspect the file of a seed; return extension, inspection, findings and disagreements."""
+def failed_variants(
+    maker: VariantMaker, content: bytes, found: Inspection, seed: int
+) -> Iterator[str]:
+    """Ask for two variants of an accepted file, which differ from seed to seed; yield faults."""
+    if found.verdict != "accepted":
+        return
+    for choice in (seed, seed + 5):
+        spec, encoding = SPECS[choice % 4], ENCODINGS[choice // 4 % 4]
+        made = rendering(maker, content, found, spec, encoding)
+        if made.verdict != "made":
+            yield f"its variant {spec}.{encoding} is {made.verdict}: {made.detail}"
+        if made.cpu_seconds > _CPU_SECONDS:
+            yield f"its variant {spec}.{encoding} takes {made.cpu_seconds:.2f} s of CPU"
+
+
+def inspect_seed(
+    inspector: Inspector, maker: VariantMaker, seed: int
+) -> tuple[str, Inspection, list[str], list[str]]:
+    """Inspect the file of a seed and make variants of it if it is accepted.
+
+    Returns extension, inspection, findings and disagreements.
+    """
     extension, content = generate(seed)
     start = time.monotonic()
     found = verdict(inspector, content, extension)
     findings = list(broken_bounds(found, time.monotonic() - start))
+    findings += failed_variants(maker, content, found, seed)
     return extension, found, findings, list(disagreements(found, content))
 
 
@@ -92,9 +117,9 @@ def main() -> None:
     logging.getLogger("image_api").addHandler(listener)
     worst_cpu, worst_peak, differing = 0.0, 0, 0
     end, seed = time.monotonic() + options.minutes * 60, options.seed
-    with inspecting() as inspector:
+    with inspecting() as inspector, making() as maker:
         while time.monotonic() < end:
-            extension, found, findings, others = inspect_seed(inspector, seed)
+            extension, found, findings, others = inspect_seed(inspector, maker, seed)
             findings += listener.messages
             listener.messages = []
             counts[extension, found.verdict] += 1
