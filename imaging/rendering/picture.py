@@ -126,7 +126,8 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
         picture = _decoded(image, source)
     if not fills_canvas:
         picture = _on_canvas(picture, source)
-    if stored_target != picture.size or region != (0, 0, *picture.size):
+    whole: Region = (0, 0, *picture.size)
+    if stored_target != picture.size or region != whole:
         gap = _DRAFT_FACTOR if math.prod(picture.size) > _AVERAGED_PIXELS else None
         picture = picture.resize(stored_target, Image.Resampling.LANCZOS, region, gap)
     else:
