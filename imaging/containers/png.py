@@ -106,7 +106,7 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
             animation.check(kind, content, at)
             if kind == b"fcTL":
                 limits.spend(*frame_size(content, at, header))
-        elif kind == b"eXIf" and b"IDAT" not in kinds:
+        elif kind == b"eXIf" and not kinds & {b"eXIf", b"IDAT"}:
             orientation = read_orientation(take(content, at, length))
         kinds.add(kind)
         last = kind

@@ -89,9 +89,7 @@ def _before_pixels(content: Content) -> dict[bytes, bytes]:
         misplaced = {b"cICP": b"PLTE" in found, b"tRNS": palette_first and b"PLTE" not in found}
         if kind not in _KEPT or not is_intact(content, kind, at, length):
             continue
-        if kind == b"eXIf":
-            found[kind] = content[at : at + length]  # the last one counts, as in `png.walk`
-        elif not misplaced.get(kind):
+        if not misplaced.get(kind):  # the first one counts, of Exif as well
             found.setdefault(kind, content[at : at + length])
     return found
 

@@ -211,6 +211,9 @@ TURNED = {
     "Exif twice.jpeg": _with_segments(*[_app1(b"Exif\0\0" + exif(turn)) for turn in (6, 1)]),
     "broken Exif first.jpeg": _with_segments(_app1(b"Exif\0\0x"), _app1(b"Exif\0\0" + exif(6))),
     "JPEG's prefix in eXIf.png": _with_chunks(chunk(b"eXIf", b"Exif\0\0" + exif(6))),
+    "eXIf twice.png": _with_chunks(*[chunk(b"eXIf", exif(turn)) for turn in (6, 1)]),
+    "broken eXIf first.png": _with_chunks(chunk(b"eXIf", b"x"), chunk(b"eXIf", exif(6))),
+    "empty eXIf first.png": _with_chunks(chunk(b"eXIf", b""), chunk(b"eXIf", exif(6))),
     "eXIf of 70 KB.png": _with_chunks(chunk(b"eXIf", exif(6) + bytes(70_000))),
     "Exif behind the pixels.webp": encoded(
         _corners(), "WEBP", lossless=True, exif=b"Exif\0\0" + exif(6)
