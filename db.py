@@ -107,7 +107,7 @@ class PendingObject(Base):
 
 
 class Variant(Base):
-    """One variant of the object `original_key`; `spec` says which, such as `320.webp`."""
+    """One variant of the object `original_key`; `spec` says which, such as `r2/320.webp`."""
 
     __tablename__ = "variants"
 

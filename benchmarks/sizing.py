@@ -1,4 +1,4 @@
-"""The table of docs/sizing.md: requests per vCPU and the cost of a million requests."""
+"""The table of CPU and cost in docs/sizing.md; the rest of that page is written by hand."""
 
 import re
 from typing import Any, NamedTuple

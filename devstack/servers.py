@@ -1,6 +1,6 @@
 """`python -m devstack.servers FILE`: run the servers that the service needs, without the service.
 
-For rehearsing a production on one machine. Starts PostgreSQL (or uses the server that TEST_DB_URL
+For rehearsing a deployment on one machine. Starts PostgreSQL (or uses the server that TEST_DB_URL
 names) with an empty database, and SeaweedFS with an empty bucket. Writes the service's environment
 variables to FILE as shell assignments and runs until Ctrl-C or SIGTERM. Database and objects are
 deleted at the end.
