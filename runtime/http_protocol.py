@@ -29,7 +29,7 @@ class HttpProtocol(H11Protocol):
         self.conn = Parser()
         self._most, self.limit_concurrency = self.limit_concurrency, None
         resources = self.app_state.get("resources")
-        self._patience = resources.settings.client_idle_seconds if resources else 30.0
+        self._idle_seconds = resources.settings.client_idle_seconds if resources else 30.0
         self._head_begun = self._half_closed = self._refused = False
         self._watch: asyncio.TimerHandle | None = None
 
@@ -39,11 +39,11 @@ class HttpProtocol(H11Protocol):
         return self._refused or self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, in place of the one that idles longest where there are too many."""
+        """Accept a connection; beyond the limit, close the one that has been idle longest."""
         super().connection_made(transport)
         self._close_in(_HEAD_SECONDS)
         if self.client:  # not for a Unix socket, see tcp(7)
-            limit = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._patience))
+            limit = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._idle_seconds))
             transport.get_extra_info("socket").setsockopt(*limit)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # requests open files as well
         most = min(self._most or _CONNECTIONS, files * 2 // 5)
@@ -60,7 +60,7 @@ class HttpProtocol(H11Protocol):
         self.idle_since = self.loop.time()
         self._unset_keepalive_if_required()
         close = self.timeout_keep_alive_handler
-        self.timeout_keep_alive_task = self.loop.call_later(min(seconds, self._patience), close)
+        self.timeout_keep_alive_task = self.loop.call_later(min(seconds, self._idle_seconds), close)
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrives before the last request has ended."""
@@ -104,7 +104,7 @@ class HttpProtocol(H11Protocol):
         if self.idle and self._half_closed:
             self.transport.close()
         elif self.idle and self.conn.their_state is h11.SEND_BODY:
-            self._close_in(self._patience)
+            self._close_in(self._idle_seconds)
 
     def _should_upgrade(self) -> bool:
         return False  # an offer that may be ignored (RFC 9110 section 7.8)
@@ -124,7 +124,7 @@ class HttpProtocol(H11Protocol):
         self._close_in(_REFUSAL_SECONDS)  # not at once: RFC 9112 section 9.6
 
     def pause_writing(self) -> None:
-        """Watch a client that takes less than it is sent, where the kernel does not."""
+        """Watch for a client that stops reading, if there is no TCP_USER_TIMEOUT to do so."""
         super().pause_writing()
         if not self.client:
             self._look(-1)
@@ -139,7 +139,7 @@ class HttpProtocol(H11Protocol):
         if (left := self.transport.get_write_buffer_size()) == untaken:
             self.transport.abort()
         else:
-            self._watch = self.loop.call_later(self._patience, self._look, left)
+            self._watch = self.loop.call_later(self._idle_seconds, self._look, left)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection. uvicorn drops what is sent from now on, without an error."""

@@ -1,7 +1,7 @@
-"""Traces, where the standard variables of OpenTelemetry say to where (OTEL_EXPORTER_OTLP_ENDPOINT).
+"""OpenTelemetry traces, if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-FastAPI sets up the exporter and makes a span of each request; this module adds spans of its
-statements and its requests to S3. Without the variables nothing of this is imported.
+FastAPI sets up the exporter and creates a span for each request. This module adds spans for
+statements and for requests to S3. Without that variable no package of OpenTelemetry is loaded.
 """
 
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger("image_api")
 
 
 def trace_backends(engine: Engine) -> Callable[[str, str], AbstractContextManager[object]] | None:
-    """Trace statements; return what traces a request to S3, None if no traces are wanted."""
+    """Trace statements; return what traces a request to S3, None if traces are off."""
     if not any(
         os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in ("", "TRACES_")
     ):
@@ -26,10 +26,10 @@ def trace_backends(engine: Engine) -> Callable[[str, str], AbstractContextManage
         )
         from opentelemetry.trace import SpanKind, get_tracer  # noqa: PLC0415 - an extra
     except ImportError:
-        logger.warning("OTEL_* asks for traces, which need requirements-traces.lock")
+        logger.warning("Traces are configured, but requirements-traces.lock is not installed")
         return None
     engine.update_execution_options(traced=True)
-    # Its 0.66 wants SQLAlchemy below 2.1, but for the events of an engine, which are the same.
+    # Version 0.66 requires SQLAlchemy < 2.1, but only uses engine events, which have not changed.
     SQLAlchemyInstrumentor().instrument(engine=engine, skip_dep_check=True)
     tracer = get_tracer("image_api")
     return lambda operation, key: tracer.start_as_current_span(

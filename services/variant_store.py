@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 from config import FORMATS, Settings, VariantSpec
 from errors import ImageNotFoundError, UnavailableError, WriteConflictError
 from imaging.decoding.memory_file import memory_file
-from imaging.decoding.variant_maker import REVISION, EncodedPicture, VariantMaker
+from imaging.decoding.variant_maker import EncodedPicture, VariantMaker
+from imaging.rendering.encodings import REVISION
 from repositories import images, variants
 from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
@@ -35,7 +36,7 @@ from services.write_protocol import (
 
 logger = logging.getLogger("image_api")
 
-_CURRENT = f"r{REVISION}/"  # of an older renderer's variant the spec begins otherwise
+_CURRENT = f"r{REVISION}/"  # the specs of variants of older renderers have another prefix
 _CHUNK_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 # A GIF becomes a PNG, which keeps its first frame without loss.
@@ -243,11 +244,16 @@ def _record(image: ImageRecord, spec: str, made: EncodedPicture) -> VariantRecor
 
 
 def _delivered(image: ImageRecord, record: VariantRecord) -> ImageRecord:
-    """Return a variant in the form of an image."""
-    extension = _encoding(record.spec)
-    return ImageRecord(
-        *(image.id, image.name, record.size_bytes, extension, record.content_type, record.sha256),
-        *(record.width, record.height, record.s3_key, image.created_at),
-        # Not when the variant was made: two versions of the image may have one made in one second.
-        image.last_updated_at,
+    """Return a variant in the form of an image.
+
+    It keeps `last_updated_at` of its image: variants of two versions may be made in one second.
+    """
+    return image._replace(
+        size_bytes=record.size_bytes,
+        extension=_encoding(record.spec),
+        content_type=record.content_type,
+        sha256=record.sha256,
+        width=record.width,
+        height=record.height,
+        s3_key=record.s3_key,
     )

@@ -1,4 +1,4 @@
-"""Answers to what is no request that the application could answer."""
+"""Responses that the connection sends itself, because the application never sees a request."""
 
 import logging
 from http import HTTPStatus

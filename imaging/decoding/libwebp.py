@@ -1,8 +1,7 @@
-"""The decoder of the libwebp that comes with Pillow, by its own interface.
+"""The C interface (decode.h, demux.h) of the libwebp that Pillow includes.
 
-Pillow's decodes onto two canvases and copies twice: 18 bytes per pixel. libwebp alone needs 4
-where a frame is lossless, else hardly any, and says what it misses. `src/webp/decode.h` and
-`demux.h`.
+Pillow's own decoder uses two canvases and copies twice, which takes 18 bytes per pixel. libwebp
+takes 4 for lossless frames and hardly any for others, and reports missing data.
 """
 
 import ctypes
@@ -98,9 +97,9 @@ def decode(content: mmap.mmap, frame: Frame) -> None:
     """
     config = _Config()
     if not _library.WebPInitDecoderConfigInternal(ctypes.byref(config), _ABI_VERSION):
-        raise RuntimeError("this libwebp has another interface")
-    config.output.colorspace = _RGBA  # without opacity asked for, none is decoded
-    # Asking for the last corner, from even offsets, makes it decode all rows and give out few.
+        raise RuntimeError("libwebp has another version of this interface")
+    config.output.colorspace = _RGBA  # opacity is decoded only on request
+    # A crop of the last corner, at even offsets, decodes all rows and outputs few.
     options = config.options
     options.bypass_filtering = options.use_cropping = 1
     options.crop_left, options.crop_top = (frame.width - 1) & ~1, (frame.height - 1) & ~1

@@ -10,10 +10,8 @@ from imaging.decoding.memory_file import memory_file
 from imaging.decoding.pool import DecoderPool
 from imaging.rendering.sizes import Box
 
-# Raise it with every change that makes variants look different: stored ones are then made anew.
-REVISION = 2
-# Real time granted for each second of CPU: others want the CPU, too.
-_PATIENCE = 5
+# Wall-clock time granted for each second of CPU, because other processes need the CPU as well
+_WALL_PER_CPU = 5
 # More than `rendering_bytes` finds for any picture: a second attempt may take what that missed.
 # Memory that a picture does not need is never touched.
 _BYTES, _BYTES_PER_PIXEL, _BYTES_PER_PIXEL_MADE = 32 * 1024 * 1024, 22, 64
@@ -61,7 +59,7 @@ class VariantMaker:
             animation_pixels=self._max_animation_pixels,
             memory=_BYTES + _BYTES_PER_PIXEL * pixels + _BYTES_PER_PIXEL_MADE * made,
             cpu_seconds=self._cpu_seconds * share,
-            seconds=_PATIENCE * self._cpu_seconds,
+            seconds=_WALL_PER_CPU * self._cpu_seconds,
             encoding=encoding,
             width=box.width,
             height=box.height,

@@ -1,7 +1,7 @@
-"""The decoder process: takes files one after another; ends with its service, or for lack of files.
+"""The decoder process. It handles one file at a time, and exits when idle or without its service.
 
-A file that breaks the bounds of its job ends the process, not the service: memory by RLIMIT_AS,
-CPU and real time by timers whose signals nothing here catches, so that they hold against any
+A file that exceeds the limits of its job ends this process, not the service. RLIMIT_AS limits
+memory. Timers limit CPU and wall-clock time; nothing here catches their signals, so they stop any
 loop in any library.
 """
 
@@ -28,21 +28,21 @@ from imaging.rendering.picture import render_picture
 
 _MESSAGE_BYTES = 4096
 _IDLE_SECONDS = 10.0
-# Reads go first where there is not CPU enough for all.
+# Lower priority than the service, so that inspections do not delay reads
 _NICENESS = 5
-# Whoever uploads waits for the inspection; variants are made for many at once.
+# Lower still, because the client of an upload waits for its inspection
 _NICENESS_OF_VARIANTS = 10
 _SLACK_BYTES = 16 * 1024 * 1024
 
 
 def main() -> None:
     """Serve the jobs that arrive, each with a file descriptor, on the socket named in argv."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: for the service to decide
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C; the service ends this process
     os.nice(_NICENESS)
     Image.init()
-    _prefer_this_to_the_service_when_memory_is_short()
+    _volunteer_for_the_oom_killer()
     at_rest = _address_space()
-    # No job for a while, or no service: it may have been killed in the middle of one.
+    # Idle for too long, or the service was killed, perhaps in the middle of a job.
     over = suppress(TimeoutError, ConnectionError)
     with socket.socket(fileno=int(sys.argv[1])) as service, over:
         service.settimeout(_IDLE_SECONDS)
@@ -57,7 +57,7 @@ def main() -> None:
             service.send(json.dumps(result).encode())
 
 
-def _prefer_this_to_the_service_when_memory_is_short() -> None:
+def _volunteer_for_the_oom_killer() -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 
@@ -82,10 +82,10 @@ def _disarm() -> None:
 
 
 def _examine(job: Job, files: list[int], at_rest: int) -> Result:
-    Image.MAX_IMAGE_PIXELS = job.frame_pixels  # the walk's rule, again in Pillow itself
+    Image.MAX_IMAGE_PIXELS = job.frame_pixels  # Pillow checks what the walk has checked
     try:
         _bound_memory(at_rest, os.fstat(files[0]).st_size + job.memory + _SLACK_BYTES)
-        # A private mapping: libwebp wants a writable one, though it writes nothing.
+        # Private and writable, which the binding of libwebp requires although it only reads
         content = mmap.mmap(files[0], 0, access=mmap.ACCESS_COPY)
         return _render(job, content, files[1]) if job.encoding else _decode(job, content)
     except MemoryError:
@@ -100,7 +100,7 @@ def _examine(job: Job, files: list[int], at_rest: int) -> Result:
 
 
 def _bound_memory(at_rest: int, more: int) -> None:
-    """Set the soft limit, which may not be above the hard one that this process was given."""
+    """Set the soft limit, which may not exceed the hard limit of this process."""
     if at_rest != resource.RLIM_INFINITY:
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         soft = at_rest + more
@@ -112,7 +112,7 @@ def _render(job: Job, content: mmap.mmap, output: int) -> Result:
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(ours, _NICENESS_OF_VARIANTS))
     with open(output, "wb", closefd=False) as file:
-        file.truncate()  # of an attempt with less memory
+        file.truncate()  # removes the output of an attempt with less memory
         size = render_picture(content, job.image_format, job, job.encoding, file, job.memory)
     return Result(JobOutcome.DECODED, *size)
 

@@ -9,7 +9,7 @@ import io
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import IO, Any
+from typing import IO
 
 from PIL import Image, ImageChops, ImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -20,6 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from imaging.containers.content import Content, MalformedImageError
 from imaging.containers.exif import SIDEWAYS
 from imaging.rendering.colours import averageable, on_white, to_srgb
+from imaging.rendering.encodings import ENCODINGS
 from imaging.rendering.memory import rendering_bytes
 from imaging.rendering.sizes import Box, Region, Size, shown_region, target_size
 from imaging.stills.formats import still
@@ -31,14 +32,6 @@ _OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "png": PngImageFile,
     "gif": GifImageFile,
     "webp": WebPImageFile,
-}
-_ENCODINGS: dict[str, dict[str, Any]] = {
-    "jpg": {"format": "JPEG", "quality": 80, "optimize": True},
-    "png": {"format": "PNG"},
-    # With transparency, method 4 takes 1.4 times the CPU for a file of the same size.
-    "webp": {"format": "WEBP", "quality": 75, "method": 3},
-    # Speed 8 takes four times the CPU for a file that is at most 7 % smaller.
-    "avif": {"format": "AVIF", "quality": 50, "speed": 9, "max_threads": 1},
 }
 # Compressing more pixels at level 6 takes up to 2.5 s of CPU, at level 3 half of that.
 _THOROUGH_PIXELS = 2_000_000
@@ -97,7 +90,7 @@ def render_picture(
 
 def _encoded(picture: Image.Image, encoding: str) -> io.BytesIO:
     """Encode a picture. Raises MalformedImageError, also for a lack of memory."""
-    options = _ENCODINGS[encoding]
+    options = ENCODINGS[encoding]
     if encoding == "png" and math.prod(picture.size) > _THOROUGH_PIXELS:
         options = options | _QUICK_PNG
     picture.info.clear()  # encoders write it

@@ -183,8 +183,8 @@ Each cell contains:
 A sweep has no client, so its cells say how it ends. When a sweep starts, the journal has one upload
 to give up (U) and one object to delete (D).
 
-When the fault is over, the service recovers by itself, except that a missing object must be uploaded
-again. After `UPLOAD_GRACE_SECONDS`, `PUT_HORIZON_SECONDS` and `KEEP_DELETED_SECONDS`, sweeps have
+When the fault is over, the service recovers by itself, but a missing object must be uploaded again.
+After `UPLOAD_GRACE_SECONDS`, `PUT_HORIZON_SECONDS` and `KEEP_DELETED_SECONDS`, sweeps have
 emptied the journal, and the bucket and the rows agree.
 
 A client may repeat a write that was answered 503. If the connection was lost in the deciding

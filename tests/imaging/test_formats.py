@@ -1,0 +1,38 @@
+"""Every table of picture formats has every format, and every change of variants has a revision."""
+
+import hashlib
+import mmap
+
+import pytest
+
+from config.settings import KNOWN_EXTENSIONS
+from config.variants import FORMATS
+from imaging.containers import formats as containers
+from imaging.containers.content import MalformedImageError
+from imaging.containers.outline import Outline
+from imaging.decoding.pixels import decode
+from imaging.rendering import picture
+from imaging.rendering.encodings import ENCODINGS, REVISION
+from imaging.stills import formats as stills
+from services import variant_store
+
+
+def test_same_formats() -> None:
+    """Each format is recognised, walked, reduced, opened and has variants of its own."""
+    expected = set(KNOWN_EXTENSIONS) - {"jpg"}
+    for table in (containers._WALKS, containers._SIGNATURES, stills._STILLS, picture._OPENERS):
+        assert set(table) == expected
+    assert set(variant_store._OWN_KIND) == set(KNOWN_EXTENSIONS)
+    assert set(variant_store._OWN_KIND.values()) < set(ENCODINGS) == set(FORMATS)
+
+
+def test_format_without_a_decoder() -> None:
+    """A file whose format has no decoder is refused instead of passing undecoded."""
+    with pytest.raises(MalformedImageError, match="no decoder"):
+        decode(mmap.mmap(-1, 1), Outline(width=1, height=1, orientation=1))
+
+
+def test_revision() -> None:
+    """A change of the encoders requires a new REVISION; then update the digest here."""
+    digest = hashlib.sha256(repr((REVISION, ENCODINGS)).encode()).hexdigest()
+    assert digest.startswith("6b9de11c")
