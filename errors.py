@@ -4,6 +4,12 @@ A bug is answered as ServiceError itself. ObjectMissingError and TransactionAbor
 between layers; ConfigurationError prevents the start.
 """
 
+import errno
+
+_EXHAUSTED = {
+    errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EDQUOT
+}  # fmt: skip
+
 
 class ServiceError(Exception):
     """Base of all errors that a client may see.
@@ -244,7 +250,7 @@ class OverloadedError(UnavailableError):
 
 
 class OutOfResourcesError(UnavailableError):
-    """The host is out of disk space, memory, processes or file descriptors."""
+    """The host is out of disk space, memory, processes, threads or file descriptors."""
 
     code, title = "out_of_resources", "The service has run out of resources; try again"
 
@@ -261,3 +267,17 @@ class ObjectMissingError(Exception):
 
 class TransactionAbortedError(Exception):
     """The database undid the transaction (unique violation, deadlock, serialisation failure)."""
+
+
+def exhaustion(exc: BaseException) -> OutOfResourcesError | None:
+    """Return the error for `exc` if it means that the host has nothing left; None for a bug."""
+    if isinstance(exc, OSError):
+        exhausted = exc.errno in _EXHAUSTED
+    else:
+        # Python has no class for it (threading.Thread.start).
+        exhausted = isinstance(exc, MemoryError) or str(exc) == "can't start new thread"
+    if not exhausted:
+        return None
+    error = OutOfResourcesError()
+    error.__cause__ = exc
+    return error

@@ -87,6 +87,7 @@ class Bucket:
     def _build_clients(self) -> None:
         """Build the clients. Nothing is sent."""
         session, settings = self._session, self._settings
+        s3_connections.start_obstore()
         self.client = s3_connections.client(session, settings)
         self._file_client = s3_connections.file_client(session, settings)
         self._base_url = s3_connections.base_url(session, settings, settings.aws_endpoint_url_s3)

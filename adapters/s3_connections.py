@@ -5,13 +5,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import obstore
 from boto3.session import Session
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
 from obstore.auth.boto3 import Boto3CredentialProvider
-from obstore.store import S3Store
+from obstore.store import MemoryStore, S3Store
 
 from config import Settings
 
@@ -28,6 +29,14 @@ _CREDENTIALS_TTL = timedelta(minutes=6)
 # the time to connect.
 _LONGEST_STALL_SECONDS = 10.0
 _NO_LIMIT = timedelta(days=1)
+
+
+def start_obstore() -> None:
+    """Start obstore's threads, if they do not run.
+
+    If its first request cannot start them, obstore panics, and again at each later request.
+    """
+    obstore.put(MemoryStore(), "started", b"", use_multipart=False)
 
 
 def client(session: Session, settings: Settings) -> Any:

@@ -81,8 +81,8 @@ class Watchdog:
         with self._lock:
             self._watched.add(connection)
             if not self._running:
-                self._running = True
                 threading.Thread(target=self._run, name="database-watchdog", daemon=True).start()
+                self._running = True  # not if there is no thread
 
     def _run(self) -> None:
         while self._check():

@@ -3,7 +3,6 @@
 Which there are, with status and code: errors.py.
 """
 
-import errno
 import json
 import logging
 from http import HTTPStatus
@@ -16,14 +15,13 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from errors import InvalidParameterError, OutOfResourcesError, OverloadedError, ServiceError
+from errors import InvalidParameterError, OverloadedError, ServiceError, exhaustion
 from telemetry.request_id import HEADER, current_request_id
 from telemetry.request_metrics import note_code
 
 logger = logging.getLogger("image_api")
 
 MEDIA_TYPE = "application/problem+json"
-_EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -56,22 +54,27 @@ async def answer_validation_error(request: Request, exc: RequestValidationError)
     return await answer_service_error(request, InvalidParameterError("; ".join(faults)))
 
 
-async def answer_os_error(request: Request, exc: OSError) -> Response:
-    """Answer a host that has nothing left (a full disk, too many open files); others are bugs."""
-    if exc.errno not in _EXHAUSTED:
-        return await answer_unexpected_error(request, exc)
-    error = OutOfResourcesError()
-    error.__cause__ = exc
-    return await answer_service_error(request, error)
+async def answer_exhaustion(request: Request, exc: Exception) -> Response:
+    """Answer a host that has nothing left; raise other errors, which are bugs."""
+    if error := exhaustion(exc):
+        return await answer_service_error(request, error)
+    raise exc
 
 
 async def answer_unexpected_error(request: Request, exc: Exception) -> Response:
-    """Answer a bug of ours without showing it; the log has it."""
-    logger.error("%s %s: unexpected", request.method, request.url.path, exc_info=exc)
-    title = ServiceError.title
+    """Answer what no other function answers: a bug of ours, without showing it; the log has it.
+
+    Errors of middleware come here, too, and may mean that the host has nothing left.
+    """
+    if error := exhaustion(exc):
+        answer = await answer_service_error(request, error)
+    else:
+        logger.error("%s %s: unexpected", request.method, request.url.path, exc_info=exc)
+        title = ServiceError.title
+        answer = problem(request, 500, ServiceError.code, title, title)
     # This answer passes by the middleware that adds the header to all others.
-    headers = {HEADER: current_request_id()}
-    return problem(request, 500, ServiceError.code, title, title, headers)
+    answer.headers[HEADER] = current_request_id()
+    return answer
 
 
 def problem(
@@ -117,6 +120,8 @@ HANDLERS: dict[type[Exception], Any] = {
     ServiceError: answer_service_error,
     HTTPException: answer_http_exception,
     RequestValidationError: answer_validation_error,
-    OSError: answer_os_error,
+    OSError: answer_exhaustion,
+    MemoryError: answer_exhaustion,
+    RuntimeError: answer_exhaustion,  # "can't start new thread"
     Exception: answer_unexpected_error,
 }

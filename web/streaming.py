@@ -7,7 +7,7 @@ import anyio
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from errors import StorageUnavailableError
+from errors import StorageUnavailableError, exhaustion
 from telemetry.request_metrics import note_code
 from web.bulkhead import Bulkhead
 
@@ -83,8 +83,11 @@ class ObjectResponse(Response):
                     {"type": "http.response.body", "body": chunk, "more_body": self._left > 0}
                 )
                 self._choose_chunk(anyio.current_time() - began)
-        except StorageUnavailableError as exc:
-            note_code(exc.code)
+        except (StorageUnavailableError, MemoryError, OSError, RuntimeError) as exc:
+            error = exc if isinstance(exc, StorageUnavailableError) else exhaustion(exc)
+            if error is None:
+                raise
+            note_code(error.code)
             # The server closes a connection whose response is incomplete.
             logger.warning("Download aborted with %d bytes to go", self._left, exc_info=True)
 

@@ -11,6 +11,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings
+from errors import OutOfResourcesError, ServiceError, StorageUnavailableError, exhaustion
 from telemetry.recorder import recorder
 from telemetry.request_id import current_request_id
 from telemetry.request_metrics import RequestMetrics, request_metrics
@@ -21,6 +22,7 @@ access_logger = logging.getLogger("image_api.access")
 
 UNMATCHED = "unmatched"
 _CLIENT_LEFT = 499  # as nginx counts it: the client took no (more) answer
+_ABORTING = frozenset({StorageUnavailableError.code, OutOfResourcesError.code})
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Counting and logging many requests together takes a third of the CPU of doing so one by one.
 _BATCH_SECONDS = 0.05
@@ -43,8 +45,8 @@ class ObservationMiddleware:
             if scope["method"] not in _BODILESS:
                 receive = exchange.receive
             await self.app(scope, receive, exchange.send)
-        except Exception:
-            exchange.fail()
+        except Exception as exc:
+            exchange.fail(exc)
             raise
         finally:
             observer.end(exchange, scope)
@@ -126,10 +128,10 @@ class _Exchange(RequestMetrics):
             self._sent += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
 
-    def fail(self) -> None:
-        """Note that a bug of ours ended the request."""
-        self._status, self._complete = 500, True
-        self.code = "internal_error"
+    def fail(self, exc: Exception) -> None:
+        """Note which error, that nothing has answered, ended the request."""
+        error = exhaustion(exc) or ServiceError
+        self._status, self.code, self._complete = error.status, error.code, True
 
     def end(self, scope: Scope) -> None:
         """Keep what is counted and logged, and drop the rest."""
@@ -142,7 +144,7 @@ class _Exchange(RequestMetrics):
             self._sent = 0  # the server leaves the body out
         self._left |= scope["state"].get("client_left", False)
         # What became of the request may differ from how the answer began.
-        if self._left or not (self._complete or self.code == "storage_unavailable"):
+        if self._left or not (self._complete or self.code in _ABORTING):
             self._status = _CLIENT_LEFT
         elif not self._complete:
             self._status = 503
