@@ -244,7 +244,7 @@ class UploadInterruptedError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """More requests wait than the deployment allows."""
+    """More requests wait, or more bytes are being uploaded, than the deployment allows."""
 
     code, title, retry_after = "overloaded", "Too many requests at once; try again", 1
 

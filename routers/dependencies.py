@@ -49,10 +49,10 @@ async def get_session(request: Request) -> Session:
 
 async def get_upload_form(request: Request) -> AsyncIterator[UploadForm]:
     """Yield the received form of an upload, holding a place; close its file afterwards."""
-    settings, uploads = resources_of(request).settings, request.state.uploads
+    state = request.state
     async with (
-        receive_form(request, settings) as form,
-        uploads.place(),
+        receive_form(request, resources_of(request).settings, state.spool_space) as form,
+        state.uploads.place(),
         bulkhead_of(request).place(),
     ):
         yield form

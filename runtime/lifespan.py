@@ -14,12 +14,13 @@ from config import Settings, load_settings
 from resources import Resources
 from runtime.logging import log_to_stderr
 from runtime.memory import tune_gc, tune_malloc
-from runtime.server import bound_connections, delay_shutdown
+from runtime.server import bound_connections, delay_shutdown, processes
 from runtime.tracing import trace_backends
 from services.maintenance.sweeper import sweep_until
 from telemetry.recorder import recorder
 from web.bulkhead import Bulkhead
 from web.middleware.observation import Observer
+from web.spool_space import SpoolSpace
 from web.variant_delivery import VariantDelivery
 
 logger = logging.getLogger("image_api")
@@ -33,6 +34,7 @@ class State(TypedDict):
     resources: Resources
     bulkhead: Bulkhead
     uploads: Bulkhead
+    spool_space: SpoolSpace
     variant_delivery: VariantDelivery
     observer: Observer
     metrics_limiter: anyio.CapacityLimiter
@@ -56,6 +58,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         if span := trace_backends(resources.engine):
             resources.bucket.span = span
         stack.enter_context(_sweeping(resources))
+        spool_space = SpoolSpace(processes())
         bound_connections()  # before the next, which hides the server
         delay_shutdown(resources)
         tune_gc()
@@ -69,6 +72,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
                 "resources": resources,
                 "bulkhead": bulkhead,
                 "uploads": Bulkhead.for_uploads(settings.concurrency),
+                "spool_space": spool_space,
                 "variant_delivery": VariantDelivery(settings, bulkhead),
                 "metrics_limiter": anyio.CapacityLimiter(1),
             }

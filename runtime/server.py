@@ -21,14 +21,25 @@ def bound_connections() -> None:
     Called while the application starts, before uvicorn opens its sockets, it holds however uvicorn
     was started, and in every worker. The log says when another server runs.
     """
-    # uvicorn handles SIGTERM by a method of the server that is running.
-    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if isinstance(server, uvicorn.Server) and not server.config.http2:
+    server = _running_server()
+    if server and not server.config.http2:
         server.config.http_protocol_class = HttpProtocol
         server.config.date_header = False
         server.config.encoded_headers = DatedHeaders(server.config.encoded_headers)
     else:
         logger.warning("Not run by uvicorn: heads, idle connections and pipelining are unbounded.")
+
+
+def processes() -> int:
+    """Return how many processes the running uvicorn has; 1 if another server runs."""
+    server = _running_server()
+    return server.config.workers if server else 1
+
+
+def _running_server() -> uvicorn.Server | None:
+    # uvicorn handles SIGTERM by a method of the server that is running.
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return server if isinstance(server, uvicorn.Server) else None
 
 
 def delay_shutdown(resources: Resources) -> None:

@@ -4,10 +4,8 @@ FastAPI's form parsing is not used: it accepts a body without its closing bounda
 that are not UTF-8 as Latin-1, and makes a thread hop for every 64 KB of a large file.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
-from tempfile import SpooledTemporaryFile
-from typing import IO
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 
 import anyio
 from fastapi import Request
@@ -19,30 +17,30 @@ from starlette.requests import ClientDisconnect
 from config import Settings
 from errors import ContentCodingError, InvalidMultipartError, UploadTooSlowError
 from web.digests import announced_digests
-from web.form_parser import MAX_OVERHEAD_BYTES, PIECE_BYTES, FormParser, UploadForm, too_large
+from web.form_parser import MAX_OVERHEAD_BYTES, FormParser, UploadForm, too_large
+from web.spool_space import SpoolSpace
 
-# Up to here a file stays in memory, as long as all files together take no more than that; others
-# go to disk. Under sustained uploads of 5 MB by 16 clients RSS peaked at 253 MB with 32 MB for all
-# together, and at 296 MB with 96.
-_MEMORY_BYTES = 8 * 1024 * 1024
-_ALL_MEMORY_BYTES = 24 * 1024 * 1024
 _MAX_CONTENT_TYPE_BYTES = 1024
 
 
 @asynccontextmanager
-async def receive_form(request: Request, settings: Settings) -> AsyncIterator[UploadForm]:
+async def receive_form(
+    request: Request, settings: Settings, space: SpoolSpace
+) -> AsyncIterator[UploadForm]:
     """Receive the form of an upload; close its file at the end.
 
     An announced digest may be that of the whole body (RFC 9530), or of the file alone, which
     clients can compute without rendering the form. Raises ContentCodingError, ImageTooLargeError,
-    InvalidMultipartError, DigestMismatchError or UploadTooSlowError, each as early as possible.
+    InvalidMultipartError, DigestMismatchError, UploadTooSlowError, or what `space` raises, each as
+    early as possible.
     """
     _refuse_content_codings(request)
     digests = announced_digests(request.headers)
     boundary = _boundary(request)
+    length, most = _announced_length(request, settings), _most_bytes(settings)
     form = UploadForm()
     with (
-        _spool_for(_announced_length(request, settings)) as spool,
+        space.file_for(length, most) as spool,
         closing(FormParser(form, boundary, settings, spool, hashing=bool(digests))) as parser,
     ):
         try:
@@ -105,24 +103,10 @@ def _announced_length(request: Request, settings: Settings) -> int:
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal():
         raise InvalidMultipartError("Content-Length is not a number.")
-    if int(announced) > settings.max_upload_bytes + MAX_OVERHEAD_BYTES:
+    if int(announced) > _most_bytes(settings):
         raise too_large(settings)
     return int(announced)
 
 
-_reserved_bytes = 0  # of memory, for all files of this process; only the event loop counts
-
-
-@contextmanager
-def _spool_for(length: int) -> Iterator[IO[bytes] | None]:
-    """Open a file for a body of that length, or reserve memory for it and yield None."""
-    global _reserved_bytes  # noqa: PLW0603
-    if not 0 < length <= min(_MEMORY_BYTES, _ALL_MEMORY_BYTES - _reserved_bytes):
-        with SpooledTemporaryFile(max_size=PIECE_BYTES) as file:
-            yield file
-        return
-    _reserved_bytes += length
-    try:
-        yield None
-    finally:
-        _reserved_bytes -= length
+def _most_bytes(settings: Settings) -> int:
+    return settings.max_upload_bytes + MAX_OVERHEAD_BYTES
