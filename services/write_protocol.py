@@ -22,7 +22,6 @@ from db import writing
 from errors import (
     DatabaseUnavailableError,
     ImageNotFoundError,
-    ServiceError,
     StorageUnavailableError,
     TransactionAbortedError,
     UploadInterruptedError,
@@ -133,7 +132,7 @@ class WriteProtocol:
         )
         try:
             return retry(partial(self._commit_upload, key, switch), attempts)
-        except ServiceError:
+        except Exception:
             # If the connection broke during COMMIT, a row may name the object: ask the journal.
             self._abandon_upload(key)
             raise

@@ -16,6 +16,7 @@ from typing import Any
 import anyio.to_thread
 import httpx
 import pytest
+from sqlalchemy import event
 
 from config import Settings
 from db import build_engine
@@ -129,6 +130,26 @@ def test_middle_of_a_download(
         assert client.get("/images/a").content == b""
     (line,) = [r for r in caplog.records if getattr(r, "fields", {}).get("method") == "GET"]
     assert (line.fields["status"], line.fields["code"]) == (503, "out_of_resources")  # type: ignore[attr-defined]
+
+
+@on_sqlite
+def test_no_memory_for_the_row(settings: Settings) -> None:
+    """An upload that runs out of memory after its PUT removes its object and its journal entry."""
+    missing = 1
+
+    def refuse(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal missing
+        if missing and statement.startswith("INSERT INTO images"):
+            missing = 0
+            raise MemoryError
+
+    with serving(settings) as client:
+        engine = client.app_state["resources"].engine
+        event.listen(engine, "before_cursor_execute", refuse)
+        out_of_resources(upload(client, png()))
+        assert not missing
+        assert count(settings, "images") == count(settings, "pending_objects") == 0
+        assert upload(client, png()).status_code == 201
 
 
 @on_sqlite
