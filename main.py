@@ -48,7 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
-        # Only where OTEL_* says so; see `runtime.tracing`.
+        # Only where OTEL_* says so; see `telemetry.tracing`.
         telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": is_probe},
     )
     _add_head(app)

@@ -15,9 +15,9 @@ from resources import Resources
 from runtime.logging import log_to_stderr
 from runtime.memory import tune_gc, tune_malloc
 from runtime.server import bound_connections, delay_shutdown, processes
-from runtime.tracing import trace_backends
 from services.maintenance.sweeper import sweep_until
 from telemetry.recorder import recorder
+from telemetry.tracing import trace_backends
 from web.bulkhead import Bulkhead
 from web.middleware.observation import Observer
 from web.spool_space import SpoolSpace

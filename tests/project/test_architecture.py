@@ -167,7 +167,7 @@ def test_packages() -> None:
         "PIL": {"imaging"},
         "pydantic": {"config", "schemas"},
         "prometheus_client": {"telemetry"},
-        "opentelemetry": {"runtime"},
+        "opentelemetry": {"telemetry"},
     }
     for layer, paths in DEPLOYED.items():
         imported = {name for path in paths for name in imports(path)}
