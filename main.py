@@ -13,12 +13,14 @@ from routers import health, images, metrics, variants
 from runtime.lifespan import lifespan
 from runtime.logging import replace_uvicorn_log
 from telemetry.request_id import HEADER, accept_request_id, new_request_id
-from web.middleware.api_keys import ApiKeyMiddleware
-from web.middleware.cross_site_writes import CrossSiteWritesMiddleware
-from web.middleware.from_settings import FromSettings, allowed_hosts, cors
+from web.middleware.allowed_hosts import refuse_other_hosts
+from web.middleware.api_keys import refuse_without_key
+from web.middleware.cors import CorsFromSettings
+from web.middleware.cross_site_writes import refuse_cross_site_writes
+from web.middleware.guards import GuardMiddleware
 from web.middleware.load_shedding import LoadSheddingMiddleware
 from web.middleware.observation import ObservationMiddleware
-from web.middleware.path_guard import PathGuardMiddleware
+from web.middleware.path_guard import refuse_ambiguous_paths
 from web.middleware.routed_path import is_probe
 from web.middleware.startup_errors import StartupErrorMiddleware
 from web.openapi import complete
@@ -65,11 +67,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _add_middleware(app: FastAPI) -> None:
     """Add what every request passes, the innermost first."""
     app.add_middleware(LoadSheddingMiddleware)
-    app.add_middleware(ApiKeyMiddleware)
-    app.add_middleware(CrossSiteWritesMiddleware)
-    app.add_middleware(PathGuardMiddleware)  # before any rule looks at a path
-    app.add_middleware(FromSettings, build=cors)
-    app.add_middleware(FromSettings, build=allowed_hosts)
+    # The path first, because the others look at it.
+    rules = (refuse_ambiguous_paths, refuse_cross_site_writes, refuse_without_key)
+    app.add_middleware(GuardMiddleware, rules=rules)
+    app.add_middleware(CorsFromSettings)
+    app.add_middleware(GuardMiddleware, rules=[refuse_other_hosts])
     app.add_middleware(
         CorrelationIdMiddleware,
         header_name=HEADER,

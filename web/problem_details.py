@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from errors import InvalidParameterError, OutOfResourcesError, OverloadedError, ServiceError
 from telemetry.request_id import HEADER, current_request_id
@@ -37,6 +38,12 @@ async def answer_service_error(request: Request, exc: ServiceError) -> Response:
         logger.info("%s %s: %s: %s", request.method, request.url.path, exc.code, exc.detail)
     title, headers = exc.title, exc.headers
     return problem(request, exc.status, exc.code, title, exc.detail, headers, **exc.members)
+
+
+async def send_problem(exc: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request with one of our own errors before it reaches a route."""
+    answer = await answer_service_error(Request(scope), exc)
+    await answer(scope, receive, send)
 
 
 async def answer_http_exception(request: Request, exc: HTTPException) -> Response:
