@@ -65,12 +65,7 @@ class SharedFolder:
 
     def vacant_numbers(self) -> list[int]:
         """Return the numbers of the workers that ended and were not replaced."""
-        vacant = []
-        for file in self.path.glob("*.lock"):
-            if int(file.stem) != self.number and (lock := _lock(file)) is not None:
-                os.close(lock)
-                vacant.append(int(file.stem))
-        return vacant
+        return [int(file.stem) for file in self.path.glob("*.lock") if not _is_locked(file)]
 
 
 def _own_folder() -> Path:
@@ -95,16 +90,16 @@ def _remove_orphaned() -> None:
     """Remove the folders whose supervisor and workers have ended."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{os.geteuid()}-*"):
         *_, leader, started = path.name.split("-")
-        if started != "0" and _started(int(leader)) != started and not _is_used(path):
+        if started == "0" or _started(int(leader)) == started:
+            continue
+        if not any(map(_is_locked, path.glob("*.lock"))):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_used(path: Path) -> bool:
-    for file in path.glob("*.lock"):
-        if (lock := _lock(file)) is None:
-            return True
+def _is_locked(file: Path) -> bool:
+    if (lock := _lock(file)) is not None:
         os.close(lock)
-    return False
+    return lock is None
 
 
 def _lock(file: Path) -> int | None:
