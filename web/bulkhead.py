@@ -44,20 +44,14 @@ class Bulkhead:
     async def place(self) -> AsyncIterator[None]:
         """Hold a place during the block. Raises OverloadedError if none becomes free."""
         try:
-            self._places.acquire_nowait()
-        except anyio.WouldBlock:
-            await self._wait()
-        try:
-            yield
-        finally:
-            self._places.release()
-
-    async def _wait(self) -> None:
-        try:
             with anyio.fail_after(self._patience):
                 await self._places.acquire()
         except TimeoutError:
             raise OverloadedError from None
+        try:
+            yield
+        finally:
+            self._places.release()
 
     async def run(
         self,

@@ -44,10 +44,6 @@ def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
 
 
 def _find_key(keys: tuple[ApiKey, ...], token: str) -> ApiKey | None:
-    """Return the key that is `token`, None where there is none. Takes the same time for all."""
+    """Return the key that is `token`, None where there is none."""
     digest = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-    found = None
-    for key in keys:
-        if hmac.compare_digest(digest, key.sha256):
-            found = key
-    return found
+    return next((key for key in keys if hmac.compare_digest(digest, key.sha256)), None)
