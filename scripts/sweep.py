@@ -13,7 +13,7 @@ from config import load_settings
 from errors import ConfigurationError, UnavailableError
 from resources import Resources
 from scripts.command_line import build_parser, explain, run, seconds
-from services.maintenance.sweeper import Sweeper, SweepReport
+from services.maintenance.sweeper import Sweeper
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,16 +43,12 @@ def _sweep_repeatedly(sweeper: Sweeper, interval: float | None) -> int:
 
 def _sweep(sweeper: Sweeper) -> int:
     try:
-        report = sweeper.sweep(_show_progress if sys.stderr.isatty() else None)
+        report = sweeper.sweep()
     except UnavailableError as exc:
         print(explain(exc), file=sys.stderr)
         return 1
     print(", ".join(f"{count} {what}" for what, count in asdict(report).items()), flush=True)
     return 1 if report.failed else 0
-
-
-def _show_progress(report: SweepReport) -> None:
-    print(f"\r{report.seen} entries ...", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
