@@ -37,10 +37,7 @@ Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application. Nothing is opened before it starts.
-
-    Without `settings` they are read from the environment when the server starts.
-    """
+    """Build the application; without `settings` it reads the environment when it starts."""
     # FastAPI with /docs from local files instead of a CDN.
     app = FastAPIOffline(
         title="Image API",

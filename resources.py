@@ -41,10 +41,7 @@ class Resources:
     @classmethod
     @contextmanager
     def open(cls, settings: Settings) -> Iterator[Self]:
-        """Yield the resources that `settings` describe; close all of them in the end.
-
-        Raises ConfigurationError when one of them cannot be built.
-        """
+        """Yield what `settings` describe, and close it in the end. Raises ConfigurationError."""
         with ExitStack() as stack:
             engine = build_engine(settings)
             stack.callback(engine.dispose)

@@ -27,10 +27,7 @@ class TableError(Exception):
 
 
 def create_tables(settings: Settings) -> list[str]:
-    """Create what is missing; return a line for each table and for each addition.
-
-    Raises ConfigurationError and TableError.
-    """
+    """Create what is missing; return a line for each. Raises ConfigurationError and TableError."""
     # Building the index of a large table takes longer than a request may.
     patient = {"db_statement_timeout_seconds": _INDEX_SECONDS}
     engine = build_engine(settings.model_copy(update=patient))

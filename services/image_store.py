@@ -82,10 +82,7 @@ class ImageStore:
         return delete_image(self._session, normalise_name(name), precondition)
 
     def remove_unless_kept(self, key: str) -> None:
-        """Remove the object of an overwritten or deleted image, unless KEEP_DELETED_SECONDS is set.
-
-        Best effort: the sweeper removes what this method could not.
-        """
+        """Remove the object of a replaced or deleted image, unless such objects are kept."""
         if not self._keep_deleted:
             self._protocol.remove_object(key)
 
@@ -97,10 +94,7 @@ class ImageStore:
         return False
 
     def describe(self, name: str) -> ImageRecord:
-        """Return the record of the image `name`.
-
-        Raises ImageNotFoundError or DatabaseUnavailableError.
-        """
+        """Return the record of the image `name`. Raises ImageNotFoundError."""
         image = images.find_image(self._session, normalise_name(name))
         if image is None:
             raise ImageNotFoundError
@@ -120,18 +114,11 @@ class ImageStore:
         return images.list_images(self._session, order, prefix=prefix, after=after, limit=limit)
 
     def describe_replacement(self, image: ImageRecord) -> ImageRecord:
-        """Return the image that replaced `image`, whose object is gone.
-
-        Raises ImageNotFoundError, ImageLostError or DatabaseUnavailableError.
-        """
+        """Return the image that replaced `image`. Raises ImageNotFoundError or ImageLostError."""
         return stored_objects.describe_replacement(self._session, image)
 
     def open_object(self, image: ImageRecord, first: int, last: int) -> ObjectBody | None:
-        """Open the bytes `first` to `last` inclusive of an image; None if its object is gone.
-
-        The image was then overwritten, deleted or lost after its row was read. Raises
-        StorageUnavailableError.
-        """
+        """Open the bytes `first` to `last` inclusive; None if the image was replaced or lost."""
         return stored_objects.open_object(self._bucket, image, first, last)
 
     def presigned_url(self, image: ImageRecord, method: str, headers: dict[str, str]) -> str:

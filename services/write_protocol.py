@@ -224,10 +224,7 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
 
 
 def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _Result:
-    """Call `transaction` with the number of the attempt until the database does not abort it.
-
-    Raises WriteConflictError after `attempts` aborts.
-    """
+    """Call `transaction` until the database does not abort it, else raise WriteConflictError."""
     for attempt in range(attempts):
         if attempt:
             time.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 7)))  # noqa: S311

@@ -25,10 +25,7 @@ class SharedFolder:
     """A worker's place in the folder: no other process has `number` while this one runs."""
 
     def __init__(self, chosen: Path | None) -> None:
-        """Take a place in `chosen`, or in a folder shared by the workers of this process's parent.
-
-        Raises ConfigurationError if the folder is not writable.
-        """
+        """Take a place in `chosen`, or in the supervisor's folder. Raises ConfigurationError."""
         self.path = chosen or _own_folder()
         try:
             self._make()

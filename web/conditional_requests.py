@@ -60,10 +60,7 @@ def require_preconditions(headers: Headers, current: Validators | None) -> None:
 
 
 def is_not_modified(headers: Headers, current: Validators) -> bool:
-    """Return whether the response to a GET or HEAD is 304 (RFC 9110 section 13.2.2).
-
-    Raises PreconditionFailedError if it is 412.
-    """
+    """Return whether a GET or HEAD is answered 304. Raises PreconditionFailedError if 412."""
     _require_unchanged(headers, current)
     if (tags := _field(headers, "if-none-match")) is not None:
         return _names(tags, current)
