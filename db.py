@@ -33,12 +33,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from adapters import engines, unverified_engines
 from adapters.column_types import ExactText, UTCDateTime
 from adapters.database_drivers import CLOCKS, is_undone, lost_connection
-from errors import (
-    CommitUnknownError,
-    ConfigurationError,
-    DatabaseUnavailableError,
-    TransactionAbortedError,
-)
+from errors import ConfigurationError, DatabaseUnavailableError, TransactionAbortedError
 from telemetry.request_metrics import DatabaseTimer
 
 
@@ -196,11 +191,8 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
     """Run one transaction: commit it, or roll it back if the block raises.
 
     `single_statement` promises that the block executes one statement. PostgreSQL then needs no
-    BEGIN and COMMIT, which are two round trips.
-
-    Raises TransactionAbortedError if the database undid the transaction and it may be retried,
-    CommitUnknownError if the connection broke during COMMIT, and DatabaseUnavailableError
-    otherwise.
+    BEGIN and COMMIT, which are two round trips. Raises TransactionAbortedError if it may be
+    retried, or DatabaseUnavailableError: a connection that breaks during COMMIT may have committed.
     """
     options: dict[str, Any] = {"writes": True}
     # Only psycopg2 switches from autocommit without a round trip.
@@ -208,12 +200,7 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
         options["isolation_level"] = engines.WRITE_LEVEL
     with DatabaseTimer("write"), _connected(session, **options) as connection:
         yield connection
-        try:
-            connection.commit()
-        except SQLAlchemyError as exc:
-            if is_undone(exc):
-                raise
-            raise CommitUnknownError from exc
+        connection.commit()
 
 
 @contextmanager

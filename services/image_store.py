@@ -60,10 +60,7 @@ class ImageStore:
         """Inspect `file` and store it as the image `name`, which it may replace.
 
         Bytes that the image already has are not stored again, unless its object was lost. Raises
-        InvalidNameError, what `Inspector.inspect` raises, PreconditionFailedError,
-        StorageUnavailableError, DatabaseUnavailableError, UploadInterruptedError or
-        WriteConflictError. Nothing has changed then, except that after a CommitUnknownError
-        everything may have.
+        InvalidNameError, and what `Inspector.inspect`, `precondition` and `store_image` raise.
         """
         name = normalise_name(name)
         info = self._inspector.inspect(file, extension)

@@ -79,8 +79,6 @@ class Inspector:
     def inspect(self, file: IO[bytes], extension: str) -> ImageInfo:
         """Return the metadata of `file`, whose name has `extension` (lower case, no dot).
 
-        Only the content counts: a PNG file named `.jpg` is a PNG.
-
         Raises ExtensionNotAllowedError, ImageTooLargeError, TooManyPixelsError,
         DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError if the
         file cannot be inspected now.

@@ -20,8 +20,7 @@ TIMEOUT_SECONDS = 2.0
 class Readiness:
     """Checks each dependency in a thread of its own, one check at a time.
 
-    Concurrent requests share the result. Probes therefore cannot pile up behind a dependency that
-    hangs, and use none of the threads that serve requests.
+    Concurrent requests share the result, so that probes cannot pile up behind a hanging dependency.
     """
 
     def __init__(self, checks: dict[str, Callable[[], None]]) -> None:

@@ -31,8 +31,7 @@ def open_object(bucket: Bucket, stored: ImageRecord, first: int, last: int) -> O
 def describe_replacement(session: Session, image: ImageRecord) -> ImageRecord:
     """Return the image that replaced `image`, whose object is missing or truncated.
 
-    Raises ImageNotFoundError if the image was deleted, ImageLostError if its row still names the
-    object, or DatabaseUnavailableError.
+    Raises ImageNotFoundError if it was deleted, ImageLostError if its row still names the object.
     """
     current = images.find_image(session, image.name)
     if current is None:

@@ -115,7 +115,7 @@ class WriteProtocol:
 
         Raises StorageUnavailableError, DatabaseUnavailableError, UploadInterruptedError,
         WriteConflictError if the database undid all `attempts`, or what `switch` raises. Nothing
-        has changed then, except that after a CommitUnknownError everything may have.
+        has changed then, except that after a DatabaseUnavailableError it may have.
         """
         key = generate_s3_key(new.name, new.extension)
         # The horizon must cover the PUT, so its time starts before the journal entry.
@@ -214,9 +214,7 @@ def journal_outdated_variants(connection: Connection, original_key: str, current
 def remove_object(session: Session, bucket: Bucket, key: str) -> None:
     """Delete the object of a journal entry, then the entry.
 
-    In the reverse order a crash would leave an object without an entry. Raises
-    StorageUnavailableError, DatabaseUnavailableError or TransactionAbortedError; the entry then
-    still exists.
+    In the reverse order a crash would leave an object without an entry.
     """
     bucket.delete_image(key)
     with writing(session, single_statement=True) as connection:

@@ -16,10 +16,8 @@ def purge(sessions: sessionmaker[Session], bucket: Bucket, name: str) -> list[st
     """Erase the image `name`, its variants, and all objects that KEEP_DELETED_SECONDS keeps.
 
     Returns the keys of the erased objects. Does not touch an upload that is still under way. An
-    object whose metadata lacks the name counts if its key begins like those of `name`.
-
-    Raises InvalidNameError, WriteConflictError, StorageUnavailableError, DatabaseUnavailableError
-    or TransactionAbortedError. What was erased until then stays erased; call it again.
+    object whose metadata lacks the name counts if its key begins like those of `name`. What was
+    erased before an error stays erased; call it again.
     """
     name = normalise_name(name)
     with suppress(ImageNotFoundError):
