@@ -25,9 +25,7 @@ def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> b
     try:
         logger.info("Refused: %s: %s", error.code, error.detail)
         scope = {"type": "http", "path": "/", "query_string": b"", "headers": []}
-        answer = problem(
-            Request(scope), error.status, error.code, error.title, error.detail, error.headers
-        )
+        answer = problem(Request(scope), error)
         recorder.count_request(UNMATCHED, "other", error.status, 0.0)
         recorder.count_bytes(0, len(bytes(answer.body)))
         recorder.count_code(error.code)
