@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -14,7 +13,7 @@ from fastapi.routing import APIRoute
 from errors import OverloadedError
 
 _Result = TypeVar("_Result")
-_Arguments = ParamSpec("_Arguments")
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class Bulkhead:
@@ -53,15 +52,9 @@ class Bulkhead:
         finally:
             self._places.release()
 
-    async def run(
-        self,
-        call: Callable[_Arguments, _Result],
-        *args: _Arguments.args,
-        **kwargs: _Arguments.kwargs,
-    ) -> _Result:
+    async def run(self, call: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
         """Call a function that uses S3 in a thread of this bulkhead."""
-        call = partial(call, *args, **kwargs)
-        return await anyio.to_thread.run_sync(call, limiter=self._threads)
+        return await anyio.to_thread.run_sync(call, *arguments, limiter=self._threads)
 
 
 class S3Route(APIRoute):

@@ -58,11 +58,6 @@ class DownloadPlan:
     headers: dict[str, str]
     span: tuple[int, int] | None = None
 
-    @property
-    def redirects(self) -> bool:
-        """Whether the client is redirected to S3."""
-        return self.status is HTTPStatus.TEMPORARY_REDIRECT
-
 
 def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings) -> DownloadPlan:
     """Plan the response to a download from the request and the record of the image alone.
@@ -112,7 +107,7 @@ def download_response(
     Raises what `store` raises, and StorageUnavailableError if S3 truncates a small body. If S3
     truncates a large one, the connection is aborted.
     """
-    if plan.redirects:
+    if plan.status is HTTPStatus.TEMPORARY_REDIRECT:
         if (url := store.presigned_url(stored, asked.method, plan.headers)) is None:
             return None
         # The URL expires, so caches must not store the redirect.

@@ -30,8 +30,6 @@ def _fault(scope: Scope) -> str | None:
     raw_path: bytes = scope.get("raw_path") or b""
     if _CONTROL.search(scope["path"]):
         return "The path contains a control character."
-    if b"%" not in raw_path:
-        return None
     if b"%2f" in raw_path.lower():
         return "The path contains an encoded slash."
     try:
