@@ -28,7 +28,10 @@ class SharedFolder:
         """Take a place in `chosen`, or in the supervisor's folder. Raises ConfigurationError."""
         self.path = chosen or _own_folder()
         try:
-            self._make()
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner = self.path.lstat().st_uid
+            if self.path.name.startswith(_PREFIX) and owner != os.geteuid():
+                raise PermissionError(f"{self.path} belongs to another user")
             self._lock, self.number = self._take_number()
             for kind, size in _FILE_BYTES.items():
                 _reserve(self.path / f"{kind}_{self.number}.db", size)
@@ -39,12 +42,6 @@ class SharedFolder:
         # With a supervisor, the next worker continues the files.
         self._is_passing = chosen is None and multiprocessing.parent_process() is None
         _remove_orphaned()
-
-    def _make(self) -> None:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = self.path.lstat().st_uid
-        if self.path.name.startswith(_PREFIX) and owner != os.geteuid():
-            raise PermissionError(f"{self.path} belongs to another user")
 
     def _take_number(self) -> tuple[int, int]:
         for number in itertools.count():

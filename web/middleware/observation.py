@@ -38,7 +38,9 @@ class ObservationMiddleware:
             await self.app(scope, receive, send)
             return
         observer: Observer = scope["state"]["observer"]
-        exchange = observer.begin(receive, send)
+        exchange = _Exchange(receive, send)
+        request_metrics.set(exchange)
+        observer.in_progress += 1
         try:
             if scope["method"] not in _BODILESS:
                 receive = exchange.receive
@@ -47,7 +49,9 @@ class ObservationMiddleware:
             exchange.fail()
             raise
         finally:
-            observer.end(exchange, scope)
+            observer.in_progress -= 1
+            exchange.end(scope)
+            observer.note(exchange)
 
 
 class Observer:
@@ -61,17 +65,8 @@ class Observer:
         self.in_progress = 0
         self._ended: list[_Exchange] = []
 
-    def begin(self, receive: Receive, send: Send) -> "_Exchange":
-        """Observe a request from now on."""
-        self.in_progress += 1
-        exchange = _Exchange(receive, send)
-        request_metrics.set(exchange)
-        return exchange
-
-    def end(self, exchange: "_Exchange", scope: Scope) -> None:
+    def note(self, exchange: "_Exchange") -> None:
         """Note that a request has ended."""
-        self.in_progress -= 1
-        exchange.end(scope)
         self._ended.append(exchange)
         if len(self._ended) == 1:
             asyncio.get_running_loop().call_later(_BATCH_SECONDS, self.flush)
