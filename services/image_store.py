@@ -1,6 +1,5 @@
 """The use cases of images."""
 
-import logging
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -21,6 +20,7 @@ from services.write_protocol import (
     WriteProtocol,
     delete_image,
 )
+from telemetry import logger
 from telemetry.recorder import recorder
 
 __all__ = [
@@ -32,8 +32,6 @@ __all__ = [
     "UploadOutcome",
     "UploadResult",
 ]
-
-logger = logging.getLogger("image_api")
 
 
 class ImageStore:

@@ -1,7 +1,6 @@
 """Readiness: whether the database and the bucket respond."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,8 +10,7 @@ from sqlalchemy.orm import Session
 from db import reading
 from errors import UnavailableError
 from repositories import pending_objects
-
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 TIMEOUT_SECONDS = 2.0
 

@@ -4,7 +4,6 @@ The order of the statements keeps the invariants I1 to I6 (docs/write-protocol.m
 finishes what a crash interrupts.
 """
 
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -32,8 +31,7 @@ from repositories import images, pending_objects, variants
 from repositories.images import ImageRecord
 from s3_client import Bucket, generate_s3_key
 from services.inspection import ImageInfo
-
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 _ATTEMPTS = 20
 _Result = TypeVar("_Result")

@@ -4,7 +4,6 @@ Each job writes a file in Prometheus's text format, as node_exporter's textfile 
 `/metrics` includes these files.
 """
 
-import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 
 def write_sweep(folder: Path, entries: Mapping[str, int], oldest_due_seconds: float) -> None:

@@ -5,7 +5,6 @@ Which there are, with status and code: errors.py.
 
 import errno
 import json
-import logging
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -18,10 +17,9 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from errors import InvalidParameterError, OutOfResourcesError, OverloadedError, ServiceError
+from telemetry import logger
 from telemetry.request_id import HEADER, current_request_id
 from telemetry.request_metrics import note_code
-
-logger = logging.getLogger("image_api")
 
 MEDIA_TYPE = "application/problem+json"
 _EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}

@@ -1,19 +1,17 @@
 """Responses that the connection sends itself, because the application never sees a request."""
 
-import logging
 from http import HTTPStatus
 
 from asgi_correlation_id import correlation_id
 from starlette.requests import Request
 
 from errors import ServiceError
+from telemetry import logger
 from telemetry.recorder import recorder
 from telemetry.request_id import current_request_id, new_request_id
 from web.date_header import http_date
 from web.middleware.observation import UNMATCHED
 from web.problem_details import problem
-
-logger = logging.getLogger("image_api")
 
 
 def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -4,7 +4,6 @@ Any number of sweepers may run at once, beside any number of services. A sweeper
 by itself, and commits what it decides before it acts.
 """
 
-import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,10 +24,9 @@ from repositories import pending_objects, variants
 from repositories.pending_objects import TO_DELETE, UPLOADING, JournalEntry
 from s3_client import Bucket
 from services.write_protocol import journal_variant, remove_object
+from telemetry import logger
 from telemetry.job_metrics import write_sweep
 from telemetry.recorder import recorder
-
-logger = logging.getLogger("image_api")
 
 _PAGE = 500
 _VARIANTS_SLICE = 20_000  # takes PostgreSQL and MariaDB less than 0.1 s
