@@ -47,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        exception_handlers=HANDLERS,
         # Only where OTEL_* says so; see `runtime.tracing`.
         telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": is_probe},
     )
@@ -55,8 +56,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     generate = app.openapi
     app.openapi = lambda: complete(generate())  # type: ignore[method-assign]
-    for error, handler in HANDLERS.items():
-        app.add_exception_handler(error, handler)
     _add_middleware(app)
     return app
 

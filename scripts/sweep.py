@@ -5,7 +5,7 @@ sweepers may run at any time, on any host. Exit status 0 if nothing failed.
 """
 
 import sys
-import threading
+import time
 from contextlib import suppress
 from dataclasses import asdict
 
@@ -25,20 +25,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         with Resources.open(load_settings()) as resources:
-            return _sweep_repeatedly(resources.sweeper(), options.interval)
+            sweeper = resources.sweeper()
+            status = _sweep(sweeper)
+            with suppress(KeyboardInterrupt):
+                while options.interval is not None:
+                    time.sleep(options.interval)
+                    status = _sweep(sweeper)
+            return status
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return 1
-
-
-def _sweep_repeatedly(sweeper: Sweeper, interval: float | None) -> int:
-    """Sweep once, or every `interval` seconds until Ctrl-C; return the last exit status."""
-    status = _sweep(sweeper)
-    with suppress(KeyboardInterrupt):
-        while interval is not None:
-            threading.Event().wait(interval)
-            status = _sweep(sweeper)
-    return status
 
 
 def _sweep(sweeper: Sweeper) -> int:
