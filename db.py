@@ -8,7 +8,7 @@ to the pool at its end, and raises the errors of errors.py instead of those of S
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,18 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
-from sqlalchemy.pool import QueuePool
 
 from adapters import engines, unverified_engines
 from adapters.column_types import ExactText, UTCDateTime
 from adapters.database_drivers import CLOCKS, is_undone, lost_connection
-from config import Settings
-from errors import (
-    CommitUnknownError,
-    ConfigurationError,
-    DatabaseUnavailableError,
-    TransactionAbortedError,
-)
+from errors import ConfigurationError, DatabaseUnavailableError, TransactionAbortedError
 from telemetry.request_metrics import DatabaseTimer
 
 
@@ -124,15 +117,7 @@ class Variant(Base):
     __table_args__ = (_MYSQL_OPTIONS,)
 
 
-def build_engine(settings: Settings) -> Engine:
-    """Build the engine; it connects when it is first used. Raises ConfigurationError."""
-    return engines.build_engine(settings)
-
-
-def require_usable(engine: Engine) -> None:
-    """Raise ConfigurationError if the database answers, but cannot hold every image name."""
-    with suppress(SQLAlchemyError):
-        engine.connect().close()
+build_engine = engines.build_engine
 
 
 def build_sessions(engine: Engine) -> sessionmaker[Session]:
@@ -142,11 +127,6 @@ def build_sessions(engine: Engine) -> sessionmaker[Session]:
     below takes one from the pool for as long as it runs.
     """
     return sessionmaker(engine, expire_on_commit=False)
-
-
-def lent_connections(engine: Engine) -> int:
-    """Return how many connections of the engine's pool are in use."""
-    return engine.pool.checkedout() if isinstance(engine.pool, QueuePool) else 0
 
 
 def fetch(session: Session, statement: Select[Any], parameters: Mapping[str, Any]) -> Sequence[Any]:
@@ -211,11 +191,8 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
     """Run one transaction: commit it, or roll it back if the block raises.
 
     `single_statement` promises that the block executes one statement. PostgreSQL then needs no
-    BEGIN and COMMIT, which are two round trips.
-
-    Raises TransactionAbortedError if the database undid the transaction and it may be retried,
-    CommitUnknownError if the connection broke during COMMIT, and DatabaseUnavailableError
-    otherwise.
+    BEGIN and COMMIT, which are two round trips. Raises TransactionAbortedError if it may be
+    retried, or DatabaseUnavailableError: a connection that breaks during COMMIT may have committed.
     """
     options: dict[str, Any] = {"writes": True}
     # Only psycopg2 switches from autocommit without a round trip.
@@ -223,7 +200,7 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
         options["isolation_level"] = engines.WRITE_LEVEL
     with DatabaseTimer("write"), _connected(session, **options) as connection:
         yield connection
-        _commit(connection)
+        connection.commit()
 
 
 @contextmanager
@@ -277,12 +254,3 @@ def _translated_errors(engine: Engine) -> Iterator[None]:
         raise (TransactionAbortedError if is_undone(exc) else DatabaseUnavailableError) from exc
     except (ConfigurationError, engine.dialect.loaded_dbapi.Error) as exc:
         raise DatabaseUnavailableError from exc
-
-
-def _commit(connection: Connection) -> None:
-    try:
-        connection.commit()
-    except SQLAlchemyError as exc:
-        if is_undone(exc):
-            raise
-        raise CommitUnknownError from exc

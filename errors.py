@@ -227,10 +227,6 @@ class DatabaseUnavailableError(UnavailableError):
     code, title = "database_unavailable", "The database is temporarily unavailable"
 
 
-class CommitUnknownError(DatabaseUnavailableError):
-    """The connection broke during COMMIT: the transaction may have been committed or not."""
-
-
 class StorageUnavailableError(UnavailableError):
     """S3 failed, refused the request, or timed out."""
 

@@ -13,12 +13,14 @@ from routers import health, images, metrics, variants
 from runtime.lifespan import lifespan
 from runtime.logging import replace_uvicorn_log
 from telemetry.request_id import HEADER, accept_request_id, new_request_id
-from web.middleware.api_keys import ApiKeyMiddleware
-from web.middleware.cross_site_writes import CrossSiteWritesMiddleware
-from web.middleware.from_settings import FromSettings, allowed_hosts, cors
+from web.middleware.allowed_hosts import AllowedHostsMiddleware
+from web.middleware.api_keys import refuse_without_key
+from web.middleware.cors import CorsFromSettings
+from web.middleware.cross_site_writes import refuse_cross_site_writes
+from web.middleware.guards import GuardMiddleware
 from web.middleware.load_shedding import LoadSheddingMiddleware
 from web.middleware.observation import ObservationMiddleware
-from web.middleware.path_guard import PathGuardMiddleware
+from web.middleware.path_guard import refuse_ambiguous_paths
 from web.middleware.routed_path import is_probe
 from web.middleware.startup_errors import StartupErrorMiddleware
 from web.openapi import complete
@@ -35,10 +37,7 @@ Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application. Nothing is opened before it starts.
-
-    Without `settings` they are read from the environment when the server starts.
-    """
+    """Build the application; without `settings` it reads the environment when it starts."""
     # FastAPI with /docs from local files instead of a CDN.
     app = FastAPIOffline(
         title="Image API",
@@ -48,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        exception_handlers=HANDLERS,
         # Only where OTEL_* says so; see `telemetry.tracing`.
         telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": is_probe},
     )
@@ -56,8 +56,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     generate = app.openapi
     app.openapi = lambda: complete(generate())  # type: ignore[method-assign]
-    for error, handler in HANDLERS.items():
-        app.add_exception_handler(error, handler)
     _add_middleware(app)
     return app
 
@@ -65,11 +63,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _add_middleware(app: FastAPI) -> None:
     """Add what every request passes, the innermost first."""
     app.add_middleware(LoadSheddingMiddleware)
-    app.add_middleware(ApiKeyMiddleware)
-    app.add_middleware(CrossSiteWritesMiddleware)
-    app.add_middleware(PathGuardMiddleware)  # before any rule looks at a path
-    app.add_middleware(FromSettings, build=cors)
-    app.add_middleware(FromSettings, build=allowed_hosts)
+    # The path first, because the others look at it.
+    rules = (refuse_ambiguous_paths, refuse_cross_site_writes, refuse_without_key)
+    app.add_middleware(GuardMiddleware, rules=rules)
+    app.add_middleware(CorsFromSettings)
+    app.add_middleware(AllowedHostsMiddleware)
     app.add_middleware(
         CorrelationIdMiddleware,
         header_name=HEADER,

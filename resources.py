@@ -1,15 +1,17 @@
 """What the service works with, opened and closed in one place, for the application and scripts."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import QueuePool
 
 from config import Settings
-from db import build_engine, build_sessions, lent_connections, require_usable
+from db import build_engine, build_sessions
 from imaging.decoding.variant_maker import VariantMaker
 from s3_client import Bucket
 from services.image_store import ImageStore, RandomImages
@@ -39,10 +41,7 @@ class Resources:
     @classmethod
     @contextmanager
     def open(cls, settings: Settings) -> Iterator[Self]:
-        """Yield the resources that `settings` describe; close all of them in the end.
-
-        Raises ConfigurationError when one of them cannot be built.
-        """
+        """Yield what `settings` describe, and close it in the end. Raises ConfigurationError."""
         with ExitStack() as stack:
             engine = build_engine(settings)
             stack.callback(engine.dispose)
@@ -62,12 +61,13 @@ class Resources:
 
     def require_usable_database(self) -> None:
         """Raise ConfigurationError if the database answers, but cannot hold every image name."""
-        require_usable(self.engine)
+        with suppress(SQLAlchemyError):
+            self.engine.connect().close()
 
     @property
     def connections(self) -> tuple[int, int]:
         """How many database connections are in use, and how many requests may have."""
-        return lent_connections(self.engine), self.settings.threads
+        return cast(QueuePool, self.engine.pool).checkedout(), self.settings.threads
 
     def store(self, session: Session) -> ImageStore:
         """Return the use cases, on `session`."""

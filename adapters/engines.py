@@ -16,11 +16,7 @@ WRITE_LEVEL = "READ COMMITTED"
 
 
 def build_engine(settings: Settings) -> Engine:
-    """Build the engine; it connects when it is first used.
-
-    Raises ConfigurationError if the driver that the URL names is not installed, or the URL cannot
-    be used.
-    """
+    """Build the engine; it connects when it is first used. Raises ConfigurationError."""
     url, tls = make_url(settings.db_url), dict[str, Any]()
     try:
         if url.get_backend_name() in {"mysql", "mariadb"}:

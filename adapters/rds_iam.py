@@ -17,8 +17,6 @@ from sqlalchemy import URL, Dialect, Engine, event
 from adapters.mysql_tls import verifies_server
 from errors import ConfigurationError
 
-TokenSource = Callable[[], str]
-
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 
@@ -44,11 +42,8 @@ def require_verified_server(url: URL, tls: Mapping[str, Any]) -> None:
         )
 
 
-def token_source(url: URL, region: str) -> TokenSource:
-    """Return a function that makes tokens for the user, host and port of `url`.
-
-    The region comes from the host name if it is one of RDS; otherwise it is `region`.
-    """
+def token_source(url: URL, region: str) -> Callable[[], str]:
+    """Return what makes tokens for `url`, in the region of its RDS host or else `region`."""
     host = url.host or ""
     named = re.search(r"\.([a-z0-9-]+)\.rds\.amazonaws\.com(\.cn)?$", host)
     region = named[1] if named else region
@@ -62,20 +57,15 @@ def token_source(url: URL, region: str) -> TokenSource:
     )
 
 
-def sign_in(engine: Engine, source: TokenSource) -> None:
+def sign_in(engine: Engine, source: Callable[[], str]) -> None:
     """Give each new connection of the engine a fresh token."""
-    event.listen(engine, "do_connect", partial(_add_token, source))
 
-
-def _add_token(
-    source: TokenSource,
-    dialect: Dialect,
-    _record: object,
-    _arguments: object,
-    parameters: dict[str, Any],
-) -> None:
-    try:
-        parameters["password"] = source()
-    except (BotoCoreError, ClientError) as exc:
-        # The driver's error class, so that this counts as a failure to connect.
-        raise dialect.loaded_dbapi.OperationalError(f"no token for RDS: {exc}") from exc
+    @event.listens_for(engine, "do_connect")
+    def add_token(
+        dialect: Dialect, _record: object, _arguments: object, parameters: dict[str, Any]
+    ) -> None:
+        try:
+            parameters["password"] = source()
+        except (BotoCoreError, ClientError) as exc:
+            # The driver's error class, so that this counts as a failure to connect.
+            raise dialect.loaded_dbapi.OperationalError(f"no token for RDS: {exc}") from exc

@@ -5,7 +5,6 @@ named to them. Oracle must be 12.2 or later with AL32UTF8, and SQL Server 2019 o
 ALLOW_SNAPSHOT_ISOLATION and READ_COMMITTED_SNAPSHOT. The service does not check these.
 """
 
-import logging
 import math
 from datetime import datetime
 from functools import partial
@@ -16,8 +15,7 @@ from sqlalchemy.dialects import mssql
 from sqlalchemy.types import TypeEngine
 
 from config import Settings
-
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 NAMES = {"oracle": "Oracle", "mssql": "SQL Server"}
 

@@ -18,10 +18,7 @@ _SHIPPED_DRIVERS = {
 
 
 def normalise_db_url(url: str) -> URL:
-    """Return `url` with the shipped driver if it names none.
-
-    Raises ValueError if the URL is malformed or its database is not supported.
-    """
+    """Return `url` with the shipped driver if it names none. Raises ValueError."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):

@@ -11,10 +11,7 @@ from errors import ConfigurationError
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment and `.env`; the environment wins.
-
-    Raises ConfigurationError with one sentence that names every missing or wrong variable.
-    """
+    """Read environment and `.env`. Raises ConfigurationError, which names every wrong variable."""
     # Loaded into the environment, because boto3 reads its credentials from there.
     load_dotenv(Path(".env"))
     try:

@@ -9,10 +9,7 @@ _HOST = re.compile(r"\*|(?:\*\.)?[a-z0-9._-]+")
 
 
 def normalise_origin(text: str) -> str:
-    """Return an origin in lower case, without its default port and without a slash at the end.
-
-    Raises ValueError if `text` is not scheme, host and perhaps port.
-    """
+    """Return an origin in lower case, without default port and slash. Raises ValueError."""
     match = _ORIGIN.fullmatch(text.lower())
     if match is None:
         raise ValueError(f"needs origins such as https://app.example, not {text!r}")

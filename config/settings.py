@@ -1,11 +1,14 @@
 """Settings: every environment variable of the service, its default and its meaning."""
 
 import re
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     PositiveInt,
     ValidationInfo,
@@ -17,13 +20,28 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from config.api_keys import ApiKey, parse_keys, read_keys
 from config.database_url import normalise_db_url
 from config.origins import normalise_host, normalise_origin
-from config.variants import require_encodings, require_variants
+from config.variants import FORMATS, require_variants
 
 KNOWN_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp")
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _some_of(known: Iterable[str], values: tuple[str, ...]) -> tuple[str, ...]:
+    chosen = tuple(dict.fromkeys(value.lower().lstrip(".") for value in values))
+    if not chosen or not set(chosen) <= set(known):
+        raise ValueError(f"must be some of {', '.join(known)}")
+    return chosen
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Extensions = Annotated[CommaSeparated, AfterValidator(partial(_some_of, KNOWN_EXTENSIONS))]
 VariantSpecs = Annotated[CommaSeparated, AfterValidator(require_variants)]
-VariantFormats = Annotated[CommaSeparated, AfterValidator(require_encodings)]
+VariantFormats = Annotated[CommaSeparated, AfterValidator(partial(_some_of, FORMATS))]
 ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode]
 Endpoint = Annotated[str, Field(pattern="^https?://")]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
@@ -54,7 +72,7 @@ class Settings(BaseSettings):
     s3_checksum: bool = True
     """send the SHA-256 of each PUT as a checksum, which S3 verifies and stores"""
 
-    allowed_extensions: CommaSeparated = KNOWN_EXTENSIONS
+    allowed_extensions: Extensions = KNOWN_EXTENSIONS
     """accepted file extensions"""
     max_upload_bytes: PositiveInt = 50 * 1024 * 1024
     """maximum size of an image, in bytes"""
@@ -196,25 +214,6 @@ class Settings(BaseSettings):
         ):
             raise ValueError("is not a bucket name that S3 allows")
         return value
-
-    @field_validator(
-        *("allowed_extensions", "allowed_hosts", "cors_allow_origins"),
-        *("variants", "variant_formats"),
-        mode="before",
-    )
-    @classmethod
-    def _split_list(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("allowed_extensions")
-    @classmethod
-    def _known_extensions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        extensions = tuple(extension.lower().lstrip(".") for extension in value)
-        if not extensions or not set(extensions) <= set(KNOWN_EXTENSIONS):
-            raise ValueError(f"must be some of {', '.join(KNOWN_EXTENSIONS)}")
-        return extensions
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -1,4 +1,4 @@
-"""The values of the settings VARIANTS and VARIANT_FORMATS."""
+"""The variants that the setting VARIANTS names, and their formats."""
 
 import re
 from dataclasses import dataclass
@@ -50,11 +50,3 @@ def require_variants(specs: tuple[str, ...]) -> tuple[str, ...]:
     for spec in specs:
         VariantSpec.parse(spec)
     return tuple(dict.fromkeys(specs))
-
-
-def require_encodings(encodings: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the encodings in lower case. Raises ValueError if one is unknown."""
-    known = tuple(dict.fromkeys(encoding.lower().lstrip(".") for encoding in encodings))
-    if not known or not set(known) <= set(FORMATS):
-        raise ValueError(f"must be some of {', '.join(FORMATS)}")
-    return known

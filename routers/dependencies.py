@@ -11,7 +11,6 @@ from web.bulkhead import Bulkhead
 from web.form_parser import UploadForm
 from web.middleware.api_keys import caller
 from web.multipart import receive_form
-from web.variant_delivery import VariantDelivery
 
 
 def resources_of(request: Request) -> Resources:
@@ -24,12 +23,6 @@ def bulkhead_of(request: Request) -> Bulkhead:
     """Return the bulkhead of requests that need S3."""
     bulkhead: Bulkhead = request.state.bulkhead
     return bulkhead
-
-
-def delivery_of(request: Request) -> VariantDelivery:
-    """Return what answers requests for variants."""
-    delivery: VariantDelivery = request.state.variant_delivery
-    return delivery
 
 
 def client_of(request: Request) -> str:

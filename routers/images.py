@@ -147,19 +147,17 @@ def upload(
 @router.delete(
     "/{name}",
     operation_id="delete_image",
-    response_model=Deleted,
     responses=docs.DELETE,
     openapi_extra=docs.CONDITIONAL_WRITE,
 )
 def delete(
     request: Request, name: ImageName, session: SessionDep, after: BackgroundTasks
-) -> Response:
+) -> Deleted:
     """Delete an image."""
     store = resources_of(request).store(session)
     image = store.delete(name, write_precondition(request.headers))
     after.add_task(bulkhead_of(request).run, store.remove_unless_kept, image.s3_key)
-    deleted = Deleted(name=image.name, deleted=True)
-    return Response(deleted.model_dump_json(), media_type="application/json")
+    return Deleted(name=image.name, deleted=True)
 
 
 # Routes are matched in order, at 6 us each, so the rarest come last.

@@ -11,12 +11,12 @@ from routers.dependencies import (
     Redirect,
     SessionDep,
     client_of,
-    delivery_of,
     resources_of,
 )
 from web import openapi as docs
 from web.bulkhead import S3Route
 from web.image_response import DownloadRequest
+from web.variant_delivery import VariantDelivery
 
 router = APIRouter(prefix="/images", tags=["variants"], responses=docs.COMMON, route_class=S3Route)
 
@@ -45,4 +45,5 @@ def download_variant(
     """
     asked = DownloadRequest(request.method, request.headers, disposition, redirect)
     store = resources_of(request).variants(session)
-    return delivery_of(request).respond(asked, store, name, variant, client_of(request))
+    delivery: VariantDelivery = request.state.variant_delivery
+    return delivery.respond(asked, store, name, variant, client_of(request))

@@ -27,23 +27,12 @@ class TableError(Exception):
 
 
 def create_tables(settings: Settings) -> list[str]:
-    """Create what is missing; return a line for each table and for each addition.
-
-    Raises ConfigurationError and TableError.
-    """
+    """Create what is missing; return a line for each. Raises ConfigurationError and TableError."""
     # Building the index of a large table takes longer than a request may.
     patient = {"db_statement_timeout_seconds": _INDEX_SECONDS}
     engine = build_engine(settings.model_copy(update=patient))
     try:
-        present = set(inspect(engine).get_table_names())
-        lines = []
-        for table in Base.metadata.sorted_tables:
-            if table.name in present:
-                lines += [f"Table {table.name} exists.", *_complete(table, engine)]
-            else:
-                _create(table, engine)
-                lines.append(f"Table {table.name} created.")
-        return lines
+        return [line for table in Base.metadata.sorted_tables for line in _ensure(table, engine)]
     except SQLAlchemyError as exc:
         cause = str(getattr(exc, "orig", None) or exc).strip()
         raise TableError(f"The database refused: {cause}") from exc
@@ -51,32 +40,31 @@ def create_tables(settings: Settings) -> list[str]:
         engine.dispose()
 
 
-def _create(table: Table, engine: Engine) -> None:
+def _ensure(table: Table, engine: Engine) -> list[str]:
+    """Create or complete a table; return a line for it and each addition. Raises TableError."""
     try:
-        table.create(engine)
+        return _create_or_complete(table, engine)
     except SQLAlchemyError:
-        # Another process may have added it first.
-        if not inspect(engine).has_table(table.name):
-            raise
+        # Another process may have added it first; otherwise this fails again.
+        return _create_or_complete(table, engine)
 
 
-def _complete(table: Table, engine: Engine) -> list[str]:
-    """Add what a table lacks; return a line for each addition. Raises TableError."""
-    lacking = differences(table, inspect(engine))
+def _create_or_complete(table: Table, engine: Engine) -> list[str]:
+    existing = inspect(engine)
+    if not existing.has_table(table.name):
+        table.create(engine)
+        return [f"Table {table.name} created."]
+    lacking = differences(table, existing)
     if lacking.impossible:
         raise TableError(f"Table {table.name} lacks columns: {', '.join(lacking.impossible)}.")
     if lacking.unique:
         raise TableError(
             f"Table {table.name} lacks unique indexes on: {', '.join(lacking.unique)}."
         )
-    try:
-        _add(table, lacking, engine)
-    except SQLAlchemyError:
-        # Another process may have added it first.
-        if differences(table, inspect(engine)).sentence():
-            raise
+    _add(table, lacking, engine)
     columns = [f"Column {table.name}.{column.name} added." for column in lacking.columns]
-    return columns + [f"Index {index.name} added." for index in lacking.indexes]
+    indexes = [f"Index {index.name} added." for index in lacking.indexes]
+    return [f"Table {table.name} exists.", *columns, *indexes]
 
 
 def _add(table: Table, lacking: Differences, engine: Engine) -> None:

@@ -5,7 +5,7 @@ sweepers may run at any time, on any host. Exit status 0 if nothing failed.
 """
 
 import sys
-import threading
+import time
 from contextlib import suppress
 from dataclasses import asdict
 
@@ -13,7 +13,7 @@ from config import load_settings
 from errors import ConfigurationError, UnavailableError
 from resources import Resources
 from scripts.command_line import build_parser, explain, run, seconds
-from services.maintenance.sweeper import Sweeper, SweepReport
+from services.maintenance.sweeper import Sweeper
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,34 +25,26 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         with Resources.open(load_settings()) as resources:
-            return _sweep_repeatedly(resources.sweeper(), options.interval)
+            sweeper = resources.sweeper()
+            status = _sweep(sweeper)
+            with suppress(KeyboardInterrupt):
+                while options.interval is not None:
+                    time.sleep(options.interval)
+                    status = _sweep(sweeper)
+            return status
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return 1
 
 
-def _sweep_repeatedly(sweeper: Sweeper, interval: float | None) -> int:
-    """Sweep once, or every `interval` seconds until Ctrl-C; return the last exit status."""
-    status = _sweep(sweeper)
-    with suppress(KeyboardInterrupt):
-        while interval is not None:
-            threading.Event().wait(interval)
-            status = _sweep(sweeper)
-    return status
-
-
 def _sweep(sweeper: Sweeper) -> int:
     try:
-        report = sweeper.sweep(_show_progress if sys.stderr.isatty() else None)
+        report = sweeper.sweep()
     except UnavailableError as exc:
         print(explain(exc), file=sys.stderr)
         return 1
     print(", ".join(f"{count} {what}" for what, count in asdict(report).items()), flush=True)
     return 1 if report.failed else 0
-
-
-def _show_progress(report: SweepReport) -> None:
-    print(f"\r{report.seen} entries ...", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

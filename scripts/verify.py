@@ -16,14 +16,13 @@ null, such as the name of a variant. The last line is {"summary": {...}} or {"er
 Exit status: 0 clean or all journaled, 1 damage, 2 not checked.
 """
 
-import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from config import Settings, load_settings
+from config import load_settings
 from errors import ServiceError
 from resources import Resources
 from scripts.command_line import build_parser, explain, run
@@ -38,9 +37,15 @@ _CLEAR_LINE = "\r\x1b[K"
 
 def main(arguments: list[str] | None = None) -> int:
     """Verify once and print the findings; return the exit status."""
-    options = _parse(arguments)
+    parser = build_parser("verify", __doc__)
+    parser.add_argument("--deep", action="store_true", help="read and hash every object")
+    parser.add_argument("--repair", action="store_true", help="journal what is not an image's")
+    parser.add_argument("--json", action="store_true", help="print JSON Lines")
+    options = parser.parse_args(arguments)
     try:
-        report = _verify(load_settings(), options)
+        with Resources.open(load_settings()) as resources:
+            verifier = resources.verifier(deep=options.deep, repairs=options.repair)
+            report = verifier.verify(partial(_show, as_json=options.json), _progress())
     except BrokenPipeError:  # nobody reads the findings any more
         raise
     except (ServiceError, OSError) as exc:
@@ -55,20 +60,6 @@ def main(arguments: list[str] | None = None) -> int:
     return _exit_status(report)
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = build_parser("verify", __doc__)
-    parser.add_argument("--deep", action="store_true", help="read and hash every object")
-    parser.add_argument("--repair", action="store_true", help="journal what is not an image's")
-    parser.add_argument("--json", action="store_true", help="print JSON Lines")
-    return parser.parse_args(arguments)
-
-
-def _verify(settings: Settings, options: argparse.Namespace) -> VerifyReport:
-    with Resources.open(settings) as resources:
-        verifier = resources.verifier(deep=options.deep, repairs=options.repair)
-        return verifier.verify(_printer(as_json=options.json), _progress())
-
-
 def _exit_status(report: VerifyReport) -> int:
     if report.clean:
         return CLEAN
@@ -79,12 +70,9 @@ def _exit_status(report: VerifyReport) -> int:
 # --- for people -----------------------------------------------------------------------------------
 
 
-def _printer(*, as_json: bool) -> Callable[[Finding], None]:
-    def show(finding: Finding) -> None:
-        _clear_bar()
-        print(json.dumps(_document(finding)) if as_json else _line(finding), flush=True)
-
-    return show
+def _show(finding: Finding, *, as_json: bool) -> None:
+    _clear_bar()
+    print(json.dumps(_document(finding)) if as_json else _line(finding), flush=True)
 
 
 def _line(finding: Finding) -> str:

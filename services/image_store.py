@@ -1,6 +1,5 @@
 """The use cases of images."""
 
-import logging
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -21,6 +20,7 @@ from services.write_protocol import (
     WriteProtocol,
     delete_image,
 )
+from telemetry import logger
 from telemetry.recorder import recorder
 
 __all__ = [
@@ -32,8 +32,6 @@ __all__ = [
     "UploadOutcome",
     "UploadResult",
 ]
-
-logger = logging.getLogger("image_api")
 
 
 class ImageStore:
@@ -60,10 +58,7 @@ class ImageStore:
         """Inspect `file` and store it as the image `name`, which it may replace.
 
         Bytes that the image already has are not stored again, unless its object was lost. Raises
-        InvalidNameError, what `Inspector.inspect` raises, PreconditionFailedError,
-        StorageUnavailableError, DatabaseUnavailableError, UploadInterruptedError or
-        WriteConflictError. Nothing has changed then, except that after a CommitUnknownError
-        everything may have.
+        InvalidNameError, and what `Inspector.inspect`, `precondition` and `store_image` raise.
         """
         name = normalise_name(name)
         info = self._inspector.inspect(file, extension)
@@ -82,10 +77,7 @@ class ImageStore:
         return delete_image(self._session, normalise_name(name), precondition)
 
     def remove_unless_kept(self, key: str) -> None:
-        """Remove the object of an overwritten or deleted image, unless KEEP_DELETED_SECONDS is set.
-
-        Best effort: the sweeper removes what this method could not.
-        """
+        """Remove the object of a replaced or deleted image, unless such objects are kept."""
         if not self._keep_deleted:
             self._protocol.remove_object(key)
 
@@ -97,10 +89,7 @@ class ImageStore:
         return False
 
     def describe(self, name: str) -> ImageRecord:
-        """Return the record of the image `name`.
-
-        Raises ImageNotFoundError or DatabaseUnavailableError.
-        """
+        """Return the record of the image `name`. Raises ImageNotFoundError."""
         image = images.find_image(self._session, normalise_name(name))
         if image is None:
             raise ImageNotFoundError
@@ -120,18 +109,11 @@ class ImageStore:
         return images.list_images(self._session, order, prefix=prefix, after=after, limit=limit)
 
     def describe_replacement(self, image: ImageRecord) -> ImageRecord:
-        """Return the image that replaced `image`, whose object is gone.
-
-        Raises ImageNotFoundError, ImageLostError or DatabaseUnavailableError.
-        """
+        """Return the image that replaced `image`. Raises ImageNotFoundError or ImageLostError."""
         return stored_objects.describe_replacement(self._session, image)
 
     def open_object(self, image: ImageRecord, first: int, last: int) -> ObjectBody | None:
-        """Open the bytes `first` to `last` inclusive of an image; None if its object is gone.
-
-        The image was then overwritten, deleted or lost after its row was read. Raises
-        StorageUnavailableError.
-        """
+        """Open the bytes `first` to `last` inclusive; None if the image was replaced or lost."""
         return stored_objects.open_object(self._bucket, image, first, last)
 
     def presigned_url(self, image: ImageRecord, method: str, headers: dict[str, str]) -> str:

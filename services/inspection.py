@@ -67,21 +67,9 @@ class Inspector:
         """End the decoder processes."""
         self._decoders.close()
 
-    def require_allowed(self, extension: str) -> None:
-        """Raise ExtensionNotAllowedError unless the deployment accepts `extension`."""
-        allowed = self._settings.allowed_extensions
-        if _ALIASES.get(extension, extension) not in allowed:
-            raise ExtensionNotAllowedError(
-                f"The file name must end in one of these extensions: {', '.join(allowed)}."
-            )
-
-    def _kind(self, file: IO[bytes], extension: str) -> tuple[str, str]:
-        """Return the format and extension of a file according to its first bytes.
-
-        Raises NotAnImageError if the deployment does not accept that format.
-        """
+    def _kind(self, file: IO[bytes], named: str) -> tuple[str, str]:
+        """Return format and extension by the first bytes. Raises NotAnImageError."""
         file.seek(0)
-        named = _ALIASES.get(extension, extension)
         image_format = format_of(file.read(SIGNATURE_BYTES)) or _format(named)
         fitting = [e for e in self._settings.allowed_extensions if _format(e) == image_format]
         if not fitting:
@@ -91,13 +79,15 @@ class Inspector:
     def inspect(self, file: IO[bytes], extension: str) -> ImageInfo:
         """Return the metadata of `file`, whose name has `extension` (lower case, no dot).
 
-        Only the content counts: a PNG file named `.jpg` is a PNG.
-
         Raises ExtensionNotAllowedError, ImageTooLargeError, TooManyPixelsError,
         DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError if the
         file cannot be inspected now.
         """
-        self.require_allowed(extension)
+        named, allowed = _ALIASES.get(extension, extension), self._settings.allowed_extensions
+        if named not in allowed:
+            raise ExtensionNotAllowedError(
+                f"The file name must end in one of these extensions: {', '.join(allowed)}."
+            )
         size = file.seek(0, os.SEEK_END)
         if size == 0:
             raise NotAnImageError("The file is empty.")
@@ -105,7 +95,7 @@ class Inspector:
             raise ImageTooLargeError(
                 f"An image may have at most {self._settings.max_upload_bytes} bytes."
             )
-        image_format, extension = self._kind(file, extension)
+        image_format, extension = self._kind(file, named)
         examine = self._decode if self._settings.inspection == "full" else self._walk
         try:
             (width, height), sha256 = examine(file, size, image_format)

@@ -64,10 +64,6 @@ def _refuse_control_characters(name: str) -> None:
 
 
 def split_extension(filename: str) -> tuple[str, str]:
-    """Split a client's file name into stem and lower-case extension without its dot.
-
-    Only the last extension counts: `photo.png.php` is `("photo.png", "php")`. A name without a
-    dot has the extension `""`.
-    """
+    """Split a file name at its last dot into stem and extension: lower case, `""` without a dot."""
     stem, dot, extension = filename.rpartition(".")
     return (stem, extension.lower()) if dot else (filename, "")

@@ -1,7 +1,6 @@
 """Readiness: whether the database and the bucket respond."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,8 +10,7 @@ from sqlalchemy.orm import Session
 from db import reading
 from errors import UnavailableError
 from repositories import pending_objects
-
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 TIMEOUT_SECONDS = 2.0
 
@@ -20,8 +18,7 @@ TIMEOUT_SECONDS = 2.0
 class Readiness:
     """Checks each dependency in a thread of its own, one check at a time.
 
-    Concurrent requests share the result. Probes therefore cannot pile up behind a dependency that
-    hangs, and use none of the threads that serve requests.
+    Concurrent requests share the result, so that probes cannot pile up behind a hanging dependency.
     """
 
     def __init__(self, checks: dict[str, Callable[[], None]]) -> None:

@@ -1,15 +1,12 @@
 """Read the object that a row names, and distinguish a replaced image from a lost one."""
 
-import logging
-
 from sqlalchemy.orm import Session
 
 from errors import ImageLostError, ImageNotFoundError, ObjectMissingError
 from repositories import images
 from repositories.images import ImageRecord
 from s3_client import Bucket, ObjectBody
-
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 
 def open_object(bucket: Bucket, stored: ImageRecord, first: int, last: int) -> ObjectBody | None:
@@ -31,8 +28,7 @@ def open_object(bucket: Bucket, stored: ImageRecord, first: int, last: int) -> O
 def describe_replacement(session: Session, image: ImageRecord) -> ImageRecord:
     """Return the image that replaced `image`, whose object is missing or truncated.
 
-    Raises ImageNotFoundError if the image was deleted, ImageLostError if its row still names the
-    object, or DatabaseUnavailableError.
+    Raises ImageNotFoundError if it was deleted, ImageLostError if its row still names the object.
     """
     current = images.find_image(session, image.name)
     if current is None:

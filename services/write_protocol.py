@@ -4,7 +4,6 @@ The order of the statements keeps the invariants I1 to I6 (docs/write-protocol.m
 finishes what a crash interrupts.
 """
 
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -31,8 +30,7 @@ from repositories import images, pending_objects, variants
 from repositories.images import ImageRecord
 from s3_client import Bucket, generate_s3_key
 from services.inspection import ImageInfo
-
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 _ATTEMPTS = 20
 _Result = TypeVar("_Result")
@@ -114,7 +112,7 @@ class WriteProtocol:
 
         Raises StorageUnavailableError, DatabaseUnavailableError, UploadInterruptedError,
         WriteConflictError if the database undid all `attempts`, or what `switch` raises. Nothing
-        has changed then, except that after a CommitUnknownError everything may have.
+        has changed then, except that after a DatabaseUnavailableError it may have.
         """
         key = generate_s3_key(new.name, new.extension)
         # The horizon must cover the PUT, so its time starts before the journal entry.
@@ -213,9 +211,7 @@ def journal_outdated_variants(connection: Connection, original_key: str, current
 def remove_object(session: Session, bucket: Bucket, key: str) -> None:
     """Delete the object of a journal entry, then the entry.
 
-    In the reverse order a crash would leave an object without an entry. Raises
-    StorageUnavailableError, DatabaseUnavailableError or TransactionAbortedError; the entry then
-    still exists.
+    In the reverse order a crash would leave an object without an entry.
     """
     bucket.delete_image(key)
     with writing(session, single_statement=True) as connection:
@@ -223,10 +219,7 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
 
 
 def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _Result:
-    """Call `transaction` with the number of the attempt until the database does not abort it.
-
-    Raises WriteConflictError after `attempts` aborts.
-    """
+    """Call `transaction` until the database does not abort it, else raise WriteConflictError."""
     for attempt in range(attempts):
         if attempt:
             time.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 7)))  # noqa: S311

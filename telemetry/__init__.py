@@ -1,1 +1,5 @@
-"""Observability: the Prometheus metrics, and what each request took."""
+"""Observability: the log, the Prometheus metrics, and what each request took."""
+
+import logging
+
+logger = logging.getLogger("image_api")

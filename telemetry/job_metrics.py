@@ -4,17 +4,16 @@ Each job writes a file in Prometheus's text format, as node_exporter's textfile 
 `/metrics` includes these files.
 """
 
-import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, write_to_textfile
+from prometheus_client import write_to_textfile
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 
 def write_sweep(folder: Path, entries: Mapping[str, int], oldest_due_seconds: float) -> None:
@@ -46,47 +45,35 @@ def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"image_api_{name}", meaning, value)
 
 
-class _Families(Collector):
-    def __init__(self, families: Iterable[Metric]) -> None:
+class Families(Collector):
+    """Metrics to be rendered, each of which has its values."""
+
+    def __init__(self, families: list[Metric]) -> None:
         self._families = families
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> list[Metric]:
+        """Return the metrics."""
         return self._families
 
 
 def _write(file: Path, families: list[Metric]) -> None:
     """Replace the file atomically. A failure is only logged, because the job has succeeded."""
-    registry = CollectorRegistry()
-    registry.register(_Families(families))
     try:
-        write_to_textfile(str(file), registry)
+        write_to_textfile(str(file), Families(families))
     except OSError:
         logger.warning("The metrics of %s could not be written", file.stem, exc_info=True)
 
 
-class JobMetricsCollector(Collector):
-    """Collects the files that jobs wrote to some folders; the newest of each metric counts."""
-
-    def __init__(self, folders: list[Path]) -> None:
-        self._folders = folders
-
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing, because it is not known in advance which jobs have run."""
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        """Read the files, oldest first."""
-        families: dict[str, Metric] = {}
-        for file in sorted(self._files(), key=lambda file: file.stat().st_mtime):
-            try:
-                said = list(text_string_to_metric_families(file.read_text()))
-            except (OSError, ValueError):
-                logger.warning("The metrics in %s cannot be read", file.name, exc_info=True)
-                continue
+def read_jobs(folders: list[Path]) -> list[Metric]:
+    """Read what jobs wrote to some folders; the newest of each metric counts."""
+    files = [folder / name for folder in folders for name in ("sweep.prom", "verify.prom")]
+    found = [file for file in files if file.exists()]
+    families: dict[str, Metric] = {}
+    for file in sorted(found, key=lambda file: file.stat().st_mtime):
+        try:
+            said = list(text_string_to_metric_families(file.read_text()))
+        except (OSError, ValueError):
+            logger.warning("The metrics in %s cannot be read", file.name, exc_info=True)
+        else:
             families |= {family.name: family for family in said}
-        return families.values()
-
-    def _files(self) -> list[Path]:
-        names = ("sweep.prom", "verify.prom")
-        files = [folder / name for folder in self._folders for name in names]
-        return [file for file in files if file.exists()]
+    return list(families.values())

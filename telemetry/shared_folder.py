@@ -25,13 +25,13 @@ class SharedFolder:
     """A worker's place in the folder: no other process has `number` while this one runs."""
 
     def __init__(self, chosen: Path | None) -> None:
-        """Take a place in `chosen`, or in a folder shared by the workers of this process's parent.
-
-        Raises ConfigurationError if the folder is not writable.
-        """
+        """Take a place in `chosen`, or in the supervisor's folder. Raises ConfigurationError."""
         self.path = chosen or _own_folder()
         try:
-            self._make()
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner = self.path.lstat().st_uid
+            if self.path.name.startswith(_PREFIX) and owner != os.geteuid():
+                raise PermissionError(f"{self.path} belongs to another user")
             self._lock, self.number = self._take_number()
             for kind, size in _FILE_BYTES.items():
                 _reserve(self.path / f"{kind}_{self.number}.db", size)
@@ -42,12 +42,6 @@ class SharedFolder:
         # With a supervisor, the next worker continues the files.
         self._is_passing = chosen is None and multiprocessing.parent_process() is None
         _remove_orphaned()
-
-    def _make(self) -> None:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = self.path.lstat().st_uid
-        if self.path.name.startswith(_PREFIX) and owner != os.geteuid():
-            raise PermissionError(f"{self.path} belongs to another user")
 
     def _take_number(self) -> tuple[int, int]:
         for number in itertools.count():
@@ -65,12 +59,7 @@ class SharedFolder:
 
     def vacant_numbers(self) -> list[int]:
         """Return the numbers of the workers that ended and were not replaced."""
-        vacant = []
-        for file in self.path.glob("*.lock"):
-            if int(file.stem) != self.number and (lock := _lock(file)) is not None:
-                os.close(lock)
-                vacant.append(int(file.stem))
-        return vacant
+        return [int(file.stem) for file in self.path.glob("*.lock") if not _is_locked(file)]
 
 
 def _own_folder() -> Path:
@@ -95,16 +84,16 @@ def _remove_orphaned() -> None:
     """Remove the folders whose supervisor and workers have ended."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{os.geteuid()}-*"):
         *_, leader, started = path.name.split("-")
-        if started != "0" and _started(int(leader)) != started and not _is_used(path):
+        if started == "0" or _started(int(leader)) == started:
+            continue
+        if not any(map(_is_locked, path.glob("*.lock"))):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_used(path: Path) -> bool:
-    for file in path.glob("*.lock"):
-        if (lock := _lock(file)) is None:
-            return True
+def _is_locked(file: Path) -> bool:
+    if (lock := _lock(file)) is not None:
         os.close(lock)
-    return False
+    return lock is None
 
 
 def _lock(file: Path) -> int | None:

@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -14,7 +13,7 @@ from fastapi.routing import APIRoute
 from errors import OverloadedError
 
 _Result = TypeVar("_Result")
-_Arguments = ParamSpec("_Arguments")
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class Bulkhead:
@@ -44,30 +43,18 @@ class Bulkhead:
     async def place(self) -> AsyncIterator[None]:
         """Hold a place during the block. Raises OverloadedError if none becomes free."""
         try:
-            self._places.acquire_nowait()
-        except anyio.WouldBlock:
-            await self._wait()
+            with anyio.fail_after(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise OverloadedError from None
         try:
             yield
         finally:
             self._places.release()
 
-    async def _wait(self) -> None:
-        try:
-            with anyio.fail_after(self._patience):
-                await self._places.acquire()
-        except TimeoutError:
-            raise OverloadedError from None
-
-    async def run(
-        self,
-        call: Callable[_Arguments, _Result],
-        *args: _Arguments.args,
-        **kwargs: _Arguments.kwargs,
-    ) -> _Result:
+    async def run(self, call: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
         """Call a function that uses S3 in a thread of this bulkhead."""
-        call = partial(call, *args, **kwargs)
-        return await anyio.to_thread.run_sync(call, limiter=self._threads)
+        return await anyio.to_thread.run_sync(call, *arguments, limiter=self._threads)
 
 
 class S3Route(APIRoute):

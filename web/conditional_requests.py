@@ -41,29 +41,19 @@ def image_validators(image: ImageRecord) -> Validators:
 
 
 def write_precondition(headers: Headers) -> Precondition:
-    """Return the precondition of a request that replaces or deletes an image."""
+    """Return what an upload or a deletion requires of the current image, if any (13.2.2)."""
 
-    def require(current: ImageRecord | None) -> None:
-        require_preconditions(headers, image_validators(current) if current else None)
+    def require(image: ImageRecord | None) -> None:
+        current = image_validators(image) if image else None
+        _require_unchanged(headers, current)
+        if (tags := _field(headers, "if-none-match")) is not None and _names(tags, current):
+            raise PreconditionFailedError
 
     return require
 
 
-def require_preconditions(headers: Headers, current: Validators | None) -> None:
-    """Raise PreconditionFailedError unless a write may proceed (RFC 9110 section 13.2.2).
-
-    `current` is None if the resource does not exist.
-    """
-    _require_unchanged(headers, current)
-    if (tags := _field(headers, "if-none-match")) is not None and _names(tags, current):
-        raise PreconditionFailedError
-
-
 def is_not_modified(headers: Headers, current: Validators) -> bool:
-    """Return whether the response to a GET or HEAD is 304 (RFC 9110 section 13.2.2).
-
-    Raises PreconditionFailedError if it is 412.
-    """
+    """Return whether a GET or HEAD is answered 304. Raises PreconditionFailedError if 412."""
     _require_unchanged(headers, current)
     if (tags := _field(headers, "if-none-match")) is not None:
         return _names(tags, current)

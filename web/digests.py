@@ -11,10 +11,7 @@ _SHA256 = re.compile(r"(?:^|,)\s*sha-256=([^,;]*)")
 
 
 def announced_digests(headers: Headers) -> list[bytes]:
-    """Return the SHA-256 digests that a request announces; ignore other algorithms.
-
-    Raises DigestMismatchError if one is malformed.
-    """
+    """Return the SHA-256 digests that a request announces. Raises DigestMismatchError."""
     lines = headers.getlist("content-digest") + headers.getlist("repr-digest")
     return [_decode(value.strip()) for line in lines for value in _SHA256.findall(line)]
 

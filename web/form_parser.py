@@ -4,7 +4,7 @@ import hashlib
 from io import BytesIO
 from typing import IO
 
-from python_multipart.multipart import MultipartParser
+from python_multipart.multipart import MultipartParser, MultipartState
 
 from config import Settings
 from errors import DigestMismatchError, ImageTooLargeError, InvalidMultipartError
@@ -69,7 +69,6 @@ class FormParser:
         self._received = 0
         self._file_bytes = 0
         self._parts = 0
-        self._complete = False
         self._header = (b"", b"")
         self._field = b""
         self._disposition = b""
@@ -84,7 +83,6 @@ class FormParser:
                 "on_header_end": self._end_header,
                 "on_headers_finished": self._end_headers,
                 "on_part_data": self._part_bytes,
-                "on_end": self._end,
             },
         )
 
@@ -130,7 +128,7 @@ class FormParser:
 
     def require_complete(self) -> None:
         """Raise InvalidMultipartError unless the closing boundary and a file have arrived."""
-        if not self._complete:
+        if self._parser.state is not MultipartState.END:
             raise InvalidMultipartError("The form ends before its closing boundary.")
         if self.form.filename is None:
             raise InvalidMultipartError("The form has no file in its field 'file'.")
@@ -197,9 +195,6 @@ class FormParser:
         else:
             self._chunks.append(bytearray(piece))
         self._buffered += len(piece)
-
-    def _end(self) -> None:
-        self._complete = True
 
 
 def _utf8(raw: bytes, what: str) -> str:

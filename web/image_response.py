@@ -12,7 +12,7 @@ from errors import RedirectNotAllowedError
 from services.image_store import ImageRecord
 from web.bulkhead import Bulkhead
 from web.cache_control import read_cache_control
-from web.conditional_requests import Validators, image_validators, is_not_modified
+from web.conditional_requests import image_validators, is_not_modified
 from web.content_disposition import content_disposition
 from web.digests import render_digest
 from web.ranges import select_range
@@ -58,11 +58,6 @@ class DownloadPlan:
     headers: dict[str, str]
     span: tuple[int, int] | None = None
 
-    @property
-    def redirects(self) -> bool:
-        """Whether the client is redirected to S3."""
-        return self.status is HTTPStatus.TEMPORARY_REDIRECT
-
 
 def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings) -> DownloadPlan:
     """Plan the response to a download from the request and the record of the image alone.
@@ -74,13 +69,30 @@ def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings
     cache = read_cache_control(settings)
     if is_not_modified(asked.headers, validators):
         return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)
-    content = _content_headers(asked, image)
+    headers = cache | {
+        "Content-Type": image.content_type,
+        "Content-Disposition": content_disposition(asked.disposition, image.name, image.extension),
+    }
     if _redirects(asked, settings):
-        return DownloadPlan(HTTPStatus.TEMPORARY_REDIRECT, content | cache)
-    headers = validators.headers() | cache | content | _byte_headers(image)
+        return DownloadPlan(HTTPStatus.TEMPORARY_REDIRECT, headers)
+    headers |= validators.headers() | {
+        "Accept-Ranges": "bytes",
+        "Repr-Digest": render_digest(image.sha256),
+        "X-Content-Type-Options": "nosniff",
+    }
     if asked.method == "HEAD":
         return DownloadPlan(HTTPStatus.OK, headers | {"Content-Length": str(image.size_bytes)})
-    return _plan_bytes(asked, image, validators, headers)
+    part = select_range(asked.headers, validators, image.size_bytes)
+    if part is None:
+        return DownloadPlan(HTTPStatus.OK, headers, (0, image.size_bytes - 1))
+    headers["Content-Range"] = f"bytes {part[0]}-{part[1]}/{image.size_bytes}"
+    return DownloadPlan(HTTPStatus.PARTIAL_CONTENT, headers, part)
+
+
+def _redirects(asked: DownloadRequest, settings: Settings) -> bool:
+    if asked.redirect and settings.redirects == "off":
+        raise RedirectNotAllowedError
+    return settings.redirects == "default" if asked.redirect is None else asked.redirect
 
 
 def download_response(
@@ -95,9 +107,12 @@ def download_response(
     Raises what `store` raises, and StorageUnavailableError if S3 truncates a small body. If S3
     truncates a large one, the connection is aborted.
     """
-    if plan.redirects:
-        url = store.presigned_url(stored, asked.method, plan.headers)
-        return _redirect(url) if url else None
+    if plan.status is HTTPStatus.TEMPORARY_REDIRECT:
+        if (url := store.presigned_url(stored, asked.method, plan.headers)) is None:
+            return None
+        # The URL expires, so caches must not store the redirect.
+        headers = {"Location": url, "Cache-Control": "no-store"}
+        return Response(status_code=plan.status, headers=headers)
     if plan.span is None:
         return Response(status_code=plan.status, headers=plan.headers)
     first, last = plan.span
@@ -107,38 +122,3 @@ def download_response(
     if length <= _WHOLE_BYTES:
         return Response(body.read_all(length), plan.status, plan.headers)
     return ObjectResponse(body, length, plan.status, plan.headers, bulkhead)
-
-
-def _redirect(url: str) -> Response:
-    """Redirect to a presigned URL. It expires, so caches must not store the redirect."""
-    return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
-
-
-def _content_headers(asked: DownloadRequest, image: ImageRecord) -> dict[str, str]:
-    disposition = content_disposition(asked.disposition, image.name, image.extension)
-    return {"Content-Type": image.content_type, "Content-Disposition": disposition}
-
-
-def _byte_headers(image: ImageRecord) -> dict[str, str]:
-    return {
-        "Accept-Ranges": "bytes",
-        "Repr-Digest": render_digest(image.sha256),
-        "X-Content-Type-Options": "nosniff",
-    }
-
-
-def _redirects(asked: DownloadRequest, settings: Settings) -> bool:
-    if asked.redirect and settings.redirects == "off":
-        raise RedirectNotAllowedError
-    return settings.redirects == "default" if asked.redirect is None else asked.redirect
-
-
-def _plan_bytes(
-    asked: DownloadRequest, image: ImageRecord, validators: Validators, headers: dict[str, str]
-) -> DownloadPlan:
-    part = select_range(asked.headers, validators, image.size_bytes)
-    if part is None:
-        return DownloadPlan(HTTPStatus.OK, headers, (0, image.size_bytes - 1))
-    first, last = part
-    headers["Content-Range"] = f"bytes {first}-{last}/{image.size_bytes}"
-    return DownloadPlan(HTTPStatus.PARTIAL_CONTENT, headers, part)

@@ -39,10 +39,7 @@ class VariantLinks:
 
 
 def metadata_response(request: Request, image: ImageRecord, settings: Settings) -> Response:
-    """Answer with an image's metadata, or with 304 if the client has it.
-
-    Raises PreconditionFailedError.
-    """
+    """Answer with metadata, or 304 if the client has it. Raises PreconditionFailedError."""
     document = image_json(image, VariantLinks.of(request, settings))
     tag = hashlib.sha256(document).hexdigest()
     validators = Validators(f'"{tag}"', image.last_updated_at)

@@ -36,8 +36,7 @@ def encode_cursor(order: OrderName, prefix: str, last: ImageRecord) -> str:
 def decode_cursor(order: OrderName, prefix: str, cursor: str) -> tuple[Any, int]:
     """Return the order value and the id of the image that the page follows.
 
-    Raises InvalidCursorError if the service cannot have issued the cursor, or issued it for a
-    listing with another order or prefix.
+    Raises InvalidCursorError unless the service issued the cursor for this order and prefix.
     """
     try:
         if len(cursor) > _MAX_CURSOR_BYTES:

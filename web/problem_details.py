@@ -4,7 +4,6 @@ Which there are, with status and code: errors.py.
 """
 
 import json
-import logging
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -14,12 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from errors import InvalidParameterError, OverloadedError, ServiceError, exhaustion
+from telemetry import logger
 from telemetry.request_id import HEADER, current_request_id
 from telemetry.request_metrics import note_code
-
-logger = logging.getLogger("image_api")
 
 MEDIA_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -33,19 +32,25 @@ async def answer_service_error(request: Request, exc: ServiceError) -> Response:
         logger.error("%s %s: %s", request.method, request.url.path, exc.code, exc_info=exc)
     else:
         logger.info("%s %s: %s: %s", request.method, request.url.path, exc.code, exc.detail)
-    title, headers = exc.title, exc.headers
-    return problem(request, exc.status, exc.code, title, exc.detail, headers, **exc.members)
+    return problem(request, exc)
+
+
+async def send_problem(exc: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request with one of our own errors before it reaches a route."""
+    answer = await answer_service_error(Request(scope), exc)
+    await answer(scope, receive, send)
 
 
 async def answer_http_exception(request: Request, exc: HTTPException) -> Response:
     """Answer the framework's own errors, such as an unknown path or method."""
-    status = HTTPStatus(exc.status_code)
-    headers = dict(exc.headers or {})
+    error, status = ServiceError(str(exc.detail)), HTTPStatus(exc.status_code)
+    error.status, error.title = status, status.phrase
+    error.code = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    error.headers |= exc.headers or {}
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(_allowed_methods(request))
-    code = status.phrase.lower().replace(" ", "_").replace("-", "_")
-    logger.info("%s %s: %s", request.method, request.url.path, code)
-    return problem(request, status, code, status.phrase, str(exc.detail), headers)
+        error.headers["Allow"] = ", ".join(_allowed_methods(request))
+    logger.info("%s %s: %s", request.method, request.url.path, error.code)
+    return problem(request, error)
 
 
 async def answer_validation_error(request: Request, exc: RequestValidationError) -> Response:
@@ -70,36 +75,27 @@ async def answer_unexpected_error(request: Request, exc: Exception) -> Response:
         answer = await answer_service_error(request, error)
     else:
         logger.error("%s %s: unexpected", request.method, request.url.path, exc_info=exc)
-        title = ServiceError.title
-        answer = problem(request, 500, ServiceError.code, title, title)
+        answer = problem(request, ServiceError())
     # This answer passes by the middleware that adds the header to all others.
     answer.headers[HEADER] = current_request_id()
     return answer
 
 
-def problem(
-    request: Request,
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    headers: dict[str, str] | None = None,
-    **members: Any,
-) -> Response:
-    """Render a problem document; `members` are extensions (RFC 9457 section 3.2)."""
-    note_code(code)
+def problem(request: Request, error: ServiceError) -> Response:
+    """Render an error as a problem document."""
+    note_code(error.code)
     document = {
-        "type": f"urn:image-api:problem:{code}",
-        "title": title,
-        "status": int(status),
-        "detail": detail,
+        "type": f"urn:image-api:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
         "instance": quote(request.url.path),
-        "code": code,
+        "code": error.code,
         "request_id": current_request_id(),
-        **members,
+        **error.members,
     }
-    headers = {"Cache-Control": "no-store"} | (headers or {})
-    return Response(json.dumps(document, separators=(",", ":")), status, headers, MEDIA_TYPE)
+    headers = {"Cache-Control": "no-store"} | error.headers
+    return Response(json.dumps(document, separators=(",", ":")), error.status, headers, MEDIA_TYPE)
 
 
 def _allowed_methods(request: Request) -> list[str]:

@@ -1,19 +1,17 @@
 """Responses that the connection sends itself, because the application never sees a request."""
 
-import logging
 from http import HTTPStatus
 
 from asgi_correlation_id import correlation_id
 from starlette.requests import Request
 
 from errors import ServiceError
+from telemetry import logger
 from telemetry.recorder import recorder
 from telemetry.request_id import current_request_id, new_request_id
 from web.date_header import http_date
 from web.middleware.observation import UNMATCHED
 from web.problem_details import problem
-
-logger = logging.getLogger("image_api")
 
 
 def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> bytes:
@@ -25,9 +23,7 @@ def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> b
     try:
         logger.info("Refused: %s: %s", error.code, error.detail)
         scope = {"type": "http", "path": "/", "query_string": b"", "headers": []}
-        answer = problem(
-            Request(scope), error.status, error.code, error.title, error.detail, error.headers
-        )
+        answer = problem(Request(scope), error)
         recorder.count_request(UNMATCHED, "other", error.status, 0.0)
         recorder.count_bytes(0, len(bytes(answer.body)))
         recorder.count_code(error.code)

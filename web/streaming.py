@@ -1,6 +1,5 @@
 """Streaming of objects to clients."""
 
-import logging
 from typing import Protocol
 
 import anyio
@@ -8,10 +7,9 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from errors import StorageUnavailableError, exhaustion
+from telemetry import logger
 from telemetry.request_metrics import note_code
 from web.bulkhead import Bulkhead
-
-logger = logging.getLogger("image_api")
 
 # Each chunk costs two thread hops, and occupies memory until the client takes it. Downloads start
 # with small chunks; clients that take them promptly get larger ones, if there are few downloads.

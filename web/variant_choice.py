@@ -1,6 +1,5 @@
 """Which variant a URL and the Accept header ask for."""
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,6 @@ from errors import ServiceError, VariantNotFoundError
 from services.variant_store import VariantChoice
 
 _WEBP = "image/webp"
-_parsed = functools.cache(VariantSpec.parse)  # of those that are offered, 20 at most
 
 
 def choose_variant(variant: str, headers: Headers, settings: Settings) -> VariantChoice:
@@ -27,7 +25,7 @@ def choose_variant(variant: str, headers: Headers, settings: Settings) -> Varian
         raise VariantNotFoundError
     if not encoding and "webp" in encodings and _names_webp(headers):
         encoding = "webp"
-    return VariantChoice(_parsed(spec), encoding, encodings)
+    return VariantChoice(VariantSpec.parse(spec), encoding, encodings)
 
 
 @contextmanager

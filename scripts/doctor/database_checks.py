@@ -26,16 +26,12 @@ _WRONG_CA = (
 _CREATE_ANEW = "run `python -m scripts.create_tables` on a new database and copy the rows into it"
 
 
-class _RollBackError(Exception):
-    pass
-
-
 @contextmanager
 def _rolled_back(subject: Subject) -> Iterator[Connection]:
     """Yield a connection for writing; roll back what it wrote."""
-    with suppress(_RollBackError), writing(subject.sessions()) as connection:
+    with writing(subject.sessions()) as connection:
         yield connection
-        raise _RollBackError
+        connection.rollback()
 
 
 def _probe_row(text: str) -> dict[str, Any]:

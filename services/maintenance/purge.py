@@ -1,14 +1,13 @@
 """Erasure: delete an image and every version of it that is still kept, at once."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from errors import ImageNotFoundError, ObjectMissingError
-from repositories.pending_objects import TO_DELETE, JournalEntry
+from repositories.pending_objects import TO_DELETE
 from s3_client import Bucket, key_prefix
-from services.maintenance.sweeper import journal_pages
+from services.maintenance.sweeper import journal_entries
 from services.names import normalise_name
 from services.write_protocol import delete_image, remove_object
 
@@ -17,33 +16,26 @@ def purge(sessions: sessionmaker[Session], bucket: Bucket, name: str) -> list[st
     """Erase the image `name`, its variants, and all objects that KEEP_DELETED_SECONDS keeps.
 
     Returns the keys of the erased objects. Does not touch an upload that is still under way. An
-    object whose metadata lacks the name counts if its key begins like those of `name`.
-
-    Raises InvalidNameError, WriteConflictError, StorageUnavailableError, DatabaseUnavailableError
-    or TransactionAbortedError. What was erased until then stays erased; call it again.
+    object whose metadata lacks the name counts if its key begins like those of `name`. What was
+    erased before an error stays erased; call it again.
     """
     name = normalise_name(name)
     with suppress(ImageNotFoundError):
         delete_image(sessions(), name, lambda _: None)
     erased = []
-    for entry in _deleted(sessions, key_prefix(name)):
-        if _stored_name(bucket, entry.s3_key) not in {name, None}:
+    for entry in journal_entries(sessions):
+        key = entry.s3_key
+        if entry.state != TO_DELETE or not key.startswith(key_prefix(name)):
+            continue
+        if _stored_name(bucket, key) not in {name, None}:
             continue
         if entry.is_claimed:
             # Its PUT may still land: the sweeper deletes the object again after the horizon.
-            bucket.delete_image(entry.s3_key)
+            bucket.delete_image(key)
         else:
-            remove_object(sessions(), bucket, entry.s3_key)
-        erased.append(entry.s3_key)
+            remove_object(sessions(), bucket, key)
+        erased.append(key)
     return erased
-
-
-def _deleted(sessions: sessionmaker[Session], prefix: str) -> Iterator[JournalEntry]:
-    """Yield the journal entries of objects to delete whose key begins with `prefix`."""
-    for page in journal_pages(sessions):
-        for entry in page:
-            if entry.state == TO_DELETE and entry.s3_key.startswith(prefix):
-                yield entry
 
 
 def _stored_name(bucket: Bucket, key: str) -> str | None:

@@ -4,9 +4,8 @@ Any number of sweepers may run at once, beside any number of services. A sweeper
 by itself, and commits what it decides before it acts.
 """
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -25,10 +24,9 @@ from repositories import pending_objects, variants
 from repositories.pending_objects import TO_DELETE, UPLOADING, JournalEntry
 from s3_client import Bucket
 from services.write_protocol import journal_variant, remove_object
+from telemetry import logger
 from telemetry.job_metrics import write_sweep
 from telemetry.recorder import recorder
-
-logger = logging.getLogger("image_api")
 
 _PAGE = 500
 _VARIANTS_SLICE = 20_000  # takes PostgreSQL and MariaDB less than 0.1 s
@@ -47,11 +45,6 @@ class SweepReport:
     taken: int = 0
     waiting: int = 0
     failed: int = 0
-
-    @property
-    def seen(self) -> int:
-        """The number of all entries."""
-        return sum(asdict(self).values())
 
 
 class Sweeper:
@@ -77,25 +70,21 @@ class Sweeper:
         except (DatabaseUnavailableError, WriteConflictError):
             logger.warning("Variants without an original wait for the next sweep", exc_info=True)
 
-    def sweep(self, progress: Callable[[SweepReport], None] | None = None) -> SweepReport:
+    def sweep(self) -> SweepReport:
         """Handle every journal entry once, then write the metrics of the journal.
 
-        Calls `progress` after each page. Raises DatabaseUnavailableError; what was done until then
-        stays done.
+        Raises DatabaseUnavailableError; what was done until then stays done.
         """
         self._journal_unnamed_variants()
         report, left = SweepReport(), dict.fromkeys(_STATE_NAMES.values(), 0)
         longest_overdue = timedelta()
-        for page in journal_pages(self._sessions):
-            for entry in page:
-                result = self._handle(entry)
-                setattr(report, result, getattr(report, result) + 1)
-                if result != "removed":
-                    left[_STATE_NAMES[TO_DELETE if result == "taken" else entry.state]] += 1
-                if result == "failed":
-                    longest_overdue = max(longest_overdue, self._overdue(entry))
-            if progress:
-                progress(report)
+        for entry in journal_entries(self._sessions):
+            result = self._handle(entry)
+            setattr(report, result, getattr(report, result) + 1)
+            if result != "removed":
+                left[_STATE_NAMES[TO_DELETE if result == "taken" else entry.state]] += 1
+            if result == "failed":
+                longest_overdue = max(longest_overdue, self._overdue(entry))
         if folder := self._folder or recorder.folder:
             write_sweep(folder, left, longest_overdue.total_seconds())
         return report
@@ -137,15 +126,15 @@ class Sweeper:
         return "taken"
 
 
-def journal_pages(sessions: sessionmaker[Session]) -> Iterator[Sequence[JournalEntry]]:
-    """Yield the journal in pages, oldest entries first. Raises DatabaseUnavailableError."""
+def journal_entries(sessions: sessionmaker[Session]) -> Iterator[JournalEntry]:
+    """Yield the journal, oldest entries first. Raises DatabaseUnavailableError."""
     after = None
     while True:
         with reading(sessions()) as connection:
             page = pending_objects.entries_after(connection, after, _PAGE)
         if not page:
             return
-        yield page
+        yield from page
         after = page[-1].created_at, page[-1].s3_key
 
 

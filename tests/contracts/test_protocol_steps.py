@@ -11,7 +11,12 @@ from sqlalchemy import Connection, Engine, event
 import db
 from config import Settings
 from devstack.databases import engine_for
-from errors import CommitUnknownError, ImageNotFoundError, ServiceError, StorageUnavailableError
+from errors import (
+    DatabaseUnavailableError,
+    ImageNotFoundError,
+    ServiceError,
+    StorageUnavailableError,
+)
 from repositories import references
 from resources import Resources
 from s3_client import Bucket
@@ -63,18 +68,18 @@ def lost_before_statements(steps: Steps, engine: Engine) -> Iterator[None]:
 @contextmanager
 def lost_around_commits(steps: Steps, _engine: Engine) -> Iterator[None]:
     """Lose the connection before a COMMIT, or the answer after it."""
-    real = db._commit
+    real = Connection.commit
 
     def commit(connection: Connection) -> None:
         if steps.next():
             connection.invalidate()
-            raise CommitUnknownError
+            raise DatabaseUnavailableError
         real(connection)
         if steps.next():
-            raise CommitUnknownError
+            raise DatabaseUnavailableError
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(db, "_commit", commit)
+        patched.setattr(Connection, "commit", commit)
         yield
 
 

@@ -5,13 +5,11 @@ import hmac
 from contextvars import ContextVar
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from config import ApiKey, Settings
 from errors import InsufficientScopeError, InvalidKeyError, KeyRequiredError, ServiceError
 from web.middleware.routed_path import routed_path
-from web.problem_details import answer_service_error
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/")
@@ -21,30 +19,15 @@ _METRICS_PATH = "/metrics"
 caller: ContextVar[str] = ContextVar("caller", default="-")
 
 
-class ApiKeyMiddleware:
-    """Refuses requests without the key that they need, before their body is read.
+def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
+    """Refuse a request without the key that it needs.
 
     Every path is refused alike, so that nothing tells an image that exists from one that does not.
     Health, documentation and, with PUBLIC_READS, all reading but of `/metrics` stay open. Without
     API_KEYS everything does.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401 or 403."""
-        if scope["type"] == "http":
-            settings: Settings = scope["state"]["resources"].settings
-            if settings.api_keys and (refusal := _refusal(scope, settings)):
-                answer = await answer_service_error(Request(scope), refusal)
-                await answer(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-
-def _refusal(scope: Scope, settings: Settings) -> ServiceError | None:
-    """Return why the request is refused, None where it is not."""
+    if not settings.api_keys:
+        return None
     path = routed_path(scope)
     if path.startswith(_OPEN_PATHS):
         return None
@@ -53,18 +36,14 @@ def _refusal(scope: Scope, settings: Settings) -> ServiceError | None:
     scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None if reads and public else KeyRequiredError()
-    key = find_key(settings.api_keys, token.strip())
+    key = _find_key(settings.api_keys, token.strip())
     if key is None:
         return InvalidKeyError()
     caller.set(key.name)
     return None if reads or key.scope == "write" else InsufficientScopeError()
 
 
-def find_key(keys: tuple[ApiKey, ...], token: str) -> ApiKey | None:
-    """Return the key that is `token`, None where there is none. Takes the same time for all."""
+def _find_key(keys: tuple[ApiKey, ...], token: str) -> ApiKey | None:
+    """Return the key that is `token`, None where there is none."""
     digest = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-    found = None
-    for key in keys:
-        if hmac.compare_digest(digest, key.sha256):
-            found = key
-    return found
+    return next((key for key in keys if hmac.compare_digest(digest, key.sha256)), None)

@@ -5,43 +5,32 @@ from outside send forms.
 """
 
 from fastapi import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from config import Settings
 from config.origins import normalise_origin
 from errors import CrossSiteRequestError
-from web.problem_details import answer_service_error
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 
 
-class CrossSiteWritesMiddleware:
-    """Answers 403 to writes by pages of origins that are neither the service's own nor allowed.
+def refuse_cross_site_writes(scope: Scope, settings: Settings) -> CrossSiteRequestError | None:
+    """Refuse a write by a page of an origin that is neither the service's own nor allowed.
 
     Programs that are not browsers send neither Origin nor Sec-Fetch-Site, and are not affected.
+    Browsers do not add API keys by themselves, so a page that sends one was given it.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 403."""
-        if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS:
-            settings: Settings = scope["state"]["resources"].settings
-            request = Request(scope)
-            if _refuses(settings) and is_cross_site(request, settings.cors_allow_origins):
-                answer = await answer_service_error(request, CrossSiteRequestError())
-                await answer(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+    if (
+        scope["method"] in _SAFE_METHODS
+        or settings.api_keys
+        or settings.cross_site_writes == "allow"
+        or not _is_cross_site(Request(scope), settings.cors_allow_origins)
+    ):
+        return None
+    return CrossSiteRequestError()
 
 
-def _refuses(settings: Settings) -> bool:
-    # Browsers do not add API keys by themselves, so a page that sends one was given it.
-    return settings.cross_site_writes == "refuse" and not settings.api_keys
-
-
-def is_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> bool:
+def _is_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> bool:
     """Return whether a page of an origin that is neither ours nor allowed sent the request.
 
     Browsers send Sec-Fetch-Site (Fetch Metadata) over HTTPS and to localhost. Without it, Origin is

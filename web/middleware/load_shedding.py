@@ -3,12 +3,11 @@
 import asyncio
 import resource
 
-from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from errors import NotReadyError, OverloadedError, ServiceError
+from errors import NotReadyError, OverloadedError
 from web.middleware.routed_path import is_probe
-from web.problem_details import answer_service_error
+from web.problem_details import send_problem
 
 _REQUESTS = 750
 
@@ -33,7 +32,7 @@ class LoadSheddingMiddleware:
         if scope["type"] != "http" or is_probe(scope):
             await self.app(scope, receive, send)
         elif self._is_full(scope["state"]["resources"].settings.max_waiting_requests):
-            await _answer(OverloadedError(), scope, receive, send)
+            await send_problem(OverloadedError(), scope, receive, send)
         else:
             self._under_way += 1
             try:
@@ -74,11 +73,6 @@ class LoadSheddingMiddleware:
             if answered:
                 raise
             error = NotReadyError("The service is shutting down; try again.")
-            await _answer(error, scope, receive, send)
+            await send_problem(error, scope, receive, send)
         finally:
             wait(0)
-
-
-async def _answer(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
-    answer = await answer_service_error(Request(scope), error)
-    await answer(scope, receive, send)

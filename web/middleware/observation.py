@@ -40,7 +40,9 @@ class ObservationMiddleware:
             await self.app(scope, receive, send)
             return
         observer: Observer = scope["state"]["observer"]
-        exchange = observer.begin(receive, send)
+        exchange = _Exchange(receive, send)
+        request_metrics.set(exchange)
+        observer.in_progress += 1
         try:
             if scope["method"] not in _BODILESS:
                 receive = exchange.receive
@@ -49,7 +51,9 @@ class ObservationMiddleware:
             exchange.fail(exc)
             raise
         finally:
-            observer.end(exchange, scope)
+            observer.in_progress -= 1
+            exchange.end(scope)
+            observer.note(exchange)
 
 
 class Observer:
@@ -63,17 +67,8 @@ class Observer:
         self.in_progress = 0
         self._ended: list[_Exchange] = []
 
-    def begin(self, receive: Receive, send: Send) -> "_Exchange":
-        """Observe a request from now on."""
-        self.in_progress += 1
-        exchange = _Exchange(receive, send)
-        request_metrics.set(exchange)
-        return exchange
-
-    def end(self, exchange: "_Exchange", scope: Scope) -> None:
+    def note(self, exchange: "_Exchange") -> None:
         """Note that a request has ended."""
-        self.in_progress -= 1
-        exchange.end(scope)
         self._ended.append(exchange)
         if len(self._ended) == 1:
             asyncio.get_running_loop().call_later(_BATCH_SECONDS, self.flush)
@@ -94,11 +89,6 @@ class Observer:
 
 class _Exchange(RequestMetrics):
     """A request and its answer as they pass."""
-
-    __slots__ = (
-        "_begun", "_caller", "_complete", "_ended", "_left", "_method", "_receive", "_received",
-        "_request_id", "_route", "_seconds", "_send", "_sent", "_status", "_upload",
-    )  # fmt: skip
 
     def __init__(self, receive: Receive, send: Send) -> None:
         super().__init__()
@@ -153,10 +143,8 @@ class _Exchange(RequestMetrics):
         """Add the request to the metrics."""
         recorder.count_request(self._route, self._method, self._status, self._seconds)
         recorder.count_bytes(self._received, self._sent)
-        for kind, seconds, failed in self.database:
-            recorder.count_database(kind, seconds, failed=failed)
-        for operation, seconds, failed in self.s3:
-            recorder.count_s3(operation, seconds, failed=failed)
+        for wait in self.waits:
+            recorder.count_wait(wait)
         if self.code:
             recorder.count_code(self.code)
         if self._route == "/images" and self._method == "POST":
@@ -164,6 +152,9 @@ class _Exchange(RequestMetrics):
 
     def line(self) -> logging.LogRecord:
         """Return the line for the log."""
+        waited = {"database": 0.0, "s3": self.body_seconds}
+        for wait in self.waits:
+            waited[wait.backend] += wait.seconds
         fields = {
             "method": self._method,
             "route": self._route,
@@ -172,8 +163,8 @@ class _Exchange(RequestMetrics):
             "bytes_in": self._received,
             "bytes_out": self._sent,
             "duration_ms": round(1000 * self._seconds, 3),
-            "database_ms": round(1000 * sum(seconds for _, seconds, _ in self.database), 3),
-            "s3_ms": round(1000 * self.s3_seconds, 3),
+            "database_ms": round(1000 * waited["database"], 3),
+            "s3_ms": round(1000 * waited["s3"], 3),
             "key": self._caller,
         }
         return logging.makeLogRecord(

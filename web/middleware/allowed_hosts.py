@@ -1,0 +1,44 @@
+"""Refuses requests for other hosts, so that no page can point its own name at the service."""
+
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from config import Settings
+from errors import HostNotAllowedError
+from web.middleware.routed_path import routed_path
+from web.problem_details import send_problem
+
+
+class AllowedHostsMiddleware:
+    """Starlette's TrustedHostMiddleware with ALLOWED_HOSTS; it refuses with a problem document.
+
+    Health checks of load balancers name the address of the process, so `/health/` is open.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 400."""
+        if scope["type"] != "http" or await _is_admitted(scope, receive):
+            await self.app(scope, receive, send)
+        else:
+            await send_problem(HostNotAllowedError(), scope, receive, send)
+
+
+async def _is_admitted(scope: Scope, receive: Receive) -> bool:
+    settings: Settings = scope["state"]["resources"].settings
+    if "*" in settings.allowed_hosts or routed_path(scope).startswith("/health/"):
+        return True
+    admitted = False
+
+    async def admit(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        nonlocal admitted
+        admitted = True
+
+    async def discard(_message: Message) -> None:
+        """Drop Starlette's refusal, which is plain text."""
+
+    starlettes = TrustedHostMiddleware(admit, settings.allowed_hosts, www_redirect=False)
+    await starlettes(scope, receive, discard)
+    return admitted

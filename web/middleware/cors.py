@@ -1,0 +1,40 @@
+"""CORS as the settings say."""
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from config import Settings
+from web.openapi import EXPOSED_HEADERS
+
+
+class CorsFromSettings:
+    """Lets pages of CORS_ALLOW_ORIGINS use the API, also from public to private networks.
+
+    Starlette's middleware is built at the first request: the settings of the module's own `app` are
+    read when the server starts, which is after middleware is added.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._built: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request to Starlette's middleware, if any origin is allowed."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if self._built is None:
+            self._built = self._build(scope["state"]["resources"].settings)
+        await self._built(scope, receive, send)
+
+    def _build(self, settings: Settings) -> ASGIApp:
+        if not settings.cors_allow_origins:
+            return self.app
+        return CORSMiddleware(
+            self.app,
+            allow_origins=settings.cors_allow_origins,
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=["*"],
+            allow_private_network=True,
+            expose_headers=sorted(EXPOSED_HEADERS),
+        )
