@@ -23,7 +23,7 @@ from runtime.logging import JsonFormatter, LineHandler, TextFormatter
 from tests.support import pictures
 from tests.support.log_secrets import secrets_in
 from tests.support.raw_http import ask
-from tests.support.service_behind_proxies import Behind
+from tests.support.service_behind_proxies import ServiceBehindProxies
 from tests.support.uploads import on_sqlite, serving, upload
 from web.middleware.observation import access_logger
 
@@ -234,18 +234,18 @@ def test_no_secrets(service_environment: dict[str, str]) -> None:
     }
     basic = base64.b64encode(f"user:{HIDDEN}".encode()).decode()
     with ExitStack() as stack:
-        behind = Behind(stack, service_environment | secret)
-        signed = exercise(behind, f"Bearer {TOKEN}")
+        proxied = ServiceBehindProxies(stack, service_environment | secret)
+        signed = exercise(proxied, f"Bearer {TOKEN}")
         for wrong in (f"Bearer {HIDDEN}", f"Basic {basic}", HIDDEN):
-            exercise(behind, wrong)
-        for proxy in (behind.storage, behind.database):
+            exercise(proxied, wrong)
+        for proxy in (proxied.storage, proxied.database):
             for fault in ("refuse", "hang"):
                 getattr(proxy, fault)()
                 proxy.close_connections()
-                exercise(behind, f"Bearer {TOKEN}")
+                exercise(proxied, f"Bearer {TOKEN}")
                 proxy.heal()
-        log = behind.process.log()
-        assert not secrets_in(log, behind.process.environment)
+        log = proxied.process.log()
+        assert not secrets_in(log, proxied.process.environment)
         for hidden in (TOKEN, HIDDEN, basic, password, digest, *signed):
             assert hidden not in log
         assert {line["status"] for line in lines_of(log) if "status" in line} >= {
@@ -253,7 +253,7 @@ def test_no_secrets(service_environment: dict[str, str]) -> None:
         }  # fmt: skip
 
 
-def exercise(behind: Behind, authorization: str) -> list[str]:
+def exercise(proxied: ServiceBehindProxies, authorization: str) -> list[str]:
     """Request every route, with secrets in query and body; return presigned URLs' signatures."""
     signed = []
     picture = {"file": ("a.png", pictures.png() + HIDDEN.encode())}
@@ -275,7 +275,7 @@ def exercise(behind: Behind, authorization: str) -> list[str]:
             ("DELETE", "/images/none", None),
         ]:
             with suppress(urllib3.exceptions.HTTPError):
-                answer = pool.request(method, behind.url + path, fields=fields, redirect=False)
+                answer = pool.request(method, proxied.url + path, fields=fields, redirect=False)
                 location = answer.headers.get("Location", "")
                 signed += [location.rpartition("=")[2]] if "X-Amz" in location else []
     return signed
