@@ -13,7 +13,7 @@ def normalise_origin(text: str) -> str:
     match = _ORIGIN.fullmatch(text.lower())
     if match is None:
         raise ValueError(f"needs origins such as https://app.example, not {text!r}")
-    scheme, host, port = match.groups()
+    scheme, host, port = match[1], normalise_host(match[2]), match[3]
     if port is None or int(port) == _DEFAULT_PORTS.get(scheme):
         return f"{scheme}://{host}"
     return f"{scheme}://{host}:{int(port)}"

@@ -25,8 +25,9 @@ class ServiceProcess:
 
     Its variables are `environment` and those of this process except AWS_* and DB_*. It works in an
     empty folder, so that it reads no `.env`. `args` are options of uvicorn. `root` is another
-    deployment with its own `.venv`; by default this checkout and this Python run. Entering the
-    context starts the process, from a thread that must outlive it; leaving the context kills it.
+    deployment with its own `.venv`; by default this checkout and this Python run. Without
+    `log_config` uvicorn starts with its own logging. Entering the context starts the process, from
+    a thread that must outlive it; leaving the context kills it.
     """
 
     on_end: ClassVar[list[Callable[["ServiceProcess"], None]]] = []
@@ -40,6 +41,7 @@ class ServiceProcess:
         workers: int = 1,
         application: str = "main:app",
         root: Path | None = None,
+        log_config: bool = True,
     ) -> None:
         self._python = root / ".venv/bin/python" if root else sys.executable
         self._root = root or ROOT
@@ -47,9 +49,9 @@ class ServiceProcess:
         self._environment = {**kept, **environment}
         self._application = application
         self._args = [*args, *(["--workers", str(workers)] if workers > 1 else [])]
-        log_config = self._root / "runtime/log_config.json"
-        if "--app-dir" not in args and log_config.exists():  # an earlier version may have none
-            self._args += ["--log-config", str(log_config)]
+        ours = self._root / "runtime/log_config.json"
+        if log_config and "--app-dir" not in args and ours.exists():  # an early version has none
+            self._args += ["--log-config", str(ours)]
         # A supervisor needs SIGTERM to stop its workers.
         self._parent_death_signal = signal.SIGTERM if workers > 1 else signal.SIGKILL
         self.port = free_port()

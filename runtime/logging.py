@@ -34,5 +34,7 @@ def _log_everything(log_format: str) -> None:
     if not ours.handlers and all(isinstance(one, LineHandler) for one in root.handlers):
         root.handlers = [stderr_handler(log_format)]
         ours.setLevel(logging.INFO)
-        logging.getLogger("uvicorn").handlers.clear()
-        logging.getLogger("uvicorn").propagate = True
+        for name in ("uvicorn", "uvicorn.access"):
+            uvicorns = logging.getLogger(name)
+            uvicorns.propagate = uvicorns.hasHandlers()  # it has none with --no-access-log
+            uvicorns.handlers.clear()

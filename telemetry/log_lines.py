@@ -116,6 +116,12 @@ class LineHandler(logging.StreamHandler[Any]):
         else:
             super().emit(record)
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Log without its arguments a message that they do not fit; logging prints no JSON."""
+        if record.args:
+            record.args, record.exc_info = (), sys.exc_info()
+            self.emit(record)
+
     def flush(self) -> None:
         """Write the lines that were kept."""
         late, self._late = self._late, []

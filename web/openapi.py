@@ -21,6 +21,7 @@ _HEADERS = {
     "Location": "The path of the image, or the URL of its bytes.",
     "Repr-Digest": "SHA-256 of the whole image (RFC 9530).",
     "Retry-After": "Seconds to wait.",
+    "Vary": "`Accept` if it decides on the format (RFC 9110).",
     "WWW-Authenticate": "The required authentication (RFC 6750).",
     "X-Content-Type-Options": "`nosniff`.",
     "X-Request-ID": "The id of the request in the log; the id of a proxy is kept.",
@@ -118,8 +119,13 @@ DOWNLOAD: Responses = _NAMED | {
     307: _response("The bytes are at a presigned URL, which expires.", "Location", "Cache-Control"),
     416: _problem("The range begins after the end of the image.", "Content-Range"),
 }
-VARIANT: Responses = DOWNLOAD | {
+_VARIANT = DOWNLOAD | {
     404: _problem("There is no such image, or the deployment does not offer this variant."),
+    503: COMMON[503],
+}
+VARIANT: Responses = {
+    status: response | {"headers": response["headers"] | _headers("Vary")}
+    for status, response in _VARIANT.items()
 }
 UPLOAD: Responses = {
     200: _response(

@@ -106,7 +106,8 @@ def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
         env=kept | _MALLOC,
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -115,8 +116,8 @@ def _follow(process: subprocess.Popen[bytes]) -> None:
 
     The log may be JSON, which its libraries do not write.
     """
-    with cast("IO[bytes]", process.stderr) as stderr:
-        while line := stderr.readline(_MESSAGE_BYTES):
+    with cast("IO[bytes]", process.stdout) as output:
+        while line := output.readline(_MESSAGE_BYTES):
             logger.warning("a decoder process printed: %s", line.decode(errors="replace").rstrip())
     process.wait()
 

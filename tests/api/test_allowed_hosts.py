@@ -51,7 +51,8 @@ def test_own(client: TestClient) -> None:
 def test_other(client: TestClient, site: str | None) -> None:
     """Requests for other hosts are refused, whatever the browser says of the page."""
     for host in OTHER:
-        headers = {"Host": host} | ({"Sec-Fetch-Site": site} if site else {})
+        headers = {"Host": host, "X-Forwarded-Host": "nas", "Forwarded": "host=nas"}
+        headers |= {"Sec-Fetch-Site": site} if site else {}
         problem(client.get("/images/a", headers=headers), 400, "host_not_allowed")
 
 

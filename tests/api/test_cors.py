@@ -97,6 +97,7 @@ def test_allowed_origin(start: Start, origins: str) -> None:
 
 SPELLINGS = [
     *("HTTPS://Gallery.Example", f"{OURS}/", f"{OURS}:443", f"{OURS}:443/", f" {OURS} ,"),
+    *("http://[0:0:0:0:0:0:0:1]:3000", "https://XN--bcher-kva.example"),
     *(
         "http://localhost:3000",
         "http://[::1]:3000",
@@ -109,7 +110,8 @@ SPELLINGS = [
 @pytest.mark.parametrize("origins", SPELLINGS)
 def test_spellings(start: Start, origins: str) -> None:
     """Origins may be configured in other spellings than the one that browsers send."""
-    sent = OURS if "gallery" in origins.lower() else origins
+    sent = OURS if "gallery" in origins.lower() else origins.lower()
+    sent = sent.replace("[0:0:0:0:0:0:0:1]", "[::1]")
     client = start(origins)
     assert cors(client.get("/images", headers={"Origin": sent}))["allow-origin"] == sent
     assert preflight(client, "/images", sent, "POST").status_code == 200
@@ -123,6 +125,7 @@ NO_ORIGINS = [
         "https://b\u00fccher.example",
     ),
     *(f"{OURS}?query", f"{OURS} {THEIRS}", "//gallery.example", f"{OURS}:443443"),
+    "http://[:::]",
 ]
 
 
@@ -130,7 +133,7 @@ NO_ORIGINS = [
 def test_no_origin(settings: Settings, origins: str) -> None:
     """A value that no browser sends as an origin stops the start."""
     values = settings.model_dump() | {"cors_allow_origins": f"{OURS},{origins}"}
-    with pytest.raises(ValidationError, match=r"needs origins such as"):
+    with pytest.raises(ValidationError, match=r"needs (origins such as|hosts)"):
         Settings(**values)
 
 

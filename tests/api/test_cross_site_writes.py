@@ -29,6 +29,7 @@ OWN: list[dict[str, str]] = [
     {"Host": "nas", "Origin": "http://nas/"},
     {"Host": "[::1]:80", "Origin": "http://[::1]"},
     {"Host": "[::1]:8000", "Origin": "http://[::1]:8000"},
+    {"Host": "localhost.:8000", "Origin": "http://localhost.:8000"},
     {"Host": "nas", "Origin": "https://nas"},  # a proxy in front ends TLS
     {"Host": "nas:443", "Origin": "https://nas"},
 ]
@@ -53,6 +54,8 @@ OTHER: list[dict[str, str]] = [
     {"Host": "nas:80", "Origin": "http://nas, http://evil.example"},
     {"Host": "nas", "Origin": "capacitor://nas"},
     {"Host": "nas", "Origin": "nas"},
+    {"Host": "nas", "Origin": GALLERY, "X-Forwarded-Host": "gallery.example"},
+    {"Host": "", "Origin": "http://"},
     {"Host": "nas", "Origin": "http://"},
     {"Host": "nas", "Origin": "http://nas:99999999"},
 ]

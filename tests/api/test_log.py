@@ -23,7 +23,7 @@ from runtime.logging import JsonFormatter, LineHandler, TextFormatter
 from tests.support import pictures
 from tests.support.log_secrets import secrets_in
 from tests.support.raw_http import ask
-from tests.support.service_behind_proxies import Behind
+from tests.support.service_behind_proxies import ServiceBehindProxies
 from tests.support.uploads import on_sqlite, serving, upload
 from web.middleware.observation import access_logger
 
@@ -33,13 +33,18 @@ FIELDS = {
 }  # fmt: skip
 NOISY = "tests.tools.noisy_service:app"
 TOKEN, HIDDEN = "token-of-the-backend", "hidden-from-the-log"
+PRINTING = r"""
+import os, sys
+if 'imaging.decoding.worker' in sys.orig_argv:
+    print('output \x1b', flush=True)
+    os.write(2, 'error \x9b\n'.encode() + b'not UTF-8 \xff\n')
+"""
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 def lines_of(log: str) -> list[dict[str, Any]]:
-    """Return the JSON lines; before the application starts uvicorn logs in its own format."""
-    lines = [line for line in log.splitlines() if line.startswith("{")]
-    return [json.loads(line) for line in lines]
+    """Return the lines of a log, all of which are JSON."""
+    return [json.loads(line) for line in log.splitlines()]
 
 
 def requests_in(service: ServiceProcess, number: int) -> list[dict[str, Any]]:
@@ -86,18 +91,13 @@ def test_line(service_environment: dict[str, str]) -> None:
 
 @on_sqlite
 def test_settings(service_environment: dict[str, str]) -> None:
-    """LOG_FORMAT=text logs plain text; ACCESS_LOG=false leaves requests to uvicorn's own log."""
+    """LOG_FORMAT=text logs plain text, without the line that uvicorn writes for a request."""
     with ServiceProcess(service_environment | {"LOG_FORMAT": "text"}) as service:
         httpx.get(f"{service.base_url}/images/none")
         wait_until(lambda: "code=image_not_found" in service.log(), timeout=10, what="the line")
         assert "GET /images/{name} 404" in service.log()
-        assert not lines_of(service.log())
-    with ServiceProcess(service_environment | {"ACCESS_LOG": "false"}) as service:
-        httpx.get(f"{service.base_url}/images/none")
-        wait_until(
-            lambda: '"GET /images/none HTTP/1.1" 404' in service.log(), timeout=10, what="the line"
-        )
-        assert not [line for line in lines_of(service.log()) if "route" in line]
+        assert not [line for line in service.log().splitlines() if line.startswith("{")]
+        assert '"GET /images/none' not in service.log()
 
 
 @on_sqlite
@@ -145,12 +145,52 @@ def test_every_line_is_json(service_environment: dict[str, str], workers: int) -
     with ServiceProcess(environment, application=NOISY, workers=workers) as service:
         ask(service.port, b"\x00 no HTTP\r\n\r\n")
         service.terminate()
-        lines = [json.loads(line) for line in service.log().splitlines()]
+        lines = lines_of(service.log())
     loggers = {line["logger"] for line in lines}
     assert loggers >= {"a.library", "image_api", "uvicorn.error", "py.warnings", "asyncio"}
     assert sum("first line" in str(line) for line in lines) >= 8 * workers
     uncaught = [line for line in lines if line["message"] == "Uncaught exception"]
     assert len(uncaught) == 2 * workers  # of a thread, and of a destructor
+    unfit = [line for line in lines if line["message"].startswith("wrong arguments")]
+    assert ["not all arguments" in line["exception"] for line in unfit] == [True] * workers
+
+
+@on_sqlite
+@pytest.mark.parametrize("log_config", [True, False])
+@pytest.mark.parametrize(
+    ("access_log", "option", "logger"),
+    [
+        ("true", "--access-log", "image_api.access"),
+        ("false", "--access-log", "uvicorn.access"),
+        ("false", "--no-access-log", None),
+    ],
+)
+def test_one_access_log(
+    service_environment: dict[str, str],
+    access_log: str,
+    option: str,
+    logger: str | None,
+    *,
+    log_config: bool,
+) -> None:
+    """Requests have our line, or with ACCESS_LOG=false uvicorn's, if it logs any; both are JSON."""
+    environment = service_environment | {"LOG_FORMAT": "json", "ACCESS_LOG": access_log}
+    with ServiceProcess(environment, args=[option], log_config=log_config) as service:
+        httpx.get(f"{service.base_url}/nowhere")
+        service.terminate()
+        lines = lines_of(service.log())
+    found = {line["logger"] for line in lines if line["message"].endswith(" 404")}
+    assert found == ({logger} if logger else set())
+
+
+@on_sqlite
+@pytest.mark.parametrize("variables", [{"CONCURRENCY": "none"}, {"DB_URL": "oracle://none/x"}])
+def test_failed_start(service_environment: dict[str, str], variables: dict[str, str]) -> None:
+    """What the service logs if it cannot start is JSON."""
+    environment = service_environment | {"LOG_FORMAT": "json"} | variables
+    with pytest.raises(RuntimeError, match="stopped at once") as raised:
+        ServiceProcess(environment).__enter__()
+    assert "ERROR" in {line["level"] for line in lines_of("".join(raised.value.__notes__))}
 
 
 @on_sqlite
@@ -167,17 +207,16 @@ def test_text_shows_no_control_characters(service_environment: dict[str, str]) -
 
 @on_sqlite
 def test_decoders(service_environment: dict[str, str], tmp_path: Path) -> None:
-    """What a decoder process prints is JSON, too."""
-    printing = "print('!\\x1b', file=sys.stderr)"
-    (tmp_path / "sitecustomize.py").write_text(
-        f"import sys\nif 'imaging.decoding.worker' in sys.orig_argv: {printing}"
-    )
+    """What a decoder process prints is JSON, too, by whichever way its libraries print it."""
+    (tmp_path / "sitecustomize.py").write_text(PRINTING)
     environment = service_environment | {"LOG_FORMAT": "json", "PYTHONPATH": str(tmp_path)}
     with ServiceProcess(environment) as service, httpx.Client(base_url=service.base_url) as client:
         assert upload(client, pictures.gif()).status_code == 201
-        wait_until(lambda: "decoder process printed" in service.log(), timeout=10, what="the line")
-        lines = [json.loads(line) for line in service.log().splitlines()]
-    assert "a decoder process printed: !\x1b" in [line["message"] for line in lines]
+        wait_until(lambda: service.log().count("printed") >= 3, timeout=10, what="the lines")
+        lines = lines_of(service.log())
+    printed = {line["message"] for line in lines if "printed" in line["message"]}
+    ways = ("output \x1b", "error \x9b", "not UTF-8 \ufffd")
+    assert printed == {f"a decoder process printed: {way}" for way in ways}
 
 
 @on_postgresql
@@ -195,18 +234,18 @@ def test_no_secrets(service_environment: dict[str, str]) -> None:
     }
     basic = base64.b64encode(f"user:{HIDDEN}".encode()).decode()
     with ExitStack() as stack:
-        behind = Behind(stack, service_environment | secret)
-        signed = exercise(behind, f"Bearer {TOKEN}")
+        proxied = ServiceBehindProxies(stack, service_environment | secret)
+        signed = exercise(proxied, f"Bearer {TOKEN}")
         for wrong in (f"Bearer {HIDDEN}", f"Basic {basic}", HIDDEN):
-            exercise(behind, wrong)
-        for proxy in (behind.storage, behind.database):
+            exercise(proxied, wrong)
+        for proxy in (proxied.storage, proxied.database):
             for fault in ("refuse", "hang"):
                 getattr(proxy, fault)()
                 proxy.close_connections()
-                exercise(behind, f"Bearer {TOKEN}")
+                exercise(proxied, f"Bearer {TOKEN}")
                 proxy.heal()
-        log = behind.process.log()
-        assert not secrets_in(log, behind.process.environment)
+        log = proxied.process.log()
+        assert not secrets_in(log, proxied.process.environment)
         for hidden in (TOKEN, HIDDEN, basic, password, digest, *signed):
             assert hidden not in log
         assert {line["status"] for line in lines_of(log) if "status" in line} >= {
@@ -214,7 +253,7 @@ def test_no_secrets(service_environment: dict[str, str]) -> None:
         }  # fmt: skip
 
 
-def exercise(behind: Behind, authorization: str) -> list[str]:
+def exercise(proxied: ServiceBehindProxies, authorization: str) -> list[str]:
     """Request every route, with secrets in query and body; return presigned URLs' signatures."""
     signed = []
     picture = {"file": ("a.png", pictures.png() + HIDDEN.encode())}
@@ -236,7 +275,7 @@ def exercise(behind: Behind, authorization: str) -> list[str]:
             ("DELETE", "/images/none", None),
         ]:
             with suppress(urllib3.exceptions.HTTPError):
-                answer = pool.request(method, behind.url + path, fields=fields, redirect=False)
+                answer = pool.request(method, proxied.url + path, fields=fields, redirect=False)
                 location = answer.headers.get("Location", "")
                 signed += [location.rpartition("=")[2]] if "X-Amz" in location else []
     return signed

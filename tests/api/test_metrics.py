@@ -19,8 +19,8 @@ from config import ApiKey, Settings
 from devstack.service_process import ServiceProcess
 from devstack.waiting import wait_until
 from tests.support import pictures
-from tests.support.figures import Figures, scrape
-from tests.support.service_behind_proxies import Behind
+from tests.support.metrics import Metrics, scrape
+from tests.support.service_behind_proxies import ServiceBehindProxies
 from tests.support.uploads import on_sqlite, problem, serving, upload
 
 REQUESTS = "image_api_requests_total"
@@ -28,11 +28,11 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 @pytest.fixture
-def counted(client: TestClient) -> Callable[[], Figures]:
+def counted(client: TestClient) -> Callable[[], Metrics]:
     """Return a function that returns the increase of all metrics since its last call."""
     last = scrape(client)
 
-    def rise() -> Figures:
+    def rise() -> Metrics:
         nonlocal last
         now = scrape(client)
         risen, last = now - last, now
@@ -41,17 +41,17 @@ def counted(client: TestClient) -> Callable[[], Figures]:
     return rise
 
 
-def requests_by(figures: Figures) -> dict[tuple[str, ...], float]:
+def requests_by(metrics: Metrics) -> dict[tuple[str, ...], float]:
     """Return requests by route, method and status, without /metrics and health checks."""
     return {
         (labels["route"], labels["method"], labels["status"]): value
-        for labels, value in figures.series(REQUESTS)
+        for labels, value in metrics.series(REQUESTS)
         if value and not labels["route"].startswith(("/metrics", "/health/"))
     }
 
 
 @on_sqlite
-def test_every_answer_counts(client: TestClient, counted: Callable[[], Figures]) -> None:
+def test_every_answer_counts(client: TestClient, counted: Callable[[], Metrics]) -> None:
     """Each request is counted once, by its route's template, its method and its status."""
     picture = pictures.png()
     upload(client, picture, name="a")
@@ -106,7 +106,7 @@ def test_series_are_bounded(client: TestClient) -> None:
 
 
 @on_sqlite
-def test_bytes_and_uploads(client: TestClient, counted: Callable[[], Figures]) -> None:
+def test_bytes_and_uploads(client: TestClient, counted: Callable[[], Metrics]) -> None:
     """Received and sent bodies are counted to the byte, and uploads by outcome."""
     small, large = pictures.png(), pictures.noise_png(1_500_000)
     bodies = [small, small, large, b"no picture"]
@@ -130,7 +130,7 @@ def test_bytes_and_uploads(client: TestClient, counted: Callable[[], Figures]) -
 
 
 @on_sqlite
-def test_backends(client: TestClient, counted: Callable[[], Figures]) -> None:
+def test_backends(client: TestClient, counted: Callable[[], Metrics]) -> None:
     """Each request to S3, each SELECT and each transaction is counted once in its histogram."""
     upload(client, pictures.png(), name="a")
     client.get("/images/a")
@@ -298,52 +298,52 @@ def test_while_all_hang(service_environment: dict[str, str]) -> None:
     with ExitStack() as stack, ThreadPoolExecutor(40) as threads:
         patient = {"CONNECT_TIMEOUT_SECONDS": "30", "DB_STATEMENT_TIMEOUT_SECONDS": "30"}
         few = {"CONCURRENCY": "4", "MAX_WAITING_REQUESTS": "20"}
-        behind = Behind(stack, service_environment | patient | few)
-        assert behind.get("/images/none/metadata").status == 404
-        behind.database.hang()
-        asked = behind.ask_many(threads, 40)
+        proxied = ServiceBehindProxies(stack, service_environment | patient | few)
+        assert proxied.get("/images/none/metadata").status == 404
+        proxied.database.hang()
+        asked = proxied.ask_many(threads, 40)
 
         def full() -> bool:
-            metrics = scrape(behind.url)
+            metrics = scrape(proxied.url)
             return metrics["image_api_requests_shed_total"] == 20 and (
                 metrics["image_api_database_connections", {"state": "in_use"}] >= 6
             )
 
         wait_until(full, timeout=20, what="an exhausted connection pool")
-        metrics = scrape(behind.url)
+        metrics = scrape(proxied.url)
         assert metrics["image_api_database_connections", {"state": "limit"}] == 6
         assert metrics["image_api_requests_in_progress"] == 21  # including this scrape
-        behind.database.heal()
+        proxied.database.heal()
         assert {answer.result(timeout=60) for answer in asked} <= {404, 503}
-        assert scrape(behind.url)["image_api_requests_in_progress"] == 1
+        assert scrape(proxied.url)["image_api_requests_in_progress"] == 1
 
 
 @on_postgresql
 def test_aborted(service_environment: dict[str, str]) -> None:
     """A client that disconnects counts as 499, a body that S3 cuts short as 503."""
     with ExitStack() as stack:
-        behind = Behind(stack, service_environment)
+        proxied = ServiceBehindProxies(stack, service_environment)
         picture = pictures.noise_png(20_000_000)
-        behind.upload(picture)
+        proxied.upload(picture)
         download = ("/images/{name}", "GET")
-        with behind.connect(b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n") as gone:
+        with proxied.connect(b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n") as gone:
             gone.recv(1000)
         wait_until(
-            lambda: (*download, "499") in requests_by(scrape(behind.url)), timeout=20, what="a 499"
+            lambda: (*download, "499") in requests_by(scrape(proxied.url)), timeout=20, what="a 499"
         )
-        assert scrape(behind.url)["image_api_sent_bytes_total"] < len(picture)
-        with behind.connect(
+        assert scrape(proxied.url)["image_api_sent_bytes_total"] < len(picture)
+        with proxied.connect(
             b"POST /images HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n"
             b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
         ):
             pass
         aborted = ("image_api_uploads_total", {"outcome": "aborted"})
-        wait_until(lambda: scrape(behind.url)[aborted] == 1, timeout=20, what="an aborted upload")
-        behind.storage.cut_response_after(5_000_000, when=b"GET /", times=None)
+        wait_until(lambda: scrape(proxied.url)[aborted] == 1, timeout=20, what="an aborted upload")
+        proxied.storage.cut_response_after(5_000_000, when=b"GET /", times=None)
         with suppress(urllib3.exceptions.HTTPError):
-            behind.get("/images/big")
+            proxied.get("/images/big")
         wait_until(
-            lambda: (*download, "503") in requests_by(scrape(behind.url)), timeout=20, what="a 503"
+            lambda: (*download, "503") in requests_by(scrape(proxied.url)), timeout=20, what="a 503"
         )
 
 

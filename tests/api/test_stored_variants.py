@@ -16,7 +16,7 @@ from repositories import pending_objects, variants
 from s3_client import Bucket
 from services.maintenance.purge import purge
 from services.maintenance.verification import Damage
-from tests.support.figures import scrape
+from tests.support.metrics import scrape
 from tests.support.uploads import count, on_sqlite, problem, upload
 from tests.support.variants import HIGH, WIDE, opened, resources, variant_keys
 

@@ -19,7 +19,7 @@ from devstack.object_store import ObjectStore
 from s3_client import Bucket
 from scripts.doctor import __main__ as doctor
 from scripts.doctor.checks import Status
-from tests.support.diagnoses import examined, failures, troubles
+from tests.support.diagnoses import examined, failures, problems
 from tests.support.fault_proxy import FaultProxy
 from tests.support.moto_store import moto_store
 
@@ -84,7 +84,7 @@ def test_wrong_credentials(
 ) -> None:
     """A wrong key id and a wrong secret get different fixes; later checks are skipped."""
     monkeypatch.setenv(variable, "wrong")
-    found = troubles(settings)
+    found = problems(settings)
     failed = {title: result.fix for title, result in found.items() if result.fix}
     assert failed == {"S3 answers": fix}
     assert {result.status for title, result in found.items() if title not in failed} == {
@@ -97,7 +97,7 @@ def test_wrong_credentials(
 def test_store_away(settings: Settings) -> None:
     """An unreachable store is one failure, which names its URL and the setting."""
     away = {"aws_endpoint_url_s3": "http://127.0.0.1:1", "s3_max_attempts": 1}
-    found = troubles(settings.model_copy(update=away))["S3 answers"]
+    found = problems(settings.model_copy(update=away))["S3 answers"]
     assert "http://127.0.0.1:1" in found.seen
     assert "AWS_ENDPOINT_URL_S3" in found.fix
 
@@ -149,7 +149,7 @@ def test_versioning(settings: Settings, s3: "S3Client", new_bucket: "Callable[[]
     """A versioned bucket is a warning."""
     bucket = new_bucket()
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    found = troubles(settings.model_copy(update={"aws_s3_bucket": bucket}))
+    found = problems(settings.model_copy(update={"aws_s3_bucket": bucket}))
     assert [(title, result.status) for title, result in found.items()] == [
         ("versioning", Status.WARNING)
     ]
@@ -164,7 +164,7 @@ def test_checksum_ignored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -
         lenient = settings.model_copy(update={"aws_endpoint_url_s3": store.url})
         with closing(Bucket(lenient)) as bucket:
             bucket.client.create_bucket(Bucket=settings.aws_s3_bucket)
-            assert [(title, result.status) for title, result in troubles(lenient).items()] == [
+            assert [(title, result.status) for title, result in problems(lenient).items()] == [
                 ("checksum", Status.WARNING)
             ]
             assert list(bucket.list_objects()) == []
@@ -180,10 +180,10 @@ def test_clock(settings: Settings, seconds: int) -> None:
         head = f"HTTP/1.1 200 OK\r\nDate: {moment}\r\nContent-Length: 45\r\n\r\n".encode()
         proxy.answer_with(head, when=b"HEAD /", times=None)
         through_proxy = {"aws_endpoint_url_s3": f"http://127.0.0.1:{proxy.address[1]}"}
-        (trouble,) = troubles(settings.model_copy(update=through_proxy)).values()
-    assert (trouble.title, trouble.status) == ("clock of S3", Status.WARNING)
-    assert trouble.seen[0] == f"{seconds:+}"[0]
-    assert "NTP" in trouble.fix
+        (problem,) = problems(settings.model_copy(update=through_proxy)).values()
+    assert (problem.title, problem.status) == ("clock of S3", Status.WARNING)
+    assert problem.seen[0] == f"{seconds:+}"[0]
+    assert "NTP" in problem.fix
 
 
 @on_sqlite
@@ -191,13 +191,13 @@ def test_clock(settings: Settings, seconds: int) -> None:
 def test_presigned(settings: Settings, redirects: str, status: str) -> None:
     """Unreachable presigned URLs are a failure if redirects are on, else a warning."""
     changes = {"s3_public_endpoint_url": "http://127.0.0.1:1", "redirects": redirects}
-    (trouble,) = troubles(settings.model_copy(update=changes)).values()
-    assert (trouble.title, trouble.status) == ("presigned URL", status)
-    assert "S3_PUBLIC_ENDPOINT_URL" in trouble.fix
+    (problem,) = problems(settings.model_copy(update=changes)).values()
+    assert (problem.title, problem.status) == ("presigned URL", status)
+    assert "S3_PUBLIC_ENDPOINT_URL" in problem.fix
 
 
 @on_sqlite
 def test_times(settings: Settings) -> None:
     """A grace period shorter than a PUT may take is a warning."""
-    (trouble,) = troubles(settings.model_copy(update={"upload_grace_seconds": 60.0})).values()
-    assert (trouble.title, trouble.status) == ("times", "warning")
+    (problem,) = problems(settings.model_copy(update={"upload_grace_seconds": 60.0})).values()
+    assert (problem.title, problem.status) == ("times", "warning")

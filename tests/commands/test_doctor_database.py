@@ -11,7 +11,7 @@ from devstack.databases import connection, fresh_database
 from scripts.create_tables import create_tables
 from scripts.doctor import __main__ as doctor
 from scripts.doctor.checks import Status
-from tests.support.diagnoses import failures, troubles
+from tests.support.diagnoses import failures, problems
 from tests.support.tables import drop_index
 
 
@@ -65,7 +65,7 @@ def test_missing_columns(base_settings: Settings, server_url: str) -> None:
         create_tables(damaged)
         with connection(url) as opened:
             opened.execute(text("ALTER TABLE pending_objects DROP COLUMN claimed_at"))
-        found = troubles(damaged)["tables"]
+        found = problems(damaged)["tables"]
     assert found.status is Status.FAILED
     assert found.seen == "table pending_objects lacks columns: claimed_at"
 
@@ -76,10 +76,10 @@ def test_missing_index(base_settings: Settings, server_url: str) -> None:
         damaged = on_database(base_settings, url)
         create_tables(damaged)
         drop_index(url, "images_by_last_update", "images")
-        found = troubles(damaged)["tables"]
+        found = problems(damaged)["tables"]
         assert found.seen == "table images lacks indexes: images_by_last_update"
         assert create_tables(damaged)[1] == "Index images_by_last_update added."
-        assert "tables" not in troubles(damaged)
+        assert "tables" not in problems(damaged)
 
 
 def test_database_away(base_settings: Settings) -> None:

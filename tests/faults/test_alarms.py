@@ -21,9 +21,9 @@ from repositories import pending_objects
 from resources import Resources
 from scripts import verify
 from tests.support import pictures
-from tests.support.figures import Figures, scrape
+from tests.support.metrics import Metrics, scrape
 from tests.support.promql import ScrapePair
-from tests.support.service_behind_proxies import Behind
+from tests.support.service_behind_proxies import ServiceBehindProxies
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,13 +35,13 @@ RULES: dict[str, dict[str, Any]] = {
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
-def firing(before: Figures, after: Figures, later: float = 0.0) -> set[str]:
+def firing(before: Metrics, after: Metrics, later: float = 0.0) -> set[str]:
     """Return the alarms that fire `later` seconds from now if the samples stay the same."""
     scrapes = ScrapePair(before, after, time.time() + later)
     return {name for name, rule in RULES.items() if scrapes.fires(rule["expr"])}
 
 
-class Watched(Behind):
+class Watched(ServiceBehindProxies):
     """A service with a background sweeper, and the alarms that its metrics raise."""
 
     def __init__(self, stack: ExitStack, environment: dict[str, str], folder: Path) -> None:
@@ -150,7 +150,7 @@ def test_few_errors(watched: Watched) -> None:
     watched.database.heal()
 
 
-def wait_for_errors(watched: Watched) -> Figures:
+def wait_for_errors(watched: Watched) -> Metrics:
     """Wait until the metrics count a 503; return them."""
 
     def has_errors() -> bool:
@@ -204,12 +204,12 @@ def test_no_sweeper(
 ) -> None:
     """The alarm fires without any sweeper, and ends once one writes its metrics."""
     shared = {"METRICS_FOLDER": str(tmp_path)}
-    behind = Behind(stack, service_environment | shared)
-    before = scrape(behind.url)
+    proxied = ServiceBehindProxies(stack, service_environment | shared)
+    before = scrape(proxied.url)
     assert "SweepMissing" in firing(before, before)
     with Resources.open(settings.model_copy(update={"metrics_folder": tmp_path})) as resources:
         resources.sweeper().sweep()
-    assert "SweepMissing" not in firing(before, scrape(behind.url))
+    assert "SweepMissing" not in firing(before, scrape(proxied.url))
 
 
 def test_every_alarm_is_tested() -> None:

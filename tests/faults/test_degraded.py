@@ -20,7 +20,7 @@ from services.readiness import ping
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fault_rig import OLD, Rig, build_rig
 from tests.support.pictures import noise_png
-from tests.support.service_behind_proxies import Behind
+from tests.support.service_behind_proxies import ServiceBehindProxies
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -41,10 +41,10 @@ def rig(settings: Settings, s3: "S3Client") -> Iterator[Rig]:
 
 
 @pytest.fixture
-def behind(service_environment: dict[str, str]) -> Iterator[Behind]:
+def proxied(service_environment: dict[str, str]) -> Iterator[ServiceBehindProxies]:
     """Run the service behind proxies as a separate process."""
     with ExitStack() as stack:
-        yield Behind(stack, service_environment)
+        yield ServiceBehindProxies(stack, service_environment)
 
 
 @on_postgresql
@@ -89,15 +89,15 @@ def test_database_down(rig: Rig, how: str) -> None:
 
 
 @on_both
-def test_database_hung(behind: Behind) -> None:
+def test_database_hung(proxied: ServiceBehindProxies) -> None:
     """64 concurrent requests to a hanging database all get 503, and the service recovers."""
-    assert behind.get("/images/none/metadata").status == 404
-    behind.database.hang()
+    assert proxied.get("/images/none/metadata").status == 404
+    proxied.database.hang()
     with ThreadPoolExecutor(64) as threads:
-        asked = behind.ask_many(threads, 64)
+        asked = proxied.ask_many(threads, 64)
         assert [answer.result(timeout=60) for answer in asked] == [503] * 64
-    behind.database.heal()
-    answered = lambda: behind.get("/images/none/metadata").status == 404  # noqa: E731
+    proxied.database.heal()
+    answered = lambda: proxied.get("/images/none/metadata").status == 404  # noqa: E731
     wait_until(answered, timeout=10, what="recovery")
 
 
@@ -167,14 +167,14 @@ def test_alive_while_the_database_hangs(service_environment: dict[str, str]) -> 
         "CONCURRENCY": "4",
     }
     with ExitStack() as stack, ThreadPoolExecutor(8) as threads:
-        behind = Behind(stack, service_environment | patient)
-        behind.database.hang()
-        asked = behind.ask_many(threads, 8)
+        proxied = ServiceBehindProxies(stack, service_environment | patient)
+        proxied.database.hang()
+        asked = proxied.ask_many(threads, 8)
         try:
-            wait_until(lambda: behind.database.connections >= 4, timeout=10, what="4 connections")
-            assert behind.get("/health/live", timeout=5).status == 200
+            wait_until(lambda: proxied.database.connections >= 4, timeout=10, what="4 connections")
+            assert proxied.get("/health/live", timeout=5).status == 200
         finally:
-            behind.database.heal()
+            proxied.database.heal()
         assert {answer.result(timeout=60) for answer in asked} <= {404, 503}
 
 
@@ -183,48 +183,48 @@ def test_readiness_does_not_pile_up(service_environment: dict[str, str]) -> None
     """Repeated readiness requests to a hanging database do not block the check of the bucket."""
     patient = {"CONNECT_TIMEOUT_SECONDS": "15", "DB_STATEMENT_TIMEOUT_SECONDS": "15"}
     with ExitStack() as stack:
-        behind = Behind(stack, service_environment | patient)
-        wait_until(lambda: behind.get("/health/ready").status == 200, timeout=10, what="readiness")
-        behind.database.hang()
-        checks = [behind.get("/health/ready").json()["checks"] for _ in range(6)]
-        behind.database.heal()
+        proxied = ServiceBehindProxies(stack, service_environment | patient)
+        wait_until(lambda: proxied.get("/health/ready").status == 200, timeout=10, what="readiness")
+        proxied.database.hang()
+        checks = [proxied.get("/health/ready").json()["checks"] for _ in range(6)]
+        proxied.database.heal()
         assert {check["database"] for check in checks} == {"timeout"}
         assert {check["bucket"] for check in checks} == {"ok"}
 
 
 @on_postgresql
-def test_termination_finishes_requests_in_flight(behind: Behind) -> None:
+def test_termination_finishes_requests_in_flight(proxied: ServiceBehindProxies) -> None:
     """After SIGTERM a download in progress is completed, then the process exits."""
     picture = noise_png(3_000_000)
-    behind.upload(picture)
-    behind.storage.throttle(2_000_000, "answer")
+    proxied.upload(picture)
+    proxied.storage.throttle(2_000_000, "answer")
     with urllib3.PoolManager(retries=False, timeout=30) as pool:
-        begun = pool.request("GET", f"{behind.url}/images/big", preload_content=False)
-        behind.process._process.terminate()
+        begun = pool.request("GET", f"{proxied.url}/images/big", preload_content=False)
+        proxied.process._process.terminate()
         assert begun.read() == picture
-    assert behind.process.terminate() in {0, -15}
+    assert proxied.process.terminate() in {0, -15}
 
 
 @on_postgresql
-def test_termination_is_bounded(behind: Behind) -> None:
+def test_termination_is_bounded(proxied: ServiceBehindProxies) -> None:
     """After SIGTERM stalled clients cannot keep the process alive."""
-    behind.upload(noise_png(20_000_000))
-    download = behind.connect(b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n")
-    upload = behind.connect(UPLOAD + b"half")
+    proxied.upload(noise_png(20_000_000))
+    download = proxied.connect(b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n")
+    upload = proxied.connect(UPLOAD + b"half")
     with download, upload:
-        wait_until(lambda: len(behind.open_files()) >= 2, timeout=10, what="both clients")
-        assert behind.process.terminate(timeout=20) in {0, -15}
+        wait_until(lambda: len(proxied.open_files()) >= 2, timeout=10, what="both clients")
+        assert proxied.process.terminate(timeout=20) in {0, -15}
 
 
 @on_postgresql
 def test_readiness_goes_first(service_environment: dict[str, str]) -> None:
     """After SIGTERM readiness fails at once, while the service still answers requests."""
     with ExitStack() as stack:
-        behind = Behind(stack, service_environment | {"SHUTDOWN_DELAY_SECONDS": "5"})
-        behind.process._process.terminate()
-        wait_until(lambda: behind.get("/health/ready").status == 503, timeout=4, what="a 503")
-        assert "shutting down" in str(behind.get("/health/ready").json())
-        assert behind.get("/images/none/metadata").status == 404
+        proxied = ServiceBehindProxies(stack, service_environment | {"SHUTDOWN_DELAY_SECONDS": "5"})
+        proxied.process._process.terminate()
+        wait_until(lambda: proxied.get("/health/ready").status == 503, timeout=4, what="a 503")
+        assert "shutting down" in str(proxied.get("/health/ready").json())
+        assert proxied.get("/images/none/metadata").status == 404
 
 
 UPLOAD = (
@@ -236,25 +236,25 @@ UPLOAD = (
 
 @on_postgresql
 @pytest.mark.parametrize("size", [20_000_000, 1_000_000])
-def test_client_stops_reading(behind: Behind, size: int) -> None:
+def test_client_stops_reading(proxied: ServiceBehindProxies, size: int) -> None:
     """Clients that stop reading are disconnected, and their files and sockets are closed."""
-    behind.upload(noise_png(size))
+    proxied.upload(noise_png(size))
     request = b"GET /images/big HTTP/1.1\r\nHost: x\r\n\r\n"
     with ExitStack() as stack:
-        clients = [stack.enter_context(behind.connect(request)) for _ in range(20)]
+        clients = [stack.enter_context(proxied.connect(request)) for _ in range(20)]
         assert all(client.recv(1) for client in clients)
-        assert behind.get("/images/big/metadata", timeout=20).status == 200
-        wait_until(lambda: not behind.open_files(), timeout=15, what="the clients to be dropped")
+        assert proxied.get("/images/big/metadata", timeout=20).status == 200
+        wait_until(lambda: not proxied.open_files(), timeout=15, what="the clients to be dropped")
 
 
 @on_postgresql
-def test_client_stops_sending(behind: Behind) -> None:
+def test_client_stops_sending(proxied: ServiceBehindProxies) -> None:
     """Clients that stop sending get 408, and their files and sockets are closed."""
     with ExitStack() as stack:
         some = UPLOAD + b"x" * 2_000_000
-        clients = [stack.enter_context(behind.connect(some)) for _ in range(20)]
-        assert behind.get("/images/none/metadata", timeout=20).status == 404
+        clients = [stack.enter_context(proxied.connect(some)) for _ in range(20)]
+        assert proxied.get("/images/none/metadata", timeout=20).status == 404
         for client in clients:
             client.settimeout(20)
             assert client.recv(12) == b"HTTP/1.1 408"
-        wait_until(lambda: not behind.open_files(), timeout=15, what="the clients to be dropped")
+        wait_until(lambda: not proxied.open_files(), timeout=15, what="the clients to be dropped")

@@ -15,38 +15,38 @@ from devstack.waiting import wait_until
 from s3_client import Bucket
 from tests.support.fault_proxy import FaultProxy
 from tests.support.pictures import noise_png
-from tests.support.service_behind_proxies import Behind
+from tests.support.service_behind_proxies import ServiceBehindProxies
 from tests.support.uploads import on_sqlite
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 @pytest.fixture
-def behind(service_environment: dict[str, str]) -> Iterator[Behind]:
+def proxied(service_environment: dict[str, str]) -> Iterator[ServiceBehindProxies]:
     """Run the service behind two proxies as a separate process."""
     with ExitStack() as stack:
-        yield Behind(stack, service_environment)
+        yield ServiceBehindProxies(stack, service_environment)
 
 
 @on_postgresql
-def test_metadata_while_the_store_hangs(behind: Behind) -> None:
+def test_metadata_while_the_store_hangs(proxied: ServiceBehindProxies) -> None:
     """Metadata and readiness are answered while 64 downloads wait for a hanging store."""
-    behind.upload(noise_png(2_000_000))
-    behind.storage.hang()
+    proxied.upload(noise_png(2_000_000))
+    proxied.storage.hang()
     with ThreadPoolExecutor(64) as threads:
-        downloads = [threads.submit(behind.get, "/images/big") for _ in range(64)]
-        wait_until(lambda: behind.storage.connections >= 16, timeout=20, what="16 downloads")
+        downloads = [threads.submit(proxied.get, "/images/big") for _ in range(64)]
+        wait_until(lambda: proxied.storage.connections >= 16, timeout=20, what="16 downloads")
         for _ in range(20):
-            assert behind.get("/images/big/metadata", timeout=2).status == 200
-        ready = behind.get("/health/ready", timeout=4)
+            assert proxied.get("/images/big/metadata", timeout=2).status == 200
+        ready = proxied.get("/health/ready", timeout=4)
         assert ready.status == 503
         assert ready.json()["checks"] == {"database": "ok", "bucket": "timeout"}
         assert not any(
             download.done() and download.result().status == 200 for download in downloads
         )
-        behind.storage.heal()
+        proxied.storage.heal()
         assert {download.result().status for download in downloads} <= {200, 503}
-    assert behind.get("/images/big").status == 200
+    assert proxied.get("/images/big").status == 200
 
 
 @on_sqlite

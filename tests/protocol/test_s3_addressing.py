@@ -22,7 +22,7 @@ from s3_client import Bucket
 from tests.support.certificates import make_certificates
 from tests.support.frozen_time import at
 from tests.support.odd_keys import DOTS, EMPTY_SEGMENTS, FOLDERS, ODD_KEYS
-from tests.support.wire import Sent, Wire
+from tests.support.recording_proxy import RecordedRequest, RecordingProxy
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -89,17 +89,17 @@ ELSEWHERE = "https://elsewhere.example"
 
 
 @pytest.fixture(scope="module")
-def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordingProxy]:
     """Return what answers in place of S3; boto3 has credentials."""
     hosts = {str(urlsplit(place.base).hostname) for place in PLACES.values()}
     hosts.add(str(urlsplit(ELSEWHERE).hostname))
     certificates = make_certificates(tmp_path_factory.mktemp("tls"), hosts=sorted(hosts))
-    with pytest.MonkeyPatch.context() as patch, Wire(certificates) as wire:
+    with pytest.MonkeyPatch.context() as patch, RecordingProxy(certificates) as proxy:
         patch.delenv("AWS_SESSION_TOKEN", raising=False)
         patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret/+=")
-        wire.environment(patch)
-        yield wire
+        proxy.environment(patch)
+        yield proxy
 
 
 class Clients:
@@ -169,7 +169,7 @@ class Clients:
 
 
 @pytest.fixture(scope="module", params=PLACES.values(), ids=list(PLACES))
-def clients(request: pytest.FixtureRequest, wire: Wire) -> Iterator[Clients]:  # noqa: ARG001
+def clients(request: pytest.FixtureRequest, proxy: RecordingProxy) -> Iterator[Clients]:  # noqa: ARG001
     """Return both clients of a bucket in that place; nothing is connected."""
     place: Place = request.param
     with ExitStack() as stack, pytest.MonkeyPatch.context() as environment:
@@ -178,53 +178,53 @@ def clients(request: pytest.FixtureRequest, wire: Wire) -> Iterator[Clients]:  #
         yield Clients(place, stack)
 
 
-def heard(wire: Wire, ask: Callable[[], object]) -> Sent:
+def recorded(proxy: RecordingProxy, ask: Callable[[], object]) -> RecordedRequest:
     """Return the only request that `ask` sends."""
-    wire.sent()
+    proxy.sent()
     ask()
-    (sent,) = wire.sent()
+    (sent,) = proxy.sent()
     return sent
 
 
-def said(sent: Sent) -> Sent:
-    """Return a request without what only tells when and by which program it was made."""
+def comparable(sent: RecordedRequest) -> RecordedRequest:
+    """Return a request without the headers that depend on the time and the program."""
     return sent._replace(
         headers={name: value for name, value in sent.headers.items() if name in MEANT}
     )
 
 
-def signature(sent: Sent, session: boto3.session.Session) -> tuple[str, str]:
+def signature(sent: RecordedRequest, session: boto3.session.Session) -> tuple[str, str]:
     """Return a request's Authorization, and what botocore signs for the same request."""
-    told = sent.headers["authorization"]
-    signed = told.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    authorization = sent.headers["authorization"]
+    signed = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
     request = AWSRequest(sent.method, sent.origin + sent.path)
     for name in signed:
         request.headers[name] = sent.headers[name]
     request.context["timestamp"] = sent.headers["x-amz-date"]
-    region = told.split("/")[2]
+    region = authorization.split("/")[2]
     credentials = session.get_credentials()
     assert credentials
     signer = S3SigV4Auth(credentials, "s3", region)
     canonical = signer.canonical_request(request)
     right = signer.signature(signer.string_to_sign(request, canonical), request)
-    return told.rpartition("Signature=")[2], right
+    return authorization.rpartition("Signature=")[2], right
 
 
-def test_requests(clients: Clients, wire: Wire) -> None:
+def test_requests(clients: Clients, proxy: RecordingProxy) -> None:
     """Method, address and headers are boto3's, and so is the signature."""
     keys = KEYS if clients.place is PLACES["virtual host"] else KEYS[::12]
     for key in keys:
         for ours, theirs in clients.requests(key).values():
-            sent = heard(wire, ours)
-            assert said(sent) == said(heard(wire, theirs)), key
+            sent = recorded(proxy, ours)
+            assert comparable(sent) == comparable(recorded(proxy, theirs)), key
             assert clients.place.region == sent.headers["authorization"].split("/")[2]
-            told, right = signature(sent, clients.session)
-            assert told == right, key
+            actual, expected = signature(sent, clients.session)
+            assert actual == expected, key
 
 
-def test_base(clients: Clients, wire: Wire) -> None:
+def test_base(clients: Clients, proxy: RecordingProxy) -> None:
     """Requests and presigned URLs go to the region of the bucket, not to a global host."""
-    sent = heard(wire, lambda: clients.ours.download_image("KEY").read_all())
+    sent = recorded(proxy, lambda: clients.ours.download_image("KEY").read_all())
     base = urlsplit(clients.place.base)
     assert (sent.origin, sent.path) == (f"{base.scheme}://{base.netloc}", f"{base.path}KEY")
     assert sent.headers["host"] == base.netloc
@@ -233,14 +233,14 @@ def test_base(clients: Clients, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("checksum", [True, False])
-def test_checksum_header(wire: Wire, checksum: bool) -> None:  # noqa: FBT001
+def test_checksum_header(proxy: RecordingProxy, checksum: bool) -> None:  # noqa: FBT001
     """S3_CHECKSUM decides whether the SHA-256 is sent; it is signed in any case."""
     with ExitStack() as stack:
         place = Clients(PLACES["virtual host"], stack, s3_checksum=checksum)
-        sent = heard(wire, place.requests("key")["PUT"][0])
+        sent = recorded(proxy, place.requests("key")["PUT"][0])
     assert sent.headers["x-amz-content-sha256"] == DIGEST.hexdigest()
-    told = base64.b64encode(DIGEST.digest()).decode() if checksum else None
-    assert sent.headers.get("x-amz-checksum-sha256") == told
+    expected = base64.b64encode(DIGEST.digest()).decode() if checksum else None
+    assert sent.headers.get("x-amz-checksum-sha256") == expected
 
 
 def test_presigned(clients: Clients) -> None:
@@ -266,7 +266,7 @@ DOCUMENT = b"<Error><Code>AuthorizationHeaderMalformed</Code></Error>"
 
 @pytest.mark.parametrize("status", [b"301 Moved", b"307 Temporary Redirect", b"400 Bad Request"])
 def test_bucket_in_another_region(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch, status: bytes
+    proxy: RecordingProxy, monkeypatch: pytest.MonkeyPatch, status: bytes
 ) -> None:
     """A bucket in another region is an error; neither bytes nor credentials go there."""
     refusal = REFUSAL % (len(DOCUMENT), DOCUMENT)
@@ -276,13 +276,13 @@ def test_bucket_in_another_region(
     }
     with ExitStack() as stack:
         clients = Clients(PLACES["virtual host"], stack)
-        monkeypatch.setattr(wire, "answers", answers)
+        monkeypatch.setattr(proxy, "answers", answers)
         asks = [clients.ours.check, *(ours for ours, _ in clients.requests("a").values())]
         for ask in asks:
-            wire.sent()
+            proxy.sent()
             with pytest.raises(StorageUnavailableError):
                 ask()
-            first, *others = wire.sent()
+            first, *others = proxy.sent()
             assert first.origin != ELSEWHERE
             assert not [sent for sent in others if sent.origin != ELSEWHERE]
             assert not [sent for sent in others if "authorization" in sent.headers]
@@ -296,12 +296,12 @@ def test_no_such_address(monkeypatch: pytest.MonkeyPatch) -> None:
         Clients(PLACES["China"], stack)
 
 
-def test_untrusted(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_untrusted(proxy: RecordingProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without AWS_CA_BUNDLE the certificates of a private authority are not trusted."""
     monkeypatch.delenv("AWS_CA_BUNDLE")
     with ExitStack() as stack, pytest.raises(StorageUnavailableError):
         Clients(PLACES["virtual host"], stack).ours.download_image("a")
-    assert wire.sent() == []
+    assert proxy.sent() == []
 
 
 def test_no_ca_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +311,7 @@ def test_no_ca_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
         Clients(PLACES["virtual host"], stack)
 
 
-def test_no_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy(proxy: RecordingProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hosts that NO_PROXY names are reached without the proxy."""
     monkeypatch.setenv("no_proxy", "127.0.0.1,.internal")
     for endpoint, direct in {"http://127.0.0.1:1": True, "http://store.example": False}.items():
@@ -319,4 +319,4 @@ def test_no_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
             ours = Clients(Place("", endpoint=endpoint), stack).ours
             with suppress(StorageUnavailableError):
                 ours.download_image("a")
-        assert (wire.sent() == []) == direct
+        assert (proxy.sent() == []) == direct

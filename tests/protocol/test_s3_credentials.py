@@ -13,8 +13,8 @@ from config import Settings
 from errors import StorageUnavailableError
 from s3_client import Bucket
 from tests.support.certificates import make_certificates
+from tests.support.recording_proxy import RecordingProxy
 from tests.support.stored_objects import get, put
-from tests.support.wire import Wire
 
 PROCESS = """
 import json, pathlib, sys
@@ -38,11 +38,11 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingProxy]:
     """Return what answers in place of S3."""
-    with Wire(make_certificates(tmp_path, hosts=["store.example"])) as wire:
-        wire.environment(monkeypatch)
-        yield wire
+    with RecordingProxy(make_certificates(tmp_path, hosts=["store.example"])) as proxy:
+        proxy.environment(monkeypatch)
+        yield proxy
 
 
 SETTINGS = Settings(
@@ -54,7 +54,7 @@ SETTINGS = Settings(
 
 
 @pytest.mark.usefixtures("nobody")
-def test_none(wire: Wire) -> None:
+def test_none(proxy: RecordingProxy) -> None:
     """Without credentials nothing is sent; the service starts, and storage is unavailable."""
     with closing(Bucket(SETTINGS)) as bucket:
         for ask in (
@@ -67,10 +67,10 @@ def test_none(wire: Wire) -> None:
         ):
             with pytest.raises(StorageUnavailableError):
                 ask()
-    assert wire.sent() == []
+    assert proxy.sent() == []
 
 
-def test_late(nobody: Path, wire: Wire) -> None:
+def test_late(nobody: Path, proxy: RecordingProxy) -> None:
     """Credentials that appear after the start are used."""
     with closing(Bucket(SETTINGS)) as bucket:
         with pytest.raises(StorageUnavailableError):
@@ -80,11 +80,11 @@ def test_late(nobody: Path, wire: Wire) -> None:
         )
         put(bucket, "a", b"x")
         assert "X-Amz-Credential=LATE" in bucket.presigned_url("GET", "a", {})
-    assert "Credential=LATE/" in wire.sent()[0].headers["authorization"]
+    assert "Credential=LATE/" in proxy.sent()[0].headers["authorization"]
 
 
 def test_refreshed(
-    nobody: Path, wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nobody: Path, proxy: RecordingProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Credentials that are about to expire are replaced before the next request."""
     monkeypatch.setattr(s3_connections, "_CREDENTIALS_TTL", timedelta(0))  # no minute of waiting
@@ -101,6 +101,6 @@ def test_refreshed(
         counter.write_text("20")
         get(bucket, "a")
         assert "X-Amz-Credential=AKID2" in bucket.presigned_url("GET", "a", {})
-    first, second = (sent.headers for sent in wire.sent())
+    first, second = (sent.headers for sent in proxy.sent())
     assert first["x-amz-security-token"] == "token-11"
     assert second["x-amz-security-token"].startswith("token-2")

@@ -13,7 +13,7 @@ def examined(settings: Settings) -> dict[str, doctor.Result]:
     return by_title
 
 
-def troubles(settings: Settings) -> dict[str, doctor.Result]:
+def problems(settings: Settings) -> dict[str, doctor.Result]:
     """Return the results with a status other than OK."""
     found = examined(settings).items()
     return {title: result for title, result in found if result.status is not Status.OK}
@@ -21,5 +21,5 @@ def troubles(settings: Settings) -> dict[str, doctor.Result]:
 
 def failures(settings: Settings) -> dict[str, str]:
     """Return the recommended fix of each failed check, by title."""
-    found = troubles(settings).items()
+    found = problems(settings).items()
     return {title: result.fix for title, result in found if result.status is Status.FAILED}

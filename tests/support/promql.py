@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.support.figures import Figures
+from tests.support.metrics import Metrics
 
 _TOKEN = re.compile(r"\s*(\w+\{[^}]*\}|[\w.]+|\[\w+\]|>=|[()/>-])")
 _MATCHER = re.compile(r'(\w+)(=~|=)"([^"]*)"')
@@ -20,8 +20,8 @@ Vector = list[float]
 class ScrapePair:
     """The samples that Prometheus has: two scrapes `seconds` apart, the second at time `now`."""
 
-    before: Figures
-    after: Figures
+    before: Metrics
+    after: Metrics
     now: float
     seconds: float = 60.0
 

@@ -13,7 +13,7 @@ from devstack.service_process import ServiceProcess
 from tests.support.fault_proxy import FaultProxy
 
 
-class Behind:
+class ServiceBehindProxies:
     """A service process behind two proxies, with short time limits."""
 
     def __init__(self, stack: ExitStack, environment: dict[str, str]) -> None:

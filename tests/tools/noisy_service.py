@@ -37,6 +37,7 @@ def _write_in_every_way() -> list[asyncio.Task[None]]:
     logging.getLogger("a.library").warning("said %s", HOSTILE)
     logging.getLogger("image_api").warning("said %s", HOSTILE)
     logging.getLogger("uvicorn.error").error("said %s", HOSTILE)
+    logging.getLogger("a.library").warning("wrong arguments", HOSTILE)  # noqa: PLE1205
     warnings.warn(HOSTILE, UserWarning, stacklevel=1)
     thread = threading.Thread(target=_raise_at_once)
     thread.start()

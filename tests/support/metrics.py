@@ -10,7 +10,7 @@ Series = tuple[str, frozenset[tuple[str, str]]]
 
 
 @dataclass
-class Figures:
+class Metrics:
     """The samples of one scrape, or the difference between two scrapes."""
 
     values: dict[Series, float]
@@ -20,8 +20,8 @@ class Figures:
         name, labels = (which, {}) if isinstance(which, str) else which
         return self.values.get((name, frozenset(labels.items())), 0.0)
 
-    def __sub__(self, earlier: "Figures") -> "Figures":
-        return Figures({key: n - earlier.values.get(key, 0.0) for key, n in self.values.items()})
+    def __sub__(self, earlier: "Metrics") -> "Metrics":
+        return Metrics({key: n - earlier.values.get(key, 0.0) for key, n in self.values.items()})
 
     def series(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
         """Yield the labels and the value of every sample with this name."""
@@ -30,9 +30,9 @@ class Figures:
                 yield dict(labels), value
 
 
-def parse(page: str) -> Figures:
+def parse(page: str) -> Metrics:
     """Parse the text of a scrape."""
-    return Figures(
+    return Metrics(
         {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in text_string_to_metric_families(page)
@@ -41,7 +41,7 @@ def parse(page: str) -> Figures:
     )
 
 
-def scrape(service: httpx.Client | str) -> Figures:
+def scrape(service: httpx.Client | str) -> Metrics:
     """Fetch the metrics of a service, through a client or, given its URL, on a new connection."""
     if isinstance(service, str):
         answer = httpx.get(f"{service}/metrics", timeout=30)

@@ -18,7 +18,7 @@ from tests.support.certificates import Certificates
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
-class Sent(NamedTuple):
+class RecordedRequest(NamedTuple):
     """One request as it was sent; the names of the headers are in lower case."""
 
     origin: str
@@ -27,7 +27,7 @@ class Sent(NamedTuple):
     headers: dict[str, str]
 
 
-class Wire:
+class RecordingProxy:
     """The proxy; `answers` has what an origin answers instead of success."""
 
     def __init__(self, certificates: Certificates) -> None:
@@ -35,12 +35,12 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.answers: dict[str, bytes] = {}
-        self._sent: list[Sent] = []
+        self._sent: list[RecordedRequest] = []
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._context.load_cert_chain(certificates.certificate, certificates.key)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name="wire", daemon=True).start()
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,7 +55,7 @@ class Wire:
         patch.setenv("https_proxy", self.url)
         patch.setenv("AWS_CA_BUNDLE", str(self._certificates.ca))
 
-    def sent(self) -> list[Sent]:
+    def sent(self) -> list[RecordedRequest]:
         """Return the requests since the last call."""
         taken, self._sent = self._sent, []
         return taken
@@ -81,7 +81,7 @@ class Wire:
             if request:
                 self._answer(stream, request)
 
-    def _answer(self, stream: BufferedRWPair, request: Sent) -> None:
+    def _answer(self, stream: BufferedRWPair, request: RecordedRequest) -> None:
         """Take the body, record the request, answer and close."""
         if "expect" in request.headers:
             stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -92,7 +92,7 @@ class Wire:
         stream.flush()
 
 
-def _read_head(stream: BufferedRWPair) -> Sent | None:
+def _read_head(stream: BufferedRWPair) -> RecordedRequest | None:
     """Read the head of a request; of one to a proxy the target has the origin, too."""
     method, _, target = stream.readline().decode("latin-1").rpartition(" ")[0].partition(" ")
     headers = {}
@@ -100,15 +100,15 @@ def _read_head(stream: BufferedRWPair) -> Sent | None:
         name, _, value = line.decode("latin-1").partition(": ")
         headers[name.lower()] = value
     if method == "CONNECT" or not method:
-        return Sent("", method, target, headers) if method else None
+        return RecordedRequest("", method, target, headers) if method else None
     scheme, _, rest = target.partition("://")
     if not rest:
-        return Sent("", method, target, headers)
+        return RecordedRequest("", method, target, headers)
     host, slash, path = rest.partition("/")
-    return Sent(f"{scheme}://{host}", method, slash + path, headers)
+    return RecordedRequest(f"{scheme}://{host}", method, slash + path, headers)
 
 
-def _success(request: Sent) -> bytes:
+def _success(request: RecordedRequest) -> bytes:
     """Return what S3 would answer of an object of no bytes, or a part of one."""
     head = b'ETag: "x"\r\nConnection: close\r\n'
     if part := _RANGE.match(request.headers.get("range", "")):
