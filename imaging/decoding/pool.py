@@ -27,28 +27,26 @@ from imaging.decoding.jobs import Job, JobOutcome, Result
 logger = logging.getLogger("image_api")
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
-# Two, so that a large picture does not keep the small ones waiting.
+# Two, so that small pictures do not wait for a large one
 _PROCESSES = 2
-# What any variant of a photograph of 12 megapixels needs. Pictures that need more are decoded one
-# at a time.
+# Enough for any variant of a 12-megapixel photo. Pictures that need more are decoded one at a time.
 _USUAL_BYTES = 96 * 1024 * 1024
 _PATIENCE_SECONDS = 30.0
 _START_SECONDS = 10.0
 _MESSAGE_BYTES = 4096
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
-# Nothing else of the environment, which may hold credentials, is the business of a decoder.
-# Large blocks that were freed go back to the kernel at once; from 256 KB on instead of 4 MB, a
-# variant took 5 % more CPU.
+# Decoders get no other variables, which may hold credentials.
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+# Freed blocks of 4 MB return to the kernel at once. With 256 KB a variant took 5 % more CPU.
 _MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "4194304"}
 
 
 class _HadNoFilesError(Exception):
-    """The process had ended before the file came, because no other had come for a while."""
+    """The decoder process exited because it was idle, before it received this file."""
 
 
 class _Decoder:
-    """One decoder process at a time, started when a file comes and none runs."""
+    """One decoder process, started when it is needed and does not run."""
 
     def __init__(self) -> None:
         self.end: Callable[[], object] = lambda: None
@@ -65,7 +63,7 @@ class _Decoder:
             return self._exchange(job, descriptors)
         except (OSError, RuntimeError, subprocess.TimeoutExpired) as exc:  # no process or thread
             self.end()
-            logger.exception("a decoder process does not work")
+            logger.exception("Could not start or reach a decoder process")
             raise OutOfResourcesError("Images cannot be decoded at the moment.") from exc
         except BaseException:
             self.end()
@@ -112,13 +110,10 @@ def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
 
 
 def _follow(process: subprocess.Popen[bytes]) -> None:
-    """Log what a decoder process prints, and reap it when it exits: it does so when it is idle.
-
-    The log may be JSON, which its libraries do not write.
-    """
+    """Log what a decoder process prints, so that the log stays JSON; reap it when it exits."""
     with cast("IO[bytes]", process.stdout) as output:
         while line := output.readline(_MESSAGE_BYTES):
-            logger.warning("a decoder process printed: %s", line.decode(errors="replace").rstrip())
+            logger.warning("A decoder process printed: %s", line.decode(errors="replace").rstrip())
     process.wait()
 
 
@@ -129,7 +124,7 @@ def _end(process: subprocess.Popen[bytes], ours: socket.socket) -> None:
 
 
 def _cause_of_death(status: int, job: Job) -> Exception:
-    """Say what the end of a decoder means for its file; `status` is negative for a signal."""
+    """Return what the exit of a decoder means for its file; `status` is negative for a signal."""
     if status == 0:
         return _HadNoFilesError()
     if status == -signal.SIGPROF:
@@ -138,7 +133,7 @@ def _cause_of_death(status: int, job: Job) -> Exception:
         )
     if status == -signal.SIGALRM:
         return OverloadedError("Decoding took too long; try again.")
-    logger.error("a decoder process ended with status %d", status)
+    logger.error("A decoder process ended with status %d", status)
     if -status in _CRASHES:
         return MalformedImageError("its pixels cannot be decoded")
     return OutOfResourcesError("Images cannot be decoded at the moment.")
@@ -149,24 +144,23 @@ class DecoderPool:
 
     def __init__(self) -> None:
         self._decoders = [_Decoder() for _ in range(_PROCESSES)]
-        # Last in, first out: in a quiet time one process serves all, and the other ends.
+        # Last in, first out: under low load one process serves all, and the other exits.
         self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
         for decoder in self._decoders:
             self._idle.put(decoder)
         self._large = threading.Lock()
 
     def close(self) -> None:
-        """End the processes; who still waits for one is answered OutOfResourcesError."""
+        """End the processes. Calls that still wait raise OutOfResourcesError."""
         for decoder in self._decoders:
             decoder.end()
 
     def decode(self, job: Job, *descriptors: int) -> Result:
         """Decode every pixel of a file; return its size as shown.
 
-        Of a job with a variant the second file takes it, and the size is the variant's.
-
-        Raises MalformedImageError, TooManyPixelsError, DecodingTooCostlyError, OverloadedError or
-        OutOfResourcesError.
+        If the job makes a variant, it is written to the second descriptor, and its size is
+        returned. Raises MalformedImageError, TooManyPixelsError, DecodingTooCostlyError,
+        OverloadedError or OutOfResourcesError.
         """
         usual = min(job.memory, _USUAL_BYTES)
         result = self._run(job._replace(memory=usual), descriptors)
@@ -194,10 +188,10 @@ class DecoderPool:
 
 
 def _may_need_memory(result: Result, job: Job) -> bool:
-    """Whether a job may have failed for lack of memory only.
+    """Return whether a job may have failed only for lack of memory.
 
-    Variants are made of files that were found whole. Where libraries get no memory, libjpeg and
-    libwebp call the file broken or fail to encode, and libavif crashes.
+    Variants are made from files that passed inspection. Without memory, libjpeg and libwebp report
+    a broken file or fail to encode, and libavif crashes.
     """
     if result.outcome == JobOutcome.MALFORMED:
         return bool(job.encoding)

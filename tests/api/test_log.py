@@ -216,7 +216,7 @@ def test_decoders(service_environment: dict[str, str], tmp_path: Path) -> None:
         lines = lines_of(service.log())
     printed = {line["message"] for line in lines if "printed" in line["message"]}
     ways = ("output \x1b", "error \x9b", "not UTF-8 \ufffd")
-    assert printed == {f"a decoder process printed: {way}" for way in ways}
+    assert printed == {f"A decoder process printed: {way}" for way in ways}
 
 
 @on_postgresql
