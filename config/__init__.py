@@ -3,12 +3,13 @@
 from config.api_keys import ApiKey
 from config.database_url import normalise_db_url
 from config.environment import load_settings
-from config.settings import KNOWN_EXTENSIONS, Settings
-from config.variants import FORMATS, VariantSpec
+from config.formats import FORMATS, VARIANT_MEDIA_TYPES
+from config.settings import Settings
+from config.variants import VariantSpec
 
 __all__ = [
     "FORMATS",
-    "KNOWN_EXTENSIONS",
+    "VARIANT_MEDIA_TYPES",
     "ApiKey",
     "Settings",
     "VariantSpec",

@@ -19,10 +19,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.api_keys import ApiKey, parse_keys, read_keys
 from config.database_url import normalise_db_url
+from config.formats import FORMATS, VARIANT_MEDIA_TYPES
 from config.origins import normalise_host, normalise_origin
-from config.variants import FORMATS, require_variants
-
-KNOWN_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp")
+from config.variants import require_variants
 
 
 def _split(value: object) -> object:
@@ -39,9 +38,9 @@ def _some_of(known: Iterable[str], values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Extensions = Annotated[CommaSeparated, AfterValidator(partial(_some_of, KNOWN_EXTENSIONS))]
+Extensions = Annotated[CommaSeparated, AfterValidator(partial(_some_of, FORMATS))]
 VariantSpecs = Annotated[CommaSeparated, AfterValidator(require_variants)]
-VariantFormats = Annotated[CommaSeparated, AfterValidator(partial(_some_of, FORMATS))]
+VariantFormats = Annotated[CommaSeparated, AfterValidator(partial(_some_of, VARIANT_MEDIA_TYPES))]
 ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode]
 Endpoint = Annotated[str, Field(pattern="^https?://")]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
@@ -72,7 +71,7 @@ class Settings(BaseSettings):
     s3_checksum: bool = True
     """send the SHA-256 of each PUT as a checksum, which S3 verifies and stores"""
 
-    allowed_extensions: Extensions = KNOWN_EXTENSIONS
+    allowed_extensions: Extensions = tuple(FORMATS)
     """accepted file extensions"""
     max_upload_bytes: PositiveInt = 50 * 1024 * 1024
     """maximum size of an image, in bytes"""

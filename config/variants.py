@@ -1,11 +1,8 @@
-"""The variants that the setting VARIANTS names, and their formats."""
+"""The variants that the setting VARIANTS names."""
 
 import re
 from dataclasses import dataclass
 from typing import Self
-
-FORMATS = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": "image/avif"}
-"""The content types of the formats of variants, by the extension in their URL."""
 
 _LARGEST_SIDE = 8192
 _SPEC = re.compile(r"([1-9][0-9]{0,3})(?:x([1-9][0-9]{0,3})(-crop)?)?", re.ASCII)

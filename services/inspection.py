@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from config import Settings
+from config import FORMATS, Settings
+from config.formats import ALIASES, Format
 from errors import ExtensionNotAllowedError, ImageTooLargeError, NotAnImageError
 from imaging.containers.content import Content, MalformedImageError
 from imaging.containers.formats import SIGNATURE_BYTES, format_of, walk
@@ -28,13 +29,8 @@ from imaging.decoding.pool import DecoderPool
 _COPIED_BYTES = 1024 * 1024
 # Files walked at once: the mapped pages of each count as memory of the process.
 _WALKS = 2
-# Other extensions of these formats in browsers and operating systems
-_ALIASES = {
-    **dict.fromkeys(("jfif", "jpe", "jif", "jfi", "pjpeg", "pjp"), "jpg"),
-    "apng": "png",
-}
-# Wall-clock time of a decoder in multiples of its CPU time, because it shares the CPU.
-_PATIENCE = 5
+# Wall-clock time granted for each second of CPU, because other processes need the CPU as well
+_WALL_PER_CPU = 5
 
 # Width and height as displayed, and the SHA-256
 _Examined = tuple[tuple[int, int], str]
@@ -67,14 +63,15 @@ class Inspector:
         """End the decoder processes."""
         self._decoders.close()
 
-    def _kind(self, file: IO[bytes], named: str) -> tuple[str, str]:
+    def _kind(self, file: IO[bytes], named: str) -> tuple[Format, str]:
         """Return format and extension by the first bytes. Raises NotAnImageError."""
         file.seek(0)
-        image_format = format_of(file.read(SIGNATURE_BYTES)) or _format(named)
-        fitting = [e for e in self._settings.allowed_extensions if _format(e) == image_format]
+        name = format_of(file.read(SIGNATURE_BYTES)) or FORMATS[named].name
+        fitting = [e for e in self._settings.allowed_extensions if FORMATS[e].name == name]
         if not fitting:
-            raise NotAnImageError(f"The file is a {image_format.upper()} image: not accepted here.")
-        return image_format, named if named in fitting else fitting[0]
+            raise NotAnImageError(f"The file is a {name.upper()} image: not accepted here.")
+        extension = named if named in fitting else fitting[0]
+        return FORMATS[extension], extension
 
     def inspect(self, file: IO[bytes], extension: str) -> ImageInfo:
         """Return the metadata of `file`, whose name has `extension` (lower case, no dot).
@@ -83,7 +80,7 @@ class Inspector:
         DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError if the
         file cannot be inspected now.
         """
-        named, allowed = _ALIASES.get(extension, extension), self._settings.allowed_extensions
+        named, allowed = ALIASES.get(extension, extension), self._settings.allowed_extensions
         if named not in allowed:
             raise ExtensionNotAllowedError(
                 f"The file name must end in one of these extensions: {', '.join(allowed)}."
@@ -98,12 +95,12 @@ class Inspector:
         image_format, extension = self._kind(file, named)
         examine = self._decode if self._settings.inspection == "full" else self._walk
         try:
-            (width, height), sha256 = examine(file, size, image_format)
+            (width, height), sha256 = examine(file, size, image_format.name)
         except MalformedImageError as exc:
             raise NotAnImageError(
                 f"The file is not a whole, valid {extension} image: {exc}."
             ) from exc
-        return ImageInfo(size, sha256, extension, f"image/{image_format}", width, height)
+        return ImageInfo(size, sha256, extension, image_format.media_type, width, height)
 
     def _walk(self, file: IO[bytes], size: int, image_format: str) -> _Examined:
         limits = PixelLimits(self._settings.max_pixels, self._settings.max_animation_pixels)
@@ -119,17 +116,13 @@ class Inspector:
             animation_pixels=settings.max_animation_pixels,
             memory=settings.inspection_memory_bytes,
             cpu_seconds=settings.inspection_cpu_seconds,
-            seconds=settings.inspection_cpu_seconds * _PATIENCE,
+            seconds=settings.inspection_cpu_seconds * _WALL_PER_CPU,
         )
         with _descriptor(file, size) as descriptor:
             result = self._decoders.decode(job, descriptor)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
         return (result.width, result.height), digest.hexdigest()
-
-
-def _format(extension: str) -> str:
-    return "jpeg" if extension == "jpg" else extension
 
 
 def _is_mappable(file: IO[bytes], size: int) -> bool:

@@ -16,7 +16,7 @@ from typing import IO
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from config import FORMATS, Settings, VariantSpec
+from config import FORMATS, VARIANT_MEDIA_TYPES, Settings, VariantSpec
 from errors import ImageNotFoundError, UnavailableError, WriteConflictError
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.variant_maker import EncodedPicture, VariantMaker
@@ -39,8 +39,6 @@ logger = logging.getLogger("image_api")
 _CURRENT = f"r{REVISION}/"  # the specs of variants of older renderers have another prefix
 _CHUNK_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
-# A GIF becomes a PNG, which keeps its first frame without loss.
-_OWN_KIND = {"jpg": "jpg", "jpeg": "jpg", "png": "png", "gif": "png", "webp": "webp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class VariantChoice:
         """Return the encoding for an image with that extension."""
         if self.encoding_asked:
             return self.encoding_asked
-        own = _OWN_KIND[extension]
+        own = FORMATS[extension].variant
         return own if own in self.encodings else self.encodings[0]
 
     def _stored_spec(self, encoding: str) -> str:
@@ -149,7 +147,8 @@ class VariantStore:
             _copy(body, original)
             pixels = image.width * image.height
             encoding = choice.encoding(image.extension)
-            made = self._maker.make(original, image.extension, pixels, choice.spec, encoding)
+            kind = FORMATS[image.extension].name
+            made = self._maker.make(original, kind, pixels, choice.spec, encoding)
         record = _record(image, choice.spec_for(image), made)
         try:
             record = self._stored(record, image, made.content)
@@ -235,7 +234,7 @@ def _record(image: ImageRecord, spec: str, made: EncodedPicture) -> VariantRecor
         spec,
         s3_key="",
         size_bytes=len(made.content),
-        content_type=FORMATS[_encoding(spec)],
+        content_type=VARIANT_MEDIA_TYPES[_encoding(spec)],
         sha256=hashlib.sha256(made.content).hexdigest(),
         width=made.width,
         height=made.height,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from config import FORMATS
 from schemas import ImageMetadata, Problem
 
 Responses = dict[int | str, dict[str, Any]]
@@ -74,7 +75,7 @@ _NOT_MODIFIED = _response("The client has this version.", *_VALIDATORS)
 _FAILED = _problem("A precondition is not met.")
 _CONFLICT = _problem("Too many concurrent writes to this name; try again.", "Retry-After")
 # Generators of clients only know the last type.
-_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "application/octet-stream")
+_TYPES = (*(accepted.media_type for accepted in FORMATS.values()), "application/octet-stream")
 _IMAGE = {media_type: {"schema": _BINARY} for media_type in _TYPES}
 
 COMMON: Responses = {

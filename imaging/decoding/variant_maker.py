@@ -43,9 +43,9 @@ class VariantMaker:
         self._decoders.close()
 
     def make(
-        self, file: IO[bytes], extension: str, pixels: int, box: Box, encoding: str
+        self, file: IO[bytes], image_format: str, pixels: int, box: Box, encoding: str
     ) -> EncodedPicture:
-        """Return the picture in `file`, of the kind that `extension` says, made to fit `box`.
+        """Return the picture in `file`, which has that format, made to fit `box`.
 
         `pixels` is how many the picture has; they bound memory and time. Raises
         VariantNotFoundError if the picture cannot be rendered, OverloadedError or
@@ -54,7 +54,7 @@ class VariantMaker:
         made = min(pixels, box.width * box.height)
         share = min(1.0, max(_LEAST_SHARE, pixels / _COSTLY_PIXELS))
         job = Job(
-            "jpeg" if extension == "jpg" else extension,
+            image_format,
             frame_pixels=self._max_pixels,
             animation_pixels=self._max_animation_pixels,
             memory=_BYTES + _BYTES_PER_PIXEL * pixels + _BYTES_PER_PIXEL_MADE * made,

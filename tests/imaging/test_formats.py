@@ -5,8 +5,7 @@ import mmap
 
 import pytest
 
-from config.settings import KNOWN_EXTENSIONS
-from config.variants import FORMATS
+from config import FORMATS, VARIANT_MEDIA_TYPES
 from imaging.containers import formats as containers
 from imaging.containers.content import MalformedImageError
 from imaging.containers.outline import Outline
@@ -14,16 +13,15 @@ from imaging.decoding.pixels import decode
 from imaging.rendering import picture
 from imaging.rendering.encodings import ENCODINGS, REVISION
 from imaging.stills import formats as stills
-from services import variant_store
 
 
 def test_same_formats() -> None:
     """Each format is recognised, walked, reduced, opened and has variants of its own."""
-    expected = set(KNOWN_EXTENSIONS) - {"jpg"}
+    expected = {accepted.name for accepted in FORMATS.values()}
     for table in (containers._WALKS, containers._SIGNATURES, stills._STILLS, picture._OPENERS):
         assert set(table) == expected
-    assert set(variant_store._OWN_KIND) == set(KNOWN_EXTENSIONS)
-    assert set(variant_store._OWN_KIND.values()) < set(ENCODINGS) == set(FORMATS)
+    variants = {accepted.variant for accepted in FORMATS.values()}
+    assert variants < set(ENCODINGS) == set(VARIANT_MEDIA_TYPES)
 
 
 def test_format_without_a_decoder() -> None:

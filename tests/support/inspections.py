@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from config import Settings, VariantSpec
+from config import FORMATS, Settings, VariantSpec
 from errors import ServiceError
 from imaging.decoding.variant_maker import VariantMaker
 from resources import build_variant_maker
@@ -83,7 +83,8 @@ def rendering(
         file.write(content)
         file.flush()
         try:
-            maker.make(file, found.extension, pixels, VariantSpec.parse(spec), encoding)
+            image_format, box = FORMATS[found.extension].name, VariantSpec.parse(spec)
+            maker.make(file, image_format, pixels, box, encoding)
             said, detail = "made", ""
         except ServiceError as error:
             said, detail = type(error).__name__, error.detail
