@@ -30,7 +30,7 @@ from web.metadata_response import (
     list_json,
     metadata_response,
 )
-from web.pagination import OrderName, decode_cursor, encode_cursor, next_link, order_of
+from web.pagination import OrderName, decode_cursor, encode_cursor, next_link
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
 
@@ -111,7 +111,7 @@ def list_images(
     prefix = normalise_prefix(prefix)
     after = decode_cursor(order, prefix, cursor) if cursor else None
     resources = resources_of(request)
-    images = resources.store(session).list(order_of(order), prefix, after, limit + 1)
+    images = resources.store(session).list(order, prefix, after, limit + 1)
     page = images[:limit]
     following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
     headers = read_cache_control(resources.settings) | next_link(request, following)

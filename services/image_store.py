@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from config import Settings
 from errors import ImageNotFoundError
 from repositories import images
-from repositories.images import ImageRecord, Order, RandomImages
+from repositories.images import ImageRecord, RandomImages
 from s3_client import Bucket, ObjectBody
 from services import stored_objects
 from services.inspection import ImageInfo, Inspector
@@ -26,7 +26,6 @@ from telemetry.recorder import recorder
 __all__ = [
     "ImageRecord",
     "ImageStore",
-    "Order",
     "Precondition",
     "RandomImages",
     "UploadOutcome",
@@ -103,7 +102,7 @@ class ImageStore:
         return image
 
     def list(
-        self, order: Order, prefix: str, after: tuple[Any, int] | None, limit: int
+        self, order: str, prefix: str, after: tuple[Any, int] | None, limit: int
     ) -> list[ImageRecord]:
         """Return a page of images. Raises DatabaseUnavailableError."""
         return images.list_images(self._session, order, prefix=prefix, after=after, limit=limit)
