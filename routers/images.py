@@ -16,7 +16,6 @@ from routers.dependencies import (
     resources_of,
 )
 from schemas import Deleted, ImageList, ImageMetadata
-from services.image_store import UploadOutcome
 from services.names import normalise_prefix
 from web import openapi as docs
 from web.bulkhead import S3Route
@@ -137,8 +136,8 @@ def upload(
     stored = store.upload(form.file, form.name, form.extension, precondition)
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
-    headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
-    if created := stored.outcome is UploadOutcome.CREATED:
+    headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome}
+    if created := stored.outcome == "created":
         headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
     document = image_json(stored.image, VariantLinks.of(request, resources.settings))
     return json_response(document, headers, status=201 if created else 200)

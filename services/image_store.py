@@ -13,13 +13,7 @@ from s3_client import Bucket, ObjectBody
 from services import stored_objects
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
-from services.write_protocol import (
-    Precondition,
-    UploadOutcome,
-    UploadResult,
-    WriteProtocol,
-    delete_image,
-)
+from services.write_protocol import Precondition, UploadResult, WriteProtocol, delete_image
 from telemetry import logger
 from telemetry.recorder import recorder
 
@@ -28,7 +22,6 @@ __all__ = [
     "ImageStore",
     "Precondition",
     "RandomImages",
-    "UploadOutcome",
     "UploadResult",
 ]
 
@@ -64,7 +57,7 @@ class ImageStore:
         current = images.find_image(self._session, name)
         precondition(current)
         if current and _describes(current, info) and self._has_object(current):
-            return UploadResult(current, UploadOutcome.UNCHANGED, None)
+            return UploadResult(current, "unchanged", None)
         return self._protocol.store_image(file, name, info, current, precondition)
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:
