@@ -16,7 +16,6 @@ from routers.dependencies import (
     resources_of,
 )
 from schemas import Deleted, ImageList, ImageMetadata
-from services.image_store import UploadOutcome
 from services.names import normalise_prefix
 from web import openapi as docs
 from web.bulkhead import S3Route
@@ -30,7 +29,7 @@ from web.metadata_response import (
     list_json,
     metadata_response,
 )
-from web.pagination import OrderName, decode_cursor, encode_cursor, next_link, order_of
+from web.pagination import OrderName, decode_cursor, encode_cursor, next_link
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
 
@@ -111,7 +110,7 @@ def list_images(
     prefix = normalise_prefix(prefix)
     after = decode_cursor(order, prefix, cursor) if cursor else None
     resources = resources_of(request)
-    images = resources.store(session).list(order_of(order), prefix, after, limit + 1)
+    images = resources.store(session).list(order, prefix, after, limit + 1)
     page = images[:limit]
     following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
     headers = read_cache_control(resources.settings) | next_link(request, following)
@@ -137,8 +136,8 @@ def upload(
     stored = store.upload(form.file, form.name, form.extension, precondition)
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
-    headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome.value}
-    if created := stored.outcome is UploadOutcome.CREATED:
+    headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome}
+    if created := stored.outcome == "created":
         headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
     document = image_json(stored.image, VariantLinks.of(request, resources.settings))
     return json_response(document, headers, status=201 if created else 200)

@@ -8,28 +8,20 @@ from sqlalchemy.orm import Session
 from config import Settings
 from errors import ImageNotFoundError
 from repositories import images
-from repositories.images import ImageRecord, Order, RandomImages
+from repositories.images import ImageRecord, RandomImages
 from s3_client import Bucket, ObjectBody
 from services import stored_objects
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
-from services.write_protocol import (
-    Precondition,
-    UploadOutcome,
-    UploadResult,
-    WriteProtocol,
-    delete_image,
-)
+from services.write_protocol import Precondition, UploadResult, WriteProtocol, delete_image
 from telemetry import logger
 from telemetry.recorder import recorder
 
 __all__ = [
     "ImageRecord",
     "ImageStore",
-    "Order",
     "Precondition",
     "RandomImages",
-    "UploadOutcome",
     "UploadResult",
 ]
 
@@ -65,7 +57,7 @@ class ImageStore:
         current = images.find_image(self._session, name)
         precondition(current)
         if current and _describes(current, info) and self._has_object(current):
-            return UploadResult(current, UploadOutcome.UNCHANGED, None)
+            return UploadResult(current, "unchanged", None)
         return self._protocol.store_image(file, name, info, current, precondition)
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:
@@ -103,7 +95,7 @@ class ImageStore:
         return image
 
     def list(
-        self, order: Order, prefix: str, after: tuple[Any, int] | None, limit: int
+        self, order: str, prefix: str, after: tuple[Any, int] | None, limit: int
     ) -> list[ImageRecord]:
         """Return a page of images. Raises DatabaseUnavailableError."""
         return images.list_images(self._session, order, prefix=prefix, after=after, limit=limit)

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from functools import partial
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
@@ -41,13 +40,8 @@ Precondition = Callable[[ImageRecord | None], None]
 Switch = Callable[[Connection, str, int], _Result]
 """Writes the row of a key in the transaction of a connection; the attempt counts from 0."""
 
-
-class UploadOutcome(Enum):
-    """What an upload did to its name."""
-
-    CREATED = "created"
-    REPLACED = "replaced"
-    UNCHANGED = "unchanged"
+UploadOutcome = Literal["created", "replaced", "unchanged"]
+"""What an upload did to its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +229,7 @@ def _insert_image(connection: Connection, values: dict[str, Any]) -> UploadResul
     record = values | {"created_at": now, "last_updated_at": now}
     images.insert_image(connection, record)
     # Only the database needs the id of a new row.
-    return UploadResult(ImageRecord(id=0, **record), UploadOutcome.CREATED, None)
+    return UploadResult(ImageRecord(id=0, **record), "created", None)
 
 
 def _replace_image(
@@ -245,7 +239,7 @@ def _replace_image(
     if not images.replace_image(connection, current, values):
         raise TransactionAbortedError
     _journal_objects_of(connection, current)
-    return UploadResult(current._replace(**values), UploadOutcome.REPLACED, current.s3_key)
+    return UploadResult(current._replace(**values), "replaced", current.s3_key)
 
 
 def _time_after(last: datetime, now: datetime) -> datetime:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 
 from errors import InvalidCursorError, InvalidNameError
-from services.image_store import ImageRecord, Order
+from services.image_store import ImageRecord
 from services.names import normalise_prefix
 
 OrderName = Literal["name", "-name", "last_updated_at", "-last_updated_at"]
@@ -17,11 +17,6 @@ OrderName = Literal["name", "-name", "last_updated_at", "-last_updated_at"]
 # More than a cursor with the longest prefix and name has
 _MAX_CURSOR_BYTES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def order_of(name: OrderName) -> Order:
-    """Return the order called `name`; a leading minus sign means descending."""
-    return Order(name.removeprefix("-"), descending=name.startswith("-"))
 
 
 def encode_cursor(order: OrderName, prefix: str, last: ImageRecord) -> str:

@@ -16,7 +16,7 @@ from db import Base, snapshot
 from devstack.service_process import ROOT
 from errors import ImageNotFoundError
 from resources import Resources
-from services.image_store import ImageRecord, ImageStore, Order
+from services.image_store import ImageRecord, ImageStore
 from services.maintenance.verification import Damage, Finding, VerifyReport
 from tests.support.pictures import png
 
@@ -72,7 +72,7 @@ def change(store: ImageStore, name: str, picture: bytes | None) -> None:
 
 def all_images(store: ImageStore) -> list[ImageRecord]:
     """Return all images."""
-    return store.list(Order("name", descending=False), "", None, 1000)
+    return store.list("name", "", None, 1000)
 
 
 def verify(resources: Resources, *, repairs: bool = False) -> tuple[VerifyReport, list[Finding]]:

@@ -32,7 +32,7 @@ MAY_IMPORT = {
 }
 # `web` may import records and rules of names from `services`, but no use cases.
 WEB_MAY_USE = {
-    "services.image_store": {"ImageRecord", "Order", "Precondition"},
+    "services.image_store": {"ImageRecord", "Precondition"},
     "services.variant_store": {"MissingVariant", "Variant", "VariantChoice"},
     "services.names": {"normalise_prefix", "split_extension"},
 }

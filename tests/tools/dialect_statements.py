@@ -24,7 +24,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from db import Base
 from devstack.service_process import ROOT
 from repositories import images, pending_objects, references, variants
-from repositories.images import ImageRecord, Order
+from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
 
 REPOSITORIES = [images, pending_objects, references, variants]
@@ -104,7 +104,7 @@ def functions() -> set[str]:
 def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield the name of each function and a call with suitable arguments."""
     connection, session = cast(Connection, recorder), cast(Session, None)
-    by_time, by_name = Order("last_updated_at", descending=True), Order("name", descending=False)
+    by_time, by_name = "-last_updated_at", "name"
     values = {field: value for field, value in _IMAGE._asdict().items() if field != "id"}
     after = (_NOW, "k")
 

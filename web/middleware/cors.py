@@ -24,12 +24,11 @@ class CorsFromSettings:
             await self.app(scope, receive, send)
             return
         if self._built is None:
-            self._built = self._build(scope["state"]["resources"].settings)
+            settings: Settings = scope["state"]["resources"].settings
+            self._built = self._cors(settings) if settings.cors_allow_origins else self.app
         await self._built(scope, receive, send)
 
-    def _build(self, settings: Settings) -> ASGIApp:
-        if not settings.cors_allow_origins:
-            return self.app
+    def _cors(self, settings: Settings) -> ASGIApp:
         return CORSMiddleware(
             self.app,
             allow_origins=settings.cors_allow_origins,
