@@ -1,4 +1,4 @@
-"""How the process begins and ends: what is opened, started and tuned, in which order."""
+"""Startup and shutdown: what is opened, started and tuned, and in which order."""
 
 import asyncio
 import logging
@@ -59,7 +59,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
             resources.bucket.span = span
         stack.enter_context(_sweeping(resources))
         spool_space = SpoolSpace(processes())
-        bound_connections()  # before the next, which hides the server
+        bound_connections()  # before delay_shutdown replaces the handler that names the server
         delay_shutdown(resources)
         tune_gc()
         if not settings.api_keys:

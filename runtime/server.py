@@ -1,4 +1,4 @@
-"""The uvicorn that runs this application, however it was started."""
+"""The running uvicorn: its connections use HttpProtocol, and SIGTERM stops it after a delay."""
 
 import asyncio
 import logging
@@ -16,10 +16,10 @@ logger = logging.getLogger("image_api")
 
 
 def bound_connections() -> None:
-    """Let the running uvicorn take its connections by `HttpProtocol`.
+    """Make the running uvicorn use `HttpProtocol` for its connections.
 
-    Called while the application starts, before uvicorn opens its sockets, it holds however uvicorn
-    was started, and in every worker. The log says when another server runs.
+    The application calls this when it starts, before uvicorn opens its sockets. So it works with
+    any options of uvicorn, and in every worker. Another server causes a warning.
     """
     server = _running_server()
     if server and not server.config.http2:
@@ -43,9 +43,9 @@ def _running_server() -> uvicorn.Server | None:
 
 
 def delay_shutdown(resources: Resources) -> None:
-    """On SIGTERM let readiness fail at once, and the server stop SHUTDOWN_DELAY_SECONDS later.
+    """On SIGTERM fail readiness at once, and stop the server SHUTDOWN_DELAY_SECONDS later.
 
-    So a load balancer looks elsewhere before connections are refused.
+    Meanwhile a load balancer stops sending requests.
     """
     delay = resources.settings.shutdown_delay_seconds
     stop_server = signal.getsignal(signal.SIGTERM)
@@ -54,8 +54,7 @@ def delay_shutdown(resources: Resources) -> None:
 
     def shut_down(signum: int, frame: FrameType | None) -> None:
         resources.readiness.shutting_down = True
-        # Timers run in the event loop, between callbacks: it is safe to do there what the
-        # server's own handler does.
+        # The server's own handler is safe to call from the event loop.
         loop.call_soon_threadsafe(loop.call_later, delay, stop_server, signum, frame)
 
     loop = asyncio.get_running_loop()

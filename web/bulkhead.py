@@ -1,4 +1,4 @@
-"""A bulkhead: requests that need S3 leave threads to those that do not."""
+"""A bulkhead: requests that need S3 leave threads to requests that do not."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -34,8 +34,8 @@ class Bulkhead:
     def for_uploads(cls, concurrency: int) -> Self:
         """Offer half of the `CONCURRENCY` places to uploads, which take one of these first.
 
-        Uploads that wait for a decoder leave the other half to downloads. They wait longer, because
-        sending a large file again takes even longer.
+        Uploads that wait for a decoder leave the other half to downloads. Uploads may wait longer,
+        because the client would have to send a large file again.
         """
         return cls(max(1, concurrency // 2), patience=60.0)
 
@@ -60,7 +60,7 @@ class Bulkhead:
 class S3Route(APIRoute):
     """A route whose handler runs in a place of the bulkhead.
 
-    It is no dependency, because FastAPI takes 30 us for one that yields, a tenth of a 304.
+    It is not a dependency, because FastAPI needs 30 us for one that yields, a tenth of a 304.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

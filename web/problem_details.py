@@ -1,6 +1,6 @@
 """Errors as clients see them: RFC 9457 problem details, the same shape for all.
 
-Which there are, with status and code: errors.py.
+errors.py lists them with status and code.
 """
 
 import json
@@ -25,8 +25,8 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 async def answer_service_error(request: Request, exc: ServiceError) -> Response:
-    """Answer one of our own errors; the log has its code, and the cause where it is our fault."""
-    if isinstance(exc, OverloadedError):  # under load a stack trace for each would add to it
+    """Answer one of our own errors. Log its code, and its cause if the fault is ours."""
+    if isinstance(exc, OverloadedError):  # a stack trace for each would add load
         logger.warning("%s %s: %s", request.method, request.url.path, exc.code)
     elif exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, request.url.path, exc.code, exc_info=exc)
@@ -54,29 +54,29 @@ async def answer_http_exception(request: Request, exc: HTTPException) -> Respons
 
 
 async def answer_validation_error(request: Request, exc: RequestValidationError) -> Response:
-    """Answer parameters that do not fit, naming each."""
+    """Answer invalid parameters, and name each."""
     faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors()]
     return await answer_service_error(request, InvalidParameterError("; ".join(faults)))
 
 
 async def answer_exhaustion(request: Request, exc: Exception) -> Response:
-    """Answer a host that has nothing left; raise other errors, which are bugs."""
+    """Answer if the host is out of disk, memory, threads or files; raise other errors (bugs)."""
     if error := exhaustion(exc):
         return await answer_service_error(request, error)
     raise exc
 
 
 async def answer_unexpected_error(request: Request, exc: Exception) -> Response:
-    """Answer what no other function answers: a bug of ours, without showing it; the log has it.
+    """Answer any other error: log it, and do not reveal it.
 
-    Errors of middleware come here, too, and may mean that the host has nothing left.
+    Errors of middleware arrive here as well, and may mean that the host is exhausted.
     """
     if error := exhaustion(exc):
         answer = await answer_service_error(request, error)
     else:
         logger.error("%s %s: unexpected", request.method, request.url.path, exc_info=exc)
         answer = problem(request, ServiceError())
-    # This answer passes by the middleware that adds the header to all others.
+    # The middleware that adds this header to other responses does not see this one.
     answer.headers[HEADER] = current_request_id()
     return answer
 

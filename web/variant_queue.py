@@ -1,6 +1,6 @@
-"""The variants that this process is making: a few at once, while the others wait for their turn.
+"""The variants that this process makes: a few at a time, while others wait for their turn.
 
-Turns go round the clients, and round the images of each client, so that neither takes all places.
+Turns alternate between clients, and between the images of a client, so that none takes all places.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _MOST_WAITING = 128
 
 @dataclass(eq=False, slots=True)
 class _Turn:
-    """A variant to be made, and the client in whose turn."""
+    """A variant to make, and the client whose turn it uses."""
 
     client: str
     missing: MissingVariant
@@ -44,9 +44,9 @@ class _Turn:
 
 
 class _Waiting:
-    """Turns that wait, by client and image. The client that was served last comes last.
+    """Waiting turns by client and image.
 
-    So does, of each client, the image that was served last.
+    The client that was served last goes to the end of the line; so does its image.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class _Waiting:
         self._lines.setdefault(turn.client, {}).setdefault(turn.image, []).append(turn)
 
     def adopt(self, client: str, turn: _Turn) -> None:
-        """Let a turn be that of another client that wants it, too, and waits for fewer."""
+        """Charge a turn to another client that asks for it, if that client waits for fewer."""
         if self._turns_of(client) < self._turns_of(turn.client):
             self._remove(turn)
             turn.client = client
@@ -110,7 +110,7 @@ class VariantQueue:
     async def run(
         self, client: str, missing: MissingVariant, make: Callable[[], Variant]
     ) -> Variant:
-        """Call `make` in one of the queue's threads, or await the call that is under way.
+        """Call `make` in one of the queue's threads, or await the call that is already running.
 
         An image has one call at a time, and large images have one at a time together. Raises what
         `make` raises, or OverloadedError if too many wait and this client or image has the most.

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 
 class Job(NamedTuple):
-    """Decode a file of that format under these limits: bytes, seconds of CPU, and of waiting.
+    """Decode a file, within limits in pixels, bytes, seconds of CPU and seconds of wall-clock time.
 
-    With an `encoding` make a variant instead, for the box of `width`, `height` and `crop`, and
+    If `encoding` is set, make a variant for the box of `width`, `height` and `crop` instead, and
     write it to a second file.
     """
 
@@ -33,7 +33,7 @@ class JobOutcome(StrEnum):
 
 
 class Result(NamedTuple):
-    """The outcome; the size as shown of what was decoded or made, or the reason why it was not."""
+    """The outcome, with the displayed size of the picture, or the reason why there is none."""
 
     outcome: JobOutcome
     width: int = 0

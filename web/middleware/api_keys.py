@@ -22,9 +22,9 @@ caller: ContextVar[str] = ContextVar("caller", default="-")
 def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
     """Refuse a request without the key that it needs.
 
-    Every path is refused alike, so that nothing tells an image that exists from one that does not.
-    Health, documentation and, with PUBLIC_READS, all reading but of `/metrics` stay open. Without
-    API_KEYS everything does.
+    All paths are refused alike, so a response does not reveal whether an image exists. Health,
+    documentation and, with PUBLIC_READS, all reads except `/metrics` need no key. Without API_KEYS
+    nothing does.
     """
     if not settings.api_keys:
         return None

@@ -1,4 +1,4 @@
-"""How many requests one process works on at once: it sheds the others, instead of queueing them."""
+"""How many requests one process accepts at once; further ones are refused immediately."""
 
 import asyncio
 import resource
@@ -13,14 +13,14 @@ _REQUESTS = 750
 
 
 class LoadSheddingMiddleware:
-    """Answers 503 at once where too many requests wait, or too many are under way.
+    """Answers 503 at once if too many requests wait, or too many are under way.
 
-    A request waits from when its body has arrived until its answer begins. Slow uploads and slow
-    downloads do not wait, but hold files open, a download its connection to S3: they are under way.
-    Health and `/metrics` are always answered.
+    A request waits from the arrival of its body until its response begins. Slow uploads and
+    downloads do not wait, but count as under way, because they hold files or connections open.
+    Health checks and `/metrics` are always answered.
 
-    uvicorn cancels requests that are under way at the end of `--timeout-graceful-shutdown`. Those
-    whose answer has not begun are answered 503 as well.
+    At the end of `--timeout-graceful-shutdown` uvicorn cancels the requests that are under way.
+    Those whose response has not begun get 503 as well.
     """
 
     def __init__(self, app: ASGIApp) -> None:

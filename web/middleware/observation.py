@@ -21,7 +21,7 @@ from web.middleware.routed_path import routed_path
 access_logger = logging.getLogger("image_api.access")
 
 UNMATCHED = "unmatched"
-_CLIENT_LEFT = 499  # as nginx counts it: the client took no (more) answer
+_CLIENT_LEFT = 499  # nginx's status for a client that disconnected
 _ABORTING = frozenset({StorageUnavailableError.code, OutOfResourcesError.code})
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Counting and logging many requests together takes a third of the CPU of doing so one by one.
