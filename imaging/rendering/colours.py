@@ -7,7 +7,7 @@ import io
 
 from PIL import Image, ImageCms
 
-from imaging.rendering import profiles, transfer_functions
+from imaging.rendering import hdr, profiles, transfer_functions
 from imaging.rendering.profiles import SRGB_PRIMARIES, Chromaticities, Profile
 from imaging.rendering.transfer_functions import Transfer
 from imaging.stills.still import ColourSpace
@@ -54,14 +54,18 @@ def to_srgb(image: Image.Image, colours: ColourSpace) -> Image.Image:
         opaque = to_srgb(image.convert(image.mode[:-1]), colours)
         opaque.putalpha(image.getchannel("A"))
         return opaque
-    if named := _named(colours):
-        return _from_primaries(image, *named)
+    primaries, transfer = colours.cicp or (0, 0)
+    if primaries in profiles.NAMED_PRIMARIES:
+        if transfer in hdr.TRANSFERS:
+            return hdr.to_srgb(image, primaries, transfer)
+        if function := transfer_functions.NAMED.get(transfer):
+            return _from_primaries(image, profiles.NAMED_PRIMARIES[primaries], function)
     profile = profiles.reduced(colours.icc)
     if profile and profile.space in _SPACES[image.mode]:
         return _from_profile(image, profile)
     if colours.gamma and not (profile or _is_srgb(colours)):
-        transfer = transfer_functions.power(1 / colours.gamma)
-        return _from_primaries(image, colours.chromaticities or SRGB_PRIMARIES, transfer)
+        power = transfer_functions.power(1 / colours.gamma)
+        return _from_primaries(image, colours.chromaticities or SRGB_PRIMARIES, power)
     return image.convert("RGB") if image.mode == "CMYK" else image
 
 
@@ -69,14 +73,6 @@ def _is_srgb(colours: ColourSpace) -> bool:
     """Whether a file without a profile is in sRGB, also by its gamma without primaries."""
     usual = abs((colours.gamma or 0) - _USUAL_GAMMA) < 0.01 and not colours.chromaticities
     return colours.is_srgb or usual
-
-
-def _named(colours: ColourSpace) -> tuple[Chromaticities, Transfer] | None:
-    """Return the primaries and transfer function of a cICP chunk; None if they are unknown."""
-    primaries, transfer = colours.cicp or (0, 0)
-    if primaries not in profiles.NAMED_PRIMARIES or transfer not in transfer_functions.NAMED:
-        return None
-    return profiles.NAMED_PRIMARIES[primaries], transfer_functions.NAMED[transfer]
 
 
 def _from_primaries(

@@ -122,23 +122,29 @@ def _to_d50(chromaticities: Chromaticities) -> _Matrix:
         [x / y, 1.0, (1 - x - y) / y]
         for x, y in zip(chromaticities[::2], chromaticities[1::2], strict=True)
     )
-    scales = _product(_inverse(_transposed(primaries)), white)
+    scales = product(_inverse(_transposed(primaries)), white)
     scaled = [
         [scale * part for part in primary] for scale, primary in zip(scales, primaries, strict=True)
     ]
     gains = [
-        to / of
-        for to, of in zip(_product(_BRADFORD, _D50), _product(_BRADFORD, white), strict=True)
+        to / of for to, of in zip(product(_BRADFORD, _D50), product(_BRADFORD, white), strict=True)
     ]
     adapted = [
-        [gain * part for gain, part in zip(gains, _product(_BRADFORD, colour), strict=True)]
+        [gain * part for gain, part in zip(gains, product(_BRADFORD, colour), strict=True)]
         for colour in scaled
     ]
     back = _inverse(_BRADFORD)
-    return [_product(back, colour) for colour in adapted]
+    return [product(back, colour) for colour in adapted]
 
 
-def _product(matrix: _Matrix, vector: Sequence[float]) -> list[float]:
+def conversion(source: Chromaticities, target: Chromaticities) -> _Matrix:
+    """Return the matrix that converts linear light from one set of primaries to another."""
+    back = _inverse(_transposed(_to_d50(target)))
+    return _transposed([product(back, column) for column in _to_d50(source)])
+
+
+def product(matrix: _Matrix, vector: Sequence[float]) -> list[float]:
+    """Return the matrix times the vector."""
     return [sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix]
 
 

@@ -99,7 +99,11 @@ PNGS = {
     "cICP BT.709": rgb(_cicp(1, 1, 0, 1)),
     "cICP linear": rgb(_cicp(1, 8, 0, 1)),
     "cICP BT.2020": rgb(_cicp(9, 13, 0, 1)),
-    "cICP PQ": rgb(_cicp(9, 16, 0, 1)),
+    **{
+        f"cICP HDR {primaries}, {transfer}": rgb(_cicp(primaries, transfer, 0, 1))
+        for primaries in (1, 9, 12)
+        for transfer in (16, 18)
+    },
     "cICP unspecified": rgb(_cicp(2, 2, 0, 1)),
     "cICP of narrow range": rgb(_cicp(12, 13, 0, 0)),
     "grey cICP PQ": grey(_cicp(9, 16, 0, 1)),
