@@ -10,7 +10,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from errors import OverloadedError, ServiceError
-from runtime.http_parser import Parser
+from runtime.strict_h11 import StrictH11
 from web.refusals import render_refusal
 
 _CONNECTIONS = 1000
@@ -21,12 +21,12 @@ _EVENTS_PER_TURN = 100  # of a body in tiny chunks, which take 2 ms
 class HttpProtocol(H11Protocol):
     """One connection. `runtime.server` puts it in the place of uvicorn's own."""
 
-    conn: Parser
+    conn: StrictH11
     cycle: Any  # None before the first request
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.conn = Parser()
+        self.conn = StrictH11()
         self._most, self.limit_concurrency = self.limit_concurrency, None
         resources = self.app_state.get("resources")
         self._idle_seconds = resources.settings.client_idle_seconds if resources else 30.0
@@ -117,7 +117,7 @@ class HttpProtocol(H11Protocol):
             if self.cycle.response_started:
                 self.transport.abort()
                 return
-        self._refused, self.conn = True, Parser()
+        self._refused, self.conn = True, StrictH11()
         self.transport.write(render_refusal(error, self.config.encoded_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()

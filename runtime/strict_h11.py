@@ -1,4 +1,4 @@
-"""h11's parser, stricter about the heads of requests."""
+"""h11 with stricter rules for the heads of requests."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ _NOT_HTTP = "This is not HTTP/1.1."
 _HOST = re.compile(rb"[\w.~!$&'()*+,;=%\[\]:-]*", re.ASCII)  # RFC 9110 section 7.2
 
 
-class Parser(h11.Connection):
+class StrictH11(h11.Connection):
     """h11 on the server's side. It keeps the fault that it finds instead of raising it.
 
     It returns `events_left` events, so that a body in tiny chunks keeps nobody waiting.
