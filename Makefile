@@ -1,5 +1,5 @@
 # The commands of a developer. `make` without a target lists them.
-# Requires make and Python 3.11 or later with its venv module; requirements-dev.lock has the rest.
+# Requires make and Python 3.11 or later with its venv module; the locks have the rest.
 
 PORT ?= 8000
 UV ?= uv
@@ -19,23 +19,32 @@ help: ## List the targets
 
 install: $(VENV)/requirements-dev.lock ## Create .venv with everything in requirements-dev.lock
 
-# The copy of the lock in .venv shows what was installed. The project itself is not installed: it runs
-# from the checkout, so edits need no reinstallation. Every package has a wheel except sniffpy (for
-# redbot, pure Python), which older versions of pip build without warnings only with --use-pep517.
+# A copy of a lock in .venv shows that it was installed. requirements-dev.lock contains all of
+# requirements-run.lock in the same versions, so it extends what `make run` installed. The project
+# itself is not installed: it runs from the checkout, so edits need no reinstallation.
+$(VENV)/requirements-run.lock: requirements-run.lock
+	@if cmp -s $< $@ || cmp -s requirements-dev.lock $(VENV)/requirements-dev.lock; then \
+		cp $< $@; exit; \
+	fi; \
+	$(CREATE) && $(INSTALL) --no-compile --requirement $< && cp $< $@
+
+# Every package has a wheel except sniffpy (for redbot, pure Python), which older versions of pip build
+# without warnings only with --use-pep517.
 $(VENV)/requirements-dev.lock: requirements-dev.lock
 	@if cmp -s $< $@; then touch $@; exit; fi; \
-	if [ -z "$(PYTHON)" ]; then \
+	cmp -s requirements-run.lock $(VENV)/requirements-run.lock || { $(CREATE); } && \
+	$(INSTALL) --use-pep517 --requirement $< && cp $< $@
+
+CREATE = if [ -z "$(PYTHON)" ]; then \
 		echo 'No Python 3.11 or later with its venv module found: install python3 and python3-venv.' >&2; \
 		exit 1; \
 	fi; \
-	echo 'Creating $(VENV) from $< with $(PYTHON) ...'; \
-	$(PYTHON) -m venv --clear $(VENV) && \
-	$(python) -m pip install --disable-pip-version-check --quiet --require-hashes --use-pep517 \
-		--requirement $< && \
-	cp $< $@
+	echo 'Creating $(VENV) with $(PYTHON) ...'; $(PYTHON) -m venv --clear $(VENV)
+INSTALL = echo "Installing the $$(grep -c == $<) packages of $< ..."; \
+	$(python) -m pip install --disable-pip-version-check --quiet --require-hashes
 
 # `exec` and --parent make signals and the death of make reach the service.
-run: install ## Serve on PORT (8000) with an embedded database and object store
+run: $(VENV)/requirements-run.lock ## Serve on PORT (8000) with an embedded database and object store
 	@exec $(python) -m devstack --port $(PORT) --parent $$PPID
 
 test: install lint ## Run the linters, the type checker and all tests except the soaks
@@ -56,20 +65,21 @@ bench: install ## Measure throughput, latency and memory
 	@$(python) -m benchmarks
 
 # For Python 3.11 and later on every platform: requirements-dev.lock for this checkout, and with the
-# same versions requirements.lock for deployment and requirements-traces.lock for deployment with
-# traces. Keeps the locked versions where it can; delete the locks first to get the newest ones.
+# same versions requirements-run.lock for `make run`, requirements.lock for deployment and
+# requirements-traces.lock for deployment with traces. Keeps the locked versions where it can; delete the locks first to get the newest ones.
 COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command 'make lock' --quiet
 
 lock: ## Resolve the locks from pyproject.toml (requires uv)
 	$(COMPILE) --group dev --extra traces --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock
+	$(COMPILE) --group run --constraint requirements-dev.lock --output-file requirements-run.lock
 	$(COMPILE) --extra traces --constraint requirements-dev.lock --output-file requirements-traces.lock
 
 DIST ?= dist
 VERSION := $(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
 NAME := image-api-$(VERSION)
-NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock .ci .github .gitignore \
+NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock requirements-run.lock .ci .github .gitignore \
 	Dockerfile .dockerignore
 # The checkout may belong to another user.
 GIT := git -c 'safe.directory=$(CURDIR)'
