@@ -7,7 +7,8 @@ between layers; ConfigurationError prevents the start.
 import errno
 
 _EXHAUSTED = {
-    errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EDQUOT
+    errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EDQUOT,
+    errno.EFBIG,
 }  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
 def read_keys(file: str) -> tuple[ApiKey, ...]:
     """Read the lines of a file that are no comments. Raises ValueError, also if there is none."""
     try:
-        lines = Path(file).read_text("utf-8-sig").splitlines()
+        lines = Path(file).read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as exc:
         raise ValueError(f"cannot be read: {exc}") from None
     return parse_keys(",".join(line for line in lines if not line.lstrip().startswith("#")))

@@ -58,6 +58,12 @@ def journal_deletion(
     _insert(connection, JournalEntry(key, TO_DELETE, now, claimed_at))
 
 
+def has_entry(connection: Connection, key: str) -> bool:
+    """Return whether the journal has an entry of that key."""
+    statement = select(literal(1)).where(_pending.c.s3_key == key)
+    return connection.execute(statement).first() is not None
+
+
 def _insert(connection: Connection, entry: JournalEntry) -> None:
     connection.execute(_insert_entry, entry._asdict())
 
@@ -67,10 +73,10 @@ def finish_upload(connection: Connection, key: str) -> bool:
     return connection.execute(_delete_entry, {"key": key, "in_state": UPLOADING}).rowcount == 1
 
 
-def claim_upload(connection: Connection, key: str, claimed_at: datetime | None) -> bool:
+def claim_upload(connection: Connection, key: str, claimed_at: datetime) -> bool:
     """Change an upload's entry to one to delete; False if the upload committed or is gone.
 
-    The upload can no longer commit then. `claimed_at` is None if its PUT is known to have ended.
+    The upload can no longer commit then. A late PUT may land until the horizon after `claimed_at`.
     """
     statement = (
         update(_pending)

@@ -1,10 +1,13 @@
 """What every command shares: its parser, and how it ends."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 _LONGEST_SECONDS = 10 * 365 * 24 * 3600
@@ -42,18 +45,27 @@ def run(main: Callable[[], int]) -> NoReturn:
     """Run a command and exit with the status that it returns.
 
     A closed pipe, as after `| head`, ends the command silently. The status is then 141, which
-    shells report of a program that SIGPIPE ended; Ctrl-C is 130 likewise.
+    shells report of a program that SIGPIPE ended; Ctrl-C is 130 likewise. Output that cannot be
+    written, as to a full disk, is reported in one sentence, and the status is 74 (sysexits.h).
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed, as by `2>&-`
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
     try:
         try:
             status = main()
         finally:
             print(end="", flush=True)
-    except BrokenPipeError:
+    except OSError as exc:
+        if exc.errno not in {errno.EPIPE, errno.ENOSPC, errno.EIO}:
+            raise
+        status = 128 + signal.SIGPIPE if exc.errno == errno.EPIPE else os.EX_IOERR
+        with suppress(OSError):
+            if status == os.EX_IOERR:
+                print(f"The output cannot be written: {exc.strerror}.", file=sys.stderr)
         # Python flushes both once more as it exits.
         for stream in (sys.stdout, sys.stderr):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        status = 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
     sys.exit(status)

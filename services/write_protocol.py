@@ -70,6 +70,7 @@ class WriteProtocol:
         self._session = session
         self._bucket = bucket
         self._put_timeout = settings.s3_put_timeout_seconds
+        self._horizon = timedelta(seconds=settings.put_horizon_seconds)
 
     def store_image(
         self,
@@ -147,10 +148,15 @@ class WriteProtocol:
             return switch(connection, key, attempt)
 
     def _abandon_upload(self, key: str) -> None:
-        """Prevent the commit of an upload unless it has happened, then remove its object."""
+        """Prevent the commit of an upload unless it has happened, then remove its object.
+
+        Its PUT has ended, so a sweeper need not wait for the horizon if the removal fails.
+        """
         try:
             with writing(self._session) as connection:
-                never_committed = pending_objects.claim_upload(connection, key, claimed_at=None)
+                never_committed = pending_objects.claim_upload(
+                    connection, key, claimed_at=_now() - self._horizon
+                )
         except (DatabaseUnavailableError, TransactionAbortedError):
             logger.warning("The upload of object %s is left to the sweeper", key, exc_info=True)
             return
@@ -187,7 +193,8 @@ def journal_variant(session: Session, key: str) -> None:
 
     def journal(_attempt: int) -> None:
         with writing(session) as connection:
-            if variants.delete_variant(connection, key):
+            deleted = variants.delete_variant(connection, key)
+            if deleted and not pending_objects.has_entry(connection, key):
                 pending_objects.journal_deletion(connection, key, _now())
 
     retry(journal)

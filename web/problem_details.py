@@ -89,7 +89,7 @@ def problem(request: Request, error: ServiceError) -> Response:
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
-        "instance": quote(request.url.path),
+        "instance": quote(request.scope["path"]),
         "code": error.code,
         "request_id": current_request_id(),
         **error.members,

@@ -270,7 +270,7 @@ def test_log(service_environment: dict[str, str]) -> None:
         client.get("/none")
         log = service.log()
     lines = [json.loads(line) for line in log.splitlines() if '"traced-1"' in line]
-    refused, missing, unknown = lines
+    refused, missing, unknown = (line for line in lines if line["logger"] == "image_api")
     assert refused["level"] == "ERROR"
     assert "storage_unavailable" in refused["message"]
     assert missing["level"] == "INFO"

@@ -80,6 +80,9 @@ INSERT INTO pending_objects (s3_key, state, created_at, claimed_at) VALUES (:s3_
 -- pending_objects.journal_deletion
 INSERT INTO pending_objects (s3_key, state, created_at, claimed_at) VALUES (:s3_key, :state, :created_at, :claimed_at);
 
+-- pending_objects.has_entry
+SELECT :param_1 AS anon_1 FROM pending_objects WHERE pending_objects.s3_key = :s3_key_1;
+
 -- pending_objects.finish_upload
 DELETE FROM pending_objects WHERE pending_objects.s3_key = :key AND pending_objects.state = :in_state;
 

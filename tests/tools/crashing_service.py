@@ -24,7 +24,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
-import db
+from sqlalchemy import Connection
+
 import main
 from adapters.s3_bodies import DeadlineReader
 from config import Settings, VariantSpec, load_settings
@@ -42,7 +43,7 @@ AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_se
 
 STEPS: dict[str, tuple[Any, str]] = {
     "journal": (pending_objects, "_insert"),
-    "commit": (db, "_commit"),
+    "commit": (Connection, "commit"),
     "put": (Bucket, "upload_image"),
     "put_read": (DeadlineReader, "read"),
     "finish_upload": (pending_objects, "finish_upload"),

@@ -141,6 +141,7 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
         "pending_objects.journal_deletion",
         partial(pending_objects.journal_deletion, connection, "k", _NOW),
     )
+    yield "pending_objects.has_entry", partial(pending_objects.has_entry, connection, "k")
     yield "pending_objects.finish_upload", partial(pending_objects.finish_upload, connection, "k")
     yield (
         "pending_objects.claim_upload",
