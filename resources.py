@@ -19,6 +19,7 @@ from services.inspection import Inspector
 from services.maintenance.sweeper import Sweeper
 from services.maintenance.verification import Verifier
 from services.readiness import Readiness, ping
+from services.recent_deletions import RecentDeletions
 from services.variant_store import VariantStore
 
 # Making a variant may take this many times the CPU time that inspecting its image may.
@@ -37,6 +38,7 @@ class Resources:
     variant_maker: VariantMaker
     readiness: Readiness
     random_images: RandomImages
+    recent_deletions: RecentDeletions
 
     @classmethod
     @contextmanager
@@ -56,7 +58,7 @@ class Resources:
             stack.callback(readiness.close)
             yield cls(
                 *(settings, engine, sessions, bucket, inspector, variant_maker, readiness),
-                RandomImages(),
+                *(RandomImages(), RecentDeletions()),
             )
 
     def require_usable_database(self) -> None:
@@ -71,7 +73,10 @@ class Resources:
 
     def store(self, session: Session) -> ImageStore:
         """Return the use cases, on `session`."""
-        return ImageStore(session, self.bucket, self.inspector, self.settings, self.random_images)
+        return ImageStore(
+            *(session, self.bucket, self.inspector, self.settings),
+            *(self.random_images, self.recent_deletions),
+        )
 
     def variants(self, session: Session) -> VariantStore:
         """Return the use cases of variants, on `session`."""

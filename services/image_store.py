@@ -13,6 +13,7 @@ from s3_client import Bucket, ObjectBody
 from services import stored_objects
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
+from services.recent_deletions import RecentDeletions
 from services.write_protocol import Precondition, UploadResult, WriteProtocol, delete_image
 from telemetry import logger
 from telemetry.recorder import recorder
@@ -36,10 +37,12 @@ class ImageStore:
         inspector: Inspector,
         settings: Settings,
         random_images: RandomImages | None = None,
+        deletions: RecentDeletions | None = None,
     ) -> None:
         self._session = session
         self._bucket = bucket
-        self._protocol = WriteProtocol(session, bucket, settings)
+        self._deletions = deletions or RecentDeletions()
+        self._protocol = WriteProtocol(session, bucket, settings, self._deletions)
         self._inspector = inspector
         self._random_images = random_images or RandomImages()
         self._keep_deleted = settings.keep_deleted_seconds
@@ -66,7 +69,13 @@ class ImageStore:
         Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
         DatabaseUnavailableError.
         """
-        return delete_image(self._session, normalise_name(name), precondition)
+
+        def check(current: ImageRecord | None) -> None:
+            precondition(current)
+            if current:
+                self._deletions.note(current)
+
+        return delete_image(self._session, normalise_name(name), check)
 
     def remove_unless_kept(self, key: str) -> None:
         """Remove the object of a replaced or deleted image, unless such objects are kept."""

@@ -29,6 +29,7 @@ from repositories import images, pending_objects, variants
 from repositories.images import ImageRecord
 from s3_client import Bucket, generate_s3_key
 from services.inspection import ImageInfo
+from services.recent_deletions import RecentDeletions
 from telemetry import logger
 
 _ATTEMPTS = 20
@@ -66,9 +67,16 @@ class NewObject(NamedTuple):
 class WriteProtocol:
     """Stores objects and the rows that name them, on one database session and one bucket."""
 
-    def __init__(self, session: Session, bucket: Bucket, settings: Settings) -> None:
+    def __init__(
+        self,
+        session: Session,
+        bucket: Bucket,
+        settings: Settings,
+        deletions: RecentDeletions | None = None,
+    ) -> None:
         self._session = session
         self._bucket = bucket
+        self._deletions = deletions or RecentDeletions()
         self._put_timeout = settings.s3_put_timeout_seconds
         self._horizon = timedelta(seconds=settings.put_horizon_seconds)
 
@@ -94,7 +102,8 @@ class WriteProtocol:
                 precondition(seen)
             values = asdict(info) | {"s3_key": key}
             if seen is None:
-                return _insert_image(connection, {"name": name} | values)
+                last = self._deletions.last_stored(name)
+                return _insert_image(connection, {"name": name} | values, last)
             return _replace_image(connection, seen, values)
 
         new = NewObject(file, name, info.extension, info.content_type, info.sha256)
@@ -231,8 +240,10 @@ def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _
     raise WriteConflictError from cause
 
 
-def _insert_image(connection: Connection, values: dict[str, Any]) -> UploadResult:
-    now = _now()
+def _insert_image(
+    connection: Connection, values: dict[str, Any], last: datetime | None
+) -> UploadResult:
+    now = _time_after(last, _now()) if last else _now()
     record = values | {"created_at": now, "last_updated_at": now}
     images.insert_image(connection, record)
     # Only the database needs the id of a new row.

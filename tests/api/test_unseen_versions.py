@@ -29,6 +29,17 @@ def test_versions_of_one_second(client: TestClient) -> None:
             assert client.get(f"/images/a{suffix}", headers=known).status_code == 304
 
 
+def test_deleted_in_between(client: TestClient) -> None:
+    """Nor does it stand for an image that replaces a deleted one within the second."""
+    last = "Thu, 01 Jan 1970 00:00:00 GMT"
+    for seed in range(6):
+        upload(client, pictures.png(seed=seed), "a.png").raise_for_status()
+        asked = client.get("/images/a", headers={"If-Modified-Since": last})
+        assert (asked.status_code, asked.content) == (200, pictures.png(seed=seed))
+        last = client.get("/images/a").headers["last-modified"]
+        client.delete("/images/a").raise_for_status()
+
+
 def test_seen_version(client: TestClient) -> None:
     """The Last-Modified of the current version is answered with 304, a later date is not."""
     upload(client, pictures.png(), "a.png").raise_for_status()
