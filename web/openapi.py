@@ -92,7 +92,9 @@ _ACCESS = {
 }
 LIVE: Responses = {200: {"headers": _headers()}}
 READY: Responses = LIVE | {
-    503: _problem("The database, the bucket or the sweeper fails; the detail names it.")
+    503: _problem(
+        "The database, the bucket or the sweeper fails; the detail names it.", "Retry-After"
+    )
 }
 RANDOM: Responses = {
     200: {"headers": _headers("Cache-Control")},
