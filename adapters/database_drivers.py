@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import psycopg2
-import pymysql
 from psycopg2 import extensions as psycopg2_extensions
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -71,6 +70,8 @@ def require_usable_arguments(engine: Engine) -> None:
         except psycopg2.ProgrammingError as exc:
             raise ValueError(str(exc).strip()) from exc
     elif engine.dialect.name in {"mysql", "mariadb"}:
+        import pymysql  # noqa: PLC0415 - takes 18 MB, for MySQL only
+
         known = inspect.signature(pymysql.connections.Connection.__init__).parameters
         if unknown := sorted(set(arguments) - set(known)):
             raise ValueError(f"invalid connection option {', '.join(unknown)}")
