@@ -81,8 +81,8 @@ class Image(Base):
 class PendingObject(Base):
     """One journal entry: an object that neither an image nor a variant names.
 
-    State `U` means being uploaded and `D` to be deleted. `claimed_at` is set when a sweeper takes
-    the key from an upload that did not finish.
+    State `U` means being uploaded and `D` to be deleted. `claimed_at` is set if a late PUT may
+    still land: the key was claimed from an upload, or `verify --repair` journaled it.
     """
 
     __tablename__ = "pending_objects"

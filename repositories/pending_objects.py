@@ -25,7 +25,7 @@ class JournalEntry(NamedTuple):
 
     @property
     def is_claimed(self) -> bool:
-        """Whether a sweeper claimed the key from an upload."""
+        """Whether a late PUT of the key may still land."""
         return self.claimed_at is not None
 
     @property
