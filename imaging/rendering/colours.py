@@ -5,7 +5,7 @@ Chromium is the reference for the colours of a file.
 
 import io
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 from imaging.rendering import hdr, profiles, transfer_functions
 from imaging.rendering.profiles import SRGB_PRIMARIES, Chromaticities, Profile
@@ -16,6 +16,7 @@ _SRGB = ImageCms.createProfile("sRGB")
 # A grey picture may have an RGB profile, which then defines its greys.
 _SPACES = {"L": {b"GRAY", b"RGB "}, "RGB": {b"RGB "}, "CMYK": {b"CMYK"}}
 _USUAL_GAMMA = 0.45455
+_GREY_LEVELS = 2  # of rounding, between the bands of a grey
 _EIGHT_BITS_OF_SIXTEEN = [(value + 128) // 257 for value in range(65536)]
 
 
@@ -93,8 +94,15 @@ def _from_profile(image: Image.Image, profile: Profile) -> Image.Image:
         converted = ImageCms.profileToProfile(source, from_file, _SRGB, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image.convert("RGB") if image.mode == "CMYK" else image
-    grey = image.mode == "L" and not profile.has_table
-    return (converted or source).convert("L" if grey else "RGB")
+    result = converted or source
+    return result.convert("L") if image.mode == "L" and _is_grey(result) else result
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether an RGB picture has only greys. Some profiles tint the greys of a picture."""
+    red, green, blue = image.split()
+    differences = (ImageChops.difference(green, band).getextrema() for band in (red, blue))
+    return all(most <= _GREY_LEVELS for _, most in differences)
 
 
 def on_white(image: Image.Image) -> Image.Image:

@@ -48,6 +48,7 @@ _TURNS = {
 }
 # Pillow's raw modes that read the high or the low byte of 16-bit samples
 _DEEP_RGB, _DEEP_RGB_LOW = "RGB;16B", "RGB;16L"
+_DEEP_GREY_ALPHA = "LA;16B"  # which Pillow reads as RGBA
 # In larger pictures only the high bytes of a transparent 16-bit colour are compared: comparing the
 # low bytes takes a second decoding.
 _EXACT_KEY_PIXELS = 16_000_000
@@ -133,6 +134,8 @@ def _decoded(image: ImageFile.ImageFile, source: Still) -> Image.Image:
     """Return the pixels of an opened file in a mode that can be averaged."""
     stored = image.tile[0].args if image.tile else ""
     image.load()
+    if stored == _DEEP_GREY_ALPHA:
+        return image.convert("LA")
     key = source.colour_key
     if key is None or stored != _DEEP_RGB:
         return averageable(image, key)
@@ -165,7 +168,7 @@ def _where_equal(image: Image.Image, samples: Sequence[int]) -> Image.Image:
 
 def _on_canvas(picture: Image.Image, source: Still) -> Image.Image:
     """Return the picture on its transparent canvas."""
-    canvas = Image.new("RGBA", source.canvas)
+    canvas = Image.new("LA" if picture.mode in {"L", "LA"} else "RGBA", source.canvas)
     canvas.paste(picture, source.place)
     return canvas
 

@@ -44,14 +44,10 @@ _D50 = [0.9642, 1.0, 0.8249]
 
 
 class Profile(NamedTuple):
-    """A profile for littlecms: the colour space of its samples, such as `GRAY`, and its content.
-
-    A profile that `has_table` maps colours by a table, which may tint greys.
-    """
+    """A profile for littlecms: the colour space of its samples, such as `GRAY`, and its content."""
 
     space: bytes
     content: bytes
-    has_table: bool = False
 
 
 def reduced(profile: bytes) -> Profile | None:
@@ -75,7 +71,7 @@ def reduced(profile: bytes) -> Profile | None:
     head = struct.pack(">I", len(profile)) + profile[4:_HEADER_BYTES] + struct.pack(">I", len(tags))
     # The rest keeps its place, so the offsets of the tags stay valid.
     content = head + table.ljust(body - first, b"\0") + profile[body:]
-    return Profile(profile[16:20], content, _TABLE in tags)
+    return Profile(profile[16:20], content)
 
 
 def _lies_within(profile: bytes, row: bytes) -> bool:

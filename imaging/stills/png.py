@@ -36,9 +36,7 @@ def still(content: Content) -> Still:
     header = struct.pack(">II", *size) + content[24:29]
     head = SIGNATURE + _chunk(b"IHDR", header)
     if colour_type == _PALETTE:
-        head += _chunk(b"PLTE", palette)
-        if transparency:
-            head += _chunk(b"tRNS", transparency[: len(palette) // 3])
+        head += _palette(palette, transparency, 2**depth)
     whole = read_header(content)
     canvas = whole.width, whole.height
     is_plain = depth <= 8 and colour_type in _OPAQUE and not transparency and size == canvas
@@ -97,6 +95,19 @@ def _before_pixels(content: Content) -> dict[bytes, bytes]:
 def _chunk(kind: bytes, content: bytes) -> bytes:
     crc = zlib.crc32(kind + content)
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+
+def _palette(palette: bytes, opacity: bytes, entries: int) -> bytes:
+    """Return a palette of as many entries: as in browsers, the last one counts for the missing."""
+    colours = len(palette) // 3
+    missing = max(0, entries - colours)
+    content = palette[: 3 * colours] + palette[3 * colours - 3 : 3 * colours] * missing
+    if not opacity:
+        return _chunk(b"PLTE", content)
+    last = opacity[colours - 1 : colours] or b"\xff"  # opaque
+    return _chunk(b"PLTE", content) + _chunk(
+        b"tRNS", opacity[:colours].ljust(colours, b"\xff") + last * missing
+    )
 
 
 def _frame_chunk(content: memoryview) -> list[Piece]:

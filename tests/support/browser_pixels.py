@@ -1,15 +1,20 @@
 """Renders picture files in Chromium, the reference for colors."""
 
 import base64
+import io
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from playwright.sync_api import Page, sync_playwright
 
+from config import VariantSpec
+from imaging.rendering.picture import render_picture
+
+_LEVELS = 3
 _QUIET = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -54,3 +59,19 @@ def browser() -> Iterator[Browser]:
         page.goto("about:blank")
         yield Browser(page)
         started.close()
+
+
+def require_equal(reference: Browser, content: bytes, image_format: str) -> None:
+    """Check that a lossless variant equals the browser's rendering on a colored page."""
+    output = io.BytesIO()
+    render_picture(content, image_format, VariantSpec(8192, 8192), "png", output)
+    ours, theirs = (
+        Image.alpha_composite(Image.new("RGBA", picture.size, (128, 0, 128)), picture)
+        for picture in (
+            Image.open(output).convert("RGBA"),
+            reference.show(content, f"image/{image_format}"),
+        )
+    )
+    assert ours.size == theirs.size
+    difference = ImageStat.Stat(ImageChops.difference(ours, theirs).convert("RGB")).mean
+    assert sum(difference) / 3 <= _LEVELS
