@@ -55,19 +55,27 @@ def to_srgb(image: Image.Image, colours: ColourSpace) -> Image.Image:
         opaque = to_srgb(image.convert(image.mode[:-1]), colours)
         opaque.putalpha(image.getchannel("A"))
         return opaque
-    primaries, transfer = colours.cicp or (0, 0)
-    if primaries in profiles.NAMED_PRIMARIES:
-        if transfer in hdr.TRANSFERS:
-            return hdr.to_srgb(image, primaries, transfer)
-        if function := transfer_functions.NAMED.get(transfer):
-            return _from_primaries(image, profiles.NAMED_PRIMARIES[primaries], function)
+    if coded := _from_cicp(image, colours.cicp):
+        return coded
     profile = profiles.reduced(colours.icc)
     if profile and profile.space in _SPACES[image.mode]:
-        return _from_profile(image, profile)
+        return _from_cicp(image, profile.cicp) or _from_profile(image, profile)
     if colours.gamma and not (profile or _is_srgb(colours)):
         power = transfer_functions.power(1 / colours.gamma)
         return _from_primaries(image, colours.chromaticities or SRGB_PRIMARIES, power)
     return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+def _from_cicp(image: Image.Image, cicp: tuple[int, int] | None) -> Image.Image | None:
+    """Convert from primaries and a transfer function of ITU-T H.273; None if they are unknown."""
+    primaries, transfer = cicp or (0, 0)
+    if primaries not in profiles.NAMED_PRIMARIES or image.mode == "CMYK":
+        return None
+    if transfer in hdr.TRANSFERS:
+        return hdr.to_srgb(image, primaries, transfer)
+    function = transfer_functions.NAMED.get(transfer)
+    named = profiles.NAMED_PRIMARIES[primaries]
+    return _from_primaries(image, named, function) if function else None
 
 
 def _is_srgb(colours: ColourSpace) -> bool:
@@ -101,8 +109,8 @@ def _from_profile(image: Image.Image, profile: Profile) -> Image.Image:
 def _is_grey(image: Image.Image) -> bool:
     """Whether an RGB picture has only greys. Some profiles tint the greys of a picture."""
     red, green, blue = image.split()
-    differences = (ImageChops.difference(green, band).getextrema() for band in (red, blue))
-    return all(most <= _GREY_LEVELS for _, most in differences)
+    differences = (ImageChops.difference(green, band).histogram() for band in (red, blue))
+    return not any(any(levels[_GREY_LEVELS + 1 :]) for levels in differences)
 
 
 def on_white(image: Image.Image) -> Image.Image:

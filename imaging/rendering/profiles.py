@@ -8,15 +8,17 @@ from imaging.rendering.transfer_functions import Transfer
 
 _HEADER_BYTES, _TAG_BYTES = 128, 12
 _MOST_BYTES = 4 * 1024 * 1024
-_MOST_TAGS = 100
+_MOST_TAGS = 1000
+_LATEST_VERSION = 4
 _CURVE_ENTRIES = 4096
 # The tags that browsers read. With others, such as float matrices (D2B0), littlecms can take
 # seconds.
-_TABLE, _RELATIVE_TABLE = b"A2B0", b"A2B1"
-_TAGS = {
-    *(_TABLE, _RELATIVE_TABLE, b"wtpt", b"chad", b"kTRC"),
-    *(b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"),
-}
+_TABLE, _RELATIVE_TABLE, _CODES = b"A2B0", b"A2B1", b"cicp"
+_CODES_BYTES = 12
+_MATRIX = {b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"}
+_TAGS = {*_MATRIX, _TABLE, _RELATIVE_TABLE, _CODES, b"wtpt", b"chad", b"kTRC"}
+# What a profile without a table needs. Curves of grey lead to XYZ only.
+_NEEDED = {(b"GRAY", b"XYZ "): {b"kTRC"}}
 
 Chromaticities = Sequence[float]
 """x and y of white, red, green and blue."""
@@ -44,39 +46,67 @@ _D50 = [0.9642, 1.0, 0.8249]
 
 
 class Profile(NamedTuple):
-    """A profile for littlecms: the colour space of its samples, such as `GRAY`, and its content."""
+    """A profile for littlecms: the colour space of its samples, such as `GRAY`, and its content.
+
+    `cicp` replaces its content: the colour primaries and the transfer function of ITU-T H.273.
+    """
 
     space: bytes
     content: bytes
+    cicp: tuple[int, int] | None = None
 
 
 def reduced(profile: bytes) -> Profile | None:
-    """Return a file's profile with only the tags that browsers read.
+    """Return a file's profile with only the tags that browsers read, as a display's.
 
-    None if it is too large or malformed. Browsers prefer the perceptual table to the relative one,
-    whatever the profile's intent.
+    None if it is too large or browsers ignore it. They prefer the perceptual table to the relative
+    one, whatever the profile's intent.
     """
-    if not _HEADER_BYTES + 4 < len(profile) <= _MOST_BYTES or profile[36:40] != b"acsp":
+    if not _has_known_header(profile):
         return None
-    (count,) = struct.unpack_from(">I", profile, _HEADER_BYTES)
+    (length,), (count,) = (struct.unpack_from(">I", profile, at) for at in (0, _HEADER_BYTES))
     first = _HEADER_BYTES + 4
     body = first + _TAG_BYTES * count
-    if count > _MOST_TAGS or body > len(profile):
+    if count > _MOST_TAGS or not body <= length <= len(profile):
         return None
     rows = [profile[at : at + _TAG_BYTES] for at in range(first, body, _TAG_BYTES)]
-    tags = {row[:4]: row[4:] for row in rows if row[:4] in _TAGS and _lies_within(profile, row)}
+    if not all(_lies_within(length, row) for row in rows):
+        return None
+    # Of several tags of a name, the first counts.
+    tags = {row[:4]: row[4:] for row in reversed(rows) if row[:4] in _TAGS}
     if relative := tags.pop(_RELATIVE_TABLE, None):
         tags.setdefault(_TABLE, relative)
+    space, connection = profile[16:20], profile[20:24]
+    codes = tags.pop(_CODES, None)
+    if not (_TABLE in tags or _NEEDED.get((space, connection), _MATRIX) <= tags.keys()):
+        return None
     table = b"".join(name + place for name, place in tags.items())
-    head = struct.pack(">I", len(profile)) + profile[4:_HEADER_BYTES] + struct.pack(">I", len(tags))
+    head = profile[:12] + b"mntr" + profile[16:_HEADER_BYTES] + struct.pack(">I", len(tags))
     # The rest keeps its place, so the offsets of the tags stay valid.
-    content = head + table.ljust(body - first, b"\0") + profile[body:]
-    return Profile(profile[16:20], content)
+    content = head + table.ljust(body - first, b"\0") + profile[body:length]
+    return Profile(space, content, _cicp(profile, codes) if codes else None)
 
 
-def _lies_within(profile: bytes, row: bytes) -> bool:
+def _has_known_header(profile: bytes) -> bool:
+    """Return whether browsers know the version, the connection space and the illuminant."""
+    if not _HEADER_BYTES + 4 <= len(profile) <= _MOST_BYTES or profile[36:40] != b"acsp":
+        return False
+    illuminant = struct.unpack_from(">3i", profile, 68)
+    near = all(abs(a / 65536 - b) <= 0.01 for a, b in zip(illuminant, _D50, strict=True))
+    return near and profile[8] <= _LATEST_VERSION and profile[20:24] in {b"XYZ ", b"Lab "}
+
+
+def _lies_within(length: int, row: bytes) -> bool:
     offset, size = struct.unpack(">II", row[4:])
-    return bool(offset >= _HEADER_BYTES and offset + size <= len(profile))
+    least = _CODES_BYTES if row[:4] == _CODES else 0
+    return bool(offset >= _HEADER_BYTES and size >= least and offset + size <= length)
+
+
+def _cicp(profile: bytes, place: bytes) -> tuple[int, int] | None:
+    """Return the primaries and transfer function of a cicp tag of full-range RGB (ICC.1:2022)."""
+    offset, _ = struct.unpack(">II", place)
+    primaries, transfer, matrix, full = profile[offset + 8 : offset + _CODES_BYTES]
+    return (primaries, transfer) if (matrix, full) == (0, 1) else None
 
 
 def of_primaries(chromaticities: Chromaticities, transfer: Transfer) -> Profile | None:

@@ -78,15 +78,54 @@ def _cicp(*values: int) -> bytes:
     return chunk(b"cICP", bytes(values))
 
 
-def _gammas(*values: float) -> bytes:
-    """Return an RGB profile whose red, green and blue have these gammas."""
+def _gammas(*values: float, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
+    """Return an RGB profile whose red, green and blue have these gammas, with further tags."""
     space, curves = ADOBE_RGB, (struct.pack(">4s4xIH", b"curv", 1, round(256 * v)) for v in values)
     columns = zip((b"rXYZ", b"gXYZ", b"bXYZ"), (space.red, space.green, space.blue), strict=True)
     xyz = [
         (name, struct.pack(">4s4x3i", b"XYZ ", *(round(65536 * part) for part in column)))
         for name, column in columns
     ]
-    return profile(*xyz, *zip((b"rTRC", b"gTRC", b"bTRC"), curves, strict=True), pcs=b"XYZ ")
+    trc = zip((b"rTRC", b"gTRC", b"bTRC"), curves, strict=True)
+    return profile(*xyz, *trc, *extra, pcs=b"XYZ ")
+
+
+def _patched(at: int, content: bytes, whole: bytes = ADOBE_RGB.profile()) -> bytes:
+    return whole[:at] + content + whole[at + len(content) :]
+
+
+def _coded(*codes: int) -> tuple[bytes, bytes]:
+    """Return the cicp tag of a profile."""
+    return b"cicp", b"cicp\0\0\0\0" + bytes(codes)
+
+
+_LENGTH = len(ADOBE_RGB.profile())
+_TEXT = b"text\0\0\0\0x\0\0\0"
+_LINEAR = profile(
+    (b"kTRC", struct.pack(">4s4xI", b"curv", 0)), _coded(1, 13, 0, 1), space=b"GRAY", pcs=b"XYZ "
+)
+ICC = {
+    "longer than it is": _patched(0, struct.pack(">I", _LENGTH + 4)),
+    "shorter than its tags": _patched(0, struct.pack(">I", _LENGTH - 4)),
+    "without a length": _patched(0, bytes(4)),
+    "bytes behind it": ADOBE_RGB.profile() + bytes(9),
+    "tag beyond its end": _patched(132 + 4, struct.pack(">I", _LENGTH)),
+    "version 5": _patched(8, b"\5\0"),
+    "another illuminant": _patched(68, struct.pack(">3i", 65536, 65536, 65536)),
+    "unknown class": _patched(12, b"xxxx"),
+    "tags twice": _gammas(1.8, 1.8, 1.8, extra=((b"rTRC", _TEXT), (b"gTRC", _TEXT))),
+    "200 tags": _gammas(1.8, 1.8, 1.8, extra=tuple((b"z%03d" % i, _TEXT) for i in range(200))),
+    "codes": _gammas(1, 1, 1, extra=(_coded(12, 13, 0, 1),)),
+    "codes HLG": _gammas(1, 1, 1, extra=(_coded(9, 18, 0, 1),)),
+    "codes of narrow range": _gammas(1, 1, 1, extra=(_coded(12, 13, 0, 0),)),
+    "codes of YCbCr": _gammas(1, 1, 1, extra=(_coded(12, 13, 1, 1),)),
+    "codes unspecified": _gammas(1, 1, 1, extra=(_coded(2, 2, 0, 1),)),
+    "codes cut": _gammas(1, 1, 1, extra=(_coded(12, 13, 0),)),
+    "codes alone": profile(_coded(12, 8, 0, 1), pcs=b"XYZ "),
+    "codes before a table": profile((b"A2B0", table(lambda c: c[::-1])), _coded(12, 8, 0, 1)),
+    "grey codes": _LINEAR,
+    "grey to Lab": profile((b"kTRC", struct.pack(">4s4xI", b"curv", 0)), space=b"GRAY"),
+}
 
 
 _TINTING = _gammas(1, 2.2, 3)
@@ -101,6 +140,8 @@ PNGS = {
     "sRGB before gamma": rgb(chunk(b"sRGB", b"\0"), _gamma(1)),
     "cICP Display P3": rgb(_cicp(12, 13, 0, 1)),
     "cICP before a profile": rgb(_cicp(12, 13, 0, 1), _icc(ADOBE_RGB.profile())),
+    "cICP before codes in a profile": rgb(_cicp(12, 13, 0, 1), _icc(ICC["codes HLG"])),
+    "useless profile and gamma": rgb(_icc(ICC["codes alone"]), _gamma(1)),
     "cICP BT.709": rgb(_cicp(1, 1, 0, 1)),
     "cICP linear": rgb(_cicp(1, 8, 0, 1)),
     "cICP BT.2020": rgb(_cicp(9, 13, 0, 1)),
@@ -141,6 +182,13 @@ PNGS = {
     "relative table alone": rgb(_icc(profile((b"A2B1", _SWAPPED)))),
     "saturation table alone": rgb(_icc(profile((b"A2B2", _SWAPPED)))),
 }
+
+
+@pytest.mark.parametrize("name", ICC)
+def test_profile(reference: Browser, name: str) -> None:
+    """An unusual ICC profile has the browser's effect, on colours and on greys."""
+    for make in (rgb, grey):
+        require_equal(reference, make(_icc(ICC[name])), "png")
 
 
 @pytest.mark.parametrize("name", PNGS)
