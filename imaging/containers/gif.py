@@ -9,7 +9,7 @@ from imaging.containers.outline import Outline
 
 IMAGE, EXTENSION, _TRAILER, _PADDING = b",", b"!", b";", b"\0"
 _INTRODUCERS = {IMAGE, EXTENSION, _PADDING}
-_COMMENT = 0xFE
+_COMMENT, _GRAPHIC_CONTROL, _CONTROL_BYTES = 0xFE, 0xF9, 4
 # Walking either number takes about 0.1 s.
 _MOST_BLOCKS = 100_000
 _MOST_SUB_BLOCKS = 1_000_000
@@ -83,8 +83,7 @@ def blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
         at += 1
         start = at
         if introducer == EXTENSION:
-            if take(content, at, 2)[1] == 0 and content[at] != _COMMENT:
-                raise MalformedImageError("it has an empty extension")
+            _check_extension(content, at, has_frame=has_frame)
             at, left = _skip_sub_blocks(content, at + 1, left)
         elif introducer == IMAGE:
             at, left = _skip_sub_blocks(content, at + _frame_header_bytes(content, at), left)
@@ -96,6 +95,16 @@ def blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
             raise MalformedImageError(f"it has more than {_MOST_SUB_BLOCKS} sub-blocks")
         yield introducer, start, at
     raise MalformedImageError(f"it has more than {_MOST_BLOCKS} blocks")
+
+
+def _check_extension(content: Content, at: int, *, has_frame: bool) -> None:
+    """Refuse the extensions with which no browser shows the first frame."""
+    kind, length = take(content, at, 2)
+    if not length and kind != _COMMENT:
+        raise MalformedImageError("it has an empty extension")
+    is_control = kind == _GRAPHIC_CONTROL and not has_frame
+    if is_control and (length != _CONTROL_BYTES or take(content, at + 6, 1) != b"\0"):
+        raise MalformedImageError("a graphic control extension has a wrong length")
 
 
 def _skip_sub_blocks(content: Content, at: int, left: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ _ADAM7 = [
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
     (0, 1, 1, 2),
 ]  # fmt: skip
+_LAST_DISPOSAL, _LAST_BLENDING = 2, 1
 _MOST_CHUNKS = 100_000
 _MOST_COLOURS = 256
 _BLOCK_BYTES = 64 * 1024
@@ -105,7 +106,7 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
         if animation.announced and kind in _OF_FRAMES:
             animation.check(kind, content, at)
             if kind == b"fcTL":
-                limits.spend(*frame_size(content, at, header))
+                limits.spend(*_next_frame_size(content, at, header, kinds))
         elif kind == b"eXIf" and not kinds & {b"eXIf", b"IDAT"}:
             orientation = read_orientation(take(content, at, length))
         kinds.add(kind)
@@ -133,8 +134,13 @@ def inflate(content: Content, header: Header) -> None:
 
 
 def announced_frames(content: Content) -> int:
-    """Return the number of frames of an animation; 0 if the file is not animated."""
+    """Return the number of frames of an animation; 0 if the file is not animated.
+
+    As in browsers, an animation control chunk behind the pixels does not count.
+    """
     for kind, at, length in chunks(content):
+        if kind == b"IDAT":
+            break
         if kind == b"acTL" and length == 8 and is_intact(content, kind, at, length):
             return number(content, at, 4, "big")
     return 0
@@ -242,9 +248,25 @@ def is_intact(content: Content, kind: bytes, at: int, length: int) -> bool:
     return crc == number(content, at + length, 4, "big")
 
 
+def _next_frame_size(
+    content: Content, at: int, header: Header, earlier: set[bytes]
+) -> tuple[int, int]:
+    """Return the size of an animation frame; one before IDAT must be the whole default image."""
+    size = frame_size(content, at, header)
+    if b"IDAT" not in earlier and size != (header.width, header.height):
+        raise MalformedImageError("its first frame is smaller than its default image")
+    return size
+
+
 def frame_size(content: Content, at: int, header: Header) -> tuple[int, int]:
-    """Return the size of an animation frame. Raises MalformedImageError outside the picture."""
+    """Return the size of an animation frame.
+
+    Raises MalformedImageError outside the picture, and for unknown operations.
+    """
     width, height, x, y = (number(content, at + i, 4, "big") for i in (4, 8, 12, 16))
     if x + width > header.width or y + height > header.height:
         raise MalformedImageError("a frame lies outside the picture")
+    dispose, blend = take(content, at + 24, 2)
+    if dispose > _LAST_DISPOSAL or blend > _LAST_BLENDING:
+        raise MalformedImageError("a frame has an unknown operation")
     return width, height

@@ -13,7 +13,14 @@ from config import VariantSpec
 from imaging.rendering.picture import render_picture
 from services.inspection import Inspector
 from tests.support.browser_pixels import Browser, browser
-from tests.support.containers import chunk, gif_file, gif_frame, gif_pixels, png_file
+from tests.support.containers import (
+    chunk,
+    frame_control,
+    gif_file,
+    gif_frame,
+    gif_pixels,
+    png_file,
+)
 from tests.support.inspections import inspecting, verdict
 from tests.support.pictures import encoded
 
@@ -56,7 +63,25 @@ def _with_crc(file: bytes, kind: bytes, crc: bytes) -> bytes:
     return file[:end] + crc + file[end + 4 :]
 
 
+def _moving_png(size: tuple[int, int], at: tuple[int, int] = (0, 0), **options: int) -> bytes:
+    """Return an animation of one frame, which is the default image, of this size and place."""
+    pixels = chunk(b"IDAT", zlib.compress(bytes((1 + 3 * size[0]) * size[1])))
+    control = chunk(b"acTL", struct.pack(">II", 1, 0)), frame_control(0, size, at, **options)
+    return png_file(*control, pixels, width=8, height=8, form=b"\x08\2")
+
+
+def _controlled(*blocks: bytes) -> bytes:
+    """Return a GIF with a graphic control extension of these sub-blocks before its frame."""
+    control = b"!\xf9" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
+    return gif_file(control, gif_frame(8, 8, data=_PIXELS), width=8, height=8)
+
+
 SHOWN = {
+    "animation of one frame.png": _moving_png((8, 8), dispose=2, blend=1),
+    "animation control behind the pixels.png": _PNG[:-12]
+    + b"".join((chunk(b"acTL", bytes([0, 0, 0, 1] * 2)), frame_control(7, (99, 9)), _PNG[-12:])),
+    "control of four bytes.gif": _controlled(bytes(4)),
+    "odd control behind a frame.gif": _GIF[:-1] + b"!\xf9\3abc\0;",
     "text with a wrong CRC.png": _png_with(_damaged(b"tEXt", b"a\0b")),
     "late text with a wrong CRC.png": _PNG[:-12] + _damaged(b"tEXt", b"a\0b") + _PNG[-12:],
     "gamma with a wrong CRC.png": _png_with(_damaged(b"gAMA", b"\0\1\x86\xa0")),
@@ -80,6 +105,13 @@ SHOWN = {
     "arithmetic, longer than 64 KB.jpeg": _ARITHMETIC.read_bytes(),
 }
 SHOWN_BY_NONE = {
+    "small default image as a frame.png": _moving_png((7, 8)),
+    "default image as a frame elsewhere.png": _moving_png((7, 8), (1, 0)),
+    "frame of an unknown disposal.png": _moving_png((8, 8), dispose=3),
+    "frame of an unknown blending.png": _moving_png((8, 8), blend=2),
+    "control of three bytes.gif": _controlled(bytes(3)),
+    "control of five bytes.gif": _controlled(bytes(5)),
+    "control of two blocks.gif": _controlled(bytes(4), bytes(4)),
     "no colours.png": _with_palette(b""),
     "257 colours.png": _with_palette(bytes(3 * 257)),
     "257 colours beside RGB.png": _with_palette(bytes(3 * 257), b"\x08\2"),

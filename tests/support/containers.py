@@ -25,9 +25,16 @@ def zeros(count: int) -> bytes:
     return b"".join([*blocks, deflater.flush()])
 
 
-def frame_control(number: int, size: tuple[int, int], at: tuple[int, int] = (0, 0)) -> bytes:
+def frame_control(
+    number: int,
+    size: tuple[int, int],
+    at: tuple[int, int] = (0, 0),
+    *,
+    dispose: int = 0,
+    blend: int = 0,
+) -> bytes:
     """Return the fcTL chunk that starts a frame of an animated PNG."""
-    return chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, *size, *at, 1, 10, 0, 0))
+    return chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, *size, *at, 1, 10, dispose, blend))
 
 
 def gif_frame(
