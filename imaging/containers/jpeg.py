@@ -91,7 +91,7 @@ def walk(content: Content, limits: PixelLimits) -> JpegOutline:
             _read_frame(found, marker, take(content, at, length))
             limits.check(found.width, found.height)
         elif marker == APP1 and not (found.exif or found.start):
-            found.exif = is_exif(content, at)
+            found.exif = is_exif(content, at, length)
             if found.exif:
                 found.orientation = read_orientation(content[at + 6 : at + length])
         if not found.start and (marker in TABLES or marker in FRAMES):
@@ -103,9 +103,9 @@ def walk(content: Content, limits: PixelLimits) -> JpegOutline:
     return found
 
 
-def is_exif(content: Content, at: int) -> bool:
+def is_exif(content: Content, at: int, length: int) -> bool:
     """Return whether an APP1 segment contains Exif. Browsers ignore the byte after the zero."""
-    return content[at : at + 5] == b"Exif\0"
+    return length > 6 and content[at : at + 5] == b"Exif\0"
 
 
 def segments(content: Content) -> Iterator[tuple[int, int, int]]:

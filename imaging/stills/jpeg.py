@@ -43,7 +43,7 @@ def still(content: Content) -> Still:
             if marker in FRAMES:
                 frame, components = marker, segment[5]
                 size = number(segment, 3, 2, "big"), number(segment, 1, 2, "big")
-        elif marker == APP1 and not orientation and is_exif(content, at):
+        elif marker == APP1 and not orientation and is_exif(content, at, length):
             orientation = read_orientation(segment[6:])
         elif marker == _APP2 and segment.startswith(_ICC_PROFILE):
             profile.append(segment[len(_ICC_PROFILE) :])

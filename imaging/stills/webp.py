@@ -37,6 +37,8 @@ def still(content: Content) -> Still:
         elif kind == b"ANMF" and flags & HAS_ANIMATION:
             place = 2 * number(content, at, 3, "little"), 2 * number(content, at + 3, 3, "little")
             frame = find_frame(content, at + FRAME_HEADER_BYTES, at + length, walked)
+            if content[frame.start : frame.start + 4] == b"ALPH":  # announced or not
+                flags |= _HAS_ALPHA
             return _still(content, frame, flags, canvas, place, icc)
         elif kind in {b"ALPH", *BITSTREAMS} and not flags & HAS_ANIMATION:
             frame = find_frame(content, at - 8, end, walked)
