@@ -27,12 +27,15 @@ _D65, _BT709 = (0.3127, 0.329), (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 SRGB_PRIMARIES: Chromaticities = (*_D65, *_BT709)
 NAMED_PRIMARIES: dict[int, Chromaticities] = {
     1: SRGB_PRIMARIES,
+    4: (0.310, 0.316, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08),
     5: (*_D65, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),
     6: (*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
     7: (*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
     9: (*_D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
+    10: (1 / 3, 1 / 3, 1, 0, 0, 1, 0, 0),
     11: (0.314, 0.351, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
     12: (*_D65, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+    22: (*_D65, 0.63, 0.34, 0.295, 0.605, 0.155, 0.077),
 }
 """The colour primaries by their number in ITU-T H.273, table 2"""
 
@@ -145,9 +148,9 @@ def _xyz(colour: Sequence[float]) -> bytes:
 def _to_d50(chromaticities: Chromaticities) -> _Matrix:
     """Return red, green and blue in XYZ, adapted from their white to D50 (ICC.1:2010 annex E)."""
     white, *primaries = (
-        [x / y, 1.0, (1 - x - y) / y]
-        for x, y in zip(chromaticities[::2], chromaticities[1::2], strict=True)
+        [x, y, 1 - x - y] for x, y in zip(chromaticities[::2], chromaticities[1::2], strict=True)
     )
+    white = [part / white[1] for part in white]
     scales = product(_inverse(_transposed(primaries)), white)
     scaled = [
         [scale * part for part in primary] for scale, primary in zip(scales, primaries, strict=True)

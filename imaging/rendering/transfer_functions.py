@@ -25,13 +25,25 @@ def encode_srgb(light: float) -> float:
     return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
 
 
+def _smpte_240m(sample: float) -> float:
+    """Decode SMPTE ST 240."""
+    return sample / 4 if sample < 0.0913 else ((sample + 0.1115) / 1.1115) ** (1 / 0.45)
+
+
+def _smpte_428(sample: float) -> float:
+    """Decode SMPTE ST 428-1."""
+    return 52.37 / 48 * sample**2.6  # type: ignore[no-any-return]
+
+
 # Like Chromium, which displays BT.709 video with gamma 2.4.
 NAMED: dict[int, Transfer] = {
-    **dict.fromkeys((1, 6, 14, 15), power(2.4)),
+    **dict.fromkeys((1, 6, 11, 14, 15), power(2.4)),
     4: power(2.2),
     5: power(2.8),
+    7: _smpte_240m,
     8: power(1),
     13: srgb,
+    17: _smpte_428,
 }
 """The transfer functions of standard displays by their number in ITU-T H.273, table 3"""
 

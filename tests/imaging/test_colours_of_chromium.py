@@ -150,6 +150,10 @@ PNGS = {
         for primaries in (1, 9, 12)
         for transfer in (16, 18)
     },
+    **{
+        f"cICP {primaries}, {transfer}": rgb(_cicp(primaries, transfer, 0, 1))
+        for primaries, transfer in ((4, 13), (10, 13), (22, 8), (1, 7), (1, 11), (9, 17))
+    },
     "cICP unspecified": rgb(_cicp(2, 2, 0, 1)),
     "cICP of narrow range": rgb(_cicp(12, 13, 0, 0)),
     "grey cICP PQ": grey(_cicp(9, 16, 0, 1)),
