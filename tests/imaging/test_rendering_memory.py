@@ -69,6 +69,7 @@ _PICTURES: dict[str, Callable[[], bytes]] = {
     ),
     "16 bits of grey with a key.png": lambda: _deep(0, 1, bytes(2)),
     "16 bits of colours with a key.png": lambda: _deep(2, 3, bytes(6)),
+    "16 bits of grey with opacity.png": lambda: _deep(4, 2),
     "16 bits with opacity.png": lambda: _deep(6, 4),
     "transparent.gif": lambda: encoded(_noise("L").convert("P"), "GIF", transparency=7),
     "baseline.jpeg": lambda: encoded(_noise("RGB"), "JPEG", quality=90),
