@@ -1,5 +1,6 @@
 """Which credentials sign requests to S3: those of boto3's chain, as they are at the moment."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -93,7 +94,7 @@ def test_refreshed(
     expiry = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
     script = tmp_path / "process.py"
     script.write_text(PROCESS)
-    command = f"{sys.executable} {script} {counter} {expiry}"
+    command = shlex.join([sys.executable, str(script), str(counter), str(expiry)])
     nobody.write_text(f"[default]\ncredential_process = {command}\n")
     with closing(Bucket(SETTINGS)) as bucket:
         counter.write_text("10")

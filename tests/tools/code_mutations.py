@@ -95,8 +95,8 @@ MUTATIONS = {
         "services/image_store.py",
         [
             (
-                "normalise_name(name), precondition)\n",
-                "normalise_name(name), lambda row: self._bucket.delete_image(row.s3_key))\n",
+                "self._deletions.note(current)\n",
+                "self._bucket.delete_image(current.s3_key)\n",
             )
         ],
         MATRIX,

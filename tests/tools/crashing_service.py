@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from sqlalchemy import Connection
 
 import main
+from adapters import s3_connections
 from adapters.s3_bodies import DeadlineReader
 from config import Settings, VariantSpec, load_settings
 from db import build_engine, build_sessions
@@ -101,6 +102,7 @@ def _wrapped(
 def settings_and_bucket() -> tuple[Settings, Bucket]:
     """Return the objects that all children share, created before the fork to save 0.1 s of CPU."""
     settings = load_settings()
+    s3_connections.start_obstore = lambda: None  # threads do not survive a fork
     return settings, Bucket(settings)
 
 
