@@ -1,7 +1,6 @@
 """Startup and shutdown: what is opened, started and tuned, and in which order."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -16,14 +15,13 @@ from runtime.logging import log_to_stderr
 from runtime.memory import tune_gc, tune_malloc
 from runtime.server import bound_connections, delay_shutdown, processes
 from services.maintenance.sweeper import sweep_until
+from telemetry import logger
 from telemetry.recorder import recorder
 from telemetry.tracing import trace_backends
 from web.bulkhead import Bulkhead
 from web.middleware.observation import Observer
 from web.spool_space import SpoolSpace
 from web.variant_delivery import VariantDelivery
-
-logger = logging.getLogger("image_api")
 
 _SAMPLING_SECONDS = 1.0
 

@@ -4,6 +4,7 @@ import logging
 import os
 
 from config import Settings
+from telemetry import logger
 from telemetry.log_lines import JsonFormatter, LineHandler, TextFormatter, stderr_handler
 from web.middleware.observation import access_logger
 
@@ -30,7 +31,7 @@ def log_to_stderr(settings: Settings) -> None:
 
 
 def _log_everything(log_format: str) -> None:
-    root, ours = logging.getLogger(), logging.getLogger("image_api")
+    root, ours = logging.getLogger(), logger
     if not ours.handlers and all(isinstance(one, LineHandler) for one in root.handlers):
         root.handlers = [stderr_handler(log_format)]
         ours.setLevel(logging.INFO)

@@ -1,7 +1,6 @@
 """The running uvicorn: its connections use HttpProtocol, and SIGTERM stops it after a delay."""
 
 import asyncio
-import logging
 import signal
 import threading
 from types import FrameType
@@ -10,9 +9,8 @@ import uvicorn
 
 from resources import Resources
 from runtime.http_protocol import HttpProtocol
+from telemetry import logger
 from web.date_header import DatedHeaders
-
-logger = logging.getLogger("image_api")
 
 
 def bound_connections() -> None:

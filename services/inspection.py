@@ -21,7 +21,7 @@ from errors import ExtensionNotAllowedError, ImageTooLargeError, NotAnImageError
 from imaging.containers.content import Content, MalformedImageError
 from imaging.containers.formats import SIGNATURE_BYTES, format_of, walk
 from imaging.containers.limits import PixelLimits
-from imaging.decoding.jobs import Job
+from imaging.decoding.jobs import WALL_PER_CPU, Job
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.pool import DecoderPool
 
@@ -29,8 +29,6 @@ from imaging.decoding.pool import DecoderPool
 _COPIED_BYTES = 1024 * 1024
 # Files walked at once: the mapped pages of each count as memory of the process.
 _WALKS = 2
-# Wall-clock time granted for each second of CPU, because other processes need the CPU as well
-_WALL_PER_CPU = 5
 
 # Width and height as displayed, and the SHA-256
 _Examined = tuple[tuple[int, int], str]
@@ -116,7 +114,7 @@ class Inspector:
             animation_pixels=settings.max_animation_pixels,
             memory=settings.inspection_memory_bytes,
             cpu_seconds=settings.inspection_cpu_seconds,
-            seconds=settings.inspection_cpu_seconds * _WALL_PER_CPU,
+            seconds=settings.inspection_cpu_seconds * WALL_PER_CPU,
         )
         with _descriptor(file, size) as descriptor:
             result = self._decoders.decode(job, descriptor)

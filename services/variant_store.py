@@ -6,7 +6,6 @@ variant that cannot be stored is delivered all the same.
 
 import hashlib
 import io
-import logging
 import tempfile
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -33,8 +32,7 @@ from services.write_protocol import (
     journal_outdated_variants,
     journal_variant,
 )
-
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 _CURRENT = f"r{REVISION}/"  # the specs of variants of older renderers have another prefix
 _CHUNK_BYTES = 1024 * 1024

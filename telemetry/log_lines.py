@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
+from telemetry import logger
 from telemetry.request_id import RequestIdFilter
 
 ACCESS_LOGGER = "image_api.access"
@@ -46,7 +47,7 @@ def _log_uncaught(
 ) -> None:
     if not issubclass(kind, (KeyboardInterrupt, SystemExit)):
         exc_info = (kind, error or kind(), traceback)
-        logging.getLogger("image_api").critical("Uncaught exception", exc_info=exc_info)
+        logger.critical("Uncaught exception", exc_info=exc_info)
 
 
 class TextFormatter(logging.Formatter):

@@ -4,14 +4,13 @@ FastAPI sets up the exporter and creates a span for each request. This module ad
 statements and for requests to S3. Without that variable no package of OpenTelemetry is loaded.
 """
 
-import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from sqlalchemy import Engine
 
-logger = logging.getLogger("image_api")
+from telemetry import logger
 
 
 def trace_backends(engine: Engine) -> Callable[[str, str], AbstractContextManager[object]] | None:

@@ -3,6 +3,9 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+# Wall-clock time granted for each second of CPU, because other processes need the CPU as well
+WALL_PER_CPU = 5
+
 
 class Job(NamedTuple):
     """Decode a file, within limits in pixels, bytes, seconds of CPU and seconds of wall-clock time.

@@ -5,13 +5,11 @@ from typing import IO
 
 from errors import DecodingTooCostlyError, VariantNotFoundError
 from imaging.containers.content import MalformedImageError
-from imaging.decoding.jobs import Job
+from imaging.decoding.jobs import WALL_PER_CPU, Job
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.pool import DecoderPool
 from imaging.rendering.sizes import Box
 
-# Wall-clock time granted for each second of CPU, because other processes need the CPU as well
-_WALL_PER_CPU = 5
 # More than `rendering_bytes` finds for any picture: a second attempt may take what that missed.
 # Memory that a picture does not need is never touched.
 _BYTES, _BYTES_PER_PIXEL, _BYTES_PER_PIXEL_MADE = 32 * 1024 * 1024, 22, 64
@@ -59,7 +57,7 @@ class VariantMaker:
             animation_pixels=self._max_animation_pixels,
             memory=_BYTES + _BYTES_PER_PIXEL * pixels + _BYTES_PER_PIXEL_MADE * made,
             cpu_seconds=self._cpu_seconds * share,
-            seconds=_WALL_PER_CPU * self._cpu_seconds,
+            seconds=WALL_PER_CPU * self._cpu_seconds,
             encoding=encoding,
             width=box.width,
             height=box.height,

@@ -68,7 +68,7 @@ def test_a_file_that_ends_its_decoder(number: signal.Signals, error: str) -> Non
 def test_cpu_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that exceeds the CPU limit is refused; the next file is accepted."""
     # On a busy machine the decoder, which runs at a low priority, gets its CPU time late.
-    monkeypatch.setattr("services.inspection._WALL_PER_CPU", 100)
+    monkeypatch.setattr("services.inspection.WALL_PER_CPU", 100)
     content = HOSTILE["99 scans of 50 megapixels.jpg"][0]()
     with inspecting(inspection_cpu_seconds=0.4) as inspector:
         found = verdict(inspector, content, "jpg")
