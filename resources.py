@@ -15,7 +15,7 @@ from db import build_engine, build_sessions
 from imaging.decoding.variant_maker import VariantMaker
 from s3_client import Bucket
 from services.image_store import ImageStore, RandomImages
-from services.inspection import Inspector
+from services.inspection import CPU_SECONDS, Inspector
 from services.maintenance.sweeper import Sweeper
 from services.maintenance.verification import Verifier
 from services.readiness import Readiness, ping
@@ -96,5 +96,5 @@ def build_variant_maker(settings: Settings) -> VariantMaker:
     return VariantMaker(
         max_pixels=settings.max_pixels,
         max_animation_pixels=settings.max_animation_pixels,
-        cpu_seconds=_VARIANT_EFFORT * settings.inspection_cpu_seconds,
+        cpu_seconds=_VARIANT_EFFORT * CPU_SECONDS,
     )

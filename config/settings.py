@@ -48,7 +48,7 @@ SecondsOrZero = Annotated[float, Field(ge=0, le=10 * 365 * 24 * 3600)]
 
 
 class Settings(BaseSettings):
-    """The configuration, read from the environment. README.md and .env.example repeat these texts.
+    """The configuration, read from the environment. docs/configuration.md repeats these texts.
 
     The end of a name states the unit: `_SECONDS`, `_BYTES`, `_PIXELS`. AWS credentials come from
     the default chain of boto3 (environment, profile, container role or instance role).
@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     """`postgresql://`, `mysql://`, `mariadb://` or `sqlite:///` URL"""
     db_iam_auth: bool = False
     """sign in to RDS with IAM: a token instead of a password, for each new connection"""
+    connect_timeout_seconds: Seconds = 3
+    """maximum time to connect to the database or to S3, or to wait for a free connection"""
+    db_statement_timeout_seconds: Seconds = 10
+    """maximum time of one statement"""
+
     aws_region: str = Field(min_length=1)
     """region of the bucket"""
     aws_s3_bucket: str
@@ -70,48 +75,41 @@ class Settings(BaseSettings):
     """endpoint in presigned URLs, if clients reach the store at another address than the service"""
     s3_checksum: bool = True
     """send the SHA-256 of each PUT as a checksum, which S3 verifies and stores"""
+    s3_read_timeout_seconds: Seconds = 10
+    """maximum time without data from S3, except after a PUT"""
+    s3_put_timeout_seconds: Seconds = 60
+    """maximum time from the journal entry of an image until it is sent to S3, and again until S3
+    responds
+    """
+    s3_max_attempts: int = Field(3, ge=1, le=10)
+    """maximum attempts of a read or delete in S3"""
 
-    allowed_extensions: Extensions = tuple(FORMATS)
-    """accepted file extensions"""
     max_upload_bytes: PositiveInt = 50 * 1024 * 1024
     """maximum size of an image, in bytes"""
     max_pixels: PositiveInt = 51_000_000
-    """maximum number of pixels (width x height) of one frame"""
-    max_animation_pixels: PositiveInt = 250_000_000
-    """maximum number of pixels of all frames of an animation"""
+    """maximum number of pixels (width x height) of one frame; all frames of an animation together
+    may have five times as many
+    """
+    concurrency: int = Field(16, ge=1, le=1000)
+    """requests that may need S3 and that one process serves at once; a quarter more threads, at
+    least two, serve the others; 32 times as many may wait, and further ones get `503`
+    """
+    client_idle_seconds: Seconds = 30
+    """maximum pause of a client that uploads, or that reads nothing of a download"""
+    upload_timeout_seconds: Seconds = 300
+    """maximum time to receive the body of an upload"""
+
+    allowed_extensions: Extensions = tuple(FORMATS)
+    """accepted file extensions"""
     inspection: Literal["full", "header"] = "full"
     """`full` decodes every pixel; `header` checks header and structure only, for trusted uploaders
     """
-    inspection_cpu_seconds: Seconds = 1.5
-    """maximum CPU time to inspect one image, in seconds"""
-    inspection_memory_bytes: PositiveInt = 200 * 1024 * 1024
-    """maximum memory to inspect one image, in addition to its own bytes"""
-
     variants: VariantSpecs = ("160", "320", "640", "1280", "2048", "320x320-crop")
     """smaller pictures that clients may request: `320` fits in a square of that side, `640x480` in
     that box, `320x320-crop` fills it; empty: none
     """
     variant_formats: VariantFormats = ("jpg", "png", "webp")
     """formats of variants: any of jpg, png, webp and avif"""
-
-    cache_control: str = Field("no-cache", pattern=r"^[\x20-\x7e]+$")
-    """`Cache-Control` of images, variants, metadata and listings"""
-    redirects: Literal["off", "on_request", "default"] = "on_request"
-    """redirect downloads to S3: `off`, `on_request` (with `?redirect=true`), `default` (unless
-    `?redirect=false`)
-    """
-    redirect_seconds: int = Field(300, ge=1, le=604800)
-    """how long a presigned URL is valid"""
-    allowed_hosts: CommaSeparated = ("*",)
-    """hosts that requests may name in `Host`, comma-separated, without ports; `*.example.com` for
-    all subdomains, `*` for any host (`make run`: those of this machine)
-    """
-    cors_allow_origins: CommaSeparated = ()
-    """origins whose pages may use the API, comma-separated; `*` for all"""
-    cross_site_writes: Literal["refuse", "allow"] = "refuse"
-    """without API keys, uploads and deletions by pages of other web sites: `refuse` (except for
-    `CORS_ALLOW_ORIGINS`) or `allow`
-    """
 
     api_keys_file: ApiKeys = ()
     """file with API keys, one on each line as `python -m scripts.keys` prints them:
@@ -123,49 +121,34 @@ class Settings(BaseSettings):
     """
     public_reads: bool = True
     """with API keys: whether reading images needs none; writing always needs one"""
+    allowed_hosts: CommaSeparated = ("*",)
+    """hosts that requests may name in `Host`, comma-separated, without ports; `*.example.com` for
+    all subdomains, `*` for any host (`make run`: those of this machine)
+    """
+    cors_allow_origins: CommaSeparated = ()
+    """origins whose pages may use the API, comma-separated; `*` for all"""
 
-    metrics: bool = True
-    """`/metrics` for Prometheus; with API keys it needs one of either scope"""
-    metrics_folder: Path | None = None
-    """folder shared with `scripts.sweep` and `scripts.verify`: they write their metrics there, as
-    for node_exporter, and `/metrics` includes them
+    cache_control: str = Field("no-cache", pattern=r"^[\x20-\x7e]+$")
+    """`Cache-Control` of images, variants, metadata and listings"""
+    redirects: Literal["off", "on_request", "default"] = "on_request"
+    """redirect downloads to S3: `off`, `on_request` (with `?redirect=true`), `default` (unless
+    `?redirect=false`)
     """
-    prometheus_multiproc_dir: Path | None = None
-    """folder in which workers share their metrics; it must be empty before the start, and is needed
-    only if another server than uvicorn starts the workers
-    """
-    access_log: bool = True
-    """log a line for each request, instead of uvicorn's"""
-    log_format: Literal["auto", "json", "text"] = "auto"
-    """`json`, `text`, or `auto`: text on a terminal"""
-
-    concurrency: int = Field(16, ge=1, le=1000)
-    """requests that may need S3 and that one process serves at once; a quarter more threads, at
-    least two, serve the others
-    """
-    max_waiting_requests: PositiveInt = 512
-    """requests that may wait for a response in one process; beyond that, new ones get `503`"""
+    redirect_seconds: int = Field(300, ge=1, le=604800)
+    """how long a presigned URL is valid"""
     shutdown_delay_seconds: float = Field(0, ge=0, le=3600)
     """how long `/health/ready` returns `503` after SIGTERM before the process stops accepting
     requests
     """
 
-    client_idle_seconds: Seconds = 30
-    """maximum pause of a client that uploads, or that reads nothing of a download"""
-    upload_timeout_seconds: Seconds = 300
-    """maximum time to receive the body of an upload"""
-    connect_timeout_seconds: Seconds = 3
-    """maximum time to connect to the database or to S3, or to wait for a free connection"""
-    db_statement_timeout_seconds: Seconds = 10
-    """maximum time of one statement"""
-    s3_read_timeout_seconds: Seconds = 10
-    """maximum time without data from S3, except after a PUT"""
-    s3_put_timeout_seconds: Seconds = 60
-    """maximum time from the journal entry of an image until it is sent to S3, and again until S3
-    responds
+    metrics_folder: Path | None = None
+    """folder shared with `scripts.sweep` and `scripts.verify`: they write their metrics there, as
+    for node_exporter, and `/metrics` includes them
     """
-    s3_max_attempts: int = Field(3, ge=1, le=10)
-    """maximum attempts of a read or delete in S3"""
+    access_log: bool = True
+    """log a line for each request, instead of uvicorn's"""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """`json`, `text`, or `auto`: text on a terminal"""
 
     sweep_interval_seconds: SecondsOrZero = 0
     """how often the service sweeps by itself; `0`: never (`make run`: 60)"""
@@ -187,6 +170,16 @@ class Settings(BaseSettings):
         While S3 hangs, the reserve serves the requests that need only the database.
         """
         return self.concurrency + max(2, self.concurrency // 4)
+
+    @property
+    def max_waiting_requests(self) -> int:
+        """How many requests may wait for their response in one process."""
+        return 32 * self.concurrency
+
+    @property
+    def max_animation_pixels(self) -> int:
+        """The most pixels of all frames of an animation, each of which has at most `max_pixels`."""
+        return 5 * self.max_pixels
 
     @model_validator(mode="before")
     @classmethod

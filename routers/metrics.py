@@ -1,7 +1,7 @@
 """The Prometheus endpoint."""
 
 import anyio.to_thread
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from routers.dependencies import resources_of
@@ -15,11 +15,9 @@ router = APIRouter(include_in_schema=False)
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Answer the metrics of all workers in Prometheus's text format."""
-    settings = resources_of(request).settings
-    if not settings.metrics:
-        raise HTTPException(404)
     request.state.observer.flush()
+    jobs = resources_of(request).settings.metrics_folder
     content = await anyio.to_thread.run_sync(
-        recorder.render, settings.metrics_folder, limiter=request.state.metrics_limiter
+        recorder.render, jobs, limiter=request.state.metrics_limiter
     )
     return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")

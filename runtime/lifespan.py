@@ -49,8 +49,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
     log_to_stderr(settings)
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
     with ExitStack() as stack:
-        if settings.metrics:
-            stack.enter_context(recorder.opened(settings.prometheus_multiproc_dir))
+        stack.enter_context(recorder.opened())
         resources = stack.enter_context(Resources.open(settings))
         resources.require_usable_database()
         if span := trace_backends(resources.engine):

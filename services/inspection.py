@@ -27,6 +27,9 @@ from imaging.decoding.pool import DecoderPool
 
 # Smaller files are copied; larger ones on disk are mapped.
 _COPIED_BYTES = 1024 * 1024
+# Bounds of one decoding. A picture of MAX_PIXELS fits, unless it was made to be slow.
+CPU_SECONDS = 1.5
+MEMORY_BYTES = 200 * 1024 * 1024
 # Files walked at once: the mapped pages of each count as memory of the process.
 _WALKS = 2
 
@@ -52,8 +55,16 @@ class ImageInfo:
 class Inspector:
     """Accepts or refuses files according to the settings; shared by all threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        cpu_seconds: float = CPU_SECONDS,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        """Bound each decoding by CPU time, and by memory beside the file itself."""
         self._settings = settings
+        self._cpu_seconds, self._memory_bytes = cpu_seconds, memory_bytes
         self._decoders = DecoderPool()
         self._walking = threading.BoundedSemaphore(_WALKS)
 
@@ -112,9 +123,9 @@ class Inspector:
             image_format,
             frame_pixels=settings.max_pixels,
             animation_pixels=settings.max_animation_pixels,
-            memory=settings.inspection_memory_bytes,
-            cpu_seconds=settings.inspection_cpu_seconds,
-            seconds=settings.inspection_cpu_seconds * WALL_PER_CPU,
+            memory=self._memory_bytes,
+            cpu_seconds=self._cpu_seconds,
+            seconds=self._cpu_seconds * WALL_PER_CPU,
         )
         with _descriptor(file, size) as descriptor:
             result = self._decoders.decode(job, descriptor)

@@ -91,13 +91,15 @@ class Recorder:
         return self._shared.path if self._shared else None
 
     @contextmanager
-    def opened(self, chosen: Path | None) -> Iterator[None]:
-        """Record metrics in `chosen`, or in a new folder, until the block ends.
+    def opened(self) -> Iterator[None]:
+        """Record metrics in a folder that the workers share until the block ends.
 
-        The applications of a process share them. Raises ConfigurationError.
+        It is PROMETHEUS_MULTIPROC_DIR, a variable of prometheus_client, or a new one. The
+        applications of a process share it. Raises ConfigurationError.
         """
         if self._shared is None:
-            self._shared = SharedFolder(chosen)
+            chosen = os.environ.get(_VARIABLE)
+            self._shared = SharedFolder(Path(chosen) if chosen else None)
             self._count_in(self._shared)
         self._users += 1
         try:

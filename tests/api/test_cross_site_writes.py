@@ -87,13 +87,6 @@ def test_foreign_writes(settings: Settings, headers: dict[str, str]) -> None:
         assert client.get("/images/a", headers={"Host": HOST, **headers}).content == png()
 
 
-@pytest.mark.parametrize("headers", OTHER)
-def test_allowed_by_setting(settings: Settings, headers: dict[str, str]) -> None:
-    """With CROSS_SITE_WRITES=allow every page may write."""
-    with serving(settings, cross_site_writes="allow") as client:
-        assert [answer.status_code for answer in write(client, headers)] == [201, 200]
-
-
 def test_plain_page_of_a_secure_service(settings: Settings) -> None:
     """A service that is reached by HTTPS is foreign to pages of its host over plain HTTP."""
     with serving(settings) as client:

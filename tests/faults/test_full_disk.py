@@ -39,11 +39,20 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @on_sqlite
 @pytest.mark.parametrize(("workers", "most"), [(1, 3), (2, 2)])
 def test_unfinished_uploads(
-    service_environment: dict[str, str], settings: Settings, disk: Path, workers: int, most: int
+    service_environment: dict[str, str],
+    settings: Settings,
+    disk: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    workers: int,
+    most: int,
 ) -> None:
     """Beyond the disk, large uploads are 503 before their body; smaller ones find room."""
     # Metrics are files as well, which a worker that starts later adds.
-    environment = {**service_environment, "TMPDIR": str(disk), "METRICS": "false"}
+    metrics = tmp_path_factory.mktemp("metrics")
+    environment = service_environment | {
+        "TMPDIR": str(disk),
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+    }
     with ServiceProcess(environment, workers=workers) as service, ExitStack() as unfinished:
         before = shutil.disk_usage(disk).used
         admitted = [unfinished.enter_context(raw) for _ in range(16) if (raw := begin(service))]

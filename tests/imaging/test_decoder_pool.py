@@ -51,7 +51,7 @@ def test_a_killed_decoder_is_replaced() -> None:
 )
 def test_a_file_that_ends_its_decoder(number: signal.Signals, error: str) -> None:
     """A file whose decoder crashes is refused; one whose decoder times out may be retried."""
-    with inspecting(inspection_cpu_seconds=60.0) as inspector:
+    with inspecting(cpu_seconds=60.0) as inspector:
         verdict(inspector, pictures.jpeg(), "jpg")
         (decoder,) = decoders()
         os.kill(decoder, signal.SIGSTOP)
@@ -70,7 +70,7 @@ def test_cpu_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine the decoder, which runs at a low priority, gets its CPU time late.
     monkeypatch.setattr("services.inspection.WALL_PER_CPU", 100)
     content = HOSTILE["99 scans of 50 megapixels.jpg"][0]()
-    with inspecting(inspection_cpu_seconds=0.4) as inspector:
+    with inspecting(cpu_seconds=0.4) as inspector:
         found = verdict(inspector, content, "jpg")
         assert found.verdict == "DecodingTooCostlyError", found.detail
         assert "0.4 seconds" in found.detail
@@ -80,10 +80,10 @@ def test_cpu_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_is_bounded() -> None:
     """A picture that exceeds the memory limit is refused; with a higher limit it is accepted."""
     content = pictures.encoded(pictures.picture(4000, 3000), "JPEG", progressive=True)
-    with inspecting(inspection_memory_bytes=30_000_000) as inspector:
+    with inspecting(memory_bytes=30_000_000) as inspector:
         found = verdict(inspector, content, "jpg")
         assert found.verdict == "DecodingTooCostlyError", found.detail
-    with inspecting(inspection_memory_bytes=40_000_000) as inspector:
+    with inspecting(memory_bytes=40_000_000) as inspector:
         assert verdict(inspector, content, "jpg").verdict == "accepted"
 
 

@@ -34,7 +34,7 @@ def test_hostile(inspector: Inspector, name: str) -> None:
 
 def test_the_deepest_png() -> None:
     """400 MB of pixels stay within the memory bound. The CPU limit is raised for slow hosts."""
-    with inspecting(inspection_cpu_seconds=30.0) as inspector:
+    with inspecting(cpu_seconds=30.0) as inspector:
         found = verdict(inspector, inflating(1, 16), "png")
     assert found.verdict == "accepted", found.detail
     assert found.peak_bytes < _PEAK_BYTES

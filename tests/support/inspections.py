@@ -13,7 +13,7 @@ from config import FORMATS, Settings, VariantSpec
 from errors import ServiceError
 from imaging.decoding.variant_maker import VariantMaker
 from resources import build_variant_maker
-from services.inspection import Inspector
+from services.inspection import CPU_SECONDS, MEMORY_BYTES, Inspector
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -40,10 +40,14 @@ class Rendering:
 
 
 @contextmanager
-def inspecting(**changes: object) -> Iterator[Inspector]:
-    """Yield an inspector with the default settings and these changes."""
+def inspecting(
+    *, cpu_seconds: float = CPU_SECONDS, memory_bytes: int = MEMORY_BYTES, **changes: object
+) -> Iterator[Inspector]:
+    """Yield an inspector with these bounds, and the default settings with these changes."""
     settings = Settings(db_url="sqlite:///none.db", aws_region="none", aws_s3_bucket="none")
-    inspector = Inspector(settings.model_copy(update=changes))
+    inspector = Inspector(
+        settings.model_copy(update=changes), cpu_seconds=cpu_seconds, memory_bytes=memory_bytes
+    )
     yield inspector
     inspector.close()
 

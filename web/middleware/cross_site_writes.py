@@ -23,7 +23,6 @@ def refuse_cross_site_writes(scope: Scope, settings: Settings) -> CrossSiteReque
     if (
         scope["method"] in _SAFE_METHODS
         or settings.api_keys
-        or settings.cross_site_writes == "allow"
         or not _is_cross_site(Request(scope), settings.cors_allow_origins)
     ):
         return None

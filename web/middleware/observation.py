@@ -76,10 +76,9 @@ class Observer:
     def flush(self) -> None:
         """Count and log the requests that have ended."""
         ended, self._ended = self._ended, []
-        if self._settings.metrics:
-            recorder.note_in_progress(self.in_progress)
-            for exchange in ended:
-                exchange.count()
+        recorder.note_in_progress(self.in_progress)
+        for exchange in ended:
+            exchange.count()
         if self._settings.access_log and ended:
             for exchange in ended:
                 access_logger.handle(exchange.line())
