@@ -80,6 +80,7 @@ DIST ?= dist
 VERSION := $(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
 NAME := image-api-$(VERSION)
 NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock requirements-run.lock .ci .github .gitignore \
+	.pre-commit-config.yaml \
 	Dockerfile .dockerignore
 # The checkout may belong to another user.
 GIT := git -c 'safe.directory=$(CURDIR)'

@@ -11,7 +11,7 @@ _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schema
 _STRING = {"type": "string"}
 _BINARY = {"type": "string", "format": "binary"}
 
-_HEADERS = {
+HEADERS = {
     "Accept-Ranges": "`bytes`.",
     "Cache-Control": "How caches may reuse the response (RFC 9111).",
     "Content-Disposition": "The file name of the download (RFC 6266).",
@@ -30,7 +30,7 @@ _HEADERS = {
 }
 
 # Headers that scripts of other origins may read with CORS
-EXPOSED_HEADERS = frozenset(_HEADERS) | {"Date"}
+EXPOSED_HEADERS = frozenset(HEADERS) | {"Date"}
 
 _CONDITIONS = {
     "If-Match": "Only if this is the current version.",
@@ -47,11 +47,12 @@ _DIGESTS = {
     "Content-Digest": "SHA-256 of the body or of the file (RFC 9530), which is verified.",
     "Repr-Digest": "The same as Content-Digest.",
 }
+REQUEST_HEADERS = _CONDITIONS | _RANGES | _DIGESTS
 
 
 def _headers(*names: str) -> dict[str, Any]:
     every = (*names, "X-Request-ID")
-    return {name: {"description": _HEADERS[name], "schema": _STRING} for name in every}
+    return {name: {"description": HEADERS[name], "schema": _STRING} for name in every}
 
 
 def _response(description: str, *headers: str, **extra: Any) -> dict[str, Any]:
@@ -90,18 +91,19 @@ _ACCESS = {
         "deployment does not redirect."
     ),
 }
-LIVE: Responses = {200: {"headers": _headers()}}
-READY: Responses = LIVE | {
+LIVE: Responses = {200: _response("The process answers.")}
+READY: Responses = {
+    200: _response("The service is ready."),
     503: _problem(
         "The database, the bucket or the sweeper fails; the detail names it.", "Retry-After"
-    )
+    ),
 }
 RANDOM: Responses = {
-    200: {"headers": _headers("Cache-Control")},
+    200: _response("The metadata of the image.", "Cache-Control"),
     404: _problem("There are no images."),
 }
 LIST: Responses = {
-    200: {"headers": _headers("Link", "Cache-Control")},
+    200: _response("A page of images.", "Link", "Cache-Control"),
     400: _problem("The cursor or the prefix is invalid."),
 }
 _NAMED: Responses = {
@@ -109,8 +111,11 @@ _NAMED: Responses = {
     404: _problem("There is no such image."),
     412: _FAILED,
 }
-DESCRIBE: Responses = _NAMED | {200: {"headers": _headers(*_VALIDATORS)}, 304: _NOT_MODIFIED}
-DELETE: Responses = _NAMED | {200: {"headers": _headers()}, 409: _CONFLICT}
+DESCRIBE: Responses = _NAMED | {
+    200: _response("The metadata of the image.", *_VALIDATORS),
+    304: _NOT_MODIFIED,
+}
+DELETE: Responses = _NAMED | {200: _response("The image is deleted."), 409: _CONFLICT}
 _BYTES = (
     *(*_VALIDATORS, "Content-Disposition", "Repr-Digest"),
     *("Accept-Ranges", "X-Content-Type-Options"),
