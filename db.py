@@ -34,7 +34,7 @@ from adapters import engines, unverified_engines
 from adapters.column_types import ExactText, UTCDateTime
 from adapters.database_drivers import CLOCKS, is_undone, lost_connection
 from errors import ConfigurationError, DatabaseUnavailableError, TransactionAbortedError
-from telemetry.request_metrics import DatabaseTimer
+from telemetry.request_waits import DatabaseTimer
 
 
 class Base(DeclarativeBase):

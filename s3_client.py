@@ -29,7 +29,7 @@ from adapters import s3_connections
 from adapters.s3_bodies import DeadlineReader, ObjectBody
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
-from telemetry.request_metrics import S3Timer
+from telemetry.request_waits import S3Timer
 
 if TYPE_CHECKING:
     from obstore.store import S3Store

@@ -1,4 +1,7 @@
-"""The SQLAlchemy engine: bounded in connections and in every wait."""
+"""The SQLAlchemy engine: how many connections it opens, and how long a request waits for one.
+
+adapters/database_drivers.py bounds the waits of connecting and of statements.
+"""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 from obstore.exceptions import BaseError
 
 from errors import StorageUnavailableError
-from telemetry.request_metrics import add_s3_wait
+from telemetry.request_waits import add_s3_wait
 
 if TYPE_CHECKING:
     from obstore import GetResult

@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     connect_timeout_seconds: Seconds = 3
     """maximum time to connect to the database or to S3, or to wait for a free connection"""
     db_statement_timeout_seconds: Seconds = 10
-    """maximum time of one statement"""
+    """maximum time of one statement; on MySQL and MariaDB of each wait for the server, on SQLite of
+    waiting for a lock
+    """
 
     aws_region: str = Field(min_length=1)
     """region of the bucket"""

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from routers.dependencies import resources_of
-from telemetry.recorder import recorder
+from telemetry.metrics import recorder
 
 router = APIRouter(include_in_schema=False)
 

@@ -1,4 +1,7 @@
-"""uvicorn's HTTP/1.1 protocol with bounds on what one connection, and all of them, may cost."""
+"""uvicorn's HTTP/1.1 protocol with bounds on what one connection, and all of them, may cost.
+
+web/middleware/load_shedding.py bounds the requests.
+"""
 
 import asyncio
 import resource

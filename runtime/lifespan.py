@@ -16,10 +16,10 @@ from runtime.memory import tune_gc, tune_malloc
 from runtime.server import bound_connections, delay_shutdown, processes
 from services.maintenance.sweeper import sweep_until
 from telemetry import logger
-from telemetry.recorder import recorder
+from telemetry.metrics import recorder
 from telemetry.tracing import trace_backends
 from web.bulkhead import Bulkhead
-from web.middleware.observation import Observer
+from web.middleware.access_log import Observer
 from web.spool_space import SpoolSpace
 from web.variant_delivery import VariantDelivery
 

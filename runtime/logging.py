@@ -5,8 +5,8 @@ import os
 
 from config import Settings
 from telemetry import logger
-from telemetry.log_lines import JsonFormatter, LineHandler, TextFormatter, stderr_handler
-from web.middleware.observation import access_logger
+from telemetry.log_formats import JsonFormatter, LineHandler, TextFormatter, stderr_handler
+from web.middleware.access_log import access_logger
 
 __all__ = ["JsonFormatter", "LineHandler", "TextFormatter", "log_to_stderr", "replace_uvicorn_log"]
 

@@ -16,7 +16,7 @@ from services.names import normalise_name
 from services.recent_deletions import RecentDeletions
 from services.write_protocol import Precondition, UploadResult, WriteProtocol, delete_image
 from telemetry import logger
-from telemetry.recorder import recorder
+from telemetry.metrics import recorder
 
 __all__ = [
     "ImageRecord",

@@ -1,4 +1,7 @@
-"""Incremental parsing of an upload form with at most MAX_UPLOAD_BYTES in its file."""
+"""Incremental parsing of an upload form with at most MAX_UPLOAD_BYTES in its file.
+
+web/spool_space.py decides where the file is kept meanwhile.
+"""
 
 import hashlib
 from io import BytesIO

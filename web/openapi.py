@@ -1,4 +1,7 @@
-"""The parts of the OpenAPI document that FastAPI cannot derive from the handlers."""
+"""The parts of the OpenAPI document that FastAPI cannot derive from the handlers.
+
+Statuses, headers and form fields of every route; docs/api.md is written from the document.
+"""
 
 from typing import Any
 

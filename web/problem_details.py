@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from errors import InvalidParameterError, OverloadedError, ServiceError, exhaustion
 from telemetry import logger
 from telemetry.request_id import HEADER, current_request_id
-from telemetry.request_metrics import note_code
+from telemetry.request_waits import note_code
 
 MEDIA_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -7,10 +7,10 @@ from starlette.requests import Request
 
 from errors import ServiceError
 from telemetry import logger
-from telemetry.recorder import recorder
+from telemetry.metrics import recorder
 from telemetry.request_id import current_request_id, new_request_id
 from web.date_header import http_date
-from web.middleware.observation import UNMATCHED
+from web.middleware.access_log import UNMATCHED
 from web.problem_details import problem
 
 

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from errors import StorageUnavailableError, exhaustion
 from telemetry import logger
-from telemetry.request_metrics import note_code
+from telemetry.request_waits import note_code
 from web.bulkhead import Bulkhead
 
 # Each chunk costs two thread hops, and occupies memory until the client takes it. Downloads start

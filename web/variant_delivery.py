@@ -1,4 +1,7 @@
-"""Answers requests for variants: with the stored variant, or with one that is made first."""
+"""Answers requests for variants: with the stored variant, or with one that is made first.
+
+web/image_response.py has the headers, statuses and ranges, which are those of a download.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

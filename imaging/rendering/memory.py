@@ -1,4 +1,7 @@
-"""How much memory rendering takes: computed from the header, so that enough is granted at once."""
+"""How much memory rendering takes: computed from the header, so that enough is granted at once.
+
+imaging/decoding/variant_maker.py bounds what one picture may be granted at all.
+"""
 
 import math
 

@@ -26,7 +26,7 @@ from s3_client import Bucket
 from services.write_protocol import journal_variant, remove_object
 from telemetry import logger
 from telemetry.job_metrics import write_sweep
-from telemetry.recorder import recorder
+from telemetry.metrics import recorder
 
 _PAGE = 500
 _VARIANTS_SLICE = 20_000  # takes PostgreSQL and MariaDB less than 0.1 s

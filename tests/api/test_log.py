@@ -25,7 +25,7 @@ from tests.support.log_secrets import secrets_in
 from tests.support.raw_http import ask
 from tests.support.service_behind_proxies import ServiceBehindProxies
 from tests.support.uploads import on_sqlite, serving, upload
-from web.middleware.observation import access_logger
+from web.middleware.access_log import access_logger
 
 FIELDS = {
     "time", "level", "logger", "request_id", "message", "method", "route", "status", "code",

@@ -1,4 +1,7 @@
-"""How many requests one process accepts at once; further ones are refused immediately."""
+"""How many requests one process accepts at once; further ones are refused immediately.
+
+runtime/http_protocol.py bounds the connections.
+"""
 
 import asyncio
 import resource

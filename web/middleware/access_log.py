@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings
 from errors import OutOfResourcesError, ServiceError, StorageUnavailableError, exhaustion
-from telemetry.recorder import recorder
+from telemetry.metrics import recorder
 from telemetry.request_id import current_request_id
-from telemetry.request_metrics import RequestMetrics, request_metrics
+from telemetry.request_waits import RequestMetrics, request_metrics
 from web.middleware.api_keys import caller
 from web.middleware.routed_path import routed_path
 

@@ -1,4 +1,6 @@
-"""The lines of the log: JSON for machines, or text for people.
+"""How a line of the log is written: JSON for machines, or text for people.
+
+web/middleware/access_log.py has the fields of a request.
 
 uvicorn's supervisor imports this module by `runtime/log_config.json`, so it imports little.
 """

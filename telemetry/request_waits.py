@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from typing import ClassVar, Literal
 
 from errors import DatabaseUnavailableError, StorageUnavailableError
-from telemetry.recorder import Wait, recorder
+from telemetry.metrics import Wait, recorder
 
 
 class RequestMetrics:
