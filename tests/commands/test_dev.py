@@ -1,14 +1,16 @@
 """`make run` keeps its images and leaves no process behind, however it ends."""
 
 import os
+import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -103,11 +105,29 @@ def test_hosts(tmp_path: Path, port: int) -> None:
             assert answer.status_code == status, host
 
 
+def test_settings(tmp_path: Path, port: int) -> None:
+    """`make run` heeds the settings that README puts before it."""
+    readme = (ROOT / "README.md").read_text()
+    found = re.search(r"^(VARIANTS=(\S+) MAX_UPLOAD_BYTES=(\d+)) make run$", readme, re.MULTILINE)
+    assert found
+    changes = dict(part.split("=") for part in found[1].split())
+    with running(tmp_path, port, changes):
+        upload(port, "a")
+        variants = get(port, "/images/a/metadata").json()["variants"]
+        assert list(variants) == found[2].split(",")
+        large = {"file": ("b.png", png() + bytes(int(found[3])))}
+        assert httpx.post(f"http://127.0.0.1:{port}/images", files=large).status_code == 413
+
+
 @contextmanager
-def running(data_dir: Path, port: int) -> Iterator[None]:
-    """Run the service on `data_dir` and `port` until the block ends."""
+def running(
+    data_dir: Path, port: int, changes: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[None]:
+    """Run the service on `data_dir` and `port` with changed settings until the block ends."""
     command = ["sh", "-c", PARENT, sys.executable, str(port), str(data_dir)]
-    parent = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        command, cwd=ROOT, env={**environment(), **changes}, stdout=subprocess.DEVNULL
+    )
     try:
         wait_until(lambda: answers(port), timeout=DEADLINE, what="the service to answer")
         yield
