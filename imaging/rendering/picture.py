@@ -53,9 +53,10 @@ _DEEP_GREY_ALPHA = "LA;16B"  # which Pillow reads as RGBA
 # low bytes takes a second decoding.
 _EXACT_KEY_PIXELS = 16_000_000
 # JPEG drafts, and the averaging of large pictures before Lanczos, are coarse but fast. They keep
-# twice the target size for Lanczos.
+# twice the target size for Lanczos; of huge pictures 1.5 times, which halves the CPU at 2048.
 _DRAFT_FACTOR = 2
-_AVERAGED_PIXELS = 4_000_000
+_AVERAGED_PIXELS, _HUGE_PIXELS = 4_000_000, 40_000_000
+_GAP, _GAP_IF_HUGE = 2.0, 1.5
 
 
 def render_picture(
@@ -122,12 +123,19 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
         picture = _on_canvas(picture, source)
     whole: Region = (0, 0, *picture.size)
     if stored_target != picture.size or region != whole:
-        gap = _DRAFT_FACTOR if math.prod(picture.size) > _AVERAGED_PIXELS else None
+        gap = _reducing_gap(math.prod(picture.size))
         picture = picture.resize(stored_target, Image.Resampling.LANCZOS, region, gap)
     else:
         picture = picture.copy()  # without the file, in which an encoder would look for frames
     picture = to_srgb(picture, source.colours)
     return picture.transpose(_TURNS[source.orientation]) if source.orientation > 1 else picture
+
+
+def _reducing_gap(pixels: int) -> float | None:
+    """Return how many times the target's size averaging keeps for Lanczos; None: no averaging."""
+    if pixels <= _AVERAGED_PIXELS:
+        return None
+    return _GAP if pixels <= _HUGE_PIXELS else _GAP_IF_HUGE
 
 
 def _decoded(image: ImageFile.ImageFile, source: Still) -> Image.Image:
