@@ -112,7 +112,7 @@ def test_silent_for_long(proxied: Proxied) -> None:
     """Repeated checks of a silent database leave the bucket's check `ok`."""
     proxied.assert_ready()
     proxied.database.hang()
-    for _ in range(5):
+    for _ in range(3):
         proxied.assert_not_ready(database="timeout", bucket="ok")
 
 

@@ -231,6 +231,11 @@ def test_no_secrets(service_environment: dict[str, str]) -> None:
         "PUBLIC_READS": "false",
         "SWEEP_INTERVAL_SECONDS": "0.3",
         "AWS_SESSION_TOKEN": "",
+        # Requests that hang end soon.
+        "CONNECT_TIMEOUT_SECONDS": "0.5",
+        "DB_STATEMENT_TIMEOUT_SECONDS": "0.5",
+        "S3_READ_TIMEOUT_SECONDS": "0.5",
+        "S3_PUT_TIMEOUT_SECONDS": "1",
     }
     basic = base64.b64encode(f"user:{HIDDEN}".encode()).decode()
     with ExitStack() as stack:

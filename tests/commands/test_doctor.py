@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
@@ -179,7 +179,10 @@ def test_clock(settings: Settings, seconds: int) -> None:
     with FaultProxy(("127.0.0.1", port)) as proxy:
         head = f"HTTP/1.1 200 OK\r\nDate: {moment}\r\nContent-Length: 45\r\n\r\n".encode()
         proxy.answer_with(head, when=b"HEAD /", times=None)
-        through_proxy = {"aws_endpoint_url_s3": f"http://127.0.0.1:{proxy.address[1]}"}
+        through_proxy: dict[str, Any] = {
+            "aws_endpoint_url_s3": f"http://127.0.0.1:{proxy.address[1]}",
+            "s3_read_timeout_seconds": 1,
+        }
         (problem,) = problems(settings.model_copy(update=through_proxy)).values()
     assert (problem.title, problem.status) == ("clock of S3", Status.WARNING)
     assert problem.seen[0] == f"{seconds:+}"[0]

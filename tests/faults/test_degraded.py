@@ -179,20 +179,6 @@ def test_alive_while_the_database_hangs(service_environment: dict[str, str]) -> 
 
 
 @on_postgresql
-def test_readiness_does_not_pile_up(service_environment: dict[str, str]) -> None:
-    """Repeated readiness requests to a hanging database do not block the check of the bucket."""
-    patient = {"CONNECT_TIMEOUT_SECONDS": "15", "DB_STATEMENT_TIMEOUT_SECONDS": "15"}
-    with ExitStack() as stack:
-        proxied = ServiceBehindProxies(stack, service_environment | patient)
-        wait_until(lambda: proxied.get("/health/ready").status == 200, timeout=10, what="readiness")
-        proxied.database.hang()
-        checks = [proxied.get("/health/ready").json()["checks"] for _ in range(6)]
-        proxied.database.heal()
-        assert {check["database"] for check in checks} == {"timeout"}
-        assert {check["bucket"] for check in checks} == {"ok"}
-
-
-@on_postgresql
 def test_termination_finishes_requests_in_flight(proxied: ServiceBehindProxies) -> None:
     """After SIGTERM a download in progress is completed, then the process exits."""
     picture = noise_png(3_000_000)
