@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
@@ -104,6 +105,8 @@ def _quit(_signum: int, _frame: FrameType | None) -> NoReturn:
 
 def _run(host: str, port: int, data_dir: Path) -> None:
     """Start the missing parts, then serve. Raises the errors in `_EXPECTED`."""
+    # Takes as long as the start of the store. Not `main`, which replaces the log of uvicorn.
+    threading.Thread(target=import_module, args=("routers.images",), daemon=True).start()
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         load_dotenv(Path(".env"))
