@@ -15,8 +15,8 @@ from imaging.containers.outline import Outline
 # Any number of fill bytes may precede a marker (B.1.1.2), and libjpeg skips stray bytes.
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
-_SOI, _EOI, _DNL, _COM = 0xD8, 0xD9, 0xDC, 0xFE
-SOS, APP1 = 0xDA, 0xE1
+_SOI, _DNL, _COM = 0xD8, 0xDC, 0xFE
+EOI, SOS, APP1 = 0xD9, 0xDA, 0xE1
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # TEM and RST0 to RST7
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, Huffman and arithmetic
 PROGRESSIVE, ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
@@ -85,7 +85,7 @@ def walk(content: Content, limits: PixelLimits) -> JpegOutline:
             found.start = found.start or at - 4
             found.scans += 1
             _read_scan(found, take(content, at, length))
-        elif marker == _EOI:
+        elif marker == EOI:
             found.end = at
         elif marker in FRAMES:
             _read_frame(found, marker, take(content, at, length))
@@ -119,7 +119,7 @@ def segments(content: Content) -> Iterator[tuple[int, int, int]]:
         if match is None:
             raise MalformedImageError("it has no End Of Image marker")
         marker, at = content[match.end() - 1], match.end()
-        if marker == _EOI:
+        if marker == EOI:
             yield marker, match.start(), 0
             return
         if marker == _SOI:

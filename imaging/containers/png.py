@@ -1,10 +1,8 @@
 """PNG and APNG (W3C PNG specification, third edition): chunks, checksums, frames, scanlines."""
 
-import itertools
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 
 from imaging.containers.content import Content, MalformedImageError, number, take
 from imaging.containers.exif import read_orientation
@@ -14,7 +12,7 @@ from imaging.containers.outline import Outline
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _NEEDED = {b"IHDR", b"PLTE", b"IDAT"}
-_OF_FRAMES = {b"fcTL", b"IDAT", b"fdAT"}
+OF_FRAMES = {b"fcTL", b"IDAT", b"fdAT"}
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by colour type
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
 # Left, top, horizontal and vertical step of the seven passes of Adam7 (section 8.1)
@@ -25,9 +23,8 @@ _ADAM7 = [
 _LAST_DISPOSAL, _LAST_BLENDING = 2, 1
 _MOST_CHUNKS = 100_000
 _MOST_COLOURS = 256
-_BLOCK_BYTES = 64 * 1024
-_INFLATED_BYTES = 256 * 1024
-_FILTER_TYPES = bytes(range(5))
+BLOCK_BYTES = 64 * 1024
+INFLATED_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +74,19 @@ class _Animation:
 
 @dataclass(slots=True, kw_only=True)
 class PngOutline(Outline):
-    """A PNG file. Its pixels are inflated and checked in pieces, and not kept."""
+    """A PNG file. Its pixels are inflated and checked in pieces, and not kept.
+
+    `surplus` has the start and end of what follows compressed pixels in their chunks; None before
+    they are inflated.
+    """
 
     header: Header
+    surplus: list[tuple[int, int]] | None = None
 
     @property
     def decoded_bytes(self) -> int:
         """The memory that inflating takes, for any picture."""
-        return 4 * _INFLATED_BYTES
+        return 4 * INFLATED_BYTES
 
 
 def walk(content: Content, limits: PixelLimits) -> PngOutline:
@@ -96,14 +98,14 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
     for kind, at, length in chunks(content):
         _check_critical(kind, kinds, last, header)
         if not is_intact(content, kind, at, length):
-            if kind in _NEEDED or (animation.announced and kind in _OF_FRAMES):
+            if kind in _NEEDED or (animation.announced and kind in OF_FRAMES):
                 raise MalformedImageError("a chunk has a wrong CRC")
             continue  # browsers ignore such a chunk
         if kind == b"acTL" and length != 8:
             raise MalformedImageError("its animation control chunk has a wrong length")
         if kind in {b"PLTE", b"cICP"}:
             _check_colours(kind, kinds, take(content, at, length))
-        if animation.announced and kind in _OF_FRAMES:
+        if animation.announced and kind in OF_FRAMES:
             animation.check(kind, content, at)
             if kind == b"fcTL":
                 limits.spend(*_next_frame_size(content, at, header, kinds))
@@ -118,21 +120,6 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
     )
 
 
-def inflate(content: Content, header: Header) -> None:
-    """Inflate the pixels of every frame of a file that was walked, without keeping them.
-
-    Raises MalformedImageError unless every frame has all its scanlines, with known filters.
-    """
-    size = header.width, header.height
-    kinds = _OF_FRAMES if announced_frames(content) else {b"IDAT"}
-    frames = (chunk for chunk in chunks(content) if chunk[0] in kinds)
-    for kind, group in itertools.groupby(frames, key=itemgetter(0)):
-        if kind == b"fcTL":
-            size = [frame_size(content, at, header) for _, at, _ in group][-1]
-        else:
-            _check_scanlines(_compressed(content, group), header.passes(*size))
-
-
 def announced_frames(content: Content) -> int:
     """Return the number of frames of an animation; 0 if the file is not animated.
 
@@ -144,51 +131,6 @@ def announced_frames(content: Content) -> int:
         if kind == b"acTL" and length == 8 and is_intact(content, kind, at, length):
             return number(content, at, 4, "big")
     return 0
-
-
-def _compressed(content: Content, chunks: Iterator[tuple[bytes, int, int]]) -> Iterator[bytes]:
-    for kind, at, length in chunks:
-        start = at + 4 if kind == b"fdAT" else at  # after the sequence number
-        for place in range(start, at + length, _BLOCK_BYTES):
-            yield content[place : min(place + _BLOCK_BYTES, at + length)]
-
-
-def _check_scanlines(data: Iterator[bytes], passes: list[tuple[int, int]]) -> None:
-    stride, left = 0, 0  # of the current pass: bytes of a scanline, and bytes left
-    waiting = list(reversed(passes))
-    for block in _inflated(data):
-        at = 0
-        while at < len(block):
-            if not left:
-                if not waiting:
-                    return
-                stride, rows = waiting.pop()
-                left = stride * rows
-            part = block[at : at + left]
-            # Every scanline begins with its filter type.
-            if part[left % stride :: stride].translate(None, _FILTER_TYPES):
-                raise MalformedImageError("a scanline has an unknown filter")
-            left -= len(part)
-            at += len(part)
-    if left or waiting:
-        raise MalformedImageError("it has too few pixels")
-
-
-def _inflated(data: Iterator[bytes]) -> Iterator[bytes]:
-    inflater = zlib.decompressobj()
-    try:
-        for block in data:
-            yield inflater.decompress(block, _INFLATED_BYTES)
-            while inflater.unconsumed_tail and not inflater.eof:
-                yield inflater.decompress(inflater.unconsumed_tail, _INFLATED_BYTES)
-            if inflater.eof:  # zlib would collect what follows
-                return
-        while piece := inflater.decompress(b"", _INFLATED_BYTES):
-            yield piece
-    except zlib.error:
-        raise MalformedImageError("its pixels cannot be inflated") from None
-    if not inflater.eof:
-        raise MalformedImageError("its pixels are cut short")
 
 
 def read_header(content: Content) -> Header:
@@ -242,10 +184,15 @@ def _check_colours(kind: bytes, earlier: set[bytes], content: bytes) -> None:
 
 def is_intact(content: Content, kind: bytes, at: int, length: int) -> bool:
     """Return whether the CRC of a chunk matches its content."""
+    return checksum(content, kind, at, length) == number(content, at + length, 4, "big")
+
+
+def checksum(content: Content, kind: bytes, at: int, length: int) -> int:
+    """Return the CRC of a chunk of that kind and content."""
     crc = zlib.crc32(kind)
-    for start in range(at, at + length, _BLOCK_BYTES):
-        crc = zlib.crc32(content[start : min(start + _BLOCK_BYTES, at + length)], crc)
-    return crc == number(content, at + length, 4, "big")
+    for start in range(at, at + length, BLOCK_BYTES):
+        crc = zlib.crc32(content[start : min(start + BLOCK_BYTES, at + length)], crc)
+    return crc
 
 
 def _next_frame_size(

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from imaging.containers.content import Content, MalformedImageError, number, take
+from imaging.containers.icc import HEADER_BYTES, is_profile
 from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
 _MOST_CHUNKS = 100_000
 FRAME_HEADER_BYTES = 16
-HAS_ANIMATION = 0x02
+HAS_ANIMATION, HAS_ALPHA, HAS_PROFILE = 0x02, 0x10, 0x20  # flags of VP8X (section 2.7)
 BITSTREAMS = {b"VP8 ", b"VP8L"}
+_LEAST_BYTES = {b"VP8X": 10, b"ANIM": 6}
 _FIRST = {b"VP8X", *BITSTREAMS}
 
 
@@ -57,6 +59,8 @@ def walk(content: Content, limits: PixelLimits) -> WebpOutline:
     for index, (kind, at, length) in enumerate(read_chunks(content, 12, end, found)):
         if index == 0 and kind not in _FIRST:
             raise MalformedImageError("it does not begin as a WebP file does")
+        if length + length % 2 < _LEAST_BYTES.get(kind, 0):
+            raise MalformedImageError("a chunk is shorter than the standard says")
         if kind == b"VP8X" and index == 0:
             found.animated = bool(take(content, at, 10)[0] & HAS_ANIMATION)
             found.width = 1 + number(content, at + 4, 3, "little")
@@ -122,6 +126,21 @@ def find_frame(content: Content, at: int, end: int, found: WebpOutline) -> Frame
             width, height = size(take(content, start, min(length, 10)))
             return Frame(width, height, kind == b"VP8L", alpha or start - 8, start + length)
     raise MalformedImageError("it has no frame")
+
+
+def find_profile(content: Content, end: int) -> tuple[int, int]:
+    """Return the offset and length of the ICC profile of a file that ends at `end`; 0 without one.
+
+    The canvas must announce it. As in browsers, the first one before the frames counts.
+    """
+    if content[12:16] != b"VP8X" or not content[20] & HAS_PROFILE:
+        return 0, 0
+    for kind, at, length in read_chunks(content, 12, end, WebpOutline()):
+        if kind == b"ICCP" and is_profile(content[at : at + min(length, HEADER_BYTES)]):
+            return at, length
+        if kind in {b"ICCP", b"ANMF", b"ALPH", *BITSTREAMS}:
+            break
+    return 0, 0
 
 
 def _lossy_size(bitstream: bytes) -> tuple[int, int]:

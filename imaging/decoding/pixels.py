@@ -8,12 +8,12 @@ import mmap
 
 from PIL import Image
 
-from imaging.containers import png
 from imaging.containers.content import MalformedImageError
 from imaging.containers.gif import GifOutline
 from imaging.containers.jpeg import ARITHMETIC, JpegOutline
 from imaging.containers.outline import Outline
 from imaging.containers.png import PngOutline
+from imaging.containers.png_pixels import inflate
 from imaging.containers.webp import WebpOutline
 from imaging.decoding import libwebp
 from imaging.stills.still import open_pieces
@@ -33,7 +33,7 @@ def decode(content: mmap.mmap, outline: Outline) -> None:
             case JpegOutline():
                 _decode_jpeg(content, outline)
             case PngOutline():
-                png.inflate(content, outline.header)
+                outline.surplus = inflate(content, outline.header)
             case GifOutline():
                 _decode_gif(content, outline)
             case WebpOutline():

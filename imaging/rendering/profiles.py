@@ -4,9 +4,10 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from imaging.containers.icc import HEADER_BYTES, is_profile
 from imaging.rendering.transfer_functions import Transfer
 
-_HEADER_BYTES, _TAG_BYTES = 128, 12
+_TAG_BYTES = 12
 _MOST_BYTES = 4 * 1024 * 1024
 _MOST_TAGS = 1000
 _LATEST_VERSION = 4
@@ -67,8 +68,8 @@ def reduced(profile: bytes) -> Profile | None:
     """
     if not _has_known_header(profile):
         return None
-    (length,), (count,) = (struct.unpack_from(">I", profile, at) for at in (0, _HEADER_BYTES))
-    first = _HEADER_BYTES + 4
+    (length,), (count,) = (struct.unpack_from(">I", profile, at) for at in (0, HEADER_BYTES))
+    first = HEADER_BYTES + 4
     body = first + _TAG_BYTES * count
     if count > _MOST_TAGS or not body <= length <= len(profile):
         return None
@@ -84,7 +85,7 @@ def reduced(profile: bytes) -> Profile | None:
     if not (_TABLE in tags or _NEEDED.get((space, connection), _MATRIX) <= tags.keys()):
         return None
     table = b"".join(name + place for name, place in tags.items())
-    head = profile[:12] + b"mntr" + profile[16:_HEADER_BYTES] + struct.pack(">I", len(tags))
+    head = profile[:12] + b"mntr" + profile[16:HEADER_BYTES] + struct.pack(">I", len(tags))
     # The rest keeps its place, so the offsets of the tags stay valid.
     content = head + table.ljust(body - first, b"\0") + profile[body:length]
     return Profile(space, content, _cicp(profile, codes) if codes else None)
@@ -92,7 +93,7 @@ def reduced(profile: bytes) -> Profile | None:
 
 def _has_known_header(profile: bytes) -> bool:
     """Return whether browsers know the version, the connection space and the illuminant."""
-    if not _HEADER_BYTES + 4 <= len(profile) <= _MOST_BYTES or profile[36:40] != b"acsp":
+    if not HEADER_BYTES + 4 <= len(profile) <= _MOST_BYTES or not is_profile(profile):
         return False
     illuminant = struct.unpack_from(">3i", profile, 68)
     near = all(abs(a / 65536 - b) <= 0.01 for a, b in zip(illuminant, _D50, strict=True))
@@ -102,7 +103,7 @@ def _has_known_header(profile: bytes) -> bool:
 def _lies_within(length: int, row: bytes) -> bool:
     offset, size = struct.unpack(">II", row[4:])
     least = _CODES_BYTES if row[:4] == _CODES else 0
-    return bool(offset >= _HEADER_BYTES and size >= least and offset + size <= length)
+    return bool(offset >= HEADER_BYTES and size >= least and offset + size <= length)
 
 
 def _cicp(profile: bytes, place: bytes) -> tuple[int, int] | None:
@@ -132,13 +133,13 @@ def of_primaries(chromaticities: Chromaticities, transfer: Transfer) -> Profile 
 
 def _profile(tags: list[tuple[bytes, bytes]]) -> bytes:
     table, body = struct.pack(">I", len(tags)), b""
-    start = _HEADER_BYTES + 4 + _TAG_BYTES * len(tags)
+    start = HEADER_BYTES + 4 + _TAG_BYTES * len(tags)
     for name, content in tags:
         table += name + struct.pack(">II", start + len(body), len(content))
         body += content
     kind = struct.pack(">I4s4s4s", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
     head = struct.pack(">I4x", start + len(body)) + kind + bytes(12) + b"acsp" + bytes(28)
-    return (head + _xyz(_D50)[8:]).ljust(_HEADER_BYTES, b"\0") + table + body
+    return (head + _xyz(_D50)[8:]).ljust(HEADER_BYTES, b"\0") + table + body
 
 
 def _xyz(colour: Sequence[float]) -> bytes:

@@ -1,7 +1,6 @@
 """The first picture of a PNG or APNG file: header, palette, transparency and pixels."""
 
 import struct
-import zlib
 
 from imaging.containers.content import Content, MalformedImageError, number
 from imaging.containers.exif import read_orientation
@@ -10,9 +9,9 @@ from imaging.containers.png import (
     announced_frames,
     chunks,
     frame_size,
-    is_intact,
     read_header,
 )
+from imaging.containers.png_ancillary import chunk, counting_chunks, read_profile
 from imaging.stills.still import ColourSpace, Piece, Still
 
 _KEPT = {b"eXIf", b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
@@ -20,7 +19,6 @@ _GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
 _OPAQUE = {_GREY, _RGB, _PALETTE}
 # Decoded and averaged, or an index and its colour; with transparency, or of 16 bits, in between.
 _PLAIN_PIXEL_BYTES, _PIXEL_BYTES = 5, 12
-_MOST_PROFILE_BYTES = 4 * 1024 * 1024
 
 
 def still(content: Content) -> Still:
@@ -34,14 +32,14 @@ def still(content: Content) -> Still:
     depth, colour_type = content[24], content[25]
     palette, transparency = about.get(b"PLTE", b""), about.get(b"tRNS", b"")
     header = struct.pack(">II", *size) + content[24:29]
-    head = SIGNATURE + _chunk(b"IHDR", header)
+    head = SIGNATURE + chunk(b"IHDR", header)
     if colour_type == _PALETTE:
         head += _palette(palette, transparency, 2**depth)
     whole = read_header(content)
     canvas = whole.width, whole.height
     is_plain = depth <= 8 and colour_type in _OPAQUE and not transparency and size == canvas
     return Still(
-        [head, *pixels, _chunk(b"IEND", b"")],
+        [head, *pixels, chunk(b"IEND", b"")],
         canvas,
         _PLAIN_PIXEL_BYTES if is_plain else _PIXEL_BYTES,
         is_opaque=is_plain,
@@ -74,27 +72,9 @@ def _pixels(content: Content) -> tuple[tuple[int, int], tuple[int, int], list[Pi
 
 
 def _before_pixels(content: Content) -> dict[bytes, bytes]:
-    """Return the chunks that affect pixels, orientation and colours.
-
-    They must precede the pixels. The transparency of a palette must follow the palette, and cICP
-    must precede it.
-    """
-    palette_first = read_header(content).needs_palette
-    found: dict[bytes, bytes] = {}
-    for kind, at, length in chunks(content):
-        if kind == b"IDAT":
-            break
-        misplaced = {b"cICP": b"PLTE" in found, b"tRNS": palette_first and b"PLTE" not in found}
-        if kind not in _KEPT or not is_intact(content, kind, at, length):
-            continue
-        if not misplaced.get(kind):  # the first one counts, of Exif as well
-            found.setdefault(kind, content[at : at + length])
-    return found
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    crc = zlib.crc32(kind + content)
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+    """Return the content of the chunks that affect pixels, orientation and colours."""
+    places = counting_chunks(content, _KEPT)
+    return {kind: content[at : at + length] for kind, (at, length) in places.items()}
 
 
 def _palette(palette: bytes, opacity: bytes, entries: int) -> bytes:
@@ -103,9 +83,9 @@ def _palette(palette: bytes, opacity: bytes, entries: int) -> bytes:
     missing = max(0, entries - colours)
     content = palette[: 3 * colours] + palette[3 * colours - 3 : 3 * colours] * missing
     if not opacity:
-        return _chunk(b"PLTE", content)
+        return chunk(b"PLTE", content)
     last = opacity[colours - 1 : colours] or b"\xff"  # opaque
-    return _chunk(b"PLTE", content) + _chunk(
+    return chunk(b"PLTE", content) + chunk(
         b"tRNS", opacity[:colours].ljust(colours, b"\xff") + last * missing
     )
 
@@ -136,17 +116,5 @@ def _colours(about: dict[bytes, bytes]) -> ColourSpace:
         found.chromaticities = tuple(
             value / 100_000 for value in struct.unpack(">8I", chromaticities)
         )
-    _, _, profile = about.get(b"iCCP", b"").partition(b"\0")
-    if profile[:1] == b"\0":  # the only compression method
-        found.icc = _inflated(profile[1:])
+    found.icc, _ = read_profile(about.get(b"iCCP", b""))
     return found
-
-
-def _inflated(compressed: bytes) -> bytes:
-    """Return an inflated profile, empty if it is truncated or too long."""
-    inflater = zlib.decompressobj()
-    try:
-        profile = inflater.decompress(compressed, _MOST_PROFILE_BYTES)
-    except zlib.error:
-        return b""
-    return profile if inflater.eof else b""

@@ -6,16 +6,17 @@ from imaging.containers.content import Content, MalformedImageError, number
 from imaging.containers.webp import (
     BITSTREAMS,
     FRAME_HEADER_BYTES,
+    HAS_ALPHA,
     HAS_ANIMATION,
     Frame,
     WebpOutline,
     find_frame,
+    find_profile,
     read_chunks,
 )
 from imaging.stills.still import ColourSpace, Piece, Still
 
 _PIXEL_BYTES = 18  # libwebp and Pillow keep three copies, and averaging takes another one
-_HAS_ALPHA, _HAS_PROFILE = 0x10, 0x20
 
 
 def still(content: Content) -> Still:
@@ -24,7 +25,9 @@ def still(content: Content) -> Still:
     Exif has no effect: it follows the pixels, and browsers ignore it.
     """
     walked, end = WebpOutline(), 8 + number(content, 4, 4, "little")
-    flags, canvas, icc = _HAS_ALPHA, (0, 0), b""
+    flags, canvas = HAS_ALPHA, (0, 0)
+    start, size = find_profile(content, end)
+    icc = content[start : start + size]
     for kind, at, length in read_chunks(content, 12, end, walked):
         if kind == b"VP8X":
             flags = content[at]
@@ -32,13 +35,11 @@ def still(content: Content) -> Still:
                 1 + number(content, at + 4, 3, "little"),
                 1 + number(content, at + 7, 3, "little"),
             )
-        elif kind == b"ICCP" and flags & _HAS_PROFILE:
-            icc = content[at : at + length]
         elif kind == b"ANMF" and flags & HAS_ANIMATION:
             place = 2 * number(content, at, 3, "little"), 2 * number(content, at + 3, 3, "little")
             frame = find_frame(content, at + FRAME_HEADER_BYTES, at + length, walked)
             if content[frame.start : frame.start + 4] == b"ALPH":  # announced or not
-                flags |= _HAS_ALPHA
+                flags |= HAS_ALPHA
             return _still(content, frame, flags, canvas, place, icc)
         elif kind in {b"ALPH", *BITSTREAMS} and not flags & HAS_ANIMATION:
             frame = find_frame(content, at - 8, end, walked)
@@ -55,7 +56,7 @@ def _still(
     icc: bytes,
 ) -> Still:
     size = (frame.width - 1).to_bytes(3, "little") + (frame.height - 1).to_bytes(3, "little")
-    extended = b"VP8X" + struct.pack("<II", 10, flags & _HAS_ALPHA) + size
+    extended = b"VP8X" + struct.pack("<II", 10, flags & HAS_ALPHA) + size
     bitstream = memoryview(content)[frame.start : frame.end]
     padding = bytes(len(bitstream) % 2)
     length = len(b"WEBP") + len(extended) + len(bitstream) + len(padding)
