@@ -32,3 +32,14 @@ def read_orientation(tiff: Content) -> int:
         if (tag, kind, count) == (_ORIENTATION, _SHORT, 1) and value in range(1, 9):
             return int(value)
     return 1
+
+
+def orientation_only(tiff: Content) -> bytes:
+    """Return Exif that says the same orientation and nothing else; no bytes if it is upright."""
+    orientation = read_orientation(tiff)
+    if orientation == 1:
+        return b""
+    mark = bytes(tiff[:4])
+    entry = _ORIENTATION, _SHORT, 1, orientation, 0
+    minimal = struct.pack(f"{_BYTE_ORDERS[mark]}4sIHHHIHHI", mark, 8, 1, *entry, 0)
+    return minimal[: len(tiff)]  # some writers omit the offset of the next directory

@@ -15,6 +15,7 @@ from tests.support.containers import (
     uint24,
     webp_frame,
 )
+from tests.support.taken_apart import jpeg_segments
 
 _SIDES = [0, 1, 2, 3, 7, 8, 9, 16, 17, 40, 64, 255, 256, 1000, 4096, 16_383, 16_384, 40_000, 65_535]
 _BYTES = [0, 1, 2, 7, 8, 9, 63, 64, 127, 128, 254, 255]
@@ -75,18 +76,8 @@ _JPEG_OPTIONS: list[dict[str, object]] = [
 
 @cache
 def _jpeg_segments(kind: int, mode: str) -> tuple[bytes, ...]:
-    """Return the segments of a JPEG; a scan and its data are one segment."""
     picture = pictures.picture(64, 48, kind).convert(mode)
-    content = pictures.encoded(picture, "JPEG", **_JPEG_OPTIONS[kind])
-    pieces, at = [content[:2]], 2
-    while content[at : at + 2] != b"\xff\xd9":
-        end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-        if content[at + 1] == 0xDA:
-            while content[end] != 0xFF or content[end + 1] in {0, *range(0xD0, 0xD8)}:
-                end += 1
-        pieces.append(content[at:end])
-        at = end
-    return (*pieces, b"\xff\xd9")
+    return jpeg_segments(pictures.encoded(picture, "JPEG", **_JPEG_OPTIONS[kind]))
 
 
 def _jpeg(random: Random) -> bytes:
