@@ -106,6 +106,10 @@ class Settings(BaseSettings):
     inspection: Literal["full", "header"] = "full"
     """`full` decodes every pixel; `header` checks header and structure only, for trusted uploaders
     """
+    strip_metadata: Literal["none", "all"] = "none"
+    """`all` removes from each upload what its display does not need: places, serial numbers, texts,
+    thumbnails; no pixel changes
+    """
     variants: VariantSpecs = ("160", "320", "640", "1280", "2048", "320x320-crop")
     """smaller pictures that clients may request: `320` fits in a square of that side, `640x480` in
     that box, `320x320-crop` fills it; empty: none

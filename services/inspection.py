@@ -2,7 +2,7 @@
 
 Only the content counts, not what the client says. Our own code walks the container and refuses
 truncated and oversized files; then, unless INSPECTION is `header`, a decoder process decodes every
-pixel.
+pixel. With STRIP_METADATA an accepted file then loses its metadata.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from imaging.containers.limits import PixelLimits
 from imaging.decoding.jobs import WALL_PER_CPU, Job
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.pool import DecoderPool
+from imaging.stripping.formats import strip
 
 # Smaller files are copied; larger ones on disk are mapped.
 _COPIED_BYTES = 1024 * 1024
@@ -33,13 +34,12 @@ MEMORY_BYTES = 200 * 1024 * 1024
 # Files walked at once: the mapped pages of each count as memory of the process.
 _WALKS = 2
 
-# Width and height as displayed, and the SHA-256
-_Examined = tuple[tuple[int, int], str]
+_Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """The metadata of an accepted image; width and height as viewers display it.
+    """The metadata of an accepted image, as it is stored; width and height as viewers display it.
 
     `extension` is that of the file name if it fits the format, otherwise the format's own.
     """
@@ -65,6 +65,7 @@ class Inspector:
         """Bound each decoding by CPU time, and by memory beside the file itself."""
         self._settings = settings
         self._cpu_seconds, self._memory_bytes = cpu_seconds, memory_bytes
+        self._strips = settings.strip_metadata == "all"
         self._decoders = DecoderPool()
         self._walking = threading.BoundedSemaphore(_WALKS)
 
@@ -83,11 +84,11 @@ class Inspector:
         return FORMATS[extension], extension
 
     def inspect(self, file: IO[bytes], extension: str) -> ImageInfo:
-        """Return the metadata of `file`, whose name has `extension` (lower case, no dot).
+        """Return what describes `file`, whose name has `extension` (lower case, no dot).
 
-        Raises ExtensionNotAllowedError, ImageTooLargeError, TooManyPixelsError,
-        DecodingTooCostlyError or NotAnImageError; OverloadedError or OutOfResourcesError if the
-        file cannot be inspected now.
+        With STRIP_METADATA the file loses its own metadata first. Raises
+        ExtensionNotAllowedError, ImageTooLargeError, TooManyPixelsError, DecodingTooCostlyError or
+        NotAnImageError; OverloadedError or OutOfResourcesError if the file cannot be inspected now.
         """
         named, allowed = ALIASES.get(extension, extension), self._settings.allowed_extensions
         if named not in allowed:
@@ -104,20 +105,25 @@ class Inspector:
         image_format, extension = self._kind(file, named)
         examine = self._decode if self._settings.inspection == "full" else self._walk
         try:
-            (width, height), sha256 = examine(file, size, image_format.name)
+            width, height = examine(file, size, image_format.name)
         except MalformedImageError as exc:
             raise NotAnImageError(
                 f"The file is not a whole, valid {extension} image: {exc}."
             ) from exc
+        size = file.seek(0, os.SEEK_END)  # also forgets what was read before the file was stripped
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         return ImageInfo(size, sha256, extension, image_format.media_type, width, height)
 
-    def _walk(self, file: IO[bytes], size: int, image_format: str) -> _Examined:
+    def _walk(self, file: IO[bytes], size: int, image_format: str) -> _Size:
         limits = PixelLimits(self._settings.max_pixels, self._settings.max_animation_pixels)
         with self._walking, _content(file, size) as content:
-            shown = walk(content, image_format, limits).shown
-            return shown, hashlib.sha256(content).hexdigest()
+            outline = walk(content, image_format, limits)
+            if self._strips:
+                strip(content, outline, file)
+        return outline.shown
 
-    def _decode(self, file: IO[bytes], size: int, image_format: str) -> _Examined:
+    def _decode(self, file: IO[bytes], size: int, image_format: str) -> _Size:
         settings = self._settings
         job = Job(
             image_format,
@@ -126,12 +132,13 @@ class Inspector:
             memory=self._memory_bytes,
             cpu_seconds=self._cpu_seconds,
             seconds=self._cpu_seconds * WALL_PER_CPU,
+            strips=self._strips,
         )
-        with _descriptor(file, size) as descriptor:
-            result = self._decoders.decode(job, descriptor)
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
-        return (result.width, result.height), digest.hexdigest()
+        with _shareable(file, size) as shared:
+            result = self._decoders.decode(job, shared.fileno())
+            if result.is_stripped and shared is not file:
+                _replace(file, shared)
+        return result.width, result.height
 
 
 def _is_mappable(file: IO[bytes], size: int) -> bool:
@@ -149,13 +156,21 @@ def _content(file: IO[bytes], size: int) -> Iterator[Content]:
 
 
 @contextmanager
-def _descriptor(file: IO[bytes], size: int) -> Iterator[int]:
-    """Yield a descriptor of a file with the content, which another process can map."""
+def _shareable(file: IO[bytes], size: int) -> Iterator[IO[bytes]]:
+    """Yield the file, or a copy of it, whose descriptor another process can map."""
     if _is_mappable(file, size):
-        yield file.fileno()
+        yield file
         return
     file.seek(0)
     with memory_file() as copy:
         copy.write(file.read())
         copy.flush()
-        yield copy.fileno()
+        yield copy
+
+
+def _replace(file: IO[bytes], copy: IO[bytes]) -> None:
+    """Give `file` the content of `copy`."""
+    copy.seek(0)
+    file.seek(0)
+    file.truncate()  # before the other content is read, which needs memory as well
+    file.write(copy.read())

@@ -10,8 +10,8 @@ WALL_PER_CPU = 5
 class Job(NamedTuple):
     """Decode a file, within limits in pixels, bytes, seconds of CPU and seconds of wall-clock time.
 
-    If `encoding` is set, make a variant for the box of `width`, `height` and `crop` instead, and
-    write it to a second file.
+    If it `strips`, remove the metadata of the file in place. If `encoding` is set, make a variant
+    for the box of `width`, `height` and `crop` instead, and write it to a second file.
     """
 
     image_format: str
@@ -24,6 +24,7 @@ class Job(NamedTuple):
     width: int = 0
     height: int = 0
     crop: bool = False
+    strips: bool = False
 
 
 class JobOutcome(StrEnum):
@@ -36,9 +37,13 @@ class JobOutcome(StrEnum):
 
 
 class Result(NamedTuple):
-    """The outcome, with the displayed size of the picture, or the reason why there is none."""
+    """The outcome, with the displayed size of the picture, or the reason why there is none.
+
+    `is_stripped` says whether the file was rewritten without its metadata.
+    """
 
     outcome: JobOutcome
     width: int = 0
     height: int = 0
     reason: str = ""
+    is_stripped: bool = False

@@ -25,6 +25,7 @@ from imaging.containers.limits import PixelLimits
 from imaging.decoding.jobs import Job, JobOutcome, Result
 from imaging.decoding.pixels import decode
 from imaging.rendering.picture import render_picture
+from imaging.stripping.formats import strip
 
 _MESSAGE_BYTES = 4096
 _IDLE_SECONDS = 10.0
@@ -87,7 +88,7 @@ def _examine(job: Job, files: list[int], at_rest: int) -> Result:
         _bound_memory(at_rest, os.fstat(files[0]).st_size + job.memory + _SLACK_BYTES)
         # Private and writable, which the binding of libwebp requires although it only reads
         content = mmap.mmap(files[0], 0, access=mmap.ACCESS_COPY)
-        return _render(job, content, files[1]) if job.encoding else _decode(job, content)
+        return _render(job, content, files[1]) if job.encoding else _decode(job, content, files[0])
     except MemoryError:
         return Result(JobOutcome.NEEDS_MEMORY)
     except MalformedImageError as exc:
@@ -117,13 +118,17 @@ def _render(job: Job, content: mmap.mmap, output: int) -> Result:
     return Result(JobOutcome.DECODED, *size)
 
 
-def _decode(job: Job, content: mmap.mmap) -> Result:
+def _decode(job: Job, content: mmap.mmap, descriptor: int) -> Result:
     limits = PixelLimits(job.frame_pixels, job.animation_pixels)
     outline = walk(content, job.image_format, limits)
     if outline.decoded_bytes > job.memory:
         return Result(JobOutcome.NEEDS_MEMORY)
     decode(content, outline)
-    return Result(JobOutcome.DECODED, *outline.shown)
+    if not job.strips:
+        return Result(JobOutcome.DECODED, *outline.shown)
+    with open(descriptor, "r+b", closefd=False) as file:
+        is_stripped = strip(content, outline, file)
+    return Result(JobOutcome.DECODED, *outline.shown, is_stripped=is_stripped)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ def test_variables() -> None:
         )
         store = SERVICES["objects"]["environment"]
         assert store == {name: variables[name] for name in store}
+        assert variables["STRIP_METADATA"] == "all"
         assert variables["AWS_ENDPOINT_URL_S3"] == STORE
 
 
