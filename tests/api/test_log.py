@@ -2,10 +2,7 @@
 
 import base64
 import hashlib
-import io
 import json
-import logging
-import sys
 import unicodedata
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,7 +16,6 @@ from sqlalchemy import make_url
 from config import Settings
 from devstack.service_process import ServiceProcess
 from devstack.waiting import wait_until
-from runtime.logging import JsonFormatter, LineHandler, TextFormatter
 from tests.support import pictures
 from tests.support.log_secrets import secrets_in
 from tests.support.raw_http import ask
@@ -109,32 +105,6 @@ def test_last_lines(settings: Settings, caplog: pytest.LogCaptureFixture) -> Non
         client.get("/nowhere")
     lines = [record for record in caplog.records if record.name == access_logger.name]
     assert "GET unmatched 404" in [line.getMessage() for line in lines]
-
-
-def test_formats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every record is one line of JSON, including line breaks and tracebacks."""
-    written = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", written)
-    handler = LineHandler()
-    handler.setFormatter(JsonFormatter())
-    try:
-        raise ValueError('a "quoted"\nreason')
-    except ValueError:
-        record = logging.LogRecord(
-            "image_api", logging.ERROR, "", 0, "two\nlines %s", ("\x1b[31m",), sys.exc_info()
-        )
-    handler.emit(record)
-    kept = logging.makeLogRecord({"name": access_logger.name, "msg": "kept"})
-    handler.emit(kept)
-    assert written.getvalue().count("\n") == 1
-    handler.flush()
-    first, second = map(json.loads, written.getvalue().splitlines())
-    assert first["message"] == "two\nlines \x1b[31m"
-    assert 'ValueError: a "quoted"' in first["exception"]
-    assert second["message"] == "kept"
-    assert "\x1b" not in written.getvalue()
-    record.request_id = kept.request_id = "r"
-    assert "Traceback" in TextFormatter().format(record)
 
 
 @on_sqlite

@@ -1,7 +1,5 @@
 """The service sends spans to an OpenTelemetry collector, and loads no SDK without OTEL_*."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from devstack.service_process import ROOT, ServiceProcess
+from devstack.service_process import ServiceProcess
 from devstack.waiting import wait_until
 from tests.support import pictures
 from tests.support.uploads import upload
@@ -106,18 +104,3 @@ def test_spans(service_environment: dict[str, str], collector: Collector) -> Non
     assert not [
         span for span in collector.spans if span.name.endswith(("/metrics", "/health/live"))
     ]
-
-
-def test_off() -> None:
-    """Without OTEL_* no OpenTelemetry SDK, instrumentation or exporter is loaded."""
-    program = (
-        "import sys, main, runtime.lifespan; from sqlalchemy import create_engine; "
-        "from telemetry.tracing import trace_backends; e = create_engine('sqlite://'); "
-        "trace_backends(e); print([n for n in sys.modules "
-        "if n.startswith(('opentelemetry.sdk', 'opentelemetry.instr', 'opentelemetry.exp'))],"
-        "dict(e.get_execution_options()))"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert run.stdout == "[] {}\n"

@@ -12,7 +12,7 @@ from config import Settings, normalise_db_url
 from db import build_engine, build_sessions
 from devstack.databases import connection, fresh_database
 from devstack.service_process import ServiceProcess
-from errors import ConfigurationError, DatabaseUnavailableError
+from errors import DatabaseUnavailableError
 from scripts import create_tables, purge, sweep, verify
 from scripts.doctor import __main__ as doctor
 from services.readiness import ping
@@ -132,16 +132,3 @@ def test_text_of_mysql(
         create_tables.create_tables(chosen)
         with serving(chosen) as client:
             holds_every_name(client)
-
-
-@pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
-@pytest.mark.parametrize("charset", ["utf8", "utf8mb3", "UTF8", "latin1", "binary"])
-def test_charset_of_mysql(scheme: str, charset: str) -> None:
-    """A character set in the URL that cannot represent every name is refused in one sentence."""
-    url = f"{scheme}://root:hunter2@host/images?charset={charset}"
-    with pytest.raises(ConfigurationError) as refused:
-        build_engine(Settings(db_url=url, aws_region="r", aws_s3_bucket="images"))
-    sentence = str(refused.value)
-    assert sentence.startswith("Configuration: DB_URL cannot be used: ")
-    assert "utf8mb4" in sentence
-    assert "hunter2" not in sentence

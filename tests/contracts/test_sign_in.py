@@ -2,21 +2,18 @@
 
 import os
 import secrets
-import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import Engine, make_url
 
 from adapters import rds_iam
-from adapters.mysql_tls import split_tls
 from config import Settings
 from db import build_engine, build_sessions, reading
 from devstack.databases import connection, disconnect_others
-from errors import ConfigurationError, DatabaseUnavailableError
+from errors import DatabaseUnavailableError
 from scripts.create_tables import create_tables
 from services.readiness import ping
 from tests.support.certificates import make_certificates
@@ -119,42 +116,6 @@ def test_no_tls(mariadb_url: str, mysql_url: str, tmp_path: Path) -> None:
         assert not db.exec_driver_sql(ENCRYPTED["mysql"]).one()[1]
 
 
-@pytest.mark.parametrize(
-    ("query", "verifies", "names"),
-    [
-        ("ssl_ca={ca}", True, True),
-        ("ssl_ca={ca}&ssl_verify_identity=true", True, True),
-        ("ssl_verify_identity=true", True, True),
-        ("ssl_ca={ca}&ssl_disabled=false", True, True),
-        ("ssl_ca={ca}&ssl_verify_identity=false", True, False),
-        ("ssl_ca={ca}&ssl_check_hostname=0", True, False),
-        ("ssl_verify_cert=false", False, False),
-        ("ssl_cert={cert}&ssl_key={key}&ssl_ca={ca}&ssl_cipher=HIGH", True, True),
-    ],
-)
-def test_arguments(tmp_path: Path, query: str, verifies: bool, names: bool) -> None:  # noqa: FBT001
-    """Each TLS argument of a MySQL URL has the meaning that PyMySQL documents."""
-    made = make_certificates(tmp_path)
-    query = query.format(ca=made.ca, cert=made.certificate, key=made.key)
-    rest, arguments = split_tls(make_url(f"mysql+pymysql://u@h/images?{query}&charset=utf8mb4"))
-    assert dict(rest.query) == {"charset": "utf8mb4"}
-    context = arguments["ssl"]
-    assert (context.verify_mode == ssl.CERT_REQUIRED, context.check_hostname) == (verifies, names)
-    assert set(arguments) == {"ssl"}
-
-
-@pytest.mark.parametrize(
-    "query", ["ssl_ca=/nowhere.pem", "ssl_ca={garbage}", "ssl_verify_cert=maybe", "ssl_mode=on"]
-)
-def test_wrong_arguments(tmp_path: Path, query: str) -> None:
-    """An unusable TLS argument stops the start with one sentence and without the password."""
-    (tmp_path / "garbage").write_text("no certificate")
-    url = f"mysql://u:hunter2@h/images?{query.format(garbage=tmp_path / 'garbage')}"
-    with pytest.raises(ConfigurationError, match=r"^Configuration: DB_URL [^\n]+\.$") as refused:
-        build_engine(Settings(db_url=url, aws_region="a", aws_s3_bucket="abc"))
-    assert "hunter2" not in str(refused.value)
-
-
 @pytest.mark.parametrize("tls", ["ssl_disabled=true", "ssl_verify_cert=false"])
 def test_caching_sha2(mysql_url: str, tls: str) -> None:
     """A caching_sha2_password account can sign in with and without TLS, cached or not."""
@@ -227,23 +188,6 @@ def test_each_connection_has_its_token(database: Database, monkeypatch: pytest.M
         assert len(set(tokens.given)) == 3
 
 
-def test_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token is a presigned request for user, host and port in the region of the host."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    for host, region in [
-        ("images.abc123.ap-south-2.rds.amazonaws.com", "ap-south-2"),
-        ("proxy.internal", "eu-central-1"),
-    ]:
-        url = make_url(f"mysql+pymysql://images@{host}/images")
-        token = urlsplit(f"https://{rds_iam.token_source(url, 'eu-central-1')()}")
-        assert token.netloc == f"{host}:3306"
-        query = parse_qs(token.query)
-        assert (query["Action"], query["DBUser"]) == (["connect"], ["images"])
-        assert query["X-Amz-Expires"] == ["900"]
-        assert f"/{region}/rds-db/aws4_request" in query["X-Amz-Credential"][0]
-
-
 def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without AWS credentials the database is unavailable, and the error says why."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -257,29 +201,6 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         aws_s3_bucket="none",
     )
     assert "no token for RDS: Unable to locate credentials" in refusal(settings)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://images@h/images",
-        "postgresql://images@h/images?sslmode=require",
-        "postgresql://images@h/images?sslmode=verify-ca",
-        "mysql://images@h/images",
-        "mysql://images@h/images?ssl_verify_cert=false",
-        "mysql://images@h/images?ssl_check_hostname=false",
-        "mysql://images@h/images?ssl_verify_identity=false",
-        "postgresql://h/images?sslmode=verify-full",
-        "sqlite:///images.db",
-    ],
-)
-def test_unsafe_tokens(url: str) -> None:
-    """The service does not start if others could read its tokens, or if none are needed."""
-    settings = Settings(
-        db_url=url, db_iam_auth=True, aws_region="eu-central-1", aws_s3_bucket="none"
-    )
-    with pytest.raises(ConfigurationError, match=r"^Configuration: DB_IAM_AUTH [^\n]+\.$"):
-        build_engine(settings)
 
 
 @pytest.mark.parametrize("encrypted", [True, False])

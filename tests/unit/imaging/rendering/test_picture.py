@@ -93,7 +93,7 @@ def zone_plate(side: int = 1200) -> Image.Image:
 def test_sharp(image_format: str) -> None:
     """A resized photograph is close to Lanczos resampling."""
     original = photo()
-    options = {"quality": 95} if image_format == "jpeg" else {}
+    options = {"quality": 95} if image_format == "jpeg" else {"compress_level": 1}
     file = saved(original, image_format, **options)
     reference = Image.open(file).convert("RGB").resize((320, 200), Image.Resampling.LANCZOS)
     assert similarity(variant(file, "320", image_format), reference) >= 0.995

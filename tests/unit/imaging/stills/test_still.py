@@ -1,8 +1,6 @@
 """Metadata cannot prevent a variant, because decoders get only what the pixels need."""
 
 import io
-import struct
-import tempfile
 import zlib
 from collections.abc import Callable
 
@@ -10,9 +8,7 @@ import pytest
 from PIL import Image
 
 from config import VariantSpec
-from imaging.decoding.variant_maker import VariantMaker
 from imaging.rendering.picture import render_picture
-from tests.support.colour_tables import profile
 from tests.support.containers import chunk, segment
 from tests.support.inspections import inspecting, verdict
 from tests.support.pictures import encoded
@@ -90,20 +86,3 @@ def test_jpeg(name: str) -> None:
     """An accepted JPEG has variants, whatever its application segments contain."""
     for file in (_JPEG, _BARE_JPEG):
         _require_variant(file[:2] + SEGMENTS[name] + file[2:], "jpg")
-
-
-def test_burning_profile() -> None:
-    """A profile that lists thousands of matrices costs little CPU, because the list is ignored."""
-    matrix = (
-        b"matf" + bytes(4) + b"\0\3\0\3" + struct.pack(">12f", 1, 0, 0, 0, 1, 0, 0, 0, 1, *[0] * 3)
-    )
-    places = struct.pack(">II", 16 + 8 * 20_000, len(matrix)) * 20_000
-    matrices = b"mpet" + bytes(4) + struct.pack(">HHI", 3, 3, 20_000) + places + matrix
-    icc = profile((b"D2B0", matrices), pcs=b"XYZ ", version=0x04300000)
-    maker = VariantMaker(max_pixels=10**6, max_animation_pixels=10**6, cpu_seconds=2)
-    with tempfile.TemporaryFile() as file:
-        file.write(encoded(_PICTURE, "PNG", icc_profile=icc))
-        file.flush()
-        made = maker.make(file, "png", 64 * 64, VariantSpec(32, 32), "png")
-    maker.close()
-    assert Image.open(io.BytesIO(made.content)).getpixel((9, 9)) == (200, 60, 30)
