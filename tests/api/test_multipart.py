@@ -3,7 +3,6 @@
 import gzip
 import select
 import socket
-import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPResponse
@@ -18,7 +17,6 @@ from devstack.service_process import ServiceProcess
 from devstack.waiting import wait_until
 from tests.support import pictures
 from tests.support.uploads import BOUNDARY, FORM, count, form, on_sqlite, problem, upload
-from web.form_parser import FormParser, UploadForm
 
 pytestmark = on_sqlite
 PICTURE = ('name="file"; filename="a.png"', pictures.png())
@@ -114,25 +112,6 @@ def test_many_parameters(client: TestClient) -> None:
     kind = f"{FORM['Content-Type']}{'; a=b' * 1000}"
     answer = client.post("/images", content=WHOLE, headers={"Content-Type": kind})
     problem(answer, 400, "invalid_multipart")
-
-
-@pytest.mark.parametrize("size", [1, 20, 5000])
-def test_small_pieces(settings: Settings, size: int) -> None:
-    """A form that arrives in tiny pieces takes no more memory than its bytes."""
-    body = form(('name="file"; filename="a.png"', pictures.noise_png(100_000)), NAME)
-    pieces = [body[i : i + size] for i in range(0, len(body), size)]
-    parsed = UploadForm()
-    parser = FormParser(parsed, BOUNDARY.encode(), settings, None, hashing=False)
-    tracemalloc.start()
-    try:
-        for piece in pieces:
-            parser.write(piece)
-        assert tracemalloc.get_traced_memory()[0] < 1.5 * len(body)
-    finally:
-        tracemalloc.stop()
-    parser.flush()
-    parser.require_complete()
-    assert (parsed.file.read(), parsed.name) == (pictures.noise_png(100_000), "b")
 
 
 def test_well_formed(client: TestClient) -> None:

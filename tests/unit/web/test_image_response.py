@@ -1,19 +1,14 @@
 """`plan_download` decides a response from the request and the image's record alone."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from starlette.datastructures import Headers
 
-from config import Settings
 from errors import PreconditionFailedError, RangeNotSatisfiableError, RedirectNotAllowedError
-from services.image_store import ImageRecord
+from tests.support.records import IMAGE, SETTINGS
 from web.image_response import DownloadRequest, plan_download
 
-STORED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-IMAGE = ImageRecord(1, "a", 1000, "png", "image/png", "0" * 64, 4, 3, "a-1.png", STORED, STORED)
-SETTINGS = Settings(db_url="sqlite:///unused.db", aws_region="none", aws_s3_bucket="none")
 ETAG = f'"{IMAGE.sha256}"'
 
 WHOLE, NOTHING = (0, 999), None

@@ -1,6 +1,7 @@
 """Uploads reserve memory, and their process's share of the disk."""
 
 import shutil
+from contextlib import ExitStack
 
 import pytest
 
@@ -40,3 +41,22 @@ def test_no_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_space, "gettempdir", refuse)
     with pytest.raises(OutOfResourcesError), SpoolSpace(1).file_for(0, DISK):
         pass
+
+
+def test_memory() -> None:
+    """Small uploads stay in memory, until all together would take too much of it."""
+    space, most = SpoolSpace(1), spool_space._MEMORY_BYTES
+    with ExitStack() as uploads:
+        for _ in range(spool_space._ALL_MEMORY_BYTES // most):
+            assert uploads.enter_context(space.file_for(most, most)) is None
+        assert uploads.enter_context(space.file_for(1, most)) is not None
+    with space.file_for(most, most) as file:
+        assert file is None
+
+
+def test_unknown_length() -> None:
+    """An upload that does not announce its length gets a file, because it may be large."""
+    with SpoolSpace(1).file_for(0, 1) as file:
+        assert file is not None
+        file.write(b"x")
+    assert file.closed
