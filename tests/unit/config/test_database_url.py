@@ -1,4 +1,4 @@
-"""URLs of databases get the driver that the service installs."""
+"""URLs of databases get the driver that the service installs, or are refused."""
 
 import pytest
 from sqlalchemy import make_url
@@ -33,3 +33,21 @@ def test_driver(url: str, driver: str) -> None:
         engine = build_engine(settings)
         assert engine.url == expected
         engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("nonsense", "is not a database URL"),
+        ("postgresql://u:hunter2@h:port/images", "is not a database URL"),
+        ("mongodb://u:hunter2@h/images", "names mongodb"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        ("postgresql://u:hunter2@x@h/images", "written as %40"),
+    ],
+)
+def test_refused(url: str, reason: str) -> None:
+    """A URL that the service cannot use is refused without repeating the password."""
+    with pytest.raises(ValueError, match=reason) as refused:
+        normalise_db_url(url)
+    assert "hunter2" not in str(refused.value)

@@ -1,6 +1,7 @@
 """Every table of picture formats has every format."""
 
 from config import FORMATS, VARIANT_MEDIA_TYPES
+from config.formats import ALIASES
 from imaging.containers import formats as containers
 from imaging.rendering import picture
 from imaging.rendering.encodings import ENCODINGS
@@ -14,3 +15,17 @@ def test_same_formats() -> None:
         assert set(table) == expected
     variants = {accepted.variant for accepted in FORMATS.values()}
     assert variants < set(ENCODINGS) == set(VARIANT_MEDIA_TYPES)
+
+
+def test_aliases() -> None:
+    """An alias is another extension of an accepted format, and no setting can list it."""
+    assert set(ALIASES.values()) <= set(FORMATS)
+    assert not set(ALIASES) & set(FORMATS)
+
+
+def test_media_types() -> None:
+    """Uploads and variants of one extension have the same media type."""
+    shared = set(FORMATS) & set(VARIANT_MEDIA_TYPES)
+    assert shared == {"jpg", "png", "webp"}
+    for extension in shared:
+        assert FORMATS[extension].media_type == VARIANT_MEDIA_TYPES[extension]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import VariantSpec
+from config.variants import require_variants
 
 SIDES = st.integers(1, 8192)
 
@@ -38,3 +39,12 @@ def test_invalid_spec(text: str) -> None:
         ValueError, match=r"^A variant looks like .*\.$|^A side .*\.$|^The variant .*\.$"
     ):
         VariantSpec.parse(text)
+
+
+def test_require_variants() -> None:
+    """Repeated specs count once; more than 20, or a malformed one, are refused."""
+    assert require_variants(("320", "64x32", "320")) == ("320", "64x32")
+    with pytest.raises(ValueError, match="at most 20"):
+        require_variants(tuple(map(str, range(1, 22))))
+    with pytest.raises(ValueError, match="looks like"):
+        require_variants(("320", "big"))

@@ -1,12 +1,61 @@
-"""The rules for names of images."""
+"""Names have one form each, which is the form in which they are stored."""
 
 import time
+import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from errors import InvalidNameError
-from services.names import normalise_name, normalise_prefix
+from services.names import MAX_NAME_BYTES, normalise_name, normalise_prefix, split_extension
+
+
+@given(st.text(max_size=300))
+def test_stored_form(name: str) -> None:
+    """A name that is accepted is in NFC, without spaces around it, short, and accepted again."""
+    with suppress(InvalidNameError):
+        stored = normalise_name(name)
+        assert unicodedata.is_normalized("NFC", stored)
+        assert stored == stored.strip() == normalise_name(stored)
+        assert 0 < len(stored.encode()) <= MAX_NAME_BYTES
+        assert not set("/\\\0\n\x85") & set(stored)
+
+
+@given(st.text(st.characters(categories=["L", "M", "N"]), min_size=1, max_size=20))
+def test_unicode_forms(name: str) -> None:
+    """A name is the same, composed or decomposed."""
+    composed, decomposed = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    assert normalise_name(composed) == normalise_name(decomposed) == composed
+
+
+@pytest.mark.parametrize("name", ["random", ".", "..", " random "])
+def test_reserved(name: str) -> None:
+    """Names that mean something else in a path are refused."""
+    with pytest.raises(InvalidNameError, match="reserved"):
+        normalise_name(name)
+
+
+def test_prefix() -> None:
+    """A prefix may be what no name is: empty, a reserved word, or with a space at its end."""
+    for prefix in ("", "random", "a ", "a/"):
+        assert normalise_prefix(prefix) == prefix
+    with pytest.raises(InvalidNameError, match="control character"):
+        normalise_prefix("a\n")
+
+
+@given(st.text(), st.text(st.characters(exclude_characters=".")))
+def test_extension(stem: str, extension: str) -> None:
+    """The extension is what follows the last dot, in lower case."""
+    assert split_extension(f"{stem}.{extension}") == (stem, extension.lower())
+
+
+@given(st.text(st.characters(exclude_characters=".")))
+def test_no_extension(filename: str) -> None:
+    """A file name without a dot is all stem."""
+    assert split_extension(filename) == (filename, "")
 
 
 @pytest.mark.parametrize("normalise", [normalise_name, normalise_prefix])

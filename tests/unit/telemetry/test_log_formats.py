@@ -4,8 +4,11 @@ import io
 import json
 import logging
 import sys
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from telemetry.log_formats import ACCESS_LOGGER, JsonFormatter, LineHandler, TextFormatter
 
@@ -34,3 +37,37 @@ def test_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in written.getvalue()
     record.request_id = kept.request_id = "r"
     assert "Traceback" in TextFormatter().format(record)
+
+
+@given(st.text())
+def test_no_forged_line(text: str) -> None:
+    """Whatever a message contains, it is one line, in either format."""
+    record = logging.makeLogRecord({"msg": "name %s", "args": (text,), "request_id": "r"})
+    line = TextFormatter().format(record)
+    assert line.splitlines() == [line]
+    assert not [char for char in line if unicodedata.category(char) == "Cc"]
+    document = JsonFormatter().format(record)
+    assert document.isascii()
+    assert document.isprintable()
+    assert json.loads(document)["message"] == f"name {text}"
+
+
+def test_fields() -> None:
+    """JSON has all fields of a record; text has those that people need, unless they are empty."""
+    fields = {"code": "image_lost", "s3_ms": 0, "route": "/images"}
+    record = logging.makeLogRecord({"msg": "GET", "fields": fields})
+    assert json.loads(JsonFormatter().format(record)).items() >= fields.items()
+    line = TextFormatter().format(record)
+    assert line.endswith("GET code=image_lost")
+
+
+def test_unfitting_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that its arguments do not fit is logged without them, and so is the mistake."""
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    handler = LineHandler()
+    handler.setFormatter(JsonFormatter())
+    handler.handle(logging.makeLogRecord({"msg": "%d images", "args": ("many",)}))
+    document = json.loads(written.getvalue())
+    assert document["message"] == "%d images"
+    assert "TypeError" in document["exception"]

@@ -1,0 +1,61 @@
+"""The waits of a request are noted with the request, from whatever thread."""
+
+from collections.abc import Iterator
+from contextvars import copy_context
+
+import pytest
+
+from errors import DatabaseUnavailableError, StorageUnavailableError
+from telemetry.request_waits import (
+    DatabaseTimer,
+    RequestMetrics,
+    S3Timer,
+    add_s3_wait,
+    note_code,
+    request_metrics,
+)
+
+
+@pytest.fixture
+def metrics() -> Iterator[RequestMetrics]:
+    """Begin a request."""
+    metrics = RequestMetrics()
+    token = request_metrics.set(metrics)
+    yield metrics
+    request_metrics.reset(token)
+
+
+def test_waits(metrics: RequestMetrics) -> None:
+    """A wait has its backend, its kind, and whether it failed."""
+    with DatabaseTimer("read"):
+        pass
+    with pytest.raises(StorageUnavailableError), S3Timer("put"):
+        raise StorageUnavailableError
+    found = [(wait.backend, wait.what, wait.failed) for wait in metrics.waits]
+    assert found == [("database", "read", False), ("s3", "put", True)]
+    assert all(wait.seconds > 0 for wait in metrics.waits)
+
+
+def test_other_errors(metrics: RequestMetrics) -> None:
+    """An error that is not the backend's is no failure of the backend."""
+    with pytest.raises(DatabaseUnavailableError), S3Timer("get"):
+        raise DatabaseUnavailableError
+    assert [wait.failed for wait in metrics.waits] == [False]
+
+
+def test_other_threads(metrics: RequestMetrics) -> None:
+    """A thread that runs in a copy of the context notes with the same request."""
+    context = copy_context()
+    context.run(add_s3_wait, 0.5)
+    context.run(add_s3_wait, 0.25)
+    context.run(note_code, "image_lost")
+    assert (metrics.body_seconds, metrics.code) == (0.75, "image_lost")
+
+
+def test_outside_of_requests() -> None:
+    """Outside of requests, as in the sweeper, nothing is noted, and nothing fails."""
+    add_s3_wait(1)
+    note_code("image_lost")
+    with DatabaseTimer("write"):
+        pass
+    assert request_metrics.get() is None

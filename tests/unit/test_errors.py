@@ -1,0 +1,54 @@
+"""Every error has a code of its own, and only an exhausted host counts as exhausted."""
+
+import errno
+import re
+
+import pytest
+
+import errors
+from errors import DatabaseUnavailableError, OutOfResourcesError, ServiceError, UnavailableError
+
+CODED = [
+    error
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, ServiceError) and "code" in vars(error)
+]
+
+
+def test_codes() -> None:
+    """No two errors have the same code, and clients can use codes as identifiers."""
+    codes = [error.code for error in CODED]
+    assert len(codes) > 30
+    assert len(set(codes)) == len(codes)
+    assert [code for code in codes if not re.fullmatch("[a-z]+(_[a-z]+)*", code)] == []
+
+
+@pytest.mark.parametrize("error", CODED)
+def test_titles(error: type[ServiceError]) -> None:
+    """A title is one short line without a full stop, and the status is one of an error."""
+    assert re.fullmatch(r"[A-Z][^\n]{3,60}(?<!\.)", error.title)
+    assert 400 <= error.status <= 599
+
+
+def test_retry_after() -> None:
+    """Clients of a temporary error are told when to retry."""
+    assert DatabaseUnavailableError().headers["Retry-After"] == str(UnavailableError.retry_after)
+    assert "Retry-After" not in ServiceError().headers
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, ""), OSError(errno.EMFILE, ""), MemoryError()],
+    ids=["no space", "too many files", "no memory"],
+)
+def test_exhausted(error: Exception) -> None:
+    """An exhausted host is a temporary error, whose cause is kept for the log."""
+    found = errors.exhaustion(error)
+    assert isinstance(found, OutOfResourcesError)
+    assert found.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, ""), ValueError(), RuntimeError("thread")])
+def test_bug(error: Exception) -> None:
+    """Any other exception is a bug."""
+    assert errors.exhaustion(error) is None
