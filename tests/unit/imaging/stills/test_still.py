@@ -5,10 +5,13 @@ import zlib
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from config import VariantSpec
 from imaging.rendering.picture import render_picture
+from imaging.stills.still import open_pieces
 from tests.support.containers import chunk, segment
 from tests.support.inspections import inspecting, verdict
 from tests.support.pictures import encoded
@@ -86,3 +89,15 @@ def test_jpeg(name: str) -> None:
     """An accepted JPEG has variants, whatever its application segments contain."""
     for file in (_JPEG, _BARE_JPEG):
         _require_variant(file[:2] + SEGMENTS[name] + file[2:], "jpg")
+
+
+@given(st.lists(st.binary(max_size=9), min_size=1, max_size=5), st.data())
+def test_pieces(pieces: list[bytes], data: st.DataObject) -> None:
+    """Pieces read like one file, from any place."""
+    whole = io.BytesIO(b"".join(pieces))
+    with open_pieces(*pieces) as file:
+        for _ in range(3):
+            at, count = data.draw(st.integers(0, 50)), data.draw(st.integers(-1, 50))
+            assert file.seek(at) == whole.seek(at)
+            assert file.read(count) == whole.read(count)
+            assert file.tell() == whole.tell()

@@ -1,0 +1,63 @@
+"""The first frame of a WebP, with its profile and its place on the canvas."""
+
+import io
+import struct
+
+import pytest
+from PIL import Image
+
+from imaging.containers.content import MalformedImageError
+from imaging.stills.webp import still
+from tests.support import pictures
+from tests.support.containers import riff, uint24, webp_animation, webp_file, webp_frame
+from tests.support.icc_profiles import ADOBE_RGB
+
+PROFILE = 0x20
+PLAIN = pictures.encoded(pictures.picture(24, 16), "WEBP", lossless=True)
+BITSTREAM = PLAIN[12:]
+ICC = ADOBE_RGB.profile()
+
+
+def minimal(content: bytes) -> Image.Image:
+    """Return the picture in the minimal file."""
+    with still(content).open() as file:
+        return Image.open(io.BytesIO(file.read()))
+
+
+def extended(flags: int, *chunks: bytes) -> bytes:
+    """Return a file whose header has these flags, followed by the chunks."""
+    size = uint24(23) + uint24(15)
+    return webp_file(riff(b"VP8X", struct.pack("<I", flags) + size), *chunks)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [PLAIN, pictures.webp(24, 16), extended(0, BITSTREAM, riff(b"EXIF", b"somebody"))],
+    ids=["lossless", "lossy", "extended"],
+)
+def test_pixels(content: bytes) -> None:
+    """The minimal file has the same pixels, and no metadata."""
+    with Image.open(io.BytesIO(content)) as whole:
+        assert minimal(content).convert("RGB").tobytes() == whole.convert("RGB").tobytes()
+    assert "exif" not in minimal(content).info
+
+
+@pytest.mark.parametrize(("flags", "icc"), [(PROFILE, ICC), (0, b"")])
+def test_profile(flags: int, icc: bytes) -> None:
+    """A profile counts if the header announces it."""
+    content = extended(flags, riff(b"ICCP", ICC), BITSTREAM)
+    assert still(content).colours.icc == icc
+
+
+def test_animation() -> None:
+    """The first frame of an animation has its place on the canvas."""
+    frames = webp_frame(BITSTREAM, 24, 16, at=(6, 8)), webp_frame(BITSTREAM, 24, 16)
+    found = still(webp_animation(40, 30, *frames))
+    assert (found.canvas, found.place) == ((40, 30), (6, 8))
+    assert minimal(webp_animation(40, 30, *frames)).size == (24, 16)
+
+
+def test_no_frame() -> None:
+    """A file without a frame has no first picture."""
+    with pytest.raises(MalformedImageError):
+        still(webp_animation(40, 30))
