@@ -1,10 +1,13 @@
-"""Moments are stored in UTC on every engine."""
+"""Text is compared by its bytes, and moments are stored in UTC, on every engine."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from sqlalchemy import Dialect
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.dialects.mysql import mariadb
 
-from adapters.column_types import UTCDateTime
+from adapters.column_types import ExactText, UTCDateTime
 from tests.tools.dialect_statements import DIALECTS, dialect_of
 
 
@@ -16,3 +19,31 @@ def test_moments(name: str) -> None:
     stored = UTCDateTime().process_bind_param(moment, dialect)
     assert stored == datetime(2025, 12, 31, 23, 0, 0, 123457)  # noqa: DTZ001
     assert UTCDateTime().process_result_value(stored, dialect) == moment.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text", "moment"),
+    [
+        (
+            postgresql.dialect(),  # type: ignore[no-untyped-call]
+            'VARCHAR(9) COLLATE "C"',
+            "TIMESTAMP WITH TIME ZONE",
+        ),
+        (
+            mysql.dialect(),
+            "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin",
+            "DATETIME(6)",
+        ),
+        (
+            mariadb.MariaDBDialect(),
+            "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+            "DATETIME(6)",
+        ),
+        (sqlite.dialect(), "VARCHAR(9)", "DATETIME"),
+    ],
+    ids=["PostgreSQL", "MySQL", "MariaDB", "SQLite"],
+)
+def test_types(dialect: Dialect, text: str, moment: str) -> None:
+    """Each engine has a collation without case, and keeps microseconds."""
+    assert ExactText(9).compile(dialect=dialect) == text
+    assert UTCDateTime().compile(dialect=dialect) == moment
