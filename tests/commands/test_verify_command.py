@@ -11,7 +11,6 @@ import pytest
 from config import Settings
 from devstack.object_store import ObjectStore
 from scripts import verify
-from services.maintenance.verification import Damage, VerifyReport
 from tests.support.damage import STRANGE_KEY, World, healthy, worlds
 from tests.support.pictures import png
 
@@ -122,15 +121,6 @@ def test_unchecked(
     assert verify.main(["--json"]) == 2
     (line,) = lines_of(capsys)
     assert reason in line["error"]
-
-
-def test_unreadable_status() -> None:
-    """If unreadable objects are the only unrepaired findings, the status is UNCHECKED."""
-    report = VerifyReport(journaled=1)
-    report.found.update([Damage.UNREADABLE, Damage.ORPHAN])
-    assert verify._exit_status(report) == verify.UNCHECKED
-    report.journaled = 0
-    assert verify._exit_status(report) == verify.DAMAGED
 
 
 @on_sqlite

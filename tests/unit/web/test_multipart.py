@@ -1,0 +1,94 @@
+"""An upload is refused as early as possible, and its file is closed at the end."""
+
+from collections.abc import Mapping
+
+import anyio
+import pytest
+from fastapi import Request
+from starlette.types import Message
+
+from config import Settings
+from errors import (
+    ContentCodingError,
+    DigestMismatchError,
+    ImageTooLargeError,
+    InvalidMultipartError,
+    ServiceError,
+    UploadTooSlowError,
+)
+from tests.support.records import SETTINGS
+from tests.support.uploads import FORM, form
+from web.form_parser import UploadForm
+from web.multipart import receive_form
+from web.spool_space import SpoolSpace
+
+BODY = form(('name="file"; filename="a.png"', b"content"))
+
+
+def received(
+    headers: Mapping[str, str], *messages: Message, settings: Settings = SETTINGS
+) -> UploadForm:
+    """Receive a form in these messages, and check that its file is closed afterwards."""
+    waiting = list(messages)
+
+    async def receive() -> Message:
+        if not waiting:
+            await anyio.sleep_forever()
+        return waiting.pop(0)
+
+    async def run() -> UploadForm:
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        request = Request({"type": "http", "method": "POST", "headers": raw}, receive)
+        async with receive_form(request, settings, SpoolSpace(1)) as parsed:
+            parsed.file.seek(0)
+            assert parsed.file.read() == b"content"
+        assert parsed.file.closed
+        return parsed
+
+    return anyio.run(run)
+
+
+def piece(body: bytes, *, more: bool = False) -> Message:
+    """Return the message of a server with a piece of the body."""
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+@pytest.mark.parametrize("length", [{}, {"Content-Length": str(len(BODY))}])
+def test_form(length: dict[str, str]) -> None:
+    """A form is received in pieces, whether or not its length is announced."""
+    parsed = received(FORM | length, piece(BODY[:50], more=True), piece(BODY[50:]))
+    assert (parsed.name, parsed.extension) == ("a", "png")
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({"Content-Type": "image/png"}, InvalidMultipartError),
+        ({"Content-Type": "multipart/form-data; boundary=" + "x" * 201}, InvalidMultipartError),
+        (FORM | {"Content-Encoding": "gzip"}, ContentCodingError),
+        (FORM | {"Content-Length": "999999999"}, ImageTooLargeError),
+        (FORM | {"Content-Digest": "sha-256=:AAAA:"}, DigestMismatchError),
+    ],
+)
+def test_refused_by_its_head(headers: dict[str, str], error: type[ServiceError]) -> None:
+    """What the head shows is refused before a byte of the body is read."""
+    with pytest.raises(error):
+        received(headers)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [{"type": "http.disconnect"}, piece(b""), piece(b"\r\n--another--")],
+    ids=["disconnected", "cut", "another boundary"],
+)
+def test_incomplete(last: Message) -> None:
+    """A body that ends before its closing boundary is refused."""
+    with pytest.raises(InvalidMultipartError):
+        received(FORM, piece(BODY[:-9], more=True), last)
+
+
+def test_stalled() -> None:
+    """A client that pauses for too long is refused."""
+    impatient = SETTINGS.model_copy(update={"client_idle_seconds": 0.01})
+    with pytest.raises(UploadTooSlowError):
+        received(FORM, piece(BODY[:-9], more=True), settings=impatient)
