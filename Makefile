@@ -12,7 +12,7 @@ SUITABLE := import ctypes, sqlite3, ssl, sys; sys.exit(sys.version_info < (3, 11
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import ensurepip, venv; $(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help install run quick test lint soak matrix bench lock dist sbom audit image
+.PHONY: help install run quick coverage test lint soak matrix bench lock dist sbom audit image
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -50,6 +50,9 @@ run: $(VENV)/requirements-run.lock ## Serve on PORT (8000) with an embedded data
 quick: install lint ## Run the linters, the type checker and the tests that need no server
 	@$(python) -m pytest tests/unit tests/project/test_unit_tests.py tests/project/test_architecture.py \
 		tests/project/test_readme.py::test_reference
+
+coverage: install ## Measure which branches of the product the unit tests take
+	@$(python) -m pytest tests/unit --cov --cov-report=term
 
 test: install lint ## Run the linters, the type checker and all tests except the soaks
 	@$(python) -m pytest
