@@ -2,36 +2,23 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Route, expect
 
 from config import Settings
 from devstack.service_process import ServiceProcess
 from tests.support import pictures
+from tests.support.chromium import chromium
 from tests.support.uploads import count, on_sqlite
 
 pytestmark = on_sqlite
-QUIET = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 NAME = "My sunset \u2764"
 PATIENCE = 30_000.0  # ms
-
-
-def without_browser() -> NoReturn:
-    """Skip the test, or fail it where all parts are required."""
-    reason = "Chromium is not on the PATH, so /docs was not tested; apt-get install chromium"
-    if os.environ.get("REQUIRE_SERVICES") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 class Visit:
@@ -73,13 +60,10 @@ class Visit:
 @contextmanager
 def visiting(service: ServiceProcess) -> Iterator[Visit]:
     """Open /docs of a running service in a browser that reaches no other host."""
-    chromium = shutil.which("chromium") or without_browser()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+    with chromium() as browser:
         visit = Visit(browser.new_page(), service)
         visit.page.goto(f"{service.base_url}/docs")
         yield visit
-        browser.close()
 
 
 def photograph(page: Page, centre: Locator) -> None:

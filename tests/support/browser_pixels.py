@@ -2,24 +2,17 @@
 
 import base64
 import io
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from PIL import Image, ImageChops, ImageStat
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from config import VariantSpec
 from imaging.rendering.picture import render_picture
+from tests.support.chromium import chromium
 
 _LEVELS = 3
-_QUIET = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-    "--force-color-profile=srgb",
-]
 _READ_PIXELS = """async ([mediaType, content]) => {
     const bytes = Uint8Array.from(atob(content), char => char.charCodeAt(0));
     const image = new Image();
@@ -49,16 +42,10 @@ class Browser:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start Chromium; skip the test without one, or fail it if REQUIRE_SERVICES is 1."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        reason = "Chromium is not on the PATH, so colors were not compared"
-        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(reason)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=_QUIET)
+    with chromium("--force-color-profile=srgb") as started:
         page = started.new_page()
         page.goto("about:blank")
         yield Browser(page)
-        started.close()
 
 
 def require_equal(reference: Browser, content: bytes, image_format: str) -> None:
