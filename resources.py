@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Self, cast
 
 from sqlalchemy import Engine
@@ -39,6 +40,7 @@ class Resources:
     readiness: Readiness
     random_images: RandomImages
     recent_deletions: RecentDeletions
+    opened_at: datetime
 
     @classmethod
     @contextmanager
@@ -58,7 +60,7 @@ class Resources:
             stack.callback(readiness.close)
             yield cls(
                 *(settings, engine, sessions, bucket, inspector, variant_maker, readiness),
-                *(RandomImages(), RecentDeletions()),
+                *(RandomImages(), RecentDeletions(), datetime.now(UTC)),
             )
 
     def require_usable_database(self) -> None:

@@ -16,7 +16,8 @@ _EXAMPLE: JsonDict = {
     "width": 1024,
     "height": 768,
     "created_at": "2026-11-23T14:05:09.123456Z",
-    "variants": {"320": "/images/sunset/variants/320"},
+    "url": "/images/sunset?v=9f86d081884c7d65",
+    "variants": {"320": "/images/sunset/variants/320?v=9f86d081884c7d6508ed2c4b"},
 }
 
 
@@ -37,7 +38,10 @@ class ImageMetadata(BaseModel):
     width: Annotated[int, Field(description="Width in pixels.")]
     height: Annotated[int, Field(description="Height in pixels.")]
     created_at: Annotated[datetime, Field(description="When the name was first uploaded.")]
-    variants: Annotated[dict[str, str], Field(description="Paths of its smaller pictures.")]
+    url: Annotated[str, Field(description="Address of these bytes, which caches may keep.")]
+    variants: Annotated[
+        dict[str, str], Field(description="Addresses of its smaller pictures by their sizes.")
+    ]
 
 
 class ImageList(BaseModel):

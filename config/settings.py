@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     """origins whose pages may use the API, comma-separated; `*` for all"""
 
     cache_control: str = Field("no-cache", pattern=r"^[\x20-\x7e]+$")
-    """`Cache-Control` of images, variants, metadata and listings"""
+    """`Cache-Control` of metadata, listings, and images and variants requested without `v`"""
     redirects: Literal["off", "on_request", "default"] = "on_request"
     """redirect downloads to S3: `off`, `on_request` (with `?redirect=true`), `default` (unless
     `?redirect=false`)

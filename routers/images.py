@@ -1,7 +1,6 @@
 """The images API."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import Response
@@ -18,12 +17,12 @@ from routers.dependencies import (
 from schemas import Deleted, ImageList, ImageMetadata
 from services.names import normalise_prefix
 from web import openapi as docs
+from web.addresses import Addresses
 from web.bulkhead import S3Route
 from web.cache_control import read_cache_control
 from web.conditional_requests import image_validators, write_precondition
 from web.image_response import DownloadRequest, download_response, plan_download
 from web.metadata_response import (
-    VariantLinks,
     image_json,
     json_response,
     list_json,
@@ -49,7 +48,7 @@ def describe_random(request: Request, session: SessionDep) -> Response:
     """Describe an image picked at random, every image with the same probability."""
     resources = resources_of(request)
     image = resources.store(session).describe_random()
-    document = image_json(image, VariantLinks.of(request, resources.settings))
+    document = image_json(image, Addresses.of(request, resources.settings))
     return json_response(document, {"Cache-Control": "no-store"})
 
 
@@ -64,7 +63,7 @@ def describe(request: Request, name: ImageName, session: SessionDep) -> Response
     """Describe an image."""
     resources = resources_of(request)
     image = resources.store(session).describe(name)
-    return metadata_response(request, image, resources.settings)
+    return metadata_response(request, image, resources.settings, resources.opened_at)
 
 
 def download(
@@ -77,10 +76,11 @@ def download(
     """Download the bytes of an image."""
     resources = resources_of(request)
     store = resources.store(session)
-    asked = DownloadRequest(request.method, request.headers, disposition, redirect)
+    asked = DownloadRequest.of(request, disposition, redirect)
+    addresses = Addresses.of(request, resources.settings)
     image = store.describe(name)
     while True:
-        plan = plan_download(asked, image, resources.settings)
+        plan = plan_download(asked, image, addresses.image(image), resources.settings)
         if response := download_response(asked, plan, store, image, bulkhead_of(request)):
             return response
         image = store.describe_replacement(image)
@@ -93,7 +93,7 @@ router.add_api_route(
     operation_id="download_image",
     response_class=Response,
     responses=docs.DOWNLOAD,
-    openapi_extra=docs.CONDITIONAL_RANGE,
+    openapi_extra=docs.DOWNLOAD_EXTRA,
 )
 
 
@@ -114,8 +114,8 @@ def list_images(
     page = images[:limit]
     following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
     headers = read_cache_control(resources.settings) | next_link(request, following)
-    links = VariantLinks.of(request, resources.settings)
-    return json_response(list_json(page, links, following), headers)
+    addresses = Addresses.of(request, resources.settings)
+    return json_response(list_json(page, addresses, following), headers)
 
 
 @router.post(
@@ -136,10 +136,11 @@ def upload(
     stored = store.upload(form.file, form.name, form.extension, precondition)
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
+    addresses = Addresses.of(request, resources.settings)
     headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome}
     if created := stored.outcome == "created":
-        headers["Location"] = f"{request.url.path}/{quote(stored.image.name, safe='')}"
-    document = image_json(stored.image, VariantLinks.of(request, resources.settings))
+        headers["Location"] = str(addresses.image(stored.image))
+    document = image_json(stored.image, addresses)
     return json_response(document, headers, status=201 if created else 200)
 
 

@@ -14,9 +14,10 @@ from routers.dependencies import (
     resources_of,
 )
 from web import openapi as docs
+from web.addresses import Addresses
 from web.bulkhead import S3Route
 from web.image_response import DownloadRequest
-from web.variant_delivery import VariantDelivery
+from web.variant_delivery import VariantDelivery, VariantRequest
 
 router = APIRouter(prefix="/images", tags=["variants"], responses=docs.COMMON, route_class=S3Route)
 
@@ -29,7 +30,7 @@ VariantName = Annotated[str, Path(description="Such as `320`, `640x480.webp`, `3
     operation_id="download_variant",
     response_class=Response,
     responses=docs.VARIANT,
-    openapi_extra=docs.CONDITIONAL_RANGE,
+    openapi_extra=docs.DOWNLOAD_EXTRA,
 )
 def download_variant(
     request: Request,
@@ -43,7 +44,9 @@ def download_variant(
 
     Without an ending it is WebP where Accept names that, else of the image's own kind.
     """
-    asked = DownloadRequest(request.method, request.headers, disposition, redirect)
-    store = resources_of(request).variants(session)
+    resources = resources_of(request)
+    download = DownloadRequest.of(request, disposition, redirect)
+    addresses = Addresses.of(request, resources.settings)
+    asked = VariantRequest(download, addresses, name, variant, client_of(request))
     delivery: VariantDelivery = request.state.variant_delivery
-    return delivery.respond(asked, store, name, variant, client_of(request))
+    return delivery.respond(asked, resources.variants(session))

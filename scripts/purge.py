@@ -2,8 +2,8 @@
 
 Deletes the image, its variants, and every object of that name that KEEP_DELETED_SECONDS still keeps
 in S3. Use it where the law requires erasure. Backups of the database still hold the rows, and a
-versioned bucket keeps old versions of the objects: purge those yourself. Exit status 0 if
-everything is erased.
+versioned bucket keeps old versions of the objects: purge those yourself. A CDN keeps what it has
+sent: invalidate the printed paths there, with any query. Exit status 0 if everything is erased.
 """
 
 import sys
@@ -13,21 +13,24 @@ from errors import ConfigurationError, InvalidNameError, TransactionAbortedError
 from resources import Resources
 from scripts.command_line import build_parser, explain, run
 from services.maintenance.purge import purge
+from services.names import normalise_name
+from web.addresses import all_paths
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Erase the image and print the keys of its objects; return the exit status."""
+    """Erase the image, print the keys of its objects and its paths; return the exit status."""
     parser = build_parser("purge", __doc__)
     parser.add_argument("name", metavar="NAME", help="name of the image")
     name = parser.parse_args(arguments).name
     try:
         with Resources.open(load_settings()) as resources:
             erased = purge(resources.sessions, resources.bucket, name)
+            paths = all_paths(normalise_name(name), resources.settings)
     except (ConfigurationError, InvalidNameError, UnavailableError, TransactionAbortedError) as exc:
         again = "; run it again" if isinstance(exc, UnavailableError) else ""
         print(f"{explain(exc)}{again}", file=sys.stderr)
         return 1
-    print("\n".join([*erased, f"{len(erased)} objects erased"]))
+    print("\n".join([*erased, f"{len(erased)} objects erased; a CDN must forget:", *paths]))
     return 0
 
 

@@ -73,11 +73,12 @@ class VariantChoice:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A variant in the form of an image; it has its `content` if it was just made.
+    """A variant of `original` in the form of an image; with its `content` if it was just made.
 
     It has no key if it could not be stored, or if another process stored it first.
     """
 
+    original: ImageRecord
     image: ImageRecord
     content: bytes | None = None
 
@@ -130,7 +131,9 @@ class VariantStore:
             raise ImageNotFoundError
         image, stored = found
         record = stored.get(choice.spec_for(image))
-        return Variant(_delivered(image, record)) if record else MissingVariant(image, choice)
+        if record is None:
+            return MissingVariant(image, choice)
+        return Variant(image, _delivered(image, record))
 
     def make(self, missing: MissingVariant) -> Variant:
         """Make a variant and store it if possible; return it with its content.
@@ -154,7 +157,7 @@ class VariantStore:
             logger.warning(
                 "Variant %s of %s is not stored", record.spec, image.s3_key, exc_info=True
             )
-        return Variant(_delivered(image, record), made.content)
+        return Variant(image, _delivered(image, record), made.content)
 
     def open_object(
         self, variant: Variant, first: int, last: int

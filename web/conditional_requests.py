@@ -52,13 +52,16 @@ def write_precondition(headers: Headers) -> Precondition:
     return require
 
 
-def is_not_modified(headers: Headers, current: Validators) -> bool:
-    """Return whether a GET or HEAD is answered 304. Raises PreconditionFailedError if 412."""
+def is_not_modified(headers: Headers, current: Validators, *, dated: bool = True) -> bool:
+    """Return whether a GET or HEAD is answered 304. Raises PreconditionFailedError if 412.
+
+    Unless it is `dated`, the time of the current version does not identify it.
+    """
     _require_unchanged(headers, current)
     if (tags := _field(headers, "if-none-match")) is not None:
         return _names(tags, current)
     # Not a later date: only this one says that the client has seen this version (13.1.3).
-    return _date(_field(headers, "if-modified-since")) == _seconds(current)
+    return dated and _date(_field(headers, "if-modified-since")) == _seconds(current)
 
 
 def _require_unchanged(headers: Headers, current: Validators | None) -> None:

@@ -1,15 +1,17 @@
-"""Responses to downloads: 304, a redirect (307), a range, or the whole object."""
+"""Responses to downloads: a redirect (302, 307), 304, a range, or the whole object."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import Response
 
 from config import Settings
 from errors import RedirectNotAllowedError
 from services.image_store import ImageRecord
+from web.addresses import VERSION, Address
 from web.bulkhead import Bulkhead
 from web.cache_control import read_cache_control
 from web.conditional_requests import image_validators, is_not_modified
@@ -38,20 +40,32 @@ class ObjectStore(Protocol[_Stored_contra]):
 
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
-    """What a client requests of the bytes of an image."""
+    """What a client requests of the bytes of an image or a variant.
+
+    `version` is the tag in its address, empty without one, and `query` the whole query.
+    """
 
     method: str
     headers: Headers
     disposition: str = "attachment"
     redirect: bool | None = None
+    version: str = ""
+    query: str = ""
+
+    @classmethod
+    def of(cls, request: Request, disposition: str, redirect: bool | None) -> Self:  # noqa: FBT001
+        """Return what `request` asks for, with these parameters of its query and its version."""
+        version = request.query_params.get(VERSION, "")
+        query = request.scope["query_string"].decode("latin-1")
+        return cls(request.method, request.headers, disposition, redirect, version, query)
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadPlan:
     """The status and headers of the response to a download, and the bytes to send.
 
-    `span` is the first and the last byte, or None without a body. The headers of a redirect are
-    those that S3 sends.
+    `span` is the first and the last byte, or None without a body. The headers of a redirect to S3
+    are those that S3 sends.
     """
 
     status: HTTPStatus
@@ -59,14 +73,19 @@ class DownloadPlan:
     span: tuple[int, int] | None = None
 
 
-def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings) -> DownloadPlan:
+def plan_download(
+    asked: DownloadRequest, image: ImageRecord, address: Address, settings: Settings
+) -> DownloadPlan:
     """Plan the response to a download from the request and the record of the image alone.
 
-    Conditions come first (RFC 9110 section 13.2.2), then redirects, then ranges. Raises
-    PreconditionFailedError, RangeNotSatisfiableError or RedirectNotAllowedError.
+    `address` is the current one of what is asked for. The version comes first, then conditions
+    (RFC 9110 section 13.2.2), then redirects to S3, then ranges. Raises PreconditionFailedError,
+    RangeNotSatisfiableError or RedirectNotAllowedError.
     """
+    if moved := plan_move(asked, address):
+        return moved
     validators = image_validators(image)
-    cache = read_cache_control(settings)
+    cache = read_cache_control(settings, immutable=bool(asked.version))
     if is_not_modified(asked.headers, validators):
         return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)
     headers = cache | {
@@ -87,6 +106,17 @@ def plan_download(asked: DownloadRequest, image: ImageRecord, settings: Settings
         return DownloadPlan(HTTPStatus.OK, headers, (0, image.size_bytes - 1))
     headers["Content-Range"] = f"bytes {part[0]}-{part[1]}/{image.size_bytes}"
     return DownloadPlan(HTTPStatus.PARTIAL_CONTENT, headers, part)
+
+
+def plan_move(asked: DownloadRequest, address: Address) -> DownloadPlan | None:
+    """Plan the redirect to the current `address` of what is asked for in another version.
+
+    Returns None if the request names the current version, or none.
+    """
+    if asked.version in {"", address.tag}:
+        return None
+    headers = {"Location": address.keeping(asked.query), "Cache-Control": "no-cache"}
+    return DownloadPlan(HTTPStatus.FOUND, headers)
 
 
 def _redirects(asked: DownloadRequest, settings: Settings) -> bool:

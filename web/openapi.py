@@ -22,7 +22,7 @@ HEADERS = {
     "ETag": "The version, for If-None-Match, If-Match and If-Range.",
     "Last-Modified": "The time at which this version was stored.",
     "Link": 'The next page, as rel="next" (RFC 8288).',
-    "Location": "The path of the image, or the URL of its bytes.",
+    "Location": "The address of the image, or the URL of its bytes.",
     "Repr-Digest": "SHA-256 of the whole image (RFC 9530).",
     "Retry-After": "Seconds to wait.",
     "Vary": "`Accept` if it decides on the format (RFC 9110).",
@@ -64,6 +64,15 @@ def _response(description: str, *headers: str, **extra: Any) -> dict[str, Any]:
 
 def _problem(description: str, *headers: str) -> dict[str, Any]:
     return _response(description, "Cache-Control", *headers, content=_PROBLEM)
+
+
+_VERSION = {
+    "name": "v",
+    "in": "query",
+    "description": "The tag of a version, as in the addresses that metadata give. The response to "
+    "the current one may be kept for a year; another one is redirected to it (302).",
+    "schema": _STRING,
+}
 
 
 def _parameters(fields: dict[str, str]) -> list[dict[str, Any]]:
@@ -126,6 +135,7 @@ _BYTES = (
 DOWNLOAD: Responses = _NAMED | {
     200: _response("The image.", *_BYTES, content=_IMAGE),
     206: _response("A part of the image.", *_BYTES, "Content-Range", content=_IMAGE),
+    302: _response("Another version is current, at that address.", "Location", "Cache-Control"),
     304: _NOT_MODIFIED,
     307: _response("The bytes are at a presigned URL, which expires.", "Location", "Cache-Control"),
     416: _problem("The range begins after the end of the image.", "Content-Range"),
@@ -152,7 +162,7 @@ UPLOAD: Responses = {
 }
 
 CONDITIONAL: dict[str, Any] = {"parameters": _parameters(_CONDITIONS)}
-CONDITIONAL_RANGE: dict[str, Any] = {"parameters": _parameters(_CONDITIONS | _RANGES)}
+DOWNLOAD_EXTRA: dict[str, Any] = {"parameters": [_VERSION, *_parameters(_CONDITIONS | _RANGES)]}
 CONDITIONAL_WRITE: dict[str, Any] = {
     "parameters": _parameters(
         {name: _CONDITIONS[name] for name in ("If-Match", "If-None-Match", "If-Unmodified-Since")}

@@ -4,7 +4,7 @@ web/image_response.py has the headers, statuses and ranges, which are those of a
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, cast
 
@@ -13,9 +13,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from config import Settings
+from services.image_store import ImageRecord
 from services.variant_store import MissingVariant, Variant, VariantChoice
+from web.addresses import Address, Addresses
 from web.bulkhead import Bulkhead
-from web.image_response import DownloadRequest, ObjectStore, download_response, plan_download
+from web.image_response import (
+    DownloadRequest,
+    ObjectStore,
+    download_response,
+    plan_download,
+    plan_move,
+)
 from web.variant_choice import choose_variant, vary_on_accept
 from web.variant_queue import VariantQueue
 
@@ -28,6 +36,24 @@ class VariantSource(ObjectStore[Variant], Protocol):
 
     def make(self, missing: MissingVariant, /) -> Variant:
         """Make a variant; return it with its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRequest:
+    """Which variant a client requests, such as `320.webp` of the image `name`, and how.
+
+    `client` identifies who waits if it must be made.
+    """
+
+    download: DownloadRequest
+    addresses: Addresses
+    name: str
+    variant: str
+    client: str
+
+    def address_of(self, original: ImageRecord) -> Address:
+        """Return the address of this variant of an image."""
+        return self.addresses.variant(original, self.variant)
 
 
 class _LaterResponse(Response):
@@ -53,34 +79,29 @@ class VariantDelivery:
         self._bulkhead = bulkhead
         self._queue = VariantQueue()
 
-    def respond(
-        self, asked: DownloadRequest, store: VariantSource, name: str, variant: str, client: str
-    ) -> Response:
-        """Answer with the variant, such as `320.webp`, of the image `name`.
+    def respond(self, asked: VariantRequest, store: VariantSource) -> Response:
+        """Answer with a variant; a missing one is made while the response is sent.
 
-        A missing variant is made while the response is sent; `client` identifies who waits for it.
         Raises what the use cases and `download_response` raise, or VariantNotFoundError.
         """
-        with vary_on_accept(variant) as headers:
-            choice = choose_variant(variant, asked.headers, self._settings)
-            found = store.find(name, choice)
+        with vary_on_accept(asked.variant) as headers:
+            choice = choose_variant(asked.variant, asked.download.headers, self._settings)
+            found = store.find(asked.name, choice)
             while isinstance(found, Variant):
                 if response := self._response(asked, store, found):
                     response.headers.update(headers)
                     return response
-                found = store.find(name, choice)  # the object was lost, and the row is deleted
-        return _LaterResponse(partial(self._make, asked, store, found, variant, client))
+                # The object was lost, and the row is deleted.
+                found = store.find(asked.name, choice)
+        if moved := plan_move(asked.download, asked.address_of(found.image)):
+            return Response(status_code=moved.status, headers=moved.headers | headers)
+        return _LaterResponse(partial(self._make, asked, store, found))
 
     async def _make(
-        self,
-        asked: DownloadRequest,
-        store: VariantSource,
-        missing: MissingVariant,
-        variant: str,
-        client: str,
+        self, asked: VariantRequest, store: VariantSource, missing: MissingVariant
     ) -> Response:
-        with vary_on_accept(variant) as headers:
-            made = await self._queue.run(client, missing, partial(store.make, missing))
+        with vary_on_accept(asked.variant) as headers:
+            made = await self._queue.run(asked.client, missing, partial(store.make, missing))
             async with self._bulkhead.place():
                 answer = await run_in_threadpool(self._response, asked, store, made)
             response = cast("Response", answer)  # a made variant has its content, and is not lost
@@ -88,10 +109,12 @@ class VariantDelivery:
             return response
 
     def _response(
-        self, asked: DownloadRequest, store: VariantSource, variant: Variant
+        self, asked: VariantRequest, store: VariantSource, variant: Variant
     ) -> Response | None:
         """Answer with a variant; None if its object is lost."""
+        download = asked.download
         if not variant.is_stored:
-            asked = replace(asked, redirect=False)
-        plan = plan_download(asked, variant.image, self._settings)
-        return download_response(asked, plan, store, variant, self._bulkhead)
+            download = replace(download, redirect=False)
+        address = asked.address_of(variant.original)
+        plan = plan_download(download, variant.image, address, self._settings)
+        return download_response(download, plan, store, variant, self._bulkhead)

@@ -15,11 +15,12 @@ from schemas import ImageMetadata
 from services.image_store import ImageRecord
 from tests.support import pictures
 from tests.support.uploads import on_sqlite, problem, upload
-from web.metadata_response import VariantLinks, image_json, list_json
+from web.addresses import Addresses
+from web.metadata_response import image_json, list_json
 
 FIELDS = [
     *("name", "size_bytes", "extension", "last_updated_at"),
-    *("content_type", "sha256", "width", "height", "created_at", "variants"),
+    *("content_type", "sha256", "width", "height", "created_at", "url", "variants"),
 ]
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|\+00:00)")
 
@@ -44,23 +45,27 @@ def test_shape(client: TestClient) -> None:
 
 @pytest.mark.parametrize("variants", [(), ("320", "64x48-crop")])
 def test_rendering(variants: tuple[str, ...]) -> None:
-    """Each image lists its own variants, whatever characters name and prefix contain."""
+    """Each image lists its own addresses, whatever characters name and prefix contain."""
     moment = datetime.now(UTC)
     names = ['"variants":0', "50%", "\\u0000", "{}", "a b&c?#", "é"]
     images = [
         ImageRecord(1, name, 5, "jpg", "image/jpeg", "0" * 64, 3, 2, "key", moment, moment)
         for name in names
     ]
-    links = VariantLinks('/pre"fix', variants)
-    page = json.loads(list_json(images, links, "cursor"))
+    addresses = Addresses('/pre"fix', variants, ("jpg",))
+    page = json.loads(list_json(images, addresses, "cursor"))
     assert page["next_cursor"] == "cursor"
     assert [image["name"] for image in page["images"]] == names
     for image, document in zip(images, page["images"], strict=True):
-        path = f'/pre"fix/images/{quote(image.name, safe="")}/variants/'
-        assert document["variants"] == {variant: path + variant for variant in variants}
-        assert document == json.loads(image_json(image, links))
+        path = f'/pre"fix/images/{quote(image.name, safe="")}'
+        assert document["url"] == f"{path}?v={16 * '0'}"
+        assert list(document["variants"]) == list(variants)
+        for variant, address in document["variants"].items():
+            assert address == str(addresses.variant(image, variant))
+            assert address.startswith(f"{path}/variants/{variant}?v={16 * '0'}")
+        assert document == json.loads(image_json(image, addresses))
         assert ImageMetadata.model_validate(document).created_at == moment
-    assert json.loads(list_json([], links, None)) == {"images": [], "next_cursor": None}
+    assert json.loads(list_json([], addresses, None)) == {"images": [], "next_cursor": None}
 
 
 EDITED = """
@@ -73,13 +78,14 @@ sys.modules["schemas"] = schemas = types.ModuleType("schemas")
 exec(compile(edited, "schemas.py", "exec"), schemas.__dict__)
 
 from services.image_store import ImageRecord
-from web.metadata_response import VariantLinks, image_json, list_json
+from web.addresses import Addresses
+from web.metadata_response import image_json, list_json
 
 now = datetime.now(UTC)
 image = ImageRecord(1, "a", 5, "jpg", "image/jpeg", "0" * 64, 3, 2, "the-key", now, now)
-links = VariantLinks("", ())
-print(json.loads(image_json(image, links))["s3_key"])
-print(json.loads(list_json([image], links, None))["images"][0]["s3_key"])
+addresses = Addresses("", (), ())
+print(json.loads(image_json(image, addresses))["s3_key"])
+print(json.loads(list_json([image], addresses, None))["images"][0]["s3_key"])
 """
 
 

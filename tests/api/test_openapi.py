@@ -168,6 +168,7 @@ def exchanges(metered: MeteredService) -> Iterator[tuple[str, str, httpx.Respons
     yield template, "get", send("GET", path, [("If-None-Match", etag)])
     yield template, "get", send("GET", path, [("If-Match", '"other"')])
     yield template, "get", send("GET", f"{path}?redirect=true")
+    yield template, "get", send("GET", f"{path}?v=other")
     yield template, "get", send("GET", f"{path}?disposition=x")
     yield template, "get", send("GET", "/images/none")
     yield template, "get", send("GET", "/images/%FF")
@@ -177,6 +178,7 @@ def exchanges(metered: MeteredService) -> Iterator[tuple[str, str, httpx.Respons
     yield variant, "get", send("GET", smaller, [("If-Match", '"other"')])
     yield variant, "get", send("GET", smaller.removesuffix(".png"))
     yield variant, "get", send("GET", f"{kept}/variants/none")
+    yield variant, "get", send("GET", f"{smaller}?v=other")
     yield f"{template}/metadata", "get", send("GET", f"{path}/metadata")
     yield f"{template}/metadata", "get", send("GET", f"{path}/metadata", [("If-Match", '"x"')])
     since = [("If-Modified-Since", last)]

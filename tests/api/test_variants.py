@@ -122,11 +122,11 @@ def test_first_request(client: TestClient) -> None:
 
 @on_sqlite
 def test_listed(client: TestClient) -> None:
-    """Metadata and listings contain the paths of an image's variants."""
+    """Metadata and listings contain the addresses of an image's variants."""
     upload(client, WIDE, "a.jpg", name="ä b")
     listed = client.get("/images").json()["images"][0]["variants"]
     assert listed == client.get("/images/%C3%A4%20b/metadata").json()["variants"]
-    assert listed["320"] == "/images/%C3%A4%20b/variants/320"
+    assert listed["320"].partition("?")[0] == "/images/%C3%A4%20b/variants/320"
     assert {client.get(path).status_code for path in listed.values()} == {200}
 
 

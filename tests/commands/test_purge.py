@@ -9,6 +9,12 @@ from tests.support import pictures
 from tests.support.uploads import serving, upload
 
 KEPT = {"keep_deleted_seconds": 3600.0}
+IMAGE = "/images/secret%20one"
+SIZES = ("160", "320", "640", "1280", "2048", "320x320-crop")
+ENDINGS = ("", ".jpg", ".png", ".webp")
+PATHS = {IMAGE, f"{IMAGE}/metadata"} | {
+    f"{IMAGE}/variants/{size}{ending}" for size in SIZES for ending in ENDINGS
+}
 
 
 @pytest.fixture
@@ -35,7 +41,9 @@ def test_purge(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
         assert client.delete("/images/secret-one").is_success
         assert len(keys(client, settings)) == 3
         assert purge.main(["secret one"]) == 0
-        assert "2 objects erased" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert "2 objects erased" in printed
+        assert {line for line in printed.splitlines() if line.startswith("/")} == PATHS
         (left,) = keys(client, settings)
         assert client.get("/images/secret%20one").status_code == 404
         assert purge.main(["secret-one"]) == 0

@@ -7,9 +7,11 @@ from starlette.datastructures import Headers
 
 from errors import PreconditionFailedError, RangeNotSatisfiableError, RedirectNotAllowedError
 from tests.support.records import IMAGE, SETTINGS
+from web.addresses import Address
 from web.image_response import DownloadRequest, plan_download
 
 ETAG = f'"{IMAGE.sha256}"'
+HERE = Address("/images/a", "current")
 
 WHOLE, NOTHING = (0, 999), None
 PLANS: list[tuple[str, dict[str, str], dict[str, Any], int, tuple[int, int] | None]] = [
@@ -32,6 +34,14 @@ PLANS: list[tuple[str, dict[str, str], dict[str, Any], int, tuple[int, int] | No
     ("GET", {}, {"redirect": False, "redirects": "default"}, 200, WHOLE),
     ("GET", {}, {"redirects": "default"}, 307, NOTHING),
     ("GET", {}, {"redirects": "off"}, 200, WHOLE),
+    ("GET", {}, {"version": "current"}, 200, WHOLE),
+    ("GET", {"If-None-Match": ETAG}, {"version": "current"}, 304, NOTHING),
+    ("GET", {}, {"version": "other"}, 302, NOTHING),
+    ("HEAD", {}, {"version": "other"}, 302, NOTHING),
+    ("GET", {"If-None-Match": ETAG}, {"version": "other"}, 302, NOTHING),
+    ("GET", {"If-Match": '"other"'}, {"version": "other"}, 302, NOTHING),
+    ("GET", {"Range": "bytes=1000-"}, {"version": "other"}, 302, NOTHING),
+    ("GET", {}, {"version": "other", "redirect": True, "redirects": "off"}, 302, NOTHING),
 ]
 
 
@@ -43,13 +53,17 @@ def test_plan(
     status: int,
     span: tuple[int, int] | None,
 ) -> None:
-    """Each combination of conditions, range and redirect has its status and byte range."""
-    asked = DownloadRequest(method, Headers(headers), redirect=options.get("redirect"))
+    """Each combination of version, conditions, range and redirect has its status and bytes."""
+    version = options.get("version", "")
+    asked = DownloadRequest(
+        method, Headers(headers), redirect=options.get("redirect"), version=version
+    )
     settings = SETTINGS.model_copy(update={"redirects": options.get("redirects", "on_request")})
-    plan = plan_download(asked, IMAGE, settings)
+    plan = plan_download(asked, IMAGE, HERE, settings)
     assert (plan.status, plan.span) == (status, span)
     assert ("Content-Range" in plan.headers) == (status == 206)
-    assert ("Content-Disposition" in plan.headers) == (status != 304)
+    assert ("Content-Disposition" in plan.headers) == (status not in {302, 304})
+    assert ("immutable" in plan.headers["Cache-Control"]) == (version == "current")
 
 
 @pytest.mark.parametrize(
@@ -66,4 +80,4 @@ def test_refused(headers: dict[str, str], redirects: str, error: type[Exception]
     redirect = True if error is RedirectNotAllowedError else None
     asked = DownloadRequest("GET", Headers(headers), redirect=redirect)
     with pytest.raises(error):
-        plan_download(asked, IMAGE, SETTINGS.model_copy(update={"redirects": redirects}))
+        plan_download(asked, IMAGE, HERE, SETTINGS.model_copy(update={"redirects": redirects}))

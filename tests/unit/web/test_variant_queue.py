@@ -23,7 +23,7 @@ def image(key: str, pixels: int = 320) -> ImageRecord:
     return ImageRecord(1, "a", 7, "jpg", "image/jpeg", "0" * 64, pixels, 1, key, _NOW, _NOW)
 
 
-MADE = Variant(image(""), b"picture")
+MADE = Variant(image(""), image(""), b"picture")
 
 
 def missing(key: str, side: int = 320, pixels: int = 320) -> MissingVariant:

@@ -1,0 +1,80 @@
+"""Addresses: what the service tells clients to request. All of them are built here.
+
+An address names the version that it shows by a tag, so that caches may keep the response for ever:
+an image has another address after each overwrite.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+from urllib.parse import quote, unquote_plus
+
+from starlette.requests import Request
+
+from config import Settings
+from services.image_store import ImageRecord
+from services.tags import image_tag, variant_tag
+
+VERSION = "v"
+
+
+class Address(NamedTuple):
+    """The address of the current version of an image or a variant."""
+
+    path: str
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.path}?{VERSION}={self.tag}"
+
+    def keeping(self, query: str) -> str:
+        """Return the address with the parameters of a request's `query`, except its version."""
+        parameters = [part for part in query.split("&") if part and not _is_version(part)]
+        return "&".join([str(self), *parameters])
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Builds addresses as one client sees them: below `root_path`, the prefix of a proxy."""
+
+    root_path: str
+    variants: tuple[str, ...]
+    variant_formats: tuple[str, ...]
+
+    @classmethod
+    def of(cls, request: Request, settings: Settings) -> Self:
+        """Return what builds addresses for the client of `request`."""
+        root_path: str = request.scope.get("root_path", "")
+        return cls(root_path, settings.variants, settings.variant_formats)
+
+    def image(self, image: ImageRecord) -> Address:
+        """Return the address of the bytes of an image."""
+        return Address(self.root_path + image_path(image.name), image_tag(image.sha256))
+
+    def variant(self, image: ImageRecord, variant: str) -> Address:
+        """Return the address of a variant, such as `320` or `320.webp`, of an image."""
+        path = f"{self.root_path}{image_path(image.name)}/variants/{variant}"
+        return Address(path, variant_tag(image.sha256, self.variant_formats))
+
+    def all_of(self, image: ImageRecord) -> tuple[str, dict[str, str]]:
+        """Return the address of an image, and the addresses of its variants by their sizes."""
+        url = self.root_path + image_path(image.name)
+        query = f"?{VERSION}={variant_tag(image.sha256, self.variant_formats)}"
+        variants = {variant: f"{url}/variants/{variant}{query}" for variant in self.variants}
+        return f"{url}?{VERSION}={image_tag(image.sha256)}", variants
+
+
+def image_path(name: str) -> str:
+    """Return the path of the image `name`."""
+    return f"/images/{quote(name, safe='')}"
+
+
+def all_paths(name: str, settings: Settings) -> list[str]:
+    """Return every path at which the service shows something of the image `name`."""
+    path = image_path(name)
+    endings = ["", *(f".{encoding}" for encoding in settings.variant_formats)]
+    variants = [variant + ending for variant in settings.variants for ending in endings]
+    return [path, f"{path}/metadata", *(f"{path}/variants/{variant}" for variant in variants)]
+
+
+def _is_version(parameter: str) -> bool:
+    return unquote_plus(parameter.partition("=")[0]) == VERSION
