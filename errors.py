@@ -182,6 +182,12 @@ class NotAnImageError(ServiceError):
     status, code, title = 415, "not_an_image", "Not an acceptable image"
 
 
+class UnsupportedMediaTypeError(ServiceError):
+    """The Content-Type of a PUT is a form, or names another image format than the bytes have."""
+
+    status, code, title = 415, "unsupported_media_type", "Content-Type not accepted"
+
+
 class ContentCodingError(ServiceError):
     """The body has a Content-Encoding, which uploads must not have."""
 

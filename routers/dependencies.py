@@ -1,16 +1,21 @@
 """The dependencies and parameters of the handlers."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 from fastapi import Depends, Path, Query, Request
 from sqlalchemy.orm import Session
 
 from resources import Resources
+from services.names import normalise_name
 from web.bulkhead import Bulkhead
-from web.form_parser import UploadForm
 from web.middleware.api_keys import caller
 from web.multipart import receive_form
+from web.raw_body import receive_file
+from web.received_file import Upload
+
+ImageName = Annotated[str, Path(description="The image's name, percent-encoded UTF-8.")]
 
 
 def resources_of(request: Request) -> Resources:
@@ -40,20 +45,30 @@ async def get_session(request: Request) -> Session:
     return resources_of(request).sessions()
 
 
-async def get_upload_form(request: Request) -> AsyncIterator[UploadForm]:
+async def get_form(request: Request) -> AsyncIterator[Upload]:
     """Yield the received form of an upload, holding a place; close its file afterwards."""
-    state = request.state
-    async with (
-        receive_form(request, resources_of(request).settings, state.spool_space) as form,
-        state.uploads.place(),
-        bulkhead_of(request).place(),
-    ):
-        yield form
+    settings, space = resources_of(request).settings, request.state.spool_space
+    async with receive_form(request, settings, space) as upload, _upload_place(request):
+        yield upload
+
+
+async def get_file(request: Request, name: ImageName) -> AsyncIterator[Upload]:
+    """Yield the received body of an upload as `get_form` does; its name is checked first."""
+    name = normalise_name(name)
+    settings, space = resources_of(request).settings, request.state.spool_space
+    async with receive_file(request, name, settings, space) as upload, _upload_place(request):
+        yield upload
+
+
+@asynccontextmanager
+async def _upload_place(request: Request) -> AsyncIterator[None]:
+    async with request.state.uploads.place(), bulkhead_of(request).place():
+        yield
 
 
 SessionDep = Annotated[Session, Depends(get_session)]
-FormDep = Annotated[UploadForm, Depends(get_upload_form, scope="function")]
-ImageName = Annotated[str, Path(description="The image's name, percent-encoded UTF-8.")]
+FormDep = Annotated[Upload, Depends(get_form, scope="function")]
+FileDep = Annotated[Upload, Depends(get_file, scope="function")]
 Disposition = Annotated[
     Literal["attachment", "inline"], Query(description="Save the image, or show it.")
 ]

@@ -4,9 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import Response
+from sqlalchemy.orm import Session
 
 from routers.dependencies import (
     Disposition,
+    FileDep,
     FormDep,
     ImageName,
     Redirect,
@@ -29,6 +31,7 @@ from web.metadata_response import (
     metadata_response,
 )
 from web.pagination import OrderName, decode_cursor, encode_cursor, next_link
+from web.received_file import Upload
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
 
@@ -130,10 +133,29 @@ def upload(
     request: Request, form: FormDep, session: SessionDep, after: BackgroundTasks
 ) -> Response:
     """Store an image under its name, replacing the one that was there."""
+    return _store(request, form, session, after)
+
+
+@router.put(
+    "/{name}",  # noqa: FAST003 - `FileDep` checks it before the body arrives
+    operation_id="put_image",
+    status_code=201,
+    response_model=ImageMetadata,
+    responses=docs.PUT,
+    openapi_extra=docs.PUT_FILE,
+)
+def put(request: Request, file: FileDep, session: SessionDep, after: BackgroundTasks) -> Response:
+    """Store the body as the image of that name, replacing the one that was there."""
+    return _store(request, file, session, after)
+
+
+def _store(request: Request, upload: Upload, session: Session, after: BackgroundTasks) -> Response:
     resources = resources_of(request)
     store = resources.store(session)
     precondition = write_precondition(request.headers)
-    stored = store.upload(form.file, form.name, form.extension, precondition)
+    stored = store.upload(
+        upload.file, upload.name, upload.extension, precondition, upload.media_type
+    )
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
     addresses = Addresses.of(request, resources.settings)

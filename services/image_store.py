@@ -48,15 +48,21 @@ class ImageStore:
         self._keep_deleted = settings.keep_deleted_seconds
 
     def upload(
-        self, file: IO[bytes], name: str, extension: str, precondition: Precondition
+        self,
+        file: IO[bytes],
+        name: str,
+        extension: str | None,
+        precondition: Precondition,
+        media_type: str | None = None,
     ) -> UploadResult:
         """Inspect `file` and store it as the image `name`, which it may replace.
 
+        `extension` is that of its file name, if any, and `media_type` what it must be, if given.
         Bytes that the image already has are not stored again, unless its object was lost. Raises
         InvalidNameError, and what `Inspector.inspect`, `precondition` and `store_image` raise.
         """
         name = normalise_name(name)
-        info = self._inspector.inspect(file, extension)
+        info = self._inspector.inspect(file, extension, media_type)
         current = images.find_image(self._session, name)
         precondition(current)
         if current and _describes(current, info) and self._has_object(current):

@@ -17,7 +17,12 @@ from typing import IO
 
 from config import FORMATS, Settings
 from config.formats import ALIASES, Format
-from errors import ExtensionNotAllowedError, ImageTooLargeError, NotAnImageError
+from errors import (
+    ExtensionNotAllowedError,
+    ImageTooLargeError,
+    NotAnImageError,
+    UnsupportedMediaTypeError,
+)
 from imaging.containers.content import Content, MalformedImageError
 from imaging.containers.formats import SIGNATURE_BYTES, format_of, walk
 from imaging.containers.limits import PixelLimits
@@ -41,7 +46,8 @@ _Size = tuple[int, int]
 class ImageInfo:
     """The metadata of an accepted image, as it is stored; width and height as viewers display it.
 
-    `extension` is that of the file name if it fits the format, otherwise the format's own.
+    `extension` is that of the file name if it fits the format, otherwise, or without a file name,
+    the format's own.
     """
 
     size_bytes: int
@@ -73,28 +79,29 @@ class Inspector:
         """End the decoder processes."""
         self._decoders.close()
 
-    def _kind(self, file: IO[bytes], named: str) -> tuple[Format, str]:
+    def _kind(self, file: IO[bytes], named: str | None) -> tuple[Format, str]:
         """Return format and extension by the first bytes. Raises NotAnImageError."""
         file.seek(0)
-        name = format_of(file.read(SIGNATURE_BYTES)) or FORMATS[named].name
+        name = format_of(file.read(SIGNATURE_BYTES)) or (FORMATS[named].name if named else None)
+        if name is None:
+            raise NotAnImageError("The file does not begin like an image in an accepted format.")
         fitting = [e for e in self._settings.allowed_extensions if FORMATS[e].name == name]
         if not fitting:
             raise NotAnImageError(f"The file is a {name.upper()} image: not accepted here.")
-        extension = named if named in fitting else fitting[0]
+        extension = named if named and named in fitting else fitting[0]
         return FORMATS[extension], extension
 
-    def inspect(self, file: IO[bytes], extension: str) -> ImageInfo:
+    def inspect(
+        self, file: IO[bytes], extension: str | None, media_type: str | None = None
+    ) -> ImageInfo:
         """Return what describes `file`, whose name has `extension` (lower case, no dot).
 
-        With STRIP_METADATA the file loses its own metadata first. Raises
-        ExtensionNotAllowedError, ImageTooLargeError, TooManyPixelsError, DecodingTooCostlyError or
+        Without a name it is None. With a `media_type` the file must have that. With STRIP_METADATA
+        the file loses its own metadata first. Raises ExtensionNotAllowedError,
+        UnsupportedMediaTypeError, ImageTooLargeError, TooManyPixelsError, DecodingTooCostlyError or
         NotAnImageError; OverloadedError or OutOfResourcesError if the file cannot be inspected now.
         """
-        named, allowed = ALIASES.get(extension, extension), self._settings.allowed_extensions
-        if named not in allowed:
-            raise ExtensionNotAllowedError(
-                f"The file name must end in one of these extensions: {', '.join(allowed)}."
-            )
+        named = self._allowed(extension) if extension is not None else None
         size = file.seek(0, os.SEEK_END)
         if size == 0:
             raise NotAnImageError("The file is empty.")
@@ -103,6 +110,10 @@ class Inspector:
                 f"An image may have at most {self._settings.max_upload_bytes} bytes."
             )
         image_format, extension = self._kind(file, named)
+        if media_type not in {None, image_format.media_type}:
+            raise UnsupportedMediaTypeError(
+                f"The file is {image_format.media_type}, but its Content-Type is {media_type}."
+            )
         examine = self._decode if self._settings.inspection == "full" else self._walk
         try:
             width, height = examine(file, size, image_format.name)
@@ -114,6 +125,15 @@ class Inspector:
         file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         return ImageInfo(size, sha256, extension, image_format.media_type, width, height)
+
+    def _allowed(self, extension: str) -> str:
+        """Return the usual spelling of an extension. Raises ExtensionNotAllowedError."""
+        named, allowed = ALIASES.get(extension, extension), self._settings.allowed_extensions
+        if named not in allowed:
+            raise ExtensionNotAllowedError(
+                f"The file name must end in one of these extensions: {', '.join(allowed)}."
+            )
+        return named
 
     def _walk(self, file: IO[bytes], size: int, image_format: str) -> _Size:
         limits = PixelLimits(self._settings.max_pixels, self._settings.max_animation_pixels)

@@ -15,6 +15,7 @@ _STRING = {"type": "string"}
 _BINARY = {"type": "string", "format": "binary"}
 
 HEADERS = {
+    "Accept-Encoding": "`identity`: the body must not be compressed (RFC 9110).",
     "Accept-Ranges": "`bytes`.",
     "Cache-Control": "How caches may reuse the response (RFC 9111).",
     "Content-Disposition": "The file name of the download (RFC 6266).",
@@ -158,7 +159,15 @@ UPLOAD: Responses = {
     409: _CONFLICT,
     412: _FAILED,
     413: _problem("The image is too large."),
-    415: _problem("The content is not a complete image in an accepted format."),
+    415: _problem("The content is not a complete image in an accepted format.", "Accept-Encoding"),
+}
+
+PUT: Responses = UPLOAD | {
+    400: _problem("The name or a digest is invalid, or there is a Content-Range."),
+    415: _problem(
+        "The content is not a complete image in an accepted format, or not what Content-Type says.",
+        "Accept-Encoding",
+    ),
 }
 
 CONDITIONAL: dict[str, Any] = {"parameters": _parameters(_CONDITIONS)}
@@ -178,9 +187,19 @@ _FORM = {
         "name": _STRING | {"minLength": 1, "maxLength": 255} | _NAME,
     },
 }
+_UPLOAD_PARAMETERS = CONDITIONAL_WRITE["parameters"] + _parameters(_DIGESTS)
 UPLOAD_FORM: dict[str, Any] = {
-    "parameters": CONDITIONAL_WRITE["parameters"] + _parameters(_DIGESTS),
+    "parameters": _UPLOAD_PARAMETERS,
     "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}},
+}
+PUT_FILE: dict[str, Any] = {
+    "parameters": _UPLOAD_PARAMETERS,
+    "requestBody": {
+        "required": True,
+        "description": "The bytes of the image, with any Content-Type but `multipart/form-data`; "
+        "`image/*` must be that of the bytes.",
+        "content": {"application/octet-stream": {"schema": _BINARY}},
+    },
 }
 
 

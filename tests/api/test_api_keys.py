@@ -51,7 +51,9 @@ WRITES: list[tuple[str, str, dict[str, str], int]] = [
     ("DELETE", "/images/a", {"If-Match": '"other"'}, 412),
     ("POST", "/images", {}, 400),
     ("POST", "/images", {"If-None-Match": "*"}, 400),
-    ("PUT", "/images/a", {}, 405),
+    ("PUT", "/images/a", {}, 415),
+    ("PUT", "/images/absent", {}, 415),
+    ("PATCH", "/images/a", {}, 405),
     ("POST", "/nowhere", {}, 404),
 ]
 TABLE = [

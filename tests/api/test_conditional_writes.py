@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WRITERS = 32
 PICTURES = [png(seed=seed) for seed in range(WRITERS)]
+Upload = Callable[..., httpx.Response]
 Writer = Callable[[httpx.Client, int], httpx.Response]
 
 
@@ -59,6 +60,15 @@ def post(client: httpx.Client, name: str, picture: bytes, **conditions: str) -> 
     return client.post("/images", files=files, data={"name": name}, headers=headers)
 
 
+def put(client: httpx.Client, name: str, picture: bytes, **conditions: str) -> httpx.Response:
+    """Upload a picture as `post` does, by PUT."""
+    headers = {field.replace("_", "-"): value for field, value in conditions.items()}
+    return client.put(f"/images/{name}", content=picture, headers=headers)
+
+
+either = pytest.mark.parametrize("upload", [post, put])
+
+
 def race(clients: list[httpx.Client], write: Writer) -> list[httpx.Response]:
     """Let all clients write at once; return the responses in the order of the clients."""
     barrier = Barrier(len(clients))
@@ -76,9 +86,9 @@ def statuses(answers: list[httpx.Response]) -> dict[int, int]:
     return dict(Counter(answer.status_code for answer in answers))
 
 
-def race_to_create(clients: list[httpx.Client], name: str) -> None:
+def race_to_create(clients: list[httpx.Client], name: str, upload: Upload) -> None:
     """Let all clients create one image from different bytes; check that exactly one succeeds."""
-    answers = race(clients, lambda client, i: post(client, name, PICTURES[i], if_none_match="*"))
+    answers = race(clients, lambda client, i: upload(client, name, PICTURES[i], if_none_match="*"))
     assert statuses(answers) == {201: 1, 412: WRITERS - 1}
     winner = next(i for i, answer in enumerate(answers) if answer.status_code == 201)
     stored = clients[0].get(f"/images/{name}")
@@ -88,24 +98,26 @@ def race_to_create(clients: list[httpx.Client], name: str) -> None:
     assert set(refusals) == {"precondition_failed"}
 
 
-def test_creators(clients: list[httpx.Client]) -> None:
+@either
+def test_creators(clients: list[httpx.Client], upload: Upload) -> None:
     """Of 32 clients that create one name exactly one gets 201 and 31 get 412."""
     for number in range(5):
-        race_to_create(clients, f"created-{number}")
+        race_to_create(clients, f"created-{upload.__name__}-{number}", upload)
 
 
 @pytest.mark.soak
 def test_creators_for_long(clients: list[httpx.Client]) -> None:
     """The race to create has one winner fifty times, with a delete after each."""
     for _ in range(50):
-        race_to_create(clients, "created")
+        race_to_create(clients, "created", post)
         clients[0].delete("/images/created").raise_for_status()
 
 
-def test_writers_of_one_version(clients: list[httpx.Client]) -> None:
+@either
+def test_writers_of_one_version(clients: list[httpx.Client], upload: Upload) -> None:
     """Of writers with the same If-Match exactly one replaces the version."""
     seen = post(clients[0], "written", png(seed=100)).headers["etag"]
-    answers = race(clients, lambda client, i: post(client, "written", PICTURES[i], if_match=seen))
+    answers = race(clients, lambda client, i: upload(client, "written", PICTURES[i], if_match=seen))
     assert statuses(answers) == {200: 1, 412: WRITERS - 1}
     winner = next(i for i, answer in enumerate(answers) if answer.status_code == 200)
     assert clients[0].get("/images/written").content == PICTURES[winner]

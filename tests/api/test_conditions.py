@@ -1,10 +1,10 @@
 """Conditional requests follow RFC 9110 section 13. The tests run a table against a real server.
 
-The table has every precondition and pair of preconditions, on GET, HEAD, POST and DELETE, of
+The table has every precondition and pair of preconditions, on GET, HEAD, POST, PUT and DELETE, of
 images that exist and that do not, and of metadata. Only a body needs a request to S3.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     pass
 
 OLD, NEW = png(seed=1), png(seed=2)
+UPLOADS = pytest.mark.parametrize("upload", [MeteredService.upload, MeteredService.put])
 READS = [(method, suffix) for suffix in ("", "/metadata") for method in ("GET", "HEAD")]
+
+
+Upload = Callable[[MeteredService, str, bytes, Fields], httpx.Response]
 
 
 class Case(NamedTuple):
@@ -174,11 +178,12 @@ def test_nothing_there(metered: MeteredService, path: str, case: Case) -> None:
 
 
 @each_case
-def test_overwrite(metered: MeteredService, case: Case) -> None:
-    """POST replaces an image if the conditions hold; if not, it is 412 without a request to S3."""
+@UPLOADS
+def test_overwrite(metered: MeteredService, case: Case, upload: Upload) -> None:
+    """An upload replaces an image if the conditions hold; else it is 412 without asking S3."""
     path = metered.image(OLD)
     before = metered.send("HEAD", path)
-    answer = metered.upload(path.rpartition("/")[2], NEW, fields(case.conditions, before))
+    answer = upload(metered, path.rpartition("/")[2], NEW, fields(case.conditions, before))
     assert answer.status_code == (200 if case.write else 412)
     asked = [request.method for request in metered.meter.taken() if request.method != "DELETE"]
     assert asked == (["PUT"] if case.write else [])
@@ -193,10 +198,11 @@ def test_overwrite(metered: MeteredService, case: Case) -> None:
 
 
 @each_case
-def test_create(metered: MeteredService, path: str, case: Case) -> None:
-    """POST creates an image if the conditions hold without one; if not, it is 412."""
+@UPLOADS
+def test_create(metered: MeteredService, path: str, case: Case, upload: Upload) -> None:
+    """An upload creates an image if the conditions hold without one; if not, it is 412."""
     name = metered.new_name()
-    answer = metered.upload(name, NEW, fields(case.conditions, metered.send("HEAD", path)))
+    answer = upload(metered, name, NEW, fields(case.conditions, metered.send("HEAD", path)))
     assert answer.status_code == (201 if case.create else 412)
     asked = [request.method for request in metered.meter.taken()]
     assert asked == (["PUT"] if case.create else [])

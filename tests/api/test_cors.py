@@ -72,6 +72,7 @@ def answers(client: TestClient, **headers: str) -> list[httpx.Response]:
         client.get("/images/random/metadata", headers=headers),
         client.post("/images", files={"file": ("a.png", PICTURE)}, headers=headers),
         client.post("/images", headers=headers),
+        client.put("/images/a", content=PICTURE, headers=headers),
     ]
 
 
@@ -171,14 +172,16 @@ def test_all_origins(start: Start) -> None:
         assert "allow-credentials" not in cors(answer)
 
 
-@pytest.mark.parametrize(("path", "method"), [("/images", "POST"), ("/images/a", "DELETE")])
+@pytest.mark.parametrize(
+    ("path", "method"), [("/images", "POST"), ("/images/a", "PUT"), ("/images/a", "DELETE")]
+)
 def test_preflight(start: Start, path: str, method: str) -> None:
     """A preflight allows the methods and the conditional, range and digest header fields."""
     answer = preflight(start(OURS), path, OURS, method)
     assert answer.status_code == 200
     allowed = cors(answer)
     assert allowed["allow-origin"] == OURS
-    assert set(allowed["allow-methods"].split(", ")) == {"GET", "HEAD", "POST", "DELETE"}
+    assert set(allowed["allow-methods"].split(", ")) == {"GET", "HEAD", "POST", "PUT", "DELETE"}
     headers = {name.strip() for name in allowed["allow-headers"].lower().split(",")}
     assert {"content-digest", "if-match", "if-none-match", "range"} <= headers
 

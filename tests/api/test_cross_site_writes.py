@@ -66,6 +66,7 @@ def write(client: TestClient, headers: dict[str, str]) -> list[httpx.Response]:
     headers = {"Host": HOST, **headers}
     return [
         client.post("/images", files={"file": ("a.png", png())}, headers=headers),
+        client.put("/images/b", content=png(), headers=headers),
         client.delete("/images/a", headers=headers),
     ]
 
@@ -74,7 +75,7 @@ def write(client: TestClient, headers: dict[str, str]) -> list[httpx.Response]:
 def test_own_writes(settings: Settings, headers: dict[str, str]) -> None:
     """Programs and the service's own pages may upload and delete."""
     with serving(settings) as client:
-        assert [answer.status_code for answer in write(client, headers)] == [201, 200]
+        assert [answer.status_code for answer in write(client, headers)] == [201, 201, 200]
 
 
 @pytest.mark.parametrize("headers", OTHER)
@@ -101,9 +102,9 @@ def test_allowed_origin(settings: Settings, origins: tuple[str, ...]) -> None:
     """Pages of origins in CORS_ALLOW_ORIGINS may write; pages of other origins may not."""
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY}
     with serving(settings, cors_allow_origins=origins) as client:
-        assert [answer.status_code for answer in write(client, headers)] == [201, 200]
+        assert [answer.status_code for answer in write(client, headers)] == [201, 201, 200]
         others = write(client, headers | {"Origin": "https://elsewhere.example"})
-        assert [answer.status_code == 403 for answer in others] == [origins != ("*",)] * 2
+        assert [answer.status_code == 403 for answer in others] == [origins != ("*",)] * 3
 
 
 def test_with_keys(settings: Settings) -> None:
@@ -111,9 +112,9 @@ def test_with_keys(settings: Settings) -> None:
     key = ApiKey("w", "write", hashlib.sha256(b"secret").hexdigest())
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY}
     with serving(settings, api_keys=(key,)) as client:
-        assert [answer.status_code for answer in write(client, headers)] == [401, 401]
+        assert [answer.status_code for answer in write(client, headers)] == [401, 401, 401]
         headers["Authorization"] = "Bearer secret"
-        assert [answer.status_code for answer in write(client, headers)] == [201, 200]
+        assert [answer.status_code for answer in write(client, headers)] == [201, 201, 200]
 
 
 def test_refused_before_the_body(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import httpx
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 PICTURE, OTHER = png(seed=1), png(seed=2)
 FIELDS = ("Content-Digest", "Repr-Digest")
+UPLOADS = pytest.mark.parametrize("upload", [MeteredService.upload, MeteredService.put])
+Upload = Callable[[MeteredService, str, bytes, Fields], httpx.Response]
 
 
 def digest(content: bytes, algorithm: str = "sha-256") -> str:
@@ -50,12 +53,13 @@ RIGHT = [
 ]
 
 
+@UPLOADS
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", RIGHT)
-def test_right_digest(metered: MeteredService, field: str, value: str) -> None:
+def test_right_digest(metered: MeteredService, upload: Upload, field: str, value: str) -> None:
     """An upload with a matching SHA-256 is stored; digests of other algorithms are ignored."""
     name = metered.new_name()
-    assert metered.upload(name, PICTURE, [(field, value)]).status_code == 201
+    assert upload(metered, name, PICTURE, [(field, value)]).status_code == 201
     assert metered.send("GET", f"/images/{name}").content == PICTURE
 
 
@@ -77,12 +81,13 @@ WRONG = [
 ]
 
 
+@UPLOADS
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", WRONG)
-def test_wrong_digest(metered: MeteredService, field: str, value: str) -> None:
+def test_wrong_digest(metered: MeteredService, upload: Upload, field: str, value: str) -> None:
     """A wrong or malformed SHA-256 is 400, and nothing is stored."""
     name = metered.new_name()
-    assert_refused(metered, name, metered.upload(name, PICTURE, [(field, value)]))
+    assert_refused(metered, name, upload(metered, name, PICTURE, [(field, value)]))
 
 
 def test_digest_beyond_ascii(metered: MeteredService) -> None:

@@ -105,6 +105,14 @@ def test_upload_and_back(visit: Visit, settings: Settings, tmp_path: Path) -> No
     expect(shown).to_have_js_property("naturalWidth", 320, timeout=PATIENCE)
     photograph(visit.page, shown)
 
+    form = visit.try_out("put_image")
+    form.get_by_placeholder("name").fill(NAME)
+    form.locator("input[type=file]").set_input_files(fake)
+    expect(visit.execute(form, 415)).to_contain_text("not_an_image")
+    picture.write_bytes(pictures.png(30, 20))
+    form.locator("input[type=file]").set_input_files(picture)
+    expect(visit.execute(form, 200)).to_contain_text('"width": 30')
+
     form = visit.try_out("delete_image")
     form.get_by_placeholder("name").fill(NAME)
     visit.execute(form, 200)

@@ -64,7 +64,9 @@ def test_every_answer_counts(client: TestClient, counted: Callable[[], Metrics])
     client.get("/images/b/metadata")
     client.get("/images/random/metadata")
     client.get("/images", params={"limit": 0})
+    client.put("/images/c", content=picture)
     client.put("/images/a")
+    client.patch("/images/a")
     client.get("/images/a%2Fb/metadata")
     client.get("/nowhere/at/all")
     client.request("BREW", "/images/a")
@@ -81,7 +83,9 @@ def test_every_answer_counts(client: TestClient, counted: Callable[[], Metrics])
         ("/images/{name}/metadata", "GET", "404"): 1,
         ("/images/random/metadata", "GET", "200"): 1,
         ("/images", "GET", "422"): 1,
-        ("/images/{name}", "PUT", "405"): 1,
+        ("/images/{name}", "PUT", "201"): 1,
+        ("/images/{name}", "PUT", "415"): 1,
+        ("/images/{name}", "PATCH", "405"): 1,
         ("unmatched", "GET", "400"): 1,
         ("unmatched", "GET", "404"): 1,
         ("/images/{name}", "other", "405"): 1,
@@ -111,6 +115,7 @@ def test_bytes_and_uploads(client: TestClient, counted: Callable[[], Metrics]) -
     small, large = pictures.png(), pictures.noise_png(1_500_000)
     bodies = [small, small, large, b"no picture"]
     answers = [upload(client, body, name="a") for body in bodies]
+    answers += [client.put("/images/b", content=body) for body in (small, b"no picture")]
     answers += [client.get("/images/a"), client.head("/images/a"), client.get("/images")]
     received = sum(int(answer.request.headers.get("Content-Length", 0)) for answer in answers)
     sent = sum(len(answer.content) for answer in answers)
@@ -118,10 +123,10 @@ def test_bytes_and_uploads(client: TestClient, counted: Callable[[], Metrics]) -
     risen = counted()
     outcomes = risen.series("image_api_uploads_total")
     assert {labels["outcome"]: n for labels, n in outcomes if n} == {
-        "created": 1,
+        "created": 2,
         "unchanged": 1,
         "replaced": 1,
-        "refused": 1,
+        "refused": 2,
     }
     assert received > len(small) * 2 + len(large)
     assert risen["image_api_received_bytes_total"] == received

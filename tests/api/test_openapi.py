@@ -7,21 +7,34 @@ import pkgutil
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from openapi_spec_validator import validate
 
-from tests.support.metered_service import MeteredService
+from devstack.object_store import ObjectStore
+from tests.support.metered_service import MeteredService, metered_service
 from tests.support.pictures import png
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 PICTURE = png(seed=1)
 MESSAGE = {"date", "server", "content-type", "content-length"}  # OpenAPI does not describe these
 PROGRAMS = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def metered(
+    object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
+) -> Iterator[MeteredService]:
+    """Return a service that sweeps, because Schemathesis overwrites images with variants."""
+    with metered_service(object_store, s3, new_bucket(), SWEEP_INTERVAL_SECONDS="1") as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +133,9 @@ def test_generated_client(metered: MeteredService, generated: ModuleType) -> Non
         missing = part(images + "download_image").sync("none", client=client)
         assert isinstance(missing, models.Problem)
         assert missing.code == "image_not_found"
+        file = types.File(payload=io.BytesIO(png(seed=2)))
+        put = part(images + "put_image").sync_detailed("generated", client=client, body=file)
+        assert (put.status_code, put.parsed.sha256 != uploaded.parsed.sha256) == (200, True)
         deleted = part(images + "delete_image").sync("generated", client=client)
         assert deleted.deleted is True
 
@@ -131,7 +147,8 @@ def test_schemathesis(metered: MeteredService, tmp_path: Path) -> None:
     """Generated requests get no 5xx and only responses that the document describes."""
     metered.upload("made-up", PICTURE)
     config = tmp_path / "schemathesis.toml"
-    config.write_text('[parameters]\nname = "made-up"\n')  # the name of an existing image
+    # The name of an existing image, in its current version
+    config.write_text('[parameters]\nname = "made-up"\nv = ""\n')
     command = [str(PROGRAMS / "schemathesis"), "--config-file", str(config), "run"]
     # A valid Range may be unsatisfiable, and a valid condition false.
     checks = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
@@ -193,6 +210,13 @@ def exchanges(metered: MeteredService) -> Iterator[tuple[str, str, httpx.Respons
     yield "/images", "post", metered.upload(name, PICTURE, [("If-None-Match", "*")])
     yield "/images", "post", metered.upload(name, b"no picture")
     yield "/images", "post", metered.upload(name, PICTURE, [("Content-Digest", "sha-256=:AA==:")])
+    yield template, "put", metered.put("put", png(seed=2))
+    yield template, "put", metered.put("put", png(seed=2))
+    yield template, "put", metered.put("put", PICTURE, [("If-None-Match", "*")])
+    yield template, "put", metered.put("put", PICTURE, [("Content-Range", "bytes 0-1/2")])
+    yield template, "put", metered.put("put", PICTURE, [("Content-Encoding", "gzip")])
+    yield template, "put", metered.put("put", PICTURE, [("Content-Type", "image/gif")])
+    yield template, "put", metered.put("random", PICTURE)
     yield template, "delete", send("DELETE", path, [("If-Match", '"other"')])
     yield template, "delete", send("DELETE", path)
     yield template, "delete", send("DELETE", path)
@@ -223,7 +247,7 @@ def test_headers(metered: MeteredService, document: dict[str, Any]) -> None:
 def test_every_operation_is_documented(document: dict[str, Any]) -> None:
     """Operations have summaries, and describe their parameters and responses, with examples."""
     operations = [entry for path in document["paths"].values() for entry in path.values()]
-    assert len(operations) == 9
+    assert len(operations) == 10
     for operation in operations:
         assert operation["summary"]
         for parameter in operation.get("parameters", []):
@@ -242,6 +266,8 @@ def test_binary_fields(document: dict[str, Any]) -> None:
     form = document["paths"]["/images"]["post"]["requestBody"]["content"]["multipart/form-data"]
     file = form["schema"]["properties"]["file"]
     assert (file["type"], file["format"]) == ("string", "binary")
+    body = document["paths"]["/images/{name}"]["put"]["requestBody"]["content"]
+    assert body["application/octet-stream"]["schema"]["format"] == "binary"
     for status in ("200", "206"):
         content = document["paths"]["/images/{name}"]["get"]["responses"][status]["content"]
         assert set(content) >= {"image/jpeg", "image/png", "image/gif", "image/webp"}

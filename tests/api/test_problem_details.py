@@ -53,7 +53,8 @@ def test_client_errors(client: TestClient) -> None:
         ("GET", "/images/a?disposition=x"): (422, "invalid_parameter"),
         ("GET", "/images?cursor=x"): (400, "invalid_cursor"),
         ("POST", "/images"): (400, "invalid_multipart"),
-        ("PUT", "/images/a"): (405, "method_not_allowed"),
+        ("PUT", "/images/a"): (415, "not_an_image"),
+        ("PATCH", "/images/a"): (405, "method_not_allowed"),
     }
     for (method, path), (status, code) in expected.items():
         document = problem(client.request(method, path), status, code)
@@ -76,7 +77,7 @@ def test_allow(client: TestClient) -> None:
     """A 405 lists exactly the methods of the path in Allow."""
     expected = {
         "/images": "GET, HEAD, POST",
-        "/images/a": "GET, HEAD, DELETE",
+        "/images/a": "GET, HEAD, PUT, DELETE",
         "/images/a/metadata": "GET, HEAD",
         "/images/random/metadata": "GET, HEAD",
         "/health/live": "GET, HEAD",

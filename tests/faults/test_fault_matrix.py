@@ -34,6 +34,7 @@ LIMITS: dict[str, dict[str, float]] = {
     "put_late": {"s3_put_timeout_seconds": 1},
     "s3_500_once": {"s3_max_attempts": 2},
 }
+UPLOADS = frozenset({"first", "overwrite", "identical"})
 Builder = Callable[[Settings, dict[str, float]], Rig]
 
 
@@ -89,13 +90,17 @@ def prepare(rig: Rig, operation: str) -> None:
 # The operations and their results.
 
 
-def perform(rig: Rig, operation: str) -> tuple[int, str]:
-    """Perform the operation; return its status and detail as in `ANSWERS`."""
+def perform(rig: Rig, operation: str, method: str) -> tuple[int, str]:
+    """Perform the operation, an upload by `method`; return status and detail as in `ANSWERS`."""
     if operation == "sweep":
         return 0, sweep_once(rig)
-    if operation in {"first", "overwrite", "identical"}:
+    if operation in UPLOADS:
         picture = OLD if operation == "identical" else NEW
-        answer = rig.client.post("/images", files={"file": ("cell.jpg", picture, "image/jpeg")})
+        answer = (
+            rig.client.put("/images/cell", content=picture)
+            if method == "PUT"
+            else rig.client.post("/images", files={"file": ("cell.jpg", picture, "image/jpeg")})
+        )
     elif operation == "delete":
         answer = rig.client.delete("/images/cell")
     else:
@@ -120,37 +125,37 @@ def sweep_once(rig: Rig) -> str:
     return ANSWERS["failed" if report.failed else "swept"].detail
 
 
-def strike(rig: Rig, cell: Cell) -> tuple[int, str]:
+def strike(rig: Rig, cell: Cell, method: str) -> tuple[int, str]:
     """Perform the operation under the fault of the cell, then end the fault."""
     if cell.fault == "db_pool":
         pool_size = rig.resources.settings.threads + 2
         checked_out = [rig.resources.engine.connect() for _ in range(pool_size)]
         try:
-            return perform(rig, cell.operation)
+            return perform(rig, cell.operation, method)
         finally:
             for connection in checked_out:
                 connection.close()
     if cell.fault == "s3_missing":
-        return perform_without_object(rig, cell.operation)
+        return perform_without_object(rig, cell.operation, method)
     rolls_back = any(word in cell.fault for word in ("deadlock", "serialisation"))
     fault = (
         InjectedRollback(rig, cell.operation, cell.fault)
         if rolls_back
         else arm(rig, cell.operation, cell.fault)
     )
-    result = perform(rig, cell.operation)
+    result = perform(rig, cell.operation, method)
     asked = cell.operation != "list" or not cell.fault.startswith("s3")
     assert fault is None or bool(fault.fired) == asked, "the fault did not strike as expected"
     rig.heal()
     return result
 
 
-def perform_without_object(rig: Rig, operation: str) -> tuple[int, str]:
+def perform_without_object(rig: Rig, operation: str, method: str) -> tuple[int, str]:
     """Delete the object during the operation; restore it if an image still names it."""
     bucket = rig.settings.aws_s3_bucket
     key = rig.keys()[1][0] if operation != "sweep" else "cell-removed.jpg"
     rig.s3.delete_object(Bucket=bucket, Key=key)
-    result = perform(rig, operation)
+    result = perform(rig, operation, method)
     if key in rig.keys()[1]:
         rig.s3.put_object(Bucket=bucket, Key=key, Body=OLD)
     return result
@@ -166,27 +171,33 @@ def converge(rig: Rig, cell: Cell) -> None:
 
 
 def _parameters() -> Iterator[Any]:
-    """Yield all cells for PostgreSQL and a third of them for MariaDB; `make soak` runs the rest."""
+    """Yield all cells for PostgreSQL; a third of them for MariaDB, and of the uploads for PUT.
+
+    `make soak` runs the rest.
+    """
     for number, cell in enumerate(cell for cell in fault_cells.cells() if not cell.reason):
-        for engine in ("postgresql", "mariadb"):
-            rest = engine == "mariadb" and number % 3
+        for engine, method in (("postgresql", "POST"), ("mariadb", "POST"), ("postgresql", "PUT")):
+            if method == "PUT" and cell.operation not in UPLOADS:
+                continue
+            rest = (engine, method) != ("postgresql", "POST") and number % 3
             yield pytest.param(
                 engine,
                 LIMITS.get(cell.fault, {}),
                 cell,
-                id=f"{cell.fault}-{cell.operation}-{engine}",
+                method,
+                id=f"{cell.fault}-{cell.operation}-{method}-{engine}",
                 marks=[pytest.mark.soak] if rest else [],
             )
 
 
 @pytest.mark.parametrize(
-    ("database_url", "limits", "cell"), list(_parameters()), indirect=["database_url"]
+    ("database_url", "limits", "cell", "method"), list(_parameters()), indirect=["database_url"]
 )
-def test_cell(rig: Rig, cell: Cell) -> None:
+def test_cell(rig: Rig, cell: Cell, method: str) -> None:
     """The response and the remaining state are those of the matrix, and the service recovers."""
     prepare(rig, cell.operation)
     answer = ANSWERS[cell.answer]
-    assert strike(rig, cell) == (answer.status, answer.detail)
+    assert strike(rig, cell, method) == (answer.status, answer.detail)
     assert (rig.image(), rig.journal()) == (cell.image, cell.journal)
     expected = 404 if cell.image == "none" else 200
     recovered = lambda: rig.client.get("/images/cell").status_code == expected  # noqa: E731

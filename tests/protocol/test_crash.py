@@ -215,9 +215,11 @@ KILLED_BY_REQUEST = [
 
 @on_postgresql
 @pytest.mark.parametrize(("operation", "step", "after"), KILLED_BY_REQUEST)
+@pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_service_killed_at_a_step(
     backends: Backends,
     service_environment: dict[str, str],
+    method: str,
     operation: str,
     step: str,
     after: bytes | None,
@@ -228,12 +230,12 @@ def test_service_killed_at_a_step(
         {**service_environment, "CRASH_AT": step}, application="tests.tools.crashing_service:app"
     ) as crashing:
         with pytest.raises(urllib3.exceptions.ProtocolError):
-            act(crashing.base_url, "crash", None if operation == "delete" else NEW)
+            act(crashing.base_url, "crash", None if operation == "delete" else NEW, method)
         assert crashing._process.wait(timeout=30) == -9
     with ServiceProcess(service_environment) as successor:
         assert download(successor.base_url, "crash") == after
         backends.check()
-        act(successor.base_url, "crash", NEW)
+        act(successor.base_url, "crash", NEW, method)
         assert download(successor.base_url, "crash") == NEW
 
 

@@ -89,6 +89,11 @@ class MeteredService:
             "/images", files=files, data={"name": name}, headers=_headers(fields)
         )
 
+    def put(self, name: str, content: bytes, fields: Fields = ()) -> httpx.Response:
+        """Upload `content` as the image `name`, by PUT."""
+        headers = _headers(fields)
+        return self.client.put(f"/images/{name}", content=content, headers=headers)
+
     def image(self, content: bytes, extension: str = "png") -> str:
         """Upload `content` under a new name, clear the recorded requests and return its path."""
         name = self.new_name()

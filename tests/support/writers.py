@@ -11,11 +11,14 @@ from devstack.service_process import ServiceProcess
 from tests.support.pictures import jpeg
 
 
-def act(base_url: str, name: str, picture: bytes | None) -> int:
+def act(base_url: str, name: str, picture: bytes | None, method: str = "POST") -> int:
     """Upload the picture, or delete the image if `picture` is None; return the status."""
     patient: dict[str, Any] = {"retries": False, "timeout": 30}
     if picture is None:
         return urllib3.request("DELETE", f"{base_url}/images/{name}", **patient).status
+    if method == "PUT":
+        url = f"{base_url}/images/{name}"
+        return urllib3.request("PUT", url, body=picture, **patient).status
     files = {"file": (f"{name}.jpg", picture)}
     return urllib3.request("POST", f"{base_url}/images", fields=files, **patient).status
 
@@ -56,7 +59,7 @@ class Writer:
         seed = self.random.getrandbits(40)
         wanted = None if seed % 4 == 0 else jpeg(32, 24, seed)
         self.allowed[name].append(wanted)
-        status = act(service.base_url, name, wanted)
+        status = act(service.base_url, name, wanted, "PUT" if seed % 2 else "POST")
         if status < 500:
             self.allowed[name] = [wanted]
             acknowledged.release()

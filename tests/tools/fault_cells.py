@@ -171,8 +171,8 @@ _HEAD = """# Faults
 `python -m tests.tools.fault_cells > docs/faults.md` generates this page. It lists what a client
 receives, and what remains in the database, for each operation under each fault of the database or
 of S3. Each cell that is not *n/a* is a test (`tests/faults/test_fault_matrix.py`) on PostgreSQL and
-on MariaDB, with SeaweedFS, behind a proxy that injects the fault. Two thirds of the cells run on
-MariaDB only in `make soak`.
+on MariaDB, with SeaweedFS, behind a proxy that injects the fault. Uploads are sent by POST, and on
+PostgreSQL by PUT, too. Two thirds of the cells on MariaDB and by PUT run only in `make soak`.
 
 Each cell contains:
 

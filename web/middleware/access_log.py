@@ -23,6 +23,7 @@ access_logger = logging.getLogger("image_api.access")
 UNMATCHED = "unmatched"
 _CLIENT_LEFT = 499  # nginx's status for a client that disconnected
 _ABORTING = frozenset({StorageUnavailableError.code, OutOfResourcesError.code})
+_UPLOADS = frozenset({("POST", "/images"), ("PUT", "/images/{name}")})
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Counting and logging many requests together takes a third of the CPU of doing so one by one.
 _BATCH_SECONDS = 0.05
@@ -146,7 +147,7 @@ class _Exchange(RequestMetrics):
             recorder.count_wait(wait)
         if self.code:
             recorder.count_code(self.code)
-        if self._route == "/images" and self._method == "POST":
+        if (self._method, self._route) in _UPLOADS:
             recorder.count_upload(self._upload.decode() or _failure(self._status))
 
     def line(self) -> logging.LogRecord:

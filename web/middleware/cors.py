@@ -32,7 +32,7 @@ class CorsFromSettings:
         return CORSMiddleware(
             self.app,
             allow_origins=settings.cors_allow_origins,
-            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             allow_headers=["*"],
             allow_private_network=True,
             expose_headers=sorted(EXPOSED_HEADERS),

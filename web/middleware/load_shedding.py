@@ -13,6 +13,7 @@ from web.middleware.routed_path import is_probe
 from web.problem_details import send_problem
 
 _REQUESTS = 750
+_WITH_BODY = frozenset({"POST", "PUT"})
 
 
 class LoadSheddingMiddleware:
@@ -70,7 +71,7 @@ class LoadSheddingMiddleware:
             await send(message)
 
         try:
-            wait(0 if scope["method"] == "POST" else 1)
+            wait(0 if scope["method"] in _WITH_BODY else 1)
             await self.app(scope, receive_body, send_answer)
         except asyncio.CancelledError:
             if answered:

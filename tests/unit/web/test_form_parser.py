@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from python_multipart.exceptions import FormParserError
 
-from errors import DigestMismatchError, ImageTooLargeError, InvalidMultipartError
+from config import Settings
+from errors import ImageTooLargeError, InvalidMultipartError
 from tests.support import pictures
 from tests.support.records import SETTINGS
 from tests.support.uploads import BOUNDARY, form
-from web.form_parser import FormParser, UploadForm
+from web.form_parser import FormParser
+from web.received_file import ReceivedFile, Upload
 
 CONTENT = pictures.noise_png(30_000)
 NAME = ('name="name"', b"b")
@@ -24,9 +26,17 @@ CONTENTS = st.lists(
 ).map(b"".join)
 
 
-def parser_of(parsed: UploadForm, *, hashing: bool = False) -> FormParser:
-    """Return a parser that keeps files in memory."""
-    return FormParser(parsed, BOUNDARY.encode(), SETTINGS, None, hashing=hashing)
+class Form:
+    """A form that arrives, whose file is kept in memory."""
+
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.file = ReceivedFile(settings, None, hashing=True)
+        self.parser = FormParser(BOUNDARY.encode(), self.file, settings, hashing=True)
+
+    def upload(self) -> Upload:
+        """Return the upload, once all has arrived."""
+        self.file.flush()
+        return self.parser.upload()
 
 
 def is_boundary(content: bytes) -> bool:
@@ -39,31 +49,28 @@ def test_any_pieces(content: bytes, data: st.DataObject) -> None:
     """The cuts between the pieces of a body may be anywhere."""
     body = form((FILE, content), NAME)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(body) - 1), max_size=8)))
-    parsed = UploadForm()
-    parser = parser_of(parsed, hashing=True)
+    arriving = Form()
     for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True):
-        parser.write(body[start:end])
-    parser.flush()
-    parser.require_complete()
+        arriving.parser.write(body[start:end])
+    parsed = arriving.upload()
     assert (parsed.file.read(), parsed.name, parsed.extension) == (content, "b", "png")
-    parser.require_digests([hashlib.sha256(whole).digest() for whole in (content, body)])
-    with pytest.raises(DigestMismatchError):
-        parser.require_digests([hashlib.sha256(content + b"x").digest()])
+    assert arriving.file.digest() == hashlib.sha256(content).digest()
+    assert arriving.parser.digest() == hashlib.sha256(body).digest()
 
 
 @given(st.integers(0, len(form((FILE, b"content"), NAME)) - 3))
 def test_cut(length: int) -> None:
     """A body without its closing boundary is never complete."""
-    parser = parser_of(UploadForm())
+    arriving = Form()
     with pytest.raises((InvalidMultipartError, FormParserError)):  # noqa: PT012 - either may
-        parser.write(form((FILE, b"content"), NAME)[:length])
-        parser.require_complete()
+        arriving.parser.write(form((FILE, b"content"), NAME)[:length])
+        arriving.upload()
 
 
 def test_largest_file() -> None:
     """A file may have MAX_UPLOAD_BYTES, and not one byte more."""
     body = form((FILE, b"x" * 11))
-    parser = FormParser(UploadForm(), BOUNDARY.encode(), SMALL, None, hashing=False)
+    parser = Form(SMALL).parser
     at = body.index(b"x" * 11) + 10
     parser.write(body[:at])
     with pytest.raises(ImageTooLargeError, match="at most 10 bytes"):
@@ -76,8 +83,9 @@ def test_largest_file() -> None:
 )
 def test_name_of_the_file(filename: str, name: str, extension: str) -> None:
     """Without a field `name`, the image has the name of the file without its extension."""
-    parsed = UploadForm()
-    parser_of(parsed).write(form((f'name="file"; filename="{filename}"', b"")))
+    arriving = Form()
+    arriving.parser.write(form((f'name="file"; filename="{filename}"', b"")))
+    parsed = arriving.upload()
     assert (parsed.name, parsed.extension) == (name, extension)
 
 
@@ -86,15 +94,13 @@ def test_small_pieces(size: int) -> None:
     """A form that arrives in tiny pieces takes no more memory than its bytes."""
     body = form((FILE, CONTENT), NAME)
     pieces = [body[i : i + size] for i in range(0, len(body), size)]
-    parsed = UploadForm()
-    parser = parser_of(parsed)
+    arriving = Form()
     tracemalloc.start()
     try:
         for piece in pieces:
-            parser.write(piece)
+            arriving.parser.write(piece)
         assert tracemalloc.get_traced_memory()[0] < 1.5 * len(body)
     finally:
         tracemalloc.stop()
-    parser.flush()
-    parser.require_complete()
+    parsed = arriving.upload()
     assert (parsed.file.read(), parsed.name) == (CONTENT, "b")

@@ -13,13 +13,14 @@ from errors import (
     DigestMismatchError,
     ImageTooLargeError,
     InvalidMultipartError,
+    InvalidRequestError,
     ServiceError,
     UploadTooSlowError,
 )
 from tests.support.records import SETTINGS
 from tests.support.uploads import FORM, form
-from web.form_parser import UploadForm
 from web.multipart import receive_form
+from web.received_file import Upload
 from web.spool_space import SpoolSpace
 
 BODY = form(('name="file"; filename="a.png"', b"content"))
@@ -27,7 +28,7 @@ BODY = form(('name="file"; filename="a.png"', b"content"))
 
 def received(
     headers: Mapping[str, str], *messages: Message, settings: Settings = SETTINGS
-) -> UploadForm:
+) -> Upload:
     """Receive a form in these messages, and check that its file is closed afterwards."""
     waiting = list(messages)
 
@@ -36,7 +37,7 @@ def received(
             await anyio.sleep_forever()
         return waiting.pop(0)
 
-    async def run() -> UploadForm:
+    async def run() -> Upload:
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         request = Request({"type": "http", "method": "POST", "headers": raw}, receive)
         async with receive_form(request, settings, SpoolSpace(1)) as parsed:
@@ -83,7 +84,7 @@ def test_refused_by_its_head(headers: dict[str, str], error: type[ServiceError])
 )
 def test_incomplete(last: Message) -> None:
     """A body that ends before its closing boundary is refused."""
-    with pytest.raises(InvalidMultipartError):
+    with pytest.raises(InvalidRequestError):
         received(FORM, piece(BODY[:-9], more=True), last)
 
 

@@ -1,0 +1,96 @@
+"""The file of an upload, as its bytes arrive: at most MAX_UPLOAD_BYTES, in memory or in a spool."""
+
+import hashlib
+from io import BytesIO
+from typing import IO, NamedTuple
+
+from config import Settings
+from errors import ImageTooLargeError
+
+# The file is spooled in pieces of at least this size.
+PIECE_BYTES = 512 * 1024
+# Smaller pieces are joined, because each object takes 300 bytes of its own.
+_PAGE_BYTES = 4096
+
+
+class Upload(NamedTuple):
+    """A received file, and what its client says of it.
+
+    `extension` is that of its file name, and `media_type` one that it must have; either may be
+    unknown.
+    """
+
+    file: IO[bytes]
+    name: str
+    extension: str | None = None
+    media_type: str | None = None
+
+
+def too_large(settings: Settings) -> ImageTooLargeError:
+    """Return the error for a body that is larger than the settings allow."""
+    return ImageTooLargeError(f"An image may have at most {settings.max_upload_bytes} bytes.")
+
+
+class ReceivedFile:
+    """Takes the bytes of a file, and writes them to `spool` in pieces, or keeps them without one.
+
+    With `hashing` it computes their SHA-256.
+    """
+
+    def __init__(self, settings: Settings, spool: IO[bytes] | None, *, hashing: bool) -> None:
+        self.content: IO[bytes] = BytesIO()
+        self._settings = settings
+        self._spool = spool
+        self._hashing = hashing
+        self._hash = hashlib.sha256()
+        self._chunks: list[memoryview | bytearray] = []
+        self._size = self._buffered = 0
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes. Raises ImageTooLargeError."""
+        self._size += len(piece)
+        if self._size > self._settings.max_upload_bytes:
+            raise too_large(self._settings)
+        last = self._chunks[-1] if self._chunks else None
+        if len(piece) >= _PAGE_BYTES:
+            self._chunks.append(memoryview(piece))
+        elif isinstance(last, bytearray) and len(last) < _PAGE_BYTES:
+            last += piece
+        else:
+            self._chunks.append(bytearray(piece))
+        self._buffered += len(piece)
+
+    @property
+    def must_flush(self) -> bool:
+        """Whether a piece is ready for the spool."""
+        return self._spool is not None and self._buffered > PIECE_BYTES
+
+    @property
+    def uses_disk(self) -> bool:
+        """Whether the file is too large for the memory of its spool."""
+        return self._spool is not None and self._size > PIECE_BYTES
+
+    def flush(self) -> None:
+        """Store the bytes that arrived since the last call."""
+        content = b"".join(self._chunks)
+        if self._spool is None:
+            self.content = BytesIO(content)  # does not copy, unlike `write`
+        else:
+            self._spool.write(content)
+            self.content = self._spool
+        if self._hashing:
+            self._hash.update(content)
+        self._chunks.clear()
+        self._buffered = 0
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the bytes that are stored."""
+        return self._hash.digest()
+
+    def close(self) -> None:
+        """Release the memory at once, because a parser and its callbacks form a reference cycle.
+
+        Without this, 600 MB waited for the garbage collector during uploads of 5 MB by 16 clients.
+        """
+        self._chunks.clear()
+        self.content.close()
