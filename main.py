@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from config import Settings
-from routers import health, images, metrics, variants
+from routers import health, images, metrics, page, variants
 from runtime.lifespan import lifespan
 from runtime.logging import replace_uvicorn_log
 from telemetry.request_id import HEADER, accept_request_id, new_request_id
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": is_probe},
     )
     _add_head(app)
-    for router in (images.router, variants.router, health.router, metrics.router):
+    for router in (images.router, variants.router, health.router, metrics.router, page.router):
         app.include_router(router)
     generate = app.openapi
     app.openapi = lambda: complete(generate())  # type: ignore[method-assign]

@@ -131,6 +131,8 @@ class Settings(BaseSettings):
     """hosts that requests may name in `Host`, comma-separated, without ports; `*.example.com` for
     all subdomains, `*` for any host (`make run`: those of this machine)
     """
+    gallery: bool = True
+    """a page at `/` to look at the pictures, which uses the API like any other client"""
     cors_allow_origins: CommaSeparated = ()
     """origins whose pages may use the API, comma-separated; `*` for all"""
 

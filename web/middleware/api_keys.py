@@ -12,7 +12,7 @@ from errors import InsufficientScopeError, InvalidKeyError, KeyRequiredError, Se
 from web.middleware.routed_path import routed_path
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/")
+_OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/", "/page/")
 _METRICS_PATH = "/metrics"
 
 # The name of the key that the current request was made with; for the log.
@@ -29,7 +29,7 @@ def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
     if not settings.api_keys:
         return None
     path = routed_path(scope)
-    if path.startswith(_OPEN_PATHS):
+    if path == "/" or path.startswith(_OPEN_PATHS):
         return None
     reads = scope["method"] in _SAFE_METHODS
     public = settings.public_reads and not path.startswith(_METRICS_PATH)
