@@ -204,9 +204,12 @@ def test_filter_and_order(visit: Visit, service: ServiceProcess) -> None:
     expect(page.locator("#grid li").first).to_have_text("n000")
     assert page.locator("#grid li").count() < 131
     page.locator("#prefix").fill("n")
-    while page.locator("#grid li").count() < 130:
-        page.locator("#grid li").last.scroll_into_view_if_needed()
-        page.wait_for_timeout(20)
+    page.wait_for_function(
+        """() => {
+            scrollTo(0, document.body.scrollHeight);
+            return document.querySelectorAll("#grid li").length === 130;
+        }"""
+    )
     names = page.eval_on_selector_all("#grid li", "all => all.map((one) => one.dataset.name)")
     assert names == [f"n{number:03}" for number in range(130)]
 
