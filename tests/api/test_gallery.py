@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Locator, Page, Route, expect
 
 from config import Settings
-from devstack.service_process import ServiceProcess
+from devstack.service_process import ROOT, ServiceProcess
 from tests.support.chromium import chromium
 from tests.support.pictures import jpeg, png
 from tests.support.uploads import on_sqlite, problem, serving, upload
@@ -308,13 +310,29 @@ def require_accessible(page: Page) -> None:
     assert [one for one in violations if one["impact"] in {"serious", "critical"}] == []
 
 
+def sunsets(number: int) -> Iterator[bytes]:
+    """Yield pictures of a sunset in different colours."""
+    with Image.open(ROOT / "docs" / "sunset.jpg") as picture:
+        hue, *others = picture.convert("HSV").split()
+    for shift in range(0, 256, 256 // number):
+        shifted = hue.point([(value + shift) % 256 for value in range(256)])
+        file = io.BytesIO()
+        Image.merge("HSV", (shifted, *others)).convert("RGB").save(file, "JPEG")
+        yield file.getvalue()
+
+
 def test_nothing_jumps(browser: Browser, service: ServiceProcess) -> None:
     """Pictures have their place before they are loaded: the layout does not shift."""
     with httpx.Client(base_url=service.base_url) as client:
-        for number in range(20):
-            upload(client, png(30 + number, 20), name=f"n{number}")
+        for hour, content in enumerate(sunsets(18)):
+            upload(client, content, name=f"sunset-{hour:02}")
     with visiting(browser, service) as visit:
-        visit.tile("n19")
+        visit.page.set_viewport_size({"width": 1000, "height": 560})
+        visit.page.reload()
+        visit.tile("sunset-17")
+        for picture in visit.page.locator("#grid img").all()[:15]:
+            visit.await_shown(picture)
+        photograph(visit.page, "page.png")
         shift = visit.page.evaluate(
             """() => new Promise((resolve) => {
                 let sum = 0;
