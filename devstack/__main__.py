@@ -183,7 +183,14 @@ def _serve(listener: socket.socket, embedded: _Embedded) -> None:
     host, port = listener.getsockname()[:2]
     address = f"http://{_reachable(host)}:{port}"
     server.greeting = "\n".join(
-        ["", f"Try it    {address}/docs", *embedded.locations, "Stop      Ctrl-C", ""],
+        [
+            "",
+            f"Pictures  {address}/",
+            f"API       {address}/docs",
+            *embedded.locations,
+            "Stop      Ctrl-C",
+            "",
+        ],
     )
     store = embedded.store
     if store:

@@ -1,7 +1,6 @@
 """`/docs` works in a real browser without internet access."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,14 +65,6 @@ def visiting(service: ServiceProcess) -> Iterator[Visit]:
         yield visit
 
 
-def photograph(page: Page, centre: Locator) -> None:
-    """Write README's picture of the page around `centre`, to the file that SCREENSHOT names."""
-    if path := os.environ.get("SCREENSHOT"):
-        page.set_viewport_size({"width": 1000, "height": 600})
-        centre.scroll_into_view_if_needed()
-        page.screenshot(path=path)
-
-
 @pytest.fixture
 def visit(service: ServiceProcess) -> Iterator[Visit]:
     """Open /docs of a service without keys."""
@@ -103,7 +94,6 @@ def test_upload_and_back(visit: Visit, settings: Settings, tmp_path: Path) -> No
     form.locator("tr[data-param-name=disposition] select").select_option("inline")
     shown = visit.execute(form, 200).locator("img")
     expect(shown).to_have_js_property("naturalWidth", 320, timeout=PATIENCE)
-    photograph(visit.page, shown)
 
     form = visit.try_out("put_image")
     form.get_by_placeholder("name").fill(NAME)

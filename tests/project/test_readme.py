@@ -58,11 +58,11 @@ def test_reference(page: Path, text: str) -> None:
 
 
 def test_routes_of_readme() -> None:
-    """README lists every route of docs/api.md, and `/metrics`."""
+    """README lists every route of docs/api.md, `/metrics` and the page."""
     route = r"`([A-Z]+ /[^`]*)`"
     described = re.findall(rf"^### {route}", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
     rows = re.findall(r"^\| (`[A-Z]+ /.*?) \|", README, re.MULTILINE)
-    assert set(re.findall(route, "".join(rows))) == {*described, "GET /metrics"}
+    assert set(re.findall(route, "".join(rows))) == {*described, "GET /metrics", "GET /"}
 
 
 def test_settings_of_readme() -> None:
