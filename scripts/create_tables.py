@@ -7,10 +7,11 @@ is, and exits with status 1.
 """
 
 import sys
+import time
 from collections.abc import Sequence
 
 from sqlalchemy import Engine, MetaData, Table, inspect
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn
 
 from config import Settings, load_settings
@@ -20,6 +21,14 @@ from scripts.command_line import build_parser, run
 from scripts.table_differences import Differences, differences
 
 _INDEX_SECONDS = 6 * 3600.0
+# While an ALTER TABLE waits for a lock, all later statements on the table wait behind it. So it
+# waits for one second at a time, and lets them pass in between.
+_BRIEF_LOCKS = {
+    "postgresql": "SET lock_timeout = '1s'",
+    **dict.fromkeys(("mysql", "mariadb"), "SET lock_wait_timeout = 1"),
+}
+_LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 300, 3.0
+_LOCKED = {"55P03", 1205}  # PostgreSQL; MySQL and MariaDB
 
 
 class TableError(Exception):
@@ -70,13 +79,36 @@ def _create_or_complete(table: Table, engine: Engine) -> list[str]:
 def _add(table: Table, lacking: Differences, engine: Engine) -> None:
     for column in lacking.columns:
         described = CreateColumn(column).compile(dialect=engine.dialect)
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {described}")
+        _alter(f"ALTER TABLE {table.name} ADD COLUMN {described}", engine)
     copied = {index.name: index for index in table.to_metadata(MetaData()).indexes}
     for index in lacking.indexes:
         # Do not block uploads. MySQL and MariaDB do not by default.
         copied[index.name].dialect_kwargs["postgresql_concurrently"] = True
         copied[index.name].create(engine)
+
+
+def _alter(statement: str, engine: Engine) -> None:
+    """Change a table as soon as no transaction uses it, without holding up the service."""
+    for attempts_left in reversed(range(_LOCK_ATTEMPTS)):
+        try:
+            with engine.connect() as connection:
+                connection.detach()  # the setting ends with the connection
+                if brief := _BRIEF_LOCKS.get(engine.dialect.name):
+                    connection.exec_driver_sql(brief)
+                connection.exec_driver_sql(statement)
+                connection.commit()
+        except DBAPIError as exc:
+            if not attempts_left or not _is_locked(exc):
+                raise
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        else:
+            return
+
+
+def _is_locked(exc: DBAPIError) -> bool:
+    """Whether the statement ended because it waited too long for a lock."""
+    arguments = exc.orig.args if exc.orig else ()
+    return bool(_LOCKED & {getattr(exc.orig, "pgcode", None), *arguments[:1]})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

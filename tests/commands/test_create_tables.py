@@ -128,6 +128,33 @@ def test_additions_while_written_to(postgres_url: str) -> None:
         assert "Index images_by_last_update added." in adding.result(timeout=20)
 
 
+WAITING = {
+    "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
+    "mysql": "SELECT count(*) FROM information_schema.processlist"
+    " WHERE state = 'Waiting for table metadata lock'",
+}
+PATIENCE = {"postgresql": "SET statement_timeout = '5s'", "mysql": "SET lock_wait_timeout = 5"}
+
+
+@pytest.mark.parametrize("empty", ["postgresql", "mariadb"], indirect=True)
+def test_column_while_a_transaction_reads(empty: str) -> None:
+    """A transaction that reads a table for long delays a new column, but no other reader."""
+    create_tables(settings_for(empty))
+    with connection(empty) as db:
+        db.execute(text("ALTER TABLE pending_objects DROP COLUMN claimed_at"))
+    with ThreadPoolExecutor(1) as thread, connection(empty) as db:
+        dialect = "mysql" if db.dialect.name == "mariadb" else db.dialect.name
+        with engine_for(empty).connect() as long:
+            long.execute(text("SELECT count(*) FROM pending_objects"))  # as `verify` does
+            adding = thread.submit(create_tables, settings_for(empty))
+            waits = text(WAITING[dialect])
+            wait_until(lambda: bool(db.scalar(waits)), timeout=20, what="the column to wait")
+            db.execute(text(PATIENCE[dialect]))
+            assert db.scalar(text("SELECT count(*) FROM pending_objects")) == 0
+            assert not adding.done()
+        assert "Column pending_objects.claimed_at added." in adding.result(timeout=60)
+
+
 INDEX = {
     "sqlite": "CREATE UNIQUE INDEX partly ON images (name) WHERE id > 3",
     "postgresql": "CREATE UNIQUE INDEX partly ON images (name) WHERE id > 3",
