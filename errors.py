@@ -83,8 +83,8 @@ class AccessError(ServiceError):
 
     status, challenge = 401, ""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail)
         self.headers["WWW-Authenticate"] = f'Bearer realm="image-api"{self.challenge}'
 
 
@@ -101,12 +101,27 @@ class InvalidKeyError(AccessError):
 
 
 class InsufficientScopeError(AccessError):
+    """The API key is valid, but does not allow the request."""
+
+    status, code = 403, "insufficient_scope"
+    title = "The API key does not allow this"
+    challenge = ', error="insufficient_scope"'
+
+
+class ReadOnlyKeyError(InsufficientScopeError):
     """The key allows only reading."""
 
-    status = 403
-    code = "insufficient_scope"
-    title = "The API key does not allow writing"
     challenge = ', error="insufficient_scope", scope="write"'
+
+    def __init__(self) -> None:
+        super().__init__("The API key allows only reading.")
+
+
+class ForeignImageError(InsufficientScopeError):
+    """The key has a prefix, and the request is about more than the images that it covers."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"The API key allows only images whose names begin with {prefix!r}.")
 
 
 class RedirectNotAllowedError(ServiceError):

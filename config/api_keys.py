@@ -6,24 +6,37 @@ service is open.
 
 import hashlib
 import re
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 _SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
+# No name of an image has them (`services.names`).
+_NEVER_IN_NAMES = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\\\]")
+_MAX_NAME_BYTES = 255
 
 
 class ApiKey(NamedTuple):
-    """A key that clients may have: its name in the log, its scope, and its SHA-256 in hex."""
+    """A key that clients may have: its name in the log, its scope, and its SHA-256 in hex.
+
+    With a `prefix` it is only for images whose names begin with that.
+    """
 
     name: str
     scope: Literal["read", "write"]
     sha256: str
+    prefix: str = ""
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """Read `name:scope:sha256`. Raises ValueError; its message repeats no secret."""
-        name, _, rest = line.strip().partition(":")
-        scope, _, digest = rest.partition(":")
+        """Read `name:scope:sha256` or `name:scope:sha256:prefix`.
+
+        Raises ValueError; its message repeats no secret.
+        """
+        name, _, rest = line.lstrip().partition(":")
+        scope, _, rest = rest.partition(":")
+        digest, colon, prefix = (rest if ":" in rest else rest.rstrip()).partition(":")
         if not re.fullmatch("[A-Za-z0-9._-]{1,64}", name):
             raise ValueError("needs names of letters, digits, dots, dashes and underscores")
         if scope not in {"read", "write"}:
@@ -32,15 +45,39 @@ class ApiKey(NamedTuple):
             raise ValueError(f"needs a SHA-256 of 64 hexadecimal digits for the key {name}")
         if digest == _SHA256_OF_NOTHING:
             raise ValueError(f"has the SHA-256 of an empty key for the key {name}")
-        return cls(name, scope, digest)  # type: ignore[arg-type]
+        prefix = unicodedata.normalize("NFC", prefix)
+        if colon and not _begins_names(prefix):
+            raise ValueError(
+                f"needs a prefix that names can have, without spaces around it, for the key {name}"
+            )
+        return cls(name, scope, digest, prefix)  # type: ignore[arg-type]
+
+    @property
+    def line(self) -> str:
+        """The line that `parse` reads."""
+        return ":".join(self if self.prefix else self[:-1])
+
+    def covers(self, name: str) -> bool:
+        """Whether the key is for the image `name`, which is in the form in which it is stored."""
+        return name.startswith(self.prefix)
+
+
+def _begins_names(prefix: str) -> bool:
+    """Whether image names can begin with `prefix`, as it is seen.
+
+    An empty prefix would cover all names, and a lost space at the end more than was meant.
+    """
+    return bool(
+        prefix
+        and prefix == prefix.strip()
+        and not _NEVER_IN_NAMES.search(prefix)
+        and len(prefix.encode()) <= _MAX_NAME_BYTES
+    )
 
 
 def parse_keys(text: str) -> tuple[ApiKey, ...]:
     """Read comma-separated keys. Raises ValueError, also if there is none."""
-    keys = tuple(ApiKey.parse(part) for part in text.split(",") if part.strip())
-    if not keys:
-        raise ValueError("has no key; unset it to leave the service open to all who reach it")
-    return keys
+    return _parse_each(text.split(","))
 
 
 def read_keys(file: str) -> tuple[ApiKey, ...]:
@@ -49,4 +86,23 @@ def read_keys(file: str) -> tuple[ApiKey, ...]:
         lines = Path(file).read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as exc:
         raise ValueError(f"cannot be read: {exc}") from None
-    return parse_keys(",".join(line for line in lines if not line.lstrip().startswith("#")))
+    return _parse_each(line for line in lines if not line.lstrip().startswith("#"))
+
+
+def _parse_each(lines: Iterable[str]) -> tuple[ApiKey, ...]:
+    keys = tuple(ApiKey.parse(line) for line in lines if line.strip())
+    if not keys:
+        raise ValueError("has no key; unset it to leave the service open to all who reach it")
+    return require_distinct(keys)
+
+
+def require_distinct(keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
+    """Return `keys`. Raises ValueError if one secret has two lines that do not allow the same."""
+    found: dict[str, ApiKey] = {}
+    for key in keys:
+        other = found.setdefault(key.sha256, key)
+        if (other.scope, other.prefix) != (key.scope, key.prefix):
+            raise ValueError(
+                f"allows one key two things, under the names {other.name} and {key.name}"
+            )
+    return keys

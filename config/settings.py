@@ -11,13 +11,16 @@ from pydantic import (
     BeforeValidator,
     Field,
     PositiveInt,
+    ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from config.api_keys import ApiKey, parse_keys, read_keys
+from config.api_keys import ApiKey, parse_keys, read_keys, require_distinct
 from config.database_url import normalise_db_url
 from config.formats import FORMATS, VARIANT_MEDIA_TYPES
 from config.origins import normalise_host, normalise_origin
@@ -37,10 +40,18 @@ def _some_of(known: Iterable[str], values: tuple[str, ...]) -> tuple[str, ...]:
     return chosen
 
 
+def _true_images_or_false(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        raise ValueError("must be true, images or false") from None
+
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Extensions = Annotated[CommaSeparated, AfterValidator(partial(_some_of, FORMATS))]
 VariantSpecs = Annotated[CommaSeparated, AfterValidator(require_variants)]
 VariantFormats = Annotated[CommaSeparated, AfterValidator(partial(_some_of, VARIANT_MEDIA_TYPES))]
+PublicReads = Annotated[bool | Literal["images"], WrapValidator(_true_images_or_false)]
 ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode]
 Endpoint = Annotated[str, Field(pattern="^https?://")]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
@@ -119,14 +130,18 @@ class Settings(BaseSettings):
 
     api_keys_file: ApiKeys = ()
     """file with API keys, one on each line as `python -m scripts.keys` prints them:
-    `name:read:sha256` or `name:write:sha256`
+    `name:read:sha256` or `name:write:sha256`; with `:prefix` at the end, the key is only for images
+    whose names begin with that
     """
     api_keys: ApiKeys = ()
     """the same, comma-separated; if both are unset, the service is open to all who can reach it; if
     one is set but has no key, the service does not start
     """
-    public_reads: bool = True
-    """with API keys: whether reading images needs none; writing always needs one"""
+    public_reads: PublicReads = True
+    """with API keys: which reads need none: `true` (all), `images` (the bytes, variants and
+    metadata of an image by its name, but neither listing nor random) or `false` (none); writing
+    always needs one
+    """
     allowed_hosts: CommaSeparated = ("*",)
     """hosts that requests may name in `Host`, comma-separated, without ports; `*.example.com` for
     all subdomains, `*` for any host (`make run`: those of this machine)
@@ -238,7 +253,7 @@ class Settings(BaseSettings):
         cls, value: str | tuple[ApiKey, ...], info: ValidationInfo
     ) -> tuple[ApiKey, ...]:
         keys = parse_keys(value) if isinstance(value, str) else value
-        return tuple(dict.fromkeys((*keys, *info.data.get("api_keys_file", ()))))
+        return require_distinct(tuple(dict.fromkeys((*keys, *info.data.get("api_keys_file", ())))))
 
     @model_validator(mode="after")
     def _horizon_covers_puts(self) -> Self:

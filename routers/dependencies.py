@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from resources import Resources
 from services.names import normalise_name
+from web.access import admit_upload, caller
 from web.bulkhead import Bulkhead
-from web.middleware.api_keys import caller
 from web.multipart import receive_form
 from web.raw_body import receive_file
 from web.received_file import Upload
@@ -32,7 +32,7 @@ def bulkhead_of(request: Request) -> Bulkhead:
 
 def client_of(request: Request) -> str:
     """Return who sent a request, as far as it is known: its API key and address."""
-    return f"{caller.get()} {request.client.host if request.client else ''}"
+    return f"{caller.get().name} {request.client.host if request.client else ''}"
 
 
 async def get_session(request: Request) -> Session:
@@ -48,8 +48,10 @@ async def get_session(request: Request) -> Session:
 async def get_form(request: Request) -> AsyncIterator[Upload]:
     """Yield the received form of an upload, holding a place; close its file afterwards."""
     settings, space = resources_of(request).settings, request.state.spool_space
-    async with receive_form(request, settings, space) as upload, _upload_place(request):
-        yield upload
+    async with receive_form(request, settings, space) as upload:
+        admit_upload(upload.name)
+        async with _upload_place(request):
+            yield upload
 
 
 async def get_file(request: Request, name: ImageName) -> AsyncIterator[Upload]:

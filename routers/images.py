@@ -19,6 +19,7 @@ from routers.dependencies import (
 from schemas import Deleted, ImageList, ImageMetadata
 from services.names import normalise_prefix
 from web import openapi as docs
+from web.access import is_public, listed_prefix
 from web.addresses import Addresses
 from web.bulkhead import S3Route
 from web.cache_control import read_cache_control
@@ -110,15 +111,16 @@ def list_images(
     order: OrderBy = "name",
 ) -> Response:
     """List images page by page."""
-    prefix = normalise_prefix(prefix)
-    after = decode_cursor(order, prefix, cursor) if cursor else None
     resources = resources_of(request)
+    prefix = listed_prefix(normalise_prefix(prefix), resources.settings)
+    after = decode_cursor(order, prefix, cursor) if cursor else None
     images = resources.store(session).list(order, prefix, after, limit + 1)
     page = images[:limit]
     following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
-    headers = read_cache_control(resources.settings) | next_link(request, following)
-    addresses = Addresses.of(request, resources.settings)
-    return json_response(list_json(page, addresses, following), headers)
+    private = not is_public(resources.settings, by_name=False)
+    headers = read_cache_control(resources.settings, private=private)
+    document = list_json(page, Addresses.of(request, resources.settings), following)
+    return json_response(document, headers | next_link(request, following))
 
 
 @router.post(

@@ -1,8 +1,10 @@
-"""Make an API key: `python -m scripts.keys NAME read|write`.
+"""Make an API key: `python -m scripts.keys NAME read|write [--prefix PREFIX]`.
 
 Prints the key, which only the client may have, and the line for API_KEYS or API_KEYS_FILE, which
-holds the SHA-256 of the key. A key with the scope `write` can also read. The command stores
-nothing. To rotate a key, add the new line, give the client the new key, and remove the old line.
+holds the SHA-256 of the key. A key with the scope `write` can also read. With a prefix the key is
+only for images whose names begin with it; a line with a comma fits only in API_KEYS_FILE. The
+command stores nothing. To rotate a key, add the new line, give the client the new key, and remove
+the old line.
 """
 
 import hashlib
@@ -18,15 +20,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser("keys", __doc__)
     parser.add_argument("name", metavar="NAME", help="name of the client in the log")
     parser.add_argument("scope", choices=("read", "write"), help="what the key allows")
+    parser.add_argument("--prefix", help="only for images whose names begin with PREFIX")
     options = parser.parse_args(arguments)
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).hexdigest()
+    fields = [options.name, options.scope, digest]
+    if options.prefix is not None:
+        fields.append(options.prefix)
     try:
-        key = ApiKey.parse(f"{options.name}:{options.scope}:{digest}")
+        key = ApiKey.parse(":".join(fields))
     except ValueError as exc:
         print(f"An API key {exc}.", file=sys.stderr)
         return 1
-    print(f"key   {token}\nline  {':'.join(key)}")
+    print(f"key   {token}\nline  {key.line}")
     return 0
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from config import Settings
 from errors import RedirectNotAllowedError
 from services.image_store import ImageRecord
+from web.access import is_public
 from web.addresses import VERSION, Address
 from web.bulkhead import Bulkhead
 from web.cache_control import read_cache_control
@@ -85,7 +86,8 @@ def plan_download(
     if moved := plan_move(asked, address):
         return moved
     validators = image_validators(image)
-    cache = read_cache_control(settings, immutable=bool(asked.version))
+    private = not is_public(settings, by_name=True)
+    cache = read_cache_control(settings, private=private, immutable=bool(asked.version))
     if is_not_modified(asked.headers, validators):
         return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)
     headers = cache | {

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from config import Settings
 from schemas import ImageList, ImageMetadata
 from services.image_store import ImageRecord
+from web.access import is_public
 from web.addresses import Addresses
 from web.cache_control import read_cache_control
 from web.conditional_requests import Validators, is_not_modified
@@ -32,7 +33,8 @@ def metadata_response(
     document = image_json(image, Addresses.of(request, settings))
     tag = hashlib.sha256(document).hexdigest()
     validators = Validators(f'"{tag}"', image.last_updated_at)
-    headers = validators.headers() | read_cache_control(settings)
+    private = not is_public(settings, by_name=True)
+    headers = validators.headers() | read_cache_control(settings, private=private)
     dated = image.last_updated_at > settled_at
     if is_not_modified(request.headers, validators, dated=dated):
         return Response(status_code=304, headers=headers)

@@ -10,7 +10,7 @@ from telemetry import logger
 from telemetry.metrics import recorder
 from telemetry.request_id import current_request_id, new_request_id
 from web.date_header import http_date
-from web.middleware.access_log import UNMATCHED
+from web.middleware.routed_path import UNMATCHED
 from web.problem_details import problem
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from config import Settings, load_settings
+from config import ApiKey, Settings, load_settings
 from errors import ConfigurationError
 from resources import Resources
 from scripts.command_line import build_parser, run
@@ -52,8 +52,13 @@ def _access(subject: Subject) -> str:
     settings = subject.settings
     if not settings.api_keys:
         return "none: anybody who reaches the service may read, write and delete"
-    names = ", ".join(f"{key.name} ({key.scope})" for key in settings.api_keys)
-    return f"{names}; reading is {'public' if settings.public_reads else 'for keys only'}"
+    names = ", ".join(f"{key.name} ({_described(key)})" for key in settings.api_keys)
+    readers = {True: "public", "images": "public by name", False: "for keys only"}
+    return f"{names}; reading is {readers[settings.public_reads]}"
+
+
+def _described(key: ApiKey) -> str:
+    return f"{key.scope} {key.prefix}*" if key.prefix else key.scope
 
 
 @check("times", "set UPLOAD_GRACE_SECONDS well above S3_PUT_TIMEOUT_SECONDS")

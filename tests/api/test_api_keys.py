@@ -15,16 +15,15 @@ from config import ApiKey, Settings, load_settings
 from devstack.service_process import ServiceProcess
 from errors import ConfigurationError
 from scripts import keys
+from services.names import normalise_name
 from tests.support import pictures
+from tests.support.keys import api_key, bearer
 from tests.support.uploads import on_sqlite, problem, serving, upload
 
 MINIMAL = {"DB_URL": "sqlite:///i.db", "AWS_REGION": "r", "AWS_S3_BUCKET": "images"}
 READER, WRITER = "reader-token", "writer-token"
 TOKENS = {"none": None, "wrong": "guessed", "read": READER, "write": WRITER}
-KEYS = tuple(
-    ApiKey.parse(f"{line}:{hashlib.sha256(token.encode()).hexdigest()}")
-    for line, token in (("web:read", READER), ("backend:write", WRITER))
-)
+KEYS = (api_key("web:read", READER), api_key("backend:write", WRITER))
 # The forms of a read request. READS lists their statuses for a client that may read, in this order.
 READ_FORMS: list[tuple[str, str, dict[str, str]]] = [
     ("GET", "", {}),
@@ -62,11 +61,6 @@ TABLE = [
     for (method, query, headers), status in zip(READ_FORMS, statuses, strict=True)
 ] + WRITES
 OPEN = ["/health/live", "/health/ready", "/docs", "/openapi.json"]
-
-
-def bearer(token: str | None) -> dict[str, str]:
-    """Return the Authorization header for a key."""
-    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 @pytest.fixture(params=[True, False], ids=["public", "private"])
@@ -129,7 +123,7 @@ def test_table_is_complete(guarded: TestClient) -> None:
 @on_sqlite
 def test_refused_upload_is_not_read(service_environment: dict[str, str]) -> None:
     """An upload without a key is refused before its body is read."""
-    lines = ",".join(":".join(key) for key in KEYS)
+    lines = ",".join(key.line for key in KEYS)
     head = "POST /images HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
     form = "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
     with (
@@ -143,7 +137,7 @@ def test_refused_upload_is_not_read(service_environment: dict[str, str]) -> None
 @on_sqlite
 def test_below_a_prefix(service_environment: dict[str, str]) -> None:
     """Below a root path the same routes are open and the same are guarded."""
-    environment = service_environment | {"API_KEYS": ",".join(":".join(key) for key in KEYS)}
+    environment = service_environment | {"API_KEYS": ",".join(key.line for key in KEYS)}
     for public in ("true", "false"):
         changed = environment | {"PUBLIC_READS": public}
         with (
@@ -191,9 +185,82 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     found = re.fullmatch(r"key   (\S+)\nline  (\S+)\n", capsys.readouterr().out)
     assert found
     key = ApiKey.parse(found[2])
-    assert key == ("web", "read", hashlib.sha256(found[1].encode()).hexdigest())
+    assert key == ("web", "read", hashlib.sha256(found[1].encode()).hexdigest(), "")
     assert keys.main(["no spaces", "read"]) == 1
     assert "letters" in capsys.readouterr().err
+    assert keys.main(["web", "write", "--prefix", "cafe\u0301, "]) == 1
+    assert "prefix" in capsys.readouterr().err
+    assert keys.main(["web", "write", "--prefix", "cafe\u0301, 2"]) == 0
+    line = capsys.readouterr().out.partition("line  ")[2].removesuffix("\n")
+    assert ApiKey.parse(line).prefix == "caf\xe9, 2"
+
+
+PREFIXES = ["a", "caf\xe9-", "a b", "user:42:", "#", "\u6771", "x" * 255, "\U0010ffff"]
+NO_PREFIXES = [
+    *(
+        "",
+        " ",
+        "a ",
+        " a",
+        "a/b",
+        "/",
+        "a\\",
+        "a\n",
+        "\x7f",
+        "\x85",
+        "\ud800",
+        "\xe9" * 128,
+        "x" * 256,
+    )
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_prefix(prefix: str) -> None:
+    """A prefix is one with which the names of images can begin, and its line gives it back."""
+    key = api_key(f"web:read:{prefix}", READER)
+    assert key.prefix == prefix
+    assert ApiKey.parse(key.line) == key
+    assert key.covers(normalise_name(prefix if len(prefix) > 99 else f"{prefix}x"))
+    assert not key.covers(normalise_name(f"y{prefix}"[:99]))
+
+
+@pytest.mark.parametrize("prefix", NO_PREFIXES)
+def test_wrong_prefix(prefix: str) -> None:
+    """A prefix with which no name begins, or whose end cannot be seen, is refused."""
+    with pytest.raises(ValueError, match=r"needs a prefix .* for the key web"):
+        api_key(f"web:read:{prefix}", READER)
+
+
+@pytest.mark.usefixtures("minimal")
+def test_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the file a line is one key, so that its prefix may have a comma; the variable has many."""
+    with_comma = api_key("web:read:a, b:c", READER)
+    Path("keys").write_text(f"{with_comma.line}\n{KEYS[1].line}\n")
+    monkeypatch.setenv("API_KEYS_FILE", "keys")
+    monkeypatch.setenv("API_KEYS", api_key("other:write:a:b", "third").line)
+    assert [key.prefix for key in load_settings().api_keys] == ["a:b", "a, b:c", ""]
+    Path("keys").write_text(f"{KEYS[0].line},{KEYS[1].line}\n")
+    with pytest.raises(ConfigurationError, match="API_KEYS_FILE needs a SHA-256"):
+        load_settings()
+
+
+@pytest.mark.usefixtures("minimal")
+@pytest.mark.parametrize("other", ["web:write", "web:read:a", "b:read:a"])
+def test_one_key_for_two_things(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    """Two lines with the same SHA-256 must allow the same, wherever they are."""
+    again = api_key(other, READER)
+    Path("keys").write_text(f"{KEYS[0].line}\n{again.line}\n")
+    monkeypatch.setenv("API_KEYS_FILE", "keys")
+    with pytest.raises(ConfigurationError, match="API_KEYS_FILE allows one key two things"):
+        load_settings()
+    Path("keys").write_text(KEYS[0].line)
+    monkeypatch.setenv("API_KEYS", again.line)
+    with pytest.raises(ConfigurationError, match="API_KEYS allows one key two things") as refused:
+        load_settings()
+    assert not re.search("[0-9a-f]{64}", str(refused.value))
+    monkeypatch.setenv("API_KEYS", api_key("renamed:read", READER).line)
+    assert len(load_settings().api_keys) == 2
 
 
 @pytest.fixture
@@ -230,7 +297,6 @@ EMPTY_FILES = [
     "  # indented\r\n \r\n",
     "\ufeff",
     "\ufeff# x\n",
-    ",\n",
 ]
 
 
@@ -240,7 +306,7 @@ EMPTY_FILES = [
 def test_variable_without_keys(monkeypatch: pytest.MonkeyPatch, value: str, *, other: bool) -> None:
     """API_KEYS without a key stops the start, also if the file has one."""
     if other:
-        Path("keys").write_text(":".join(KEYS[0]))
+        Path("keys").write_text(KEYS[0].line)
         monkeypatch.setenv("API_KEYS_FILE", "keys")
     monkeypatch.setenv("API_KEYS", value)
     with pytest.raises(ConfigurationError, match=r"^Configuration: API_KEYS has no key; [^\n]*\.$"):
@@ -254,7 +320,7 @@ def test_file_without_keys(monkeypatch: pytest.MonkeyPatch, content: str, *, oth
     """A file without a key stops the start, also if the variable has one."""
     Path("keys").write_text(content)
     if other:
-        monkeypatch.setenv("API_KEYS", ":".join(KEYS[0]))
+        monkeypatch.setenv("API_KEYS", KEYS[0].line)
     monkeypatch.setenv("API_KEYS_FILE", "keys")
     with pytest.raises(ConfigurationError, match=r"^Configuration: API_KEYS_FILE has no key; "):
         load_settings()
@@ -284,8 +350,8 @@ def test_server_without_keys(service_environment: dict[str, str]) -> None:
 def test_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keys in the file add to those in the variable; a missing file stops the start."""
     file = tmp_path / "keys"
-    file.write_text("\ufeff# ours\r\n  # theirs\r\n" + ":".join(KEYS[1]) + "\r\n\r\n")
-    monkeypatch.setenv("API_KEYS", ":".join(KEYS[0]))
+    file.write_text("\ufeff# ours\r\n  # theirs\r\n" + KEYS[1].line + "\r\n\r\n")
+    monkeypatch.setenv("API_KEYS", KEYS[0].line)
     monkeypatch.setenv("API_KEYS_FILE", str(file))
     assert load_settings().api_keys == KEYS
     file.unlink()

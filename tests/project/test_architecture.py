@@ -33,7 +33,7 @@ MAY_IMPORT = {
 WEB_MAY_USE = {
     "services.image_store": {"ImageRecord", "Precondition"},
     "services.variant_store": {"MissingVariant", "Variant", "VariantChoice"},
-    "services.names": {"normalise_prefix", "split_extension"},
+    "services.names": {"normalise_name", "normalise_prefix", "split_extension"},
     "services.tags": {"image_tag", "variant_tag"},
 }
 DEPLOYED = {

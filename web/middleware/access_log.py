@@ -2,12 +2,8 @@
 
 import asyncio
 import logging
-import re
 import time
-from functools import lru_cache
 
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings
@@ -15,12 +11,11 @@ from errors import OutOfResourcesError, ServiceError, StorageUnavailableError, e
 from telemetry.metrics import recorder
 from telemetry.request_id import current_request_id
 from telemetry.request_waits import RequestMetrics, request_metrics
-from web.middleware.api_keys import caller
-from web.middleware.routed_path import routed_path
+from web.access import caller
+from web.middleware.routed_path import match_route
 
 access_logger = logging.getLogger("image_api.access")
 
-UNMATCHED = "unmatched"
 _CLIENT_LEFT = 499  # nginx's status for a client that disconnected
 _ABORTING = frozenset({StorageUnavailableError.code, OutOfResourcesError.code})
 _UPLOADS = frozenset({("POST", "/images"), ("PUT", "/images/{name}")})
@@ -129,7 +124,7 @@ class _Exchange(RequestMetrics):
         self._seconds = time.perf_counter() - self._begun
         del self._receive, self._send  # and with them the connection
         self._method, self._route = scope["method"], _route(scope)
-        self._request_id, self._caller = current_request_id(), caller.get()
+        self._request_id, self._caller = current_request_id(), caller.get().name
         if self._method == "HEAD":
             self._sent = 0  # the server leaves the body out
         self._left |= scope["state"].get("client_left", False)
@@ -190,17 +185,5 @@ def _failure(status: int) -> str:
 def _route(scope: Scope) -> str:
     """Return the template of the request's route, so that no client can make a series."""
     route = scope.get("route")
-    if route is not None:
-        return str(route.path)
-    # Refused before routing, or there is none.
-    path = routed_path(scope)
-    return next(
-        (template for pattern, template in _templates(scope["app"]) if pattern.fullmatch(path)),
-        UNMATCHED,
-    )
-
-
-@lru_cache(maxsize=1)
-def _templates(app: FastAPI) -> list[tuple[re.Pattern[str], str]]:
-    routes = iter_route_contexts(app.routes)
-    return [(route.path_regex, route.path) for route in routes if route.path]
+    # Without one it was refused before routing, or there is none.
+    return match_route(scope)[0] if route is None else str(route.path)

@@ -2,45 +2,55 @@
 
 import hashlib
 import hmac
-from contextvars import ContextVar
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from config import ApiKey, Settings
-from errors import InsufficientScopeError, InvalidKeyError, KeyRequiredError, ServiceError
-from web.middleware.routed_path import routed_path
+from errors import (
+    ForeignImageError,
+    InvalidKeyError,
+    InvalidNameError,
+    KeyRequiredError,
+    ReadOnlyKeyError,
+    ServiceError,
+)
+from services.names import normalise_name
+from web.access import Caller, caller, is_public
+from web.middleware.routed_path import UNMATCHED, match_route, routed_path
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/", "/page/")
 _METRICS_PATH = "/metrics"
-
-# The name of the key that the current request was made with; for the log.
-caller: ContextVar[str] = ContextVar("caller", default="-")
+# Handlers limit a listing, and an upload once its name has arrived, to what the key covers.
+_LIMITED_LATER = frozenset({"/images", UNMATCHED})
 
 
 def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
     """Refuse a request without the key that it needs.
 
     All paths are refused alike, so a response does not reveal whether an image exists. Health,
-    documentation and, with PUBLIC_READS, all reads except `/metrics` need no key. Without API_KEYS
+    documentation and what PUBLIC_READS opens need no key, but `/metrics` does. Without API_KEYS
     nothing does.
     """
-    if not settings.api_keys:
-        return None
     path = routed_path(scope)
-    if path == "/" or path.startswith(_OPEN_PATHS):
+    if not settings.api_keys or path == "/" or path.startswith(_OPEN_PATHS):
         return None
+    template, parameters = match_route(scope)
     reads = scope["method"] in _SAFE_METHODS
-    public = settings.public_reads and not path.startswith(_METRICS_PATH)
+    public = reads and path != _METRICS_PATH and is_public(settings, by_name="name" in parameters)
     scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        return None if reads and public else KeyRequiredError()
+        return None if public else KeyRequiredError()
     key = _find_key(settings.api_keys, token.strip())
     if key is None:
         return InvalidKeyError()
-    caller.set(key.name)
-    return None if reads or key.scope == "write" else InsufficientScopeError()
+    caller.set(Caller(key))
+    if public:
+        return None
+    if not reads and key.scope != "write":
+        return ReadOnlyKeyError()
+    return _refuse_foreign(key, template, parameters) if key.prefix else None
 
 
 def _find_key(keys: tuple[ApiKey, ...], token: str) -> ApiKey | None:
@@ -51,3 +61,17 @@ def _find_key(keys: tuple[ApiKey, ...], token: str) -> ApiKey | None:
         if hmac.compare_digest(digest, key.sha256):
             found = key
     return found
+
+
+def _refuse_foreign(key: ApiKey, template: str, parameters: dict[str, str]) -> ServiceError | None:
+    """Refuse all but images whose names begin with the key's prefix, whether or not they exist.
+
+    A random image is refused, too: to draw one of some names uniformly, all have to be counted.
+    """
+    if template in _LIMITED_LATER:
+        return None
+    try:
+        covered = "name" in parameters and key.covers(normalise_name(parameters["name"]))
+    except InvalidNameError as exc:
+        return exc
+    return None if covered else ForeignImageError(key.prefix)

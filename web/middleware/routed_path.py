@@ -1,7 +1,13 @@
 """The path that routes know: what clients ask for, without the prefix of a proxy in front."""
 
+import re
+from functools import lru_cache
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.types import Scope
 
+UNMATCHED = "unmatched"
 _PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
@@ -12,6 +18,25 @@ def routed_path(scope: Scope) -> str:
     if root_path and (path == root_path or path.startswith(f"{root_path}/")):
         return path[len(root_path) :]
     return path
+
+
+def match_route(scope: Scope) -> tuple[str, dict[str, str]]:
+    """Return the template of the path, such as `/images/{name}`, and its parameters.
+
+    Routes of one path differ in their methods alone, so the first one that matches is enough. The
+    template of a path without a route is UNMATCHED.
+    """
+    path = routed_path(scope)
+    for pattern, template in _templates(scope["app"]):
+        if match := pattern.fullmatch(path):
+            return template, match.groupdict()
+    return UNMATCHED, {}
+
+
+@lru_cache(maxsize=1)
+def _templates(app: FastAPI) -> list[tuple[re.Pattern[str], str]]:
+    routes = iter_route_contexts(app.routes)
+    return [(route.path_regex, route.path) for route in routes if route.path]
 
 
 def is_probe(scope: Scope) -> bool:

@@ -34,6 +34,7 @@ WRONG = [
     ("ALLOWED_EXTENSIONS", ","),
     ("INSPECTION", "none"),
     ("REDIRECTS", "always"),
+    ("PUBLIC_READS", "some"),
     ("PUT_HORIZON_SECONDS", "60"),  # not longer than S3_PUT_TIMEOUT_SECONDS
     ("CLIENT_IDLE_SECONDS", "inf"),
     ("SWEEP_INTERVAL_SECONDS", "nan"),
