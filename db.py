@@ -67,6 +67,7 @@ class Image(Base):
     s3_key: Mapped[str] = mapped_column(ExactText(255), unique=True)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     last_updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_by: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
         CheckConstraint("size_bytes > 0", name="images_size_positive"),

@@ -42,6 +42,10 @@ class ImageMetadata(BaseModel):
     variants: Annotated[
         dict[str, str], Field(description="Addresses of its smaller pictures by their sizes.")
     ]
+    created_by: Annotated[
+        str | None,
+        Field(description="Name of the API key of the first upload; only told with an API key."),
+    ] = None
 
 
 class ImageList(BaseModel):

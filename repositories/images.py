@@ -42,6 +42,7 @@ class ImageRecord(NamedTuple):
     s3_key: str
     created_at: datetime
     last_updated_at: datetime
+    created_by: str | None = None
 
 
 # Statements use tables, not mapped classes, and are built once: a read of columns takes a third of

@@ -19,7 +19,7 @@ from routers.dependencies import (
 from schemas import Deleted, ImageList, ImageMetadata
 from services.names import normalise_prefix
 from web import openapi as docs
-from web.access import is_public, listed_prefix
+from web.access import caller, is_public, listed_prefix
 from web.addresses import Addresses
 from web.bulkhead import S3Route
 from web.cache_control import read_cache_control
@@ -52,7 +52,8 @@ def describe_random(request: Request, session: SessionDep) -> Response:
     """Describe an image picked at random, every image with the same probability."""
     resources = resources_of(request)
     image = resources.store(session).describe_random()
-    document = image_json(image, Addresses.of(request, resources.settings))
+    addresses = Addresses.of(request, resources.settings)
+    document = image_json(image, addresses, caller.get().key)
     return json_response(document, {"Cache-Control": "no-store"})
 
 
@@ -67,7 +68,8 @@ def describe(request: Request, name: ImageName, session: SessionDep) -> Response
     """Describe an image."""
     resources = resources_of(request)
     image = resources.store(session).describe(name)
-    return metadata_response(request, image, resources.settings, resources.opened_at)
+    settings, settled_at = resources.settings, resources.opened_at
+    return metadata_response(request, image, settings, settled_at, caller.get().key)
 
 
 def download(
@@ -111,15 +113,15 @@ def list_images(
     order: OrderBy = "name",
 ) -> Response:
     """List images page by page."""
-    resources = resources_of(request)
+    resources, key = resources_of(request), caller.get().key
     prefix = listed_prefix(normalise_prefix(prefix), resources.settings)
     after = decode_cursor(order, prefix, cursor) if cursor else None
     images = resources.store(session).list(order, prefix, after, limit + 1)
     page = images[:limit]
     following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
-    private = not is_public(resources.settings, by_name=False)
+    private = key is not None or not is_public(resources.settings, by_name=False)
     headers = read_cache_control(resources.settings, private=private)
-    document = list_json(page, Addresses.of(request, resources.settings), following)
+    document = list_json(page, Addresses.of(request, resources.settings), following, key)
     return json_response(document, headers | next_link(request, following))
 
 
@@ -152,11 +154,13 @@ def put(request: Request, file: FileDep, session: SessionDep, after: BackgroundT
 
 
 def _store(request: Request, upload: Upload, session: Session, after: BackgroundTasks) -> Response:
-    resources = resources_of(request)
+    resources, who = resources_of(request), caller.get()
     store = resources.store(session)
     precondition = write_precondition(request.headers)
     stored = store.upload(
-        upload.file, upload.name, upload.extension, precondition, upload.media_type
+        *(upload.file, upload.name, upload.extension, precondition),
+        media_type=upload.media_type,
+        created_by=who.creator,
     )
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
@@ -164,7 +168,7 @@ def _store(request: Request, upload: Upload, session: Session, after: Background
     headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome}
     if created := stored.outcome == "created":
         headers["Location"] = str(addresses.image(stored.image))
-    document = image_json(stored.image, addresses)
+    document = image_json(stored.image, addresses, who.key)
     return json_response(document, headers, status=201 if created else 200)
 
 

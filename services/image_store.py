@@ -53,13 +53,16 @@ class ImageStore:
         name: str,
         extension: str | None,
         precondition: Precondition,
+        *,
         media_type: str | None = None,
+        created_by: str | None = None,
     ) -> UploadResult:
         """Inspect `file` and store it as the image `name`, which it may replace.
 
-        `extension` is that of its file name, if any, and `media_type` what it must be, if given.
-        Bytes that the image already has are not stored again, unless its object was lost. Raises
-        InvalidNameError, and what `Inspector.inspect`, `precondition` and `store_image` raise.
+        `extension` is that of its file name, if any, and `media_type` what it must be, if given. A
+        new image keeps `created_by`, the name of an API key. Bytes that the image already has are
+        not stored again, unless its object was lost. Raises InvalidNameError, and what
+        `Inspector.inspect`, `precondition` and `store_image` raise.
         """
         name = normalise_name(name)
         info = self._inspector.inspect(file, extension, media_type)
@@ -67,7 +70,7 @@ class ImageStore:
         precondition(current)
         if current and _describes(current, info) and self._has_object(current):
             return UploadResult(current, "unchanged", None)
-        return self._protocol.store_image(file, name, info, current, precondition)
+        return self._protocol.store_image(file, name, info, current, precondition, created_by)
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:
         """Delete the row of the image `name`; `remove_unless_kept` deletes its object.

@@ -87,6 +87,7 @@ class WriteProtocol:
         info: ImageInfo,
         current: ImageRecord | None,
         precondition: Precondition,
+        created_by: str | None = None,
     ) -> UploadResult:
         """Store `file` as the image `name`, whose row was last read as `current`.
 
@@ -103,7 +104,8 @@ class WriteProtocol:
             values = asdict(info) | {"s3_key": key}
             if seen is None:
                 last = self._deletions.last_stored(name)
-                return _insert_image(connection, {"name": name} | values, last)
+                values |= {"name": name, "created_by": created_by}
+                return _insert_image(connection, values, last)
             return _replace_image(connection, seen, values)
 
         new = NewObject(file, name, info.extension, info.content_type, info.sha256)

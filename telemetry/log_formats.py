@@ -19,7 +19,9 @@ from telemetry import logger
 from telemetry.request_id import RequestIdFilter
 
 ACCESS_LOGGER = "image_api.access"
-_FOR_PEOPLE = {"code", "bytes_in", "bytes_out", "duration_ms", "database_ms", "s3_ms", "key"}
+_FOR_PEOPLE = {
+    *("code", "bytes_in", "bytes_out", "duration_ms", "database_ms", "s3_ms", "key", "image"),
+}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -66,7 +68,9 @@ class TextFormatter(logging.Formatter):
         """Render the line, and after it the fields that are not empty."""
         fields: dict[str, Any] = getattr(record, "fields", {})
         shown = [
-            f"{name}={fields[name]}" for name in fields if fields[name] and name in _FOR_PEOPLE
+            f"{name}={_quoted(fields[name])}"
+            for name in fields
+            if fields[name] and name in _FOR_PEOPLE
         ]
         return _escape(" ".join([super().formatMessage(record), *shown]))
 
@@ -74,6 +78,12 @@ class TextFormatter(logging.Formatter):
         """Render a traceback."""
         lines = super().formatException(ei).split("\n")
         return "\n".join(f"    {_escape(line)}" for line in lines)
+
+
+def _quoted(value: object) -> str:
+    """Quote a value that could be taken for two fields, such as the name of an image."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r'[\s"]', text) else text
 
 
 def _escape(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The metrics of one request: its waits for the database and S3, and its error."""
+"""The metrics of one request: its waits for the database and S3, its image, and its error."""
 
 import time
 from contextvars import ContextVar
@@ -9,10 +9,13 @@ from telemetry.metrics import Wait, recorder
 
 
 class RequestMetrics:
-    """What a request waited for, also for bodies from S3, and the code of its error."""
+    """What a request waited for, also for bodies from S3, and the code of its error.
+
+    `image` is the name of the image that it writes.
+    """
 
     def __init__(self) -> None:
-        self.code = ""
+        self.code = self.image = ""
         self.waits: list[Wait] = []
         self.body_seconds = 0.0
 
@@ -64,3 +67,9 @@ def note_code(code: str) -> None:
     """Record the error code of the current request, if any."""
     if metrics := request_metrics.get():
         metrics.code = code
+
+
+def note_image(name: str) -> None:
+    """Record the name of the image that the current request, if any, writes."""
+    if metrics := request_metrics.get():
+        metrics.image = name

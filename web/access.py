@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from config import ApiKey, Settings
 from errors import ForeignImageError
 from services.names import normalise_name
+from telemetry.request_waits import note_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,11 @@ class Caller:
         """The name for the log."""
         return self.key.name if self.key else "-"
 
+    @property
+    def creator(self) -> str | None:
+        """The name that an image keeps of its first upload."""
+        return self.key.name if self.key else None
+
 
 _ANYBODY = Caller()
 caller: ContextVar[Caller] = ContextVar("caller", default=_ANYBODY)
@@ -31,11 +37,12 @@ def is_public(settings: Settings, *, by_name: bool) -> bool:
 
 
 def admit_upload(name: str) -> None:
-    """Refuse the name of an upload before anything is stored.
+    """Refuse the name of an upload before anything is stored; the log names it.
 
     Raises InvalidNameError or ForeignImageError.
     """
     name, key = normalise_name(name), caller.get().key
+    note_image(name)
     if key and not key.covers(name):
         raise ForeignImageError(key.prefix)
 

@@ -26,6 +26,7 @@ from web.middleware.access_log import access_logger
 FIELDS = {
     "time", "level", "logger", "request_id", "message", "method", "route", "status", "code",
     "bytes_in", "bytes_out", "duration_ms", "database_ms", "s3_ms", "key",
+    "image",
 }  # fmt: skip
 NOISY = "tests.tools.noisy_service:app"
 TOKEN, HIDDEN = "token-of-the-backend", "hidden-from-the-log"
@@ -73,6 +74,7 @@ def test_line(service_environment: dict[str, str]) -> None:
     assert set(posted) == FIELDS
     assert (posted["method"], posted["route"], posted["status"]) == ("POST", "/images", 201)
     assert (posted["key"], posted["request_id"], posted["code"]) == ("backend", "request-1", None)
+    assert (posted["image"], read["image"]) == ("a", None)
     assert posted["bytes_in"] == int(stored.request.headers["Content-Length"])
     assert posted["bytes_out"] == len(stored.content)
     assert 0 < posted["database_ms"] < posted["duration_ms"]

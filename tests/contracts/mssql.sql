@@ -12,6 +12,7 @@ CREATE TABLE images (
 	s3_key VARCHAR(255) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL, 
 	created_at DATETIME2(6) NOT NULL, 
 	last_updated_at DATETIME2(6) NOT NULL, 
+	created_by VARCHAR(64) NULL, 
 	PRIMARY KEY (id), 
 	CONSTRAINT images_size_positive CHECK (size_bytes > 0), 
 	CONSTRAINT images_dimensions_positive CHECK (width > 0 AND height > 0), 
@@ -55,7 +56,7 @@ SELECT $IMAGE FROM images WHERE images.name = :name;
 SELECT $IMAGE FROM images WITH (UPDLOCK, ROWLOCK) WHERE images.name = :name;
 
 -- images.insert_image
-INSERT INTO images (name, size_bytes, extension, content_type, sha256, width, height, s3_key, created_at, last_updated_at) OUTPUT inserted.id VALUES (:name, :size_bytes, :extension, :content_type, :sha256, :width, :height, :s3_key, :created_at, :last_updated_at);
+INSERT INTO images (name, size_bytes, extension, content_type, sha256, width, height, s3_key, created_at, last_updated_at, created_by) OUTPUT inserted.id VALUES (:name, :size_bytes, :extension, :content_type, :sha256, :width, :height, :s3_key, :created_at, :last_updated_at, :created_by);
 
 -- images.replace_image
 UPDATE images SET sha256=:sha256 WHERE images.name = :its_name AND images.s3_key = :its_key;

@@ -12,6 +12,7 @@ CREATE TABLE images (
 	s3_key VARCHAR2(255 CHAR) NOT NULL, 
 	created_at TIMESTAMP NOT NULL, 
 	last_updated_at TIMESTAMP NOT NULL, 
+	created_by VARCHAR2(64 CHAR), 
 	PRIMARY KEY (id), 
 	CONSTRAINT images_size_positive CHECK (size_bytes > 0), 
 	CONSTRAINT images_dimensions_positive CHECK (width > 0 AND height > 0), 
@@ -55,7 +56,7 @@ SELECT $IMAGE FROM images WHERE images.name = :name;
 SELECT $IMAGE FROM images WHERE images.name = :name FOR UPDATE;
 
 -- images.insert_image
-INSERT INTO images (name, size_bytes, extension, content_type, sha256, width, height, s3_key, created_at, last_updated_at) VALUES (:name, :size_bytes, :extension, :content_type, :sha256, :width, :height, :s3_key, :created_at, :last_updated_at) RETURNING images.id INTO :ret_0;
+INSERT INTO images (name, size_bytes, extension, content_type, sha256, width, height, s3_key, created_at, last_updated_at, created_by) VALUES (:name, :size_bytes, :extension, :content_type, :sha256, :width, :height, :s3_key, :created_at, :last_updated_at, :created_by) RETURNING images.id INTO :ret_0;
 
 -- images.replace_image
 UPDATE images SET sha256=:sha256 WHERE images.name = :its_name AND images.s3_key = :its_key;

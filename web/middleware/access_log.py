@@ -7,7 +7,14 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings
-from errors import OutOfResourcesError, ServiceError, StorageUnavailableError, exhaustion
+from errors import (
+    InvalidNameError,
+    OutOfResourcesError,
+    ServiceError,
+    StorageUnavailableError,
+    exhaustion,
+)
+from services.names import normalise_name
 from telemetry.metrics import recorder
 from telemetry.request_id import current_request_id
 from telemetry.request_waits import RequestMetrics, request_metrics
@@ -125,6 +132,8 @@ class _Exchange(RequestMetrics):
         del self._receive, self._send  # and with them the connection
         self._method, self._route = scope["method"], _route(scope)
         self._request_id, self._caller = current_request_id(), caller.get().name
+        if self._method not in _BODILESS:
+            self.image = self.image or _image(scope)
         if self._method == "HEAD":
             self._sent = 0  # the server leaves the body out
         self._left |= scope["state"].get("client_left", False)
@@ -161,6 +170,7 @@ class _Exchange(RequestMetrics):
             "database_ms": round(1000 * waited["database"], 3),
             "s3_ms": round(1000 * waited["s3"], 3),
             "key": self._caller,
+            "image": self.image or None,
         }
         return logging.makeLogRecord(
             {
@@ -187,3 +197,11 @@ def _route(scope: Scope) -> str:
     route = scope.get("route")
     # Without one it was refused before routing, or there is none.
     return match_route(scope)[0] if route is None else str(route.path)
+
+
+def _image(scope: Scope) -> str:
+    """Return the name of the image in the path of a request, as it is stored; "" without one."""
+    try:
+        return normalise_name(match_route(scope)[1].get("name", ""))
+    except InvalidNameError:
+        return ""
