@@ -281,3 +281,16 @@ def test_every_service_is_checked(service_environment: dict[str, str], settings:
     leaking = service_environment | {"CORS_ALLOW_ORIGINS": f"https://{settings.aws_s3_bucket}"}
     with pytest.raises(AssertionError, match="logged"), ServiceProcess(leaking) as service:
         (service._folder / "log").write_text(leaking["AWS_SECRET_ACCESS_KEY"])
+
+
+@on_sqlite
+def test_no_queries(service_environment: dict[str, str]) -> None:
+    """uvicorn's own lines have no query either, which may have the signature of a link."""
+    environment = service_environment | {"ACCESS_LOG": "false", "LOG_FORMAT": "json"}
+    with ServiceProcess(environment, args=["--access-log"]) as service:
+        httpx.get(f"{service.base_url}/images/none?q={HIDDEN}")
+        service.terminate()
+        lines = lines_of(service.log())
+    (line,) = [one for one in lines if "/images/none HTTP" in one["message"]]
+    assert line["logger"] == "uvicorn.access"
+    assert line["message"].endswith('"GET /images/none HTTP/1.1" 404')
