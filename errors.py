@@ -4,13 +4,6 @@ A bug is answered as ServiceError itself. ObjectMissingError and TransactionAbor
 between layers; ConfigurationError prevents the start.
 """
 
-import errno
-
-_EXHAUSTED = {
-    errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EDQUOT,
-    errno.EFBIG,
-}  # fmt: skip
-
 
 class ServiceError(Exception):
     """Base of all errors that a client may see.
@@ -285,17 +278,3 @@ class ObjectMissingError(Exception):
 
 class TransactionAbortedError(Exception):
     """The database undid the transaction (unique violation, deadlock, serialisation failure)."""
-
-
-def exhaustion(exc: BaseException) -> OutOfResourcesError | None:
-    """Return the error for `exc` if it means that the host has nothing left; None for a bug."""
-    if isinstance(exc, OSError):
-        exhausted = exc.errno in _EXHAUSTED
-    else:
-        # Python has no class for it (threading.Thread.start).
-        exhausted = isinstance(exc, MemoryError) or str(exc) == "can't start new thread"
-    if not exhausted:
-        return None
-    error = OutOfResourcesError()
-    error.__cause__ = exc
-    return error

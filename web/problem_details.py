@@ -15,10 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from errors import InvalidParameterError, OverloadedError, ServiceError, exhaustion
+from errors import InvalidParameterError, OverloadedError, ServiceError
 from telemetry import logger
 from telemetry.request_id import HEADER, current_request_id
 from telemetry.request_waits import note_code
+from web.exhaustion import exhaustion
 
 MEDIA_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -6,10 +6,11 @@ import anyio
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from errors import StorageUnavailableError, exhaustion
+from errors import StorageUnavailableError
 from telemetry import logger
 from telemetry.request_waits import note_code
 from web.bulkhead import Bulkhead
+from web.exhaustion import exhaustion
 
 # Each chunk costs two thread hops, and occupies memory until the client takes it. Downloads start
 # with small chunks; clients that take them promptly get larger ones, if there are few downloads.

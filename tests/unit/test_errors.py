@@ -1,12 +1,11 @@
-"""Every error has a code of its own, and only an exhausted host counts as exhausted."""
+"""Every error has a code of its own."""
 
-import errno
 import re
 
 import pytest
 
 import errors
-from errors import DatabaseUnavailableError, OutOfResourcesError, ServiceError, UnavailableError
+from errors import DatabaseUnavailableError, ServiceError, UnavailableError
 
 CODED = [
     error
@@ -34,21 +33,3 @@ def test_retry_after() -> None:
     """Clients of a temporary error are told when to retry."""
     assert DatabaseUnavailableError().headers["Retry-After"] == str(UnavailableError.retry_after)
     assert "Retry-After" not in ServiceError().headers
-
-
-@pytest.mark.parametrize(
-    "error",
-    [OSError(errno.ENOSPC, ""), OSError(errno.EMFILE, ""), MemoryError()],
-    ids=["no space", "too many files", "no memory"],
-)
-def test_exhausted(error: Exception) -> None:
-    """An exhausted host is a temporary error, whose cause is kept for the log."""
-    found = errors.exhaustion(error)
-    assert isinstance(found, OutOfResourcesError)
-    assert found.__cause__ is error
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOENT, ""), ValueError(), RuntimeError("thread")])
-def test_bug(error: Exception) -> None:
-    """Any other exception is a bug."""
-    assert errors.exhaustion(error) is None

@@ -12,13 +12,13 @@ from errors import (
     OutOfResourcesError,
     ServiceError,
     StorageUnavailableError,
-    exhaustion,
 )
 from services.names import normalise_name
 from telemetry.metrics import recorder
 from telemetry.request_id import current_request_id
 from telemetry.request_waits import RequestMetrics, request_metrics
 from web.access import caller
+from web.exhaustion import exhaustion
 from web.middleware.routed_path import match_route
 
 access_logger = logging.getLogger("image_api.access")
