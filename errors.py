@@ -117,6 +117,16 @@ class ForeignImageError(InsufficientScopeError):
         super().__init__(f"The API key allows only images whose names begin with {prefix!r}.")
 
 
+class InvalidLinkError(ServiceError):
+    """A signed link has expired, was changed, or does not allow the request."""
+
+    status, code, title = 403, "invalid_link", "The link has expired, or does not allow this"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["Referrer-Policy"] = "no-referrer"
+
+
 class RedirectNotAllowedError(ServiceError):
     """The deployment does not issue URLs of its storage."""
 
@@ -133,6 +143,12 @@ class ImageNotFoundError(ServiceError):
     """No image has this name."""
 
     status, code, title = 404, "image_not_found", "Image not found"
+
+
+class LinksNotConfiguredError(ServiceError):
+    """The deployment has no secret that signs links."""
+
+    status, code, title = 404, "links_not_configured", "The service has no LINK_SECRETS"
 
 
 class VariantNotFoundError(ServiceError):

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from config import Settings
-from routers import health, images, metrics, page, variants
+from routers import health, images, links, metrics, page, variants
 from runtime.lifespan import lifespan
 from runtime.logging import replace_uvicorn_log
 from telemetry.request_id import HEADER, accept_request_id, new_request_id
@@ -22,6 +22,7 @@ from web.middleware.guards import GuardMiddleware
 from web.middleware.load_shedding import LoadSheddingMiddleware
 from web.middleware.path_guard import refuse_ambiguous_paths
 from web.middleware.routed_path import is_probe
+from web.middleware.signed_links import NoReferrerMiddleware
 from web.middleware.startup_errors import StartupErrorMiddleware
 from web.openapi import complete
 from web.problem_details import HANDLERS
@@ -52,8 +53,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": is_probe},
     )
     _add_head(app)
-    for router in (images.router, variants.router, health.router, metrics.router, page.router):
-        app.include_router(router)
+    for module in (images, variants, links, health, metrics, page):
+        app.include_router(module.router)
     generate = app.openapi
     app.openapi = lambda: complete(generate())  # type: ignore[method-assign]
     _add_middleware(app)
@@ -63,8 +64,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _add_middleware(app: FastAPI) -> None:
     """Add what every request passes, the innermost first."""
     app.add_middleware(LoadSheddingMiddleware)
-    # The path first, because the others look at it.
-    rules = (refuse_ambiguous_paths, refuse_cross_site_writes, refuse_without_key)
+    app.add_middleware(NoReferrerMiddleware)
+    # Each looks at what the rules before it have found in order: the path, the key or link.
+    rules = (refuse_ambiguous_paths, refuse_without_key, refuse_cross_site_writes)
     app.add_middleware(GuardMiddleware, rules=rules)
     app.add_middleware(CorsFromSettings)
     app.add_middleware(AllowedHostsMiddleware)

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -193,10 +194,13 @@ class Bucket:
         except (BotoCoreError, ClientError) as exc:
             raise StorageUnavailableError from exc
 
-    def presigned_url(self, method: str, key: str, answer_headers: dict[str, str]) -> str:
+    def presigned_url(
+        self, method: str, key: str, answer_headers: dict[str, str], until: datetime | None = None
+    ) -> str:
         """Return a URL that lets anyone `method` (GET or HEAD) the object for a while.
 
-        S3 answers it with `answer_headers` (AWS, GetObject: "Overriding response header values").
+        That is for REDIRECT_SECONDS, but not after the moment `until`. S3 answers it with
+        `answer_headers` (AWS, GetObject: "Overriding response header values").
         Raises StorageUnavailableError without credentials.
         """
         settings = self._settings
@@ -209,7 +213,10 @@ class Bucket:
             frozen = credentials.get_frozen_credentials()
         except BotoCoreError as exc:
             raise StorageUnavailableError from exc
-        signer = S3SigV4QueryAuth(frozen, "s3", settings.aws_region, settings.redirect_seconds)
+        seconds = settings.redirect_seconds
+        if until:
+            seconds = min(seconds, max(0, (until - datetime.now(UTC)) // timedelta(seconds=1)))
+        signer = S3SigV4QueryAuth(frozen, "s3", settings.aws_region, seconds)
         signer.add_auth(request)
         return str(request.url)
 

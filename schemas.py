@@ -1,9 +1,9 @@
 """The JSON that the service sends. Adding a field here adds it to the responses."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.config import JsonDict
 
 _EXAMPLE: JsonDict = {
@@ -56,6 +56,60 @@ class ImageList(BaseModel):
         str | None,
         Field(description="The parameter `cursor` of the next page; null on the last page."),
     ]
+
+
+class LinkRequest(BaseModel):
+    """The link to make."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"allows": "read", "expires_in": 3600}]}
+    )
+
+    allows: Annotated[
+        Literal["read", "variants", "upload"],
+        Field(description="The original, its metadata and all variants; only variants; `PUT`."),
+    ]
+    expires_in: Annotated[
+        int, Field(ge=1, le=604800, description="Seconds; at most an eighth is added.")
+    ]
+    replace: Annotated[
+        bool, Field(description="For `upload`: whether the image may exist already.")
+    ] = False
+    max_bytes: Annotated[int | None, Field(ge=1, description="For `upload`: the largest file.")] = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _limits_are_of_uploads(self) -> Self:
+        if self.allows != "upload" and (self.replace or self.max_bytes):
+            raise ValueError("replace and max_bytes are for upload")
+        return self
+
+    @classmethod
+    def from_json(cls, body: bytes) -> Self:
+        """Read a body. Raises ValueError, whose message names what is wrong."""
+        try:
+            return cls.model_validate_json(body, strict=True)
+        except ValidationError as exc:
+            faults = [": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in exc.errors()]
+            raise ValueError("; ".join(faults)) from None
+
+
+class Links(BaseModel):
+    """Addresses that work without an API key until they expire."""
+
+    url: Annotated[
+        str | None,
+        Field(
+            description="Of the image; null if only `variants` are allowed.",
+            examples=["/images/sunset?v=9f86d081884c7d65&allows=read&expires=1795997250&sig=..."],
+        ),
+    ]
+    variants: Annotated[
+        dict[str, str] | None,
+        Field(description="Of its smaller pictures by their sizes; null for an `upload`."),
+    ]
+    expires_at: Annotated[datetime, Field(description="When the service begins to refuse them.")]
 
 
 class Deleted(BaseModel):

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from config.api_keys import ApiKey, parse_keys, read_keys, require_distinct
 from config.database_url import normalise_db_url
 from config.formats import FORMATS, VARIANT_MEDIA_TYPES
+from config.link_secrets import parse_secrets
 from config.origins import normalise_host, normalise_origin
 from config.variants import require_variants
 
@@ -47,12 +48,17 @@ def _true_images_or_false(value: object, read: ValidatorFunctionWrapHandler) -> 
         raise ValueError("must be true, images or false") from None
 
 
+def _parse_secrets(value: object) -> object:
+    return parse_secrets(value) if isinstance(value, str) else value
+
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Extensions = Annotated[CommaSeparated, AfterValidator(partial(_some_of, FORMATS))]
 VariantSpecs = Annotated[CommaSeparated, AfterValidator(require_variants)]
 VariantFormats = Annotated[CommaSeparated, AfterValidator(partial(_some_of, VARIANT_MEDIA_TYPES))]
 PublicReads = Annotated[bool | Literal["images"], WrapValidator(_true_images_or_false)]
 ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode]
+LinkSecrets = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_secrets)]
 Endpoint = Annotated[str, Field(pattern="^https?://")]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=10 * 365 * 24 * 3600)]
@@ -142,6 +148,10 @@ class Settings(BaseSettings):
     metadata of an image by its name, but neither listing nor random) or `false` (none); writing
     always needs one
     """
+    link_secrets: LinkSecrets = ()
+    """secrets of at least 32 bytes that sign links, comma-separated: the first one signs, all of
+    them verify; unset: no links
+    """
     allowed_hosts: CommaSeparated = ("*",)
     """hosts that requests may name in `Host`, comma-separated, without ports; `*.example.com` for
     all subdomains, `*` for any host (`make run`: those of this machine)
@@ -208,7 +218,7 @@ class Settings(BaseSettings):
     @classmethod
     def _unset_if_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Count an empty variable as unset, unless empty has a meaning or is a mistake."""
-        kept = {"variants", "api_keys", "api_keys_file"}
+        kept = {"variants", "api_keys", "api_keys_file", "link_secrets"}
         return {name: value for name, value in values.items() if value != "" or name in kept}
 
     @field_validator("db_url")

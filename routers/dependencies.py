@@ -7,13 +7,16 @@ from typing import Annotated, Literal
 from fastapi import Depends, Path, Query, Request
 from sqlalchemy.orm import Session
 
+from errors import InvalidParameterError
 from resources import Resources
+from schemas import LinkRequest
 from services.names import normalise_name
 from web.access import admit_upload, caller
 from web.bulkhead import Bulkhead
 from web.multipart import receive_form
 from web.raw_body import receive_file
 from web.received_file import Upload
+from web.small_body import receive_small_body
 
 ImageName = Annotated[str, Path(description="The image's name, percent-encoded UTF-8.")]
 
@@ -56,8 +59,8 @@ async def get_form(request: Request) -> AsyncIterator[Upload]:
 
 async def get_file(request: Request, name: ImageName) -> AsyncIterator[Upload]:
     """Yield the received body of an upload as `get_form` does; its name is checked first."""
-    name = normalise_name(name)
-    settings, space = resources_of(request).settings, request.state.spool_space
+    name, space = normalise_name(name), request.state.spool_space
+    settings = caller.get().upload_settings(resources_of(request).settings)
     async with receive_file(request, name, settings, space) as upload, _upload_place(request):
         yield upload
 
@@ -68,9 +71,19 @@ async def _upload_place(request: Request) -> AsyncIterator[None]:
         yield
 
 
+async def get_link_request(request: Request) -> LinkRequest:
+    """Return the link that a client asks for. Raises InvalidParameterError."""
+    body = await receive_small_body(request, resources_of(request).settings)
+    try:
+        return LinkRequest.from_json(body)
+    except ValueError as exc:
+        raise InvalidParameterError(str(exc)) from None
+
+
 SessionDep = Annotated[Session, Depends(get_session)]
 FormDep = Annotated[Upload, Depends(get_form, scope="function")]
 FileDep = Annotated[Upload, Depends(get_file, scope="function")]
+LinkRequestDep = Annotated[LinkRequest, Depends(get_link_request)]
 Disposition = Annotated[
     Literal["attachment", "inline"], Query(description="Save the image, or show it.")
 ]

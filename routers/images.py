@@ -69,7 +69,7 @@ def describe(request: Request, name: ImageName, session: SessionDep) -> Response
     resources = resources_of(request)
     image = resources.store(session).describe(name)
     settings, settled_at = resources.settings, resources.opened_at
-    return metadata_response(request, image, settings, settled_at, caller.get().key)
+    return metadata_response(request, image, settings, settled_at, caller.get())
 
 
 def download(
@@ -160,7 +160,7 @@ def _store(request: Request, upload: Upload, session: Session, after: Background
     stored = store.upload(
         *(upload.file, upload.name, upload.extension, precondition),
         media_type=upload.media_type,
-        created_by=who.creator,
+        by=who.uploader,
     )
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)

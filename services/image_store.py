@@ -1,12 +1,13 @@
 """The use cases of images."""
 
 from dataclasses import asdict
-from typing import IO, Any
+from datetime import datetime
+from typing import IO, Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
 from config import Settings
-from errors import ImageNotFoundError
+from errors import ImageNotFoundError, PreconditionFailedError
 from repositories import images
 from repositories.images import ImageRecord, RandomImages
 from s3_client import Bucket, ObjectBody
@@ -24,7 +25,18 @@ __all__ = [
     "Precondition",
     "RandomImages",
     "UploadResult",
+    "Uploader",
 ]
+
+
+class Uploader(NamedTuple):
+    """Who uploads: the name of the API key, which a new image keeps, and what that allows."""
+
+    key_name: str | None = None
+    may_replace: bool = True
+
+
+_ANYBODY = Uploader()
 
 
 class ImageStore:
@@ -55,14 +67,13 @@ class ImageStore:
         precondition: Precondition,
         *,
         media_type: str | None = None,
-        created_by: str | None = None,
+        by: Uploader = _ANYBODY,
     ) -> UploadResult:
         """Inspect `file` and store it as the image `name`, which it may replace.
 
-        `extension` is that of its file name, if any, and `media_type` what it must be, if given. A
-        new image keeps `created_by`, the name of an API key. Bytes that the image already has are
-        not stored again, unless its object was lost. Raises InvalidNameError, and what
-        `Inspector.inspect`, `precondition` and `store_image` raise.
+        `extension` is that of its file name, if any, and `media_type` what it must be, if given.
+        Bytes that the image already has are not stored again, unless its object was lost. Raises
+        InvalidNameError, and what `Inspector.inspect`, `precondition` and `store_image` raise.
         """
         name = normalise_name(name)
         info = self._inspector.inspect(file, extension, media_type)
@@ -70,7 +81,10 @@ class ImageStore:
         precondition(current)
         if current and _describes(current, info) and self._has_object(current):
             return UploadResult(current, "unchanged", None)
-        return self._protocol.store_image(file, name, info, current, precondition, created_by)
+        if not by.may_replace:
+            precondition = _creates(precondition)
+            precondition(current)
+        return self._protocol.store_image(file, name, info, current, precondition, by.key_name)
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:
         """Delete the row of the image `name`; `remove_unless_kept` deletes its object.
@@ -98,9 +112,13 @@ class ImageStore:
         logger.critical("Image row %d has lost object %s; storing it again", image.id, image.s3_key)
         return False
 
+    def find(self, name: str) -> ImageRecord | None:
+        """Return the record of the image `name`, None without one."""
+        return images.find_image(self._session, normalise_name(name))
+
     def describe(self, name: str) -> ImageRecord:
         """Return the record of the image `name`. Raises ImageNotFoundError."""
-        image = images.find_image(self._session, normalise_name(name))
+        image = self.find(name)
         if image is None:
             raise ImageNotFoundError
         return image
@@ -126,9 +144,22 @@ class ImageStore:
         """Open the bytes `first` to `last` inclusive; None if the image was replaced or lost."""
         return stored_objects.open_object(self._bucket, image, first, last)
 
-    def presigned_url(self, image: ImageRecord, method: str, headers: dict[str, str]) -> str:
+    def presigned_url(
+        self, image: ImageRecord, method: str, headers: dict[str, str], until: datetime | None
+    ) -> str:
         """Return a URL at which S3 answers `method` with the image and `headers`."""
-        return self._bucket.presigned_url(method, image.s3_key, headers)
+        return self._bucket.presigned_url(method, image.s3_key, headers, until)
+
+
+def _creates(precondition: Precondition) -> Precondition:
+    """Return a precondition that also requires that there is no image."""
+
+    def require(current: ImageRecord | None) -> None:
+        precondition(current)
+        if current:
+            raise PreconditionFailedError
+
+    return require
 
 
 def _describes(image: ImageRecord, info: ImageInfo) -> bool:

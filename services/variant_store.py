@@ -174,7 +174,9 @@ class VariantStore:
             self._forget(variant.image.s3_key)
         return body
 
-    def presigned_url(self, variant: Variant, method: str, headers: dict[str, str]) -> str | None:
+    def presigned_url(
+        self, variant: Variant, method: str, headers: dict[str, str], until: datetime | None
+    ) -> str | None:
         """Return a URL at which S3 answers `method` with the variant and `headers`; None if lost.
 
         The client of a redirect cannot tell the service that the object is lost, so a HEAD request
@@ -184,7 +186,7 @@ class VariantStore:
         if variant.content is None and not self._bucket.has_object(image.s3_key, image.size_bytes):
             self._forget(image.s3_key)
             return None
-        return self._bucket.presigned_url(method, image.s3_key, headers)
+        return self._bucket.presigned_url(method, image.s3_key, headers, until)
 
     def _forget(self, key: str) -> None:
         logger.warning("Variant %s is lost; it is made again", key)

@@ -5,25 +5,38 @@ from dataclasses import dataclass
 
 from config import ApiKey, Settings
 from errors import ForeignImageError
+from services.image_store import Uploader
 from services.names import normalise_name
 from telemetry.request_waits import note_image
+from web.signed_links import SignedLink
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request: the holder of an API key, or anybody."""
+    """Who sent a request: anybody, or who has an API key, or the signed link that it needs."""
 
     key: ApiKey | None = None
+    link: SignedLink | None = None
 
     @property
     def name(self) -> str:
-        """The name for the log."""
+        """The name for the log; no key has one in parentheses."""
+        if self.link:
+            return "(link)"
         return self.key.name if self.key else "-"
 
     @property
-    def creator(self) -> str | None:
-        """The name that an image keeps of its first upload."""
-        return self.key.name if self.key else None
+    def uploader(self) -> Uploader:
+        """As whom they upload."""
+        may_replace = self.link is None or self.link.replace
+        return Uploader(self.key.name if self.key else None, may_replace)
+
+    def upload_settings(self, settings: Settings) -> Settings:
+        """Return the settings of an upload, limited as the link says."""
+        if self.link is None or self.link.max_bytes is None:
+            return settings
+        most = min(self.link.max_bytes, settings.max_upload_bytes)
+        return settings.model_copy(update={"max_upload_bytes": most})
 
 
 _ANYBODY = Caller()

@@ -62,6 +62,17 @@ class Addresses:
         variants = {variant: f"{url}/variants/{variant}{query}" for variant in self.variants}
         return f"{url}?{VERSION}={image_tag(image.sha256)}", variants
 
+    def linked(self, name: str, link: str, image: ImageRecord | None) -> tuple[str, dict[str, str]]:
+        """Return addresses of the image `name` and its variants with the parameters of a `link`.
+
+        They are those of its current version, if it exists.
+        """
+        if image:
+            url, variants = self.all_of(image)
+            return f"{url}&{link}", {size: f"{path}&{link}" for size, path in variants.items()}
+        url = self.root_path + image_path(name)
+        return f"{url}?{link}", {size: f"{url}/variants/{size}?{link}" for size in self.variants}
+
 
 def image_path(name: str) -> str:
     """Return the path of the image `name`."""

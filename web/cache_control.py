@@ -1,25 +1,47 @@
 """Cache-Control of reads (RFC 9111)."""
 
+from collections.abc import Iterator
+
 from config import Settings
 
 _SCOPES = frozenset({"public", "private"})
-_FOR_EVER = "max-age=31536000, immutable"  # a year, and RFC 8246
+_FOR_EVER = ("max-age=31536000", "immutable")  # a year, and RFC 8246
+_BEYOND = frozenset({"s-maxage", "stale-while-revalidate", "stale-if-error"})
 
 
 def read_cache_control(
-    settings: Settings, *, private: bool, immutable: bool = False
+    settings: Settings, *, private: bool, immutable: bool = False, seconds: int | None = None
 ) -> dict[str, str]:
     """Return the header of a read: CACHE_CONTROL, or if it is `immutable`, a year.
 
     It is `private` instead of `public` if only some may read. CACHE_CONTROL may forbid to store
-    responses, or shared caches to do so: that holds for immutable ones as well.
+    responses, or shared caches to do so: that holds for immutable ones as well. Caches keep the
+    response for at most so many `seconds`, if given.
     """
     directives = [part.strip() for part in settings.cache_control.split(",")]
     known = {directive.lower() for directive in directives}
     if immutable and "no-store" not in known:
         scope = "private" if private or "private" in known else "public"
-        return {"Cache-Control": f"{scope}, {_FOR_EVER}"}
-    if private:
+        directives = [scope, *_FOR_EVER]
+    elif private:
         kept = [directive for directive in directives if directive.lower() not in _SCOPES]
-        return {"Cache-Control": ", ".join(["private", *kept])}
-    return {"Cache-Control": settings.cache_control}
+        directives = ["private", *kept]
+    else:
+        return {"Cache-Control": settings.cache_control}
+    if seconds is not None:
+        directives = list(_shortened(directives, seconds))
+    return {"Cache-Control": ", ".join(directives)}
+
+
+def _shortened(directives: list[str], seconds: int) -> Iterator[str]:
+    """Yield the directives with at most so many seconds, and with no others for shared caches."""
+    bounded = False
+    for directive in directives:
+        name, _, value = directive.lower().partition("=")
+        if name == "max-age":
+            yield f"max-age={min(int(value), seconds) if value.isdecimal() else 0}"
+        elif name not in _BEYOND:
+            yield directive
+        bounded |= name in {"max-age", "no-cache", "no-store"}
+    if not bounded:
+        yield "max-age=0"  # rather than what a cache thinks fit (RFC 9111 section 4.2.2)

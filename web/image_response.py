@@ -1,6 +1,7 @@
 """Responses to downloads: a redirect (302, 307), 304, a range, or the whole object."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Protocol, Self, TypeVar
 
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from config import Settings
 from errors import RedirectNotAllowedError
 from services.image_store import ImageRecord
-from web.access import is_public
+from web.access import caller, is_public
 from web.addresses import VERSION, Address
 from web.bulkhead import Bulkhead
 from web.cache_control import read_cache_control
@@ -19,6 +20,7 @@ from web.conditional_requests import image_validators, is_not_modified
 from web.content_disposition import content_disposition
 from web.digests import render_digest
 from web.ranges import select_range
+from web.signed_links import SignedLink
 from web.streaming import ByteSource, ObjectResponse
 
 # Smaller bodies are read at once and sent without a streaming task.
@@ -31,9 +33,17 @@ class ObjectStore(Protocol[_Stored_contra]):
     """The use cases that read an object of an image or of a variant."""
 
     def presigned_url(
-        self, stored: _Stored_contra, method: str, headers: dict[str, str], /
+        self,
+        stored: _Stored_contra,
+        method: str,
+        headers: dict[str, str],
+        until: datetime | None,
+        /,
     ) -> str | None:
-        """Return a URL at which S3 answers `method` with the object and `headers`; None if lost."""
+        """Return a URL at which S3 answers `method` with the object and `headers`; None if lost.
+
+        S3 answers for REDIRECT_SECONDS, but not after the moment `until`.
+        """
 
     def open_object(self, stored: _Stored_contra, first: int, last: int, /) -> ByteSource | None:
         """Open the bytes `first` to `last` inclusive; None if the object is gone."""
@@ -43,7 +53,8 @@ class ObjectStore(Protocol[_Stored_contra]):
 class DownloadRequest:
     """What a client requests of the bytes of an image or a variant.
 
-    `version` is the tag in its address, empty without one, and `query` the whole query.
+    `version` is the tag in its address, empty without one, and `query` the whole query. Without the
+    `link`, if there is one, it would be refused.
     """
 
     method: str
@@ -52,13 +63,15 @@ class DownloadRequest:
     redirect: bool | None = None
     version: str = ""
     query: str = ""
+    link: SignedLink | None = None
 
     @classmethod
     def of(cls, request: Request, disposition: str, redirect: bool | None) -> Self:  # noqa: FBT001
         """Return what `request` asks for, with these parameters of its query and its version."""
         version = request.query_params.get(VERSION, "")
         query = request.scope["query_string"].decode("latin-1")
-        return cls(request.method, request.headers, disposition, redirect, version, query)
+        link = caller.get().link
+        return cls(request.method, request.headers, disposition, redirect, version, query, link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +79,13 @@ class DownloadPlan:
     """The status and headers of the response to a download, and the bytes to send.
 
     `span` is the first and the last byte, or None without a body. The headers of a redirect to S3
-    are those that S3 sends.
+    are those that S3 sends, for REDIRECT_SECONDS but not after the moment `until`.
     """
 
     status: HTTPStatus
     headers: dict[str, str]
     span: tuple[int, int] | None = None
+    until: datetime | None = None
 
 
 def plan_download(
@@ -86,17 +100,18 @@ def plan_download(
     if moved := plan_move(asked, address):
         return moved
     validators = image_validators(image)
-    private = not is_public(settings, by_name=True)
-    cache = read_cache_control(settings, private=private, immutable=bool(asked.version))
+    left = asked.link.seconds_left(datetime.now(UTC)) if asked.link else None
+    cache = _cache_control(asked, settings, left)
     if is_not_modified(asked.headers, validators):
         return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)
-    headers = cache | {
+    about = {
         "Content-Type": image.content_type,
         "Content-Disposition": content_disposition(asked.disposition, image.name, image.extension),
     }
-    if _redirects(asked, settings):
-        return DownloadPlan(HTTPStatus.TEMPORARY_REDIRECT, headers)
-    headers |= validators.headers() | {
+    if _redirects(asked, settings) and left != 0:
+        return _plan_redirect(asked, about, settings, left)
+    headers = cache | about | validators.headers()
+    headers |= {
         "Accept-Ranges": "bytes",
         "Repr-Digest": render_digest(image.sha256),
         "X-Content-Type-Options": "nosniff",
@@ -121,6 +136,30 @@ def plan_move(asked: DownloadRequest, address: Address) -> DownloadPlan | None:
     return DownloadPlan(HTTPStatus.FOUND, headers)
 
 
+def _cache_control(
+    asked: DownloadRequest, settings: Settings, seconds: int | None
+) -> dict[str, str]:
+    private = not is_public(settings, by_name=True)
+    immutable = bool(asked.version)
+    return read_cache_control(settings, private=private, immutable=immutable, seconds=seconds)
+
+
+def _plan_redirect(
+    asked: DownloadRequest, headers: dict[str, str], settings: Settings, left: int | None
+) -> DownloadPlan:
+    """Plan a redirect to S3, within the seconds that are `left` of a link.
+
+    S3 answers until its URL expires, and only then does a cache begin to count.
+    """
+    if left is None:
+        cache, until = _cache_control(asked, settings, None), None
+    else:
+        lives = min(settings.redirect_seconds, left)
+        cache = _cache_control(asked, settings, left - lives)
+        until = datetime.now(UTC) + timedelta(seconds=lives)
+    return DownloadPlan(HTTPStatus.TEMPORARY_REDIRECT, cache | headers, until=until)
+
+
 def _redirects(asked: DownloadRequest, settings: Settings) -> bool:
     if asked.redirect and settings.redirects == "off":
         raise RedirectNotAllowedError
@@ -140,7 +179,7 @@ def download_response(
     truncates a large one, the connection is aborted.
     """
     if plan.status is HTTPStatus.TEMPORARY_REDIRECT:
-        if (url := store.presigned_url(stored, asked.method, plan.headers)) is None:
+        if (url := store.presigned_url(stored, asked.method, plan.headers, plan.until)) is None:
             return None
         # The URL expires, so caches must not store the redirect.
         headers = {"Location": url, "Cache-Control": "no-store"}

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from config import ApiKey, Settings
 from schemas import ImageList, ImageMetadata
 from services.image_store import ImageRecord
-from web.access import is_public
+from web.access import Caller, is_public
 from web.addresses import Addresses
 from web.cache_control import read_cache_control
 from web.conditional_requests import Validators, is_not_modified
@@ -27,19 +27,20 @@ def metadata_response(
     image: ImageRecord,
     settings: Settings,
     settled_at: datetime,
-    key: ApiKey | None,
+    who: Caller,
 ) -> Response:
     """Answer with metadata, or 304 if the client has it. Raises PreconditionFailedError.
 
     The settings, which are part of the document, have not changed since `settled_at`. A date alone
     does not say with which settings a client has seen an image that is older, or with which key.
     """
-    document = image_json(image, Addresses.of(request, settings), key)
+    document = image_json(image, Addresses.of(request, settings), who.key)
     tag = hashlib.sha256(document).hexdigest()
     validators = Validators(f'"{tag}"', image.last_updated_at)
-    told = _tells_creator(key, image)
+    told = _tells_creator(who.key, image)
     private = told or not is_public(settings, by_name=True)
-    headers = validators.headers() | read_cache_control(settings, private=private)
+    left = who.link.seconds_left(datetime.now(UTC)) if who.link else None
+    headers = validators.headers() | read_cache_control(settings, private=private, seconds=left)
     dated = image.last_updated_at > settled_at and not told
     if is_not_modified(request.headers, validators, dated=dated):
         return Response(status_code=304, headers=headers)

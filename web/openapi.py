@@ -6,7 +6,7 @@ Statuses, headers and form fields of every route; docs/api.md is written from th
 from typing import Any
 
 from config import FORMATS
-from schemas import ImageMetadata, Problem
+from schemas import ImageMetadata, LinkRequest, Problem
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -24,6 +24,7 @@ HEADERS = {
     "Last-Modified": "The time at which this version was stored.",
     "Link": 'The next page, as rel="next" (RFC 8288).',
     "Location": "The address of the image, or the URL of its bytes.",
+    "Referrer-Policy": "`no-referrer` in responses to requests by a link.",
     "Repr-Digest": "SHA-256 of the whole image (RFC 9530).",
     "Retry-After": "Seconds to wait.",
     "Vary": "`Accept` if it decides on the format (RFC 9110).",
@@ -100,8 +101,9 @@ COMMON: Responses = {
 _ACCESS = {
     "401": _problem("The API key is missing or not valid.", "WWW-Authenticate"),
     "403": _problem(
-        "The API key does not allow the request, a page of another web site sent it, or the "
-        "deployment does not redirect."
+        "The API key or the link does not allow the request, a page of another web site sent it, "
+        "or the deployment does not redirect.",
+        "Referrer-Policy",
     ),
 }
 LIVE: Responses = {200: _response("The process answers.")}
@@ -161,13 +163,19 @@ UPLOAD: Responses = {
     413: _problem("The image is too large."),
     415: _problem("The content is not a complete image in an accepted format.", "Accept-Encoding"),
 }
-
 PUT: Responses = UPLOAD | {
     400: _problem("The name or a digest is invalid, or there is a Content-Range."),
     415: _problem(
         "The content is not a complete image in an accepted format, or not what Content-Type says.",
         "Accept-Encoding",
     ),
+}
+
+LINKS: Responses = {
+    200: {"description": "The addresses.", "headers": _headers("Cache-Control")},
+    400: _problem("The name is invalid, or the body is too large or incomplete."),
+    404: _problem("The deployment has no LINK_SECRETS."),
+    408: _problem("The body arrived too slowly."),
 }
 
 CONDITIONAL: dict[str, Any] = {"parameters": _parameters(_CONDITIONS)}
@@ -201,12 +209,19 @@ PUT_FILE: dict[str, Any] = {
         "content": {"application/octet-stream": {"schema": _BINARY}},
     },
 }
+LINK_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/LinkRequest"}}},
+    }
+}
 
 
 def complete(openapi: dict[str, Any]) -> dict[str, Any]:
     """Add the schema of problem documents and the security requirements."""
     components = openapi.setdefault("components", {})
-    components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+    for model in (LinkRequest, Problem):
+        components.setdefault("schemas", {})[model.__name__] = model.model_json_schema()
     components["securitySchemes"] = {
         "ApiKey": {
             "type": "http",

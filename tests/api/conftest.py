@@ -17,5 +17,5 @@ def metered(
     object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
 ) -> Iterator[MeteredService]:
     """Return a running service whose S3 requests are counted."""
-    with metered_service(object_store, s3, new_bucket()) as service:
+    with metered_service(object_store, s3, new_bucket(), LINK_SECRETS="s" * 32) as service:
         yield service

@@ -54,6 +54,8 @@ WRITES: list[tuple[str, str, dict[str, str], int]] = [
     ("PUT", "/images/absent", {}, 415),
     ("PATCH", "/images/a", {}, 405),
     ("POST", "/nowhere", {}, 404),
+    ("POST", "/images/a/links", {}, 422),
+    ("POST", "/images/absent/links", {}, 422),
 ]
 TABLE = [
     (method, path + query, headers, status)

@@ -285,7 +285,7 @@ def test_every_service_is_checked(service_environment: dict[str, str], settings:
 
 @on_sqlite
 def test_no_queries(service_environment: dict[str, str]) -> None:
-    """uvicorn's own lines have no query either, which may have the signature of a link."""
+    """The own lines of uvicorn have no query either, which may have the signature of a link."""
     environment = service_environment | {"ACCESS_LOG": "false", "LOG_FORMAT": "json"}
     with ServiceProcess(environment, args=["--access-log"]) as service:
         httpx.get(f"{service.base_url}/images/none?q={HIDDEN}")

@@ -220,8 +220,15 @@ def exchanges(metered: MeteredService) -> Iterator[tuple[str, str, httpx.Respons
     yield template, "delete", send("DELETE", path, [("If-Match", '"other"')])
     yield template, "delete", send("DELETE", path)
     yield template, "delete", send("DELETE", path)
+    yield from link_exchanges(metered, kept)
     yield "/health/live", "get", send("GET", "/health/live")
     yield "/health/ready", "get", send("GET", "/health/ready")
+
+
+def link_exchanges(metered: MeteredService, path: str) -> Iterator[tuple[str, str, httpx.Response]]:
+    """Yield as above the responses to requests for links."""
+    for body in (b'{"allows":"read","expires_in":9}', b"{}", b" " * 9999):
+        yield "/images/{name}/links", "post", metered.client.post(f"{path}/links", content=body)
 
 
 def test_statuses(metered: MeteredService, document: dict[str, Any]) -> None:
@@ -247,7 +254,7 @@ def test_headers(metered: MeteredService, document: dict[str, Any]) -> None:
 def test_every_operation_is_documented(document: dict[str, Any]) -> None:
     """Operations have summaries, and describe their parameters and responses, with examples."""
     operations = [entry for path in document["paths"].values() for entry in path.values()]
-    assert len(operations) == 10
+    assert len(operations) == 11
     for operation in operations:
         assert operation["summary"]
         for parameter in operation.get("parameters", []):
@@ -256,7 +263,7 @@ def test_every_operation_is_documented(document: dict[str, Any]) -> None:
             assert response["description"]
     schemas = document["components"]["schemas"]
     assert schemas["ImageMetadata"]["examples"]
-    for name in ("Problem", "Deleted"):
+    for name in ("Problem", "Deleted", "Links"):
         fields = schemas[name]["properties"].values()
         assert [field for field in fields if "examples" in field]
 

@@ -31,7 +31,7 @@ MAY_IMPORT = {
 }
 # `web` may import records and rules of names and tags from `services`, but no use cases.
 WEB_MAY_USE = {
-    "services.image_store": {"ImageRecord", "Precondition"},
+    "services.image_store": {"ImageRecord", "Precondition", "Uploader"},
     "services.variant_store": {"MissingVariant", "Variant", "VariantChoice"},
     "services.names": {"normalise_name", "normalise_prefix", "split_extension"},
     "services.tags": {"image_tag", "variant_tag"},
@@ -192,10 +192,10 @@ def test_routers_are_included() -> None:
 
 
 def test_sessions_are_dependencies() -> None:
-    """Every handler of images and variants takes its database session as a dependency."""
+    """Every handler of images, variants and links takes its session as a dependency."""
     for name, node in handlers():
         takes = {ast.unparse(arg.annotation) for arg in node.args.args if arg.annotation}
-        assert ("SessionDep" in takes) == name.startswith(("images.", "variants.")), name
+        assert ("SessionDep" in takes) == name.startswith(("images.", "variants.", "links.")), name
 
 
 def test_handlers() -> None:

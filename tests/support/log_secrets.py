@@ -10,13 +10,14 @@ _SHAPES = [
     re.compile(r"Signature=[0-9a-f]{16}"),
     re.compile(r"Bearer (?!realm)[\w.~+/-]{4,}"),
     re.compile(r"Basic [A-Za-z0-9+/]{6,}"),
+    re.compile(r"\bsig=[\w-]{43}"),
 ]
 _SHORTEST = 6  # characters: shorter values, such as test passwords, appear in logs by chance
 
 
 def secrets_in(log: str, environment: Mapping[str, str]) -> list[str]:
     """Return the secrets of this environment that appear in the log, truncated."""
-    names = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    names = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "LINK_SECRETS")
     values = [environment.get(name, "") for name in names]
     if "@" in (url := environment.get("DB_URL", "")):
         values.append(str(make_url(url).password or ""))

@@ -1,4 +1,4 @@
-"""API keys: who may read, and who may write (RFC 6750, bearer tokens)."""
+"""API keys: who may read, and who may write (RFC 6750, bearer tokens). A signed link may, too."""
 
 import hashlib
 import hmac
@@ -10,6 +10,7 @@ from config import ApiKey, Settings
 from errors import (
     ForeignImageError,
     InvalidKeyError,
+    InvalidLinkError,
     InvalidNameError,
     KeyRequiredError,
     ReadOnlyKeyError,
@@ -18,6 +19,7 @@ from errors import (
 from services.names import normalise_name
 from web.access import Caller, caller, is_public
 from web.middleware.routed_path import UNMATCHED, match_route, routed_path
+from web.middleware.signed_links import has_link, link_of
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/", "/page/")
@@ -27,15 +29,30 @@ _LIMITED_LATER = frozenset({"/images", UNMATCHED})
 
 
 def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
-    """Refuse a request without the key that it needs.
+    """Refuse a request without the key or the link that it needs.
 
     All paths are refused alike, so a response does not reveal whether an image exists. Health,
     documentation and what PUBLIC_READS opens need no key, but `/metrics` does. Without API_KEYS
     nothing does.
     """
-    path = routed_path(scope)
-    if not settings.api_keys or path == "/" or path.startswith(_OPEN_PATHS):
+    if not settings.api_keys:
+        if scope["method"] == "PUT" and (link := link_of(scope, settings)):
+            caller.set(Caller(link=link))  # limits the upload, and lets it come from other sites
         return None
+    path = routed_path(scope)
+    if path == "/" or path.startswith(_OPEN_PATHS):
+        return None
+    refusal = _refuse_without_key(scope, settings)
+    if refusal is None or not has_link(scope):
+        return refusal
+    if link := link_of(scope, settings):
+        caller.set(Caller(link=link))
+        return None
+    return InvalidLinkError() if isinstance(refusal, KeyRequiredError) else refusal
+
+
+def _refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
+    path = routed_path(scope)
     template, parameters = match_route(scope)
     reads = scope["method"] in _SAFE_METHODS
     public = reads and path != _METRICS_PATH and is_public(settings, by_name="name" in parameters)

@@ -10,6 +10,7 @@ from starlette.types import Scope
 from config import Settings
 from config.origins import normalise_origin
 from errors import CrossSiteRequestError
+from web.access import caller
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 
@@ -18,11 +19,12 @@ def refuse_cross_site_writes(scope: Scope, settings: Settings) -> CrossSiteReque
     """Refuse a write by a page of an origin that is neither the service's own nor allowed.
 
     Programs that are not browsers send neither Origin nor Sec-Fetch-Site, and are not affected.
-    Browsers do not add API keys by themselves, so a page that sends one was given it.
+    Browsers do not add API keys or links by themselves, so a page that sends one was given it.
     """
     if (
         scope["method"] in _SAFE_METHODS
         or settings.api_keys
+        or caller.get().link
         or not _is_cross_site(Request(scope), settings.cors_allow_origins)
     ):
         return None

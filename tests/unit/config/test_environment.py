@@ -71,7 +71,7 @@ def test_empty_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     """An empty variable counts as unset, except VARIANTS, which then offers none."""
     monkeypatch.chdir(tmp_path)
     for name in Settings.model_fields:
-        if not name.startswith("api_keys"):
+        if not name.startswith(("api_keys", "link_secrets")):
             monkeypatch.setenv(name.upper(), "")
     for name, value in MINIMAL.items():
         monkeypatch.setenv(name, value)

@@ -1,16 +1,20 @@
 """`plan_download` decides a response from the request and the image's record alone."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from starlette.datastructures import Headers
 
 from errors import PreconditionFailedError, RangeNotSatisfiableError, RedirectNotAllowedError
+from tests.support.keys import api_key
 from tests.support.records import IMAGE, SETTINGS
 from web.addresses import Address
 from web.image_response import DownloadRequest, plan_download
+from web.signed_links import SignedLink
 
 ETAG = f'"{IMAGE.sha256}"'
+KEYS = (api_key("backend:write", "all"),)
 HERE = Address("/images/a", "current")
 
 WHOLE, NOTHING = (0, 999), None
@@ -81,3 +85,18 @@ def test_refused(headers: dict[str, str], redirects: str, error: type[Exception]
     asked = DownloadRequest("GET", Headers(headers), redirect=redirect)
     with pytest.raises(error):
         plan_download(asked, IMAGE, HERE, SETTINGS.model_copy(update={"redirects": redirects}))
+
+
+def test_last_second() -> None:
+    """In the last second of a link nothing is kept, and S3, which counts seconds, is not asked."""
+    settings = SETTINGS.model_copy(update={"cache_control": "public, max-age=60, s-maxage=70"})
+    moment = int(1000 * datetime.now(UTC).timestamp()) + 999
+    for version, kept in (("", "private, max-age=0"), ("current", "private, max-age=0, immutable")):
+        link = SignedLink("read", "a", moment)
+        asked = DownloadRequest("GET", Headers(), redirect=True, version=version, link=link)
+        private = settings.model_copy(update={"api_keys": KEYS, "public_reads": False})
+        plan = plan_download(asked, IMAGE, HERE, private)
+        assert (plan.status, plan.headers["Cache-Control"]) == (200, kept)
+    private = private.model_copy(update={"cache_control": "must-revalidate"})
+    plan = plan_download(DownloadRequest("GET", Headers(), link=link), IMAGE, HERE, private)
+    assert plan.headers["Cache-Control"] == "private, must-revalidate, max-age=0"

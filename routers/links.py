@@ -1,0 +1,34 @@
+"""The links API: addresses that work without an API key."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from errors import LinksNotConfiguredError
+from routers.dependencies import ImageName, LinkRequestDep, SessionDep, resources_of
+from schemas import Links
+from services.names import normalise_name
+from web import openapi as docs
+from web.addresses import Addresses
+from web.link_response import links_response, make_link
+
+router = APIRouter(prefix="/images", tags=["links"], responses=docs.COMMON)
+
+
+@router.post(
+    "/{name}/links",
+    operation_id="create_links",
+    response_model=Links,
+    responses=docs.LINKS,
+    openapi_extra=docs.LINK_REQUEST,
+)
+def create_links(
+    request: Request, name: ImageName, wanted: LinkRequestDep, session: SessionDep
+) -> Response:
+    """Make addresses that work without an API key for a while, whether or not the image exists."""
+    resources = resources_of(request)
+    if not resources.settings.link_secrets:
+        raise LinksNotConfiguredError
+    link = make_link(normalise_name(name), wanted)
+    image = None if link.allows == "upload" else resources.store(session).find(link.name)
+    addresses = Addresses.of(request, resources.settings)
+    return links_response(link, resources.settings.link_secrets[0], addresses, image)
