@@ -34,6 +34,8 @@ class ApiKey(NamedTuple):
 
         Raises ValueError; its message repeats no secret.
         """
+        if line.count(":") < 2:  # a key itself, perhaps, which no message may repeat
+            raise ValueError("needs lines of the form name:scope:sha256")
         name, _, rest = line.lstrip().partition(":")
         scope, _, rest = rest.partition(":")
         digest, colon, prefix = (rest if ":" in rest else rest.rstrip()).partition(":")

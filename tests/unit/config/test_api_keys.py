@@ -37,6 +37,14 @@ def test_wrong_line(line: str) -> None:
     assert DIGEST[:-1].lower() not in str(refused.value).lower()
 
 
+@pytest.mark.parametrize("key", ["the-key-itself", "write:the-key-itself", "the-key-itself:read"])
+def test_key_instead_of_line(key: str) -> None:
+    """A key in the place of its line is refused without being repeated."""
+    with pytest.raises(ValueError, match="name:scope:sha256") as refused:
+        ApiKey.parse(key)
+    assert "itself" not in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["", " ", ",", " , "])
 def test_no_key(text: str) -> None:
     """A source without a key is refused: it would leave the service open."""
