@@ -14,8 +14,15 @@ from s3_client import Bucket, ObjectBody
 from services import stored_objects
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
+from services.origin import HERE, Origin
 from services.recent_deletions import RecentDeletions
-from services.write_protocol import Precondition, UploadResult, WriteProtocol, delete_image
+from services.write_protocol import (
+    Precondition,
+    UploadOutcome,
+    UploadResult,
+    WriteProtocol,
+    delete_image,
+)
 from telemetry import logger
 from telemetry.metrics import recorder
 
@@ -24,16 +31,21 @@ __all__ = [
     "ImageStore",
     "Precondition",
     "RandomImages",
+    "UploadOutcome",
     "UploadResult",
     "Uploader",
 ]
 
 
 class Uploader(NamedTuple):
-    """Who uploads: the name of the API key, which a new image keeps, and what that allows."""
+    """Who uploads: the name of the API key, which a new image keeps, and what that allows.
+
+    An import has no key, but the `origin` of the image.
+    """
 
     key_name: str | None = None
     may_replace: bool = True
+    origin: Origin = HERE
 
 
 _ANYBODY = Uploader()
@@ -79,12 +91,37 @@ class ImageStore:
         info = self._inspector.inspect(file, extension, media_type)
         current = images.find_image(self._session, name)
         precondition(current)
-        if current and _describes(current, info) and self._has_object(current):
+        if current and self._is_stored(current, info):
             return UploadResult(current, "unchanged", None)
         if not by.may_replace:
             precondition = _creates(precondition)
             precondition(current)
-        return self._protocol.store_image(file, name, info, current, precondition, by.key_name)
+        origin = by.origin._replace(created_by=by.key_name) if by.key_name else by.origin
+        return self._protocol.store_image(file, name, info, current, precondition, origin)
+
+    def foresee_upload(
+        self, file: IO[bytes], name: str, extension: str | None, precondition: Precondition
+    ) -> UploadOutcome:
+        """Return what `upload` would do, and store nothing.
+
+        Raises what `upload` raises before it stores anything.
+        """
+        name = normalise_name(name)
+        info = self._inspector.inspect(file, extension)
+        current = images.find_image(self._session, name)
+        precondition(current)
+        if current and self._is_stored(current, info):
+            return "unchanged"
+        return "replaced" if current else "created"
+
+    def has_bytes(self, name: str, sha256: str) -> bool:
+        """Return whether the image `name` has exactly these bytes, and its object exists."""
+        current = images.find_image(self._session, normalise_name(name))
+        return bool(current and current.sha256 == sha256 and self._has_object(current))
+
+    def _is_stored(self, current: ImageRecord, info: ImageInfo) -> bool:
+        """Return whether the image has these bytes, and its object exists."""
+        return _describes(current, info) and self._has_object(current)
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:
         """Delete the row of the image `name`; `remove_unless_kept` deletes its object.

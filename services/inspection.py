@@ -101,14 +101,12 @@ class Inspector:
         UnsupportedMediaTypeError, ImageTooLargeError, TooManyPixelsError, DecodingTooCostlyError or
         NotAnImageError; OverloadedError or OutOfResourcesError if the file cannot be inspected now.
         """
-        named = self._allowed(extension) if extension is not None else None
+        named = self.require_allowed(extension) if extension is not None else None
         size = file.seek(0, os.SEEK_END)
         if size == 0:
             raise NotAnImageError("The file is empty.")
         if size > self._settings.max_upload_bytes:
-            raise ImageTooLargeError(
-                f"An image may have at most {self._settings.max_upload_bytes} bytes."
-            )
+            raise too_large(self._settings)
         image_format, extension = self._kind(file, named)
         if media_type not in {None, image_format.media_type}:
             raise UnsupportedMediaTypeError(
@@ -126,7 +124,7 @@ class Inspector:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         return ImageInfo(size, sha256, extension, image_format.media_type, width, height)
 
-    def _allowed(self, extension: str) -> str:
+    def require_allowed(self, extension: str) -> str:
         """Return the usual spelling of an extension. Raises ExtensionNotAllowedError."""
         named, allowed = ALIASES.get(extension, extension), self._settings.allowed_extensions
         if named not in allowed:
@@ -159,6 +157,11 @@ class Inspector:
             if result.is_stripped and shared is not file:
                 _replace(file, shared)
         return result.width, result.height
+
+
+def too_large(settings: Settings) -> ImageTooLargeError:
+    """Return the error for a file that is larger than the settings allow."""
+    return ImageTooLargeError(f"An image may have at most {settings.max_upload_bytes} bytes.")
 
 
 def _is_mappable(file: IO[bytes], size: int) -> bool:

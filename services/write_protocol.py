@@ -29,6 +29,7 @@ from repositories import images, pending_objects, variants
 from repositories.images import ImageRecord
 from s3_client import Bucket, generate_s3_key
 from services.inspection import ImageInfo
+from services.origin import HERE, Origin
 from services.recent_deletions import RecentDeletions
 from telemetry import logger
 
@@ -87,7 +88,7 @@ class WriteProtocol:
         info: ImageInfo,
         current: ImageRecord | None,
         precondition: Precondition,
-        created_by: str | None = None,
+        origin: Origin = HERE,
     ) -> UploadResult:
         """Store `file` as the image `name`, whose row was last read as `current`.
 
@@ -104,8 +105,7 @@ class WriteProtocol:
             values = asdict(info) | {"s3_key": key}
             if seen is None:
                 last = self._deletions.last_stored(name)
-                values |= {"name": name, "created_by": created_by}
-                return _insert_image(connection, values, last)
+                return _insert_image(connection, {"name": name} | values, last, origin)
             return _replace_image(connection, seen, values)
 
         new = NewObject(file, name, info.extension, info.content_type, info.sha256)
@@ -243,10 +243,11 @@ def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _
 
 
 def _insert_image(
-    connection: Connection, values: dict[str, Any], last: datetime | None
+    connection: Connection, values: dict[str, Any], last: datetime | None, origin: Origin
 ) -> UploadResult:
-    now = _time_after(last, _now()) if last else _now()
-    record = values | {"created_at": now, "last_updated_at": now}
+    now = _now()
+    after = _time_after(last, now) if last else None
+    record = values | origin.first_values(now, not_before=after)
     images.insert_image(connection, record)
     # Only the database needs the id of a new row.
     return UploadResult(ImageRecord(id=0, **record), "created", None)
