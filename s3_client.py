@@ -27,7 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from obstore.exceptions import BaseError
 
 from adapters import s3_connections
-from adapters.s3_bodies import DeadlineReader, ObjectBody
+from adapters.s3_bodies import BotoResult, DeadlineReader, ObjectBody
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
 from telemetry.request_waits import S3Timer
@@ -75,12 +75,13 @@ def error_code(error: BaseException) -> str:
 class Bucket:
     """The bucket of the images. All threads share its clients and connections."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, profile: str | None = None) -> None:
+        """Use the default credentials, or those of a `profile` of the shared AWS files."""
         self._settings = settings
         self._name = settings.aws_s3_bucket
-        self._session = Session(region_name=settings.aws_region)
         self.span: Callable[[str, str], AbstractContextManager[object]] = _no_span
         try:
+            self._session = Session(region_name=settings.aws_region, profile_name=profile)
             self._build_clients()
         except (BaseError, BotoCoreError, OSError, ValueError) as exc:
             raise ConfigurationError(f"Configuration: S3 cannot be used: {exc}") from exc
@@ -154,6 +155,16 @@ class Bucket:
             span = (part[0], part[1] + 1)
             return ObjectBody(obstore.get(self._reads, key, options={"range": span}))
 
+    def download_any(self, key: str) -> ObjectBody:
+        """Open an object of others, whose key the service would not generate.
+
+        Raises ObjectMissingError or StorageUnavailableError.
+        """
+        if not _NOT_FOR_OBSTORE.search(key):
+            return self.download_image(key)
+        with self._request("get", key):
+            return ObjectBody(BotoResult(self.client.get_object(Bucket=self._name, Key=key)))
+
     def delete_image(self, key: str) -> None:
         """Delete the object under `key`; it need not exist. Raises StorageUnavailableError."""
         with suppress(ObjectMissingError), self._request("delete", key):
@@ -187,10 +198,15 @@ class Bucket:
         S3 lists in the order of the keys' UTF-8 bytes; some stores do not. Raises
         StorageUnavailableError.
         """
+        return ((key, size) for key, size, _ in self.list_dated_objects(prefix))
+
+    def list_dated_objects(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
+        """Yield what `list_objects` yields, and when each object was stored."""
         pages = self.client.get_paginator("list_objects_v2")
         try:
             for page in pages.paginate(Bucket=self._name, Prefix=prefix):
-                yield from ((entry["Key"], entry["Size"]) for entry in page.get("Contents", ()))
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"], entry["Size"], entry["LastModified"]
         except (BotoCoreError, ClientError) as exc:
             raise StorageUnavailableError from exc
 
@@ -245,6 +261,8 @@ class Bucket:
                     raise ObjectMissingError from exc
                 raise StorageUnavailableError from exc
             except (BaseError, BotoCoreError, ClientError) as exc:
+                if operation == "get" and error_code(exc) == "NoSuchKey":  # of boto3
+                    raise ObjectMissingError from exc
                 raise StorageUnavailableError from exc
 
     def _store_until(self, deadline: float) -> "S3Store":

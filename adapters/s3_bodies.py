@@ -3,8 +3,9 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError
 from obstore.exceptions import BaseError
 
 from errors import StorageUnavailableError
@@ -31,10 +32,23 @@ class DeadlineReader:
         return self._file.read(size)
 
 
+class BotoResult:
+    """A response of boto3's GetObject, with what `ObjectBody` needs of one of obstore."""
+
+    def __init__(self, response: dict[str, Any]) -> None:
+        self.range = (0, int(response["ContentLength"]))
+        self._body = response["Body"]
+
+    def stream(self, min_chunk_size: int) -> Iterator[bytes]:
+        """Yield the body in pieces."""
+        pieces: Iterator[bytes] = self._body.iter_chunks(min_chunk_size)
+        return pieces
+
+
 class ObjectBody:
     """The body of a GET response, `length` bytes. A body that is cut short raises on reading."""
 
-    def __init__(self, result: "GetResult") -> None:
+    def __init__(self, result: "GetResult | BotoResult") -> None:
         first, stop = result.range
         self.length = stop - first
         self._pieces: Iterator[bytes] = iter(result.stream(min_chunk_size=_PIECE_BYTES))
@@ -72,7 +86,7 @@ def _waiting() -> Iterator[None]:
     begun = time.perf_counter()
     try:
         yield
-    except BaseError as exc:
+    except (BaseError, BotoCoreError) as exc:
         raise StorageUnavailableError from exc
     finally:
         add_s3_wait(time.perf_counter() - begun)

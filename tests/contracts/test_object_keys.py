@@ -45,6 +45,7 @@ def test_dots(images: Bucket, kind: StoreKind, key: str) -> None:
         return
     with foreign_object(images, key):
         assert (key, 10) in images.list_objects()
+        assert images.download_any(key).read_all() == TEN
     assert key not in dict(images.list_objects())
 
 
@@ -57,6 +58,7 @@ def test_empty_segments(images: Bucket, kind: StoreKind, key: str) -> None:
         return
     with foreign_object(images, key):
         assert (key, 10) in images.list_objects()
+        assert images.download_any(key).read_all() == TEN
     assert key not in dict(images.list_objects())
 
 
