@@ -5,6 +5,7 @@ Functions that change exactly one row return whether they did; the write protoco
 
 import functools
 import random
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
@@ -24,6 +25,7 @@ from sqlalchemy.orm import Session
 
 from db import Image, fetch, lock_rows
 
+_PAGE_ROWS = 1000
 _RANDOM_DRAWS = 16
 _RANDOM_ROUNDS = 4
 
@@ -49,6 +51,9 @@ class ImageRecord(NamedTuple):
 # the CPU of a read of entities, and building a statement takes as long as the database.
 _images = cast(Table, Image.__table__)
 _select_image = select(*(_images.c[field] for field in ImageRecord._fields))
+_select_after = (
+    _select_image.where(_images.c.id > bindparam("id")).order_by(_images.c.id).limit(_PAGE_ROWS)
+)
 _select_by_name = _select_image.where(_images.c.name == bindparam("name"))
 _select_by_name_locked = lock_rows(_select_by_name, _images)
 _is_current = (
@@ -70,6 +75,17 @@ def lock_image(connection: Connection, name: str) -> ImageRecord | None:
     """Return the image called `name`, or None; lock its row until the transaction ends."""
     row = connection.execute(_select_by_name_locked, {"name": name}).first()
     return ImageRecord._make(row) if row else None
+
+
+def read_all(connection: Connection) -> Iterator[ImageRecord]:
+    """Yield all images in the order of their ids, a page at a time.
+
+    They are consistent only if the transaction is a snapshot.
+    """
+    last = 0
+    while rows := connection.execute(_select_after, {"id": last}).all():
+        yield from map(ImageRecord._make, rows)
+        last = rows[-1].id
 
 
 def insert_image(connection: Connection, values: dict[str, Any]) -> None:

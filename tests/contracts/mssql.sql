@@ -70,6 +70,9 @@ SELECT $IMAGE FROM images ORDER BY images.last_updated_at DESC, images.id DESC O
 -- images.list_images
 SELECT $IMAGE FROM images WHERE images.name >= :prefix AND images.name < :end AND images.name >= :value AND (images.name > :value OR images.id > :id) ORDER BY images.name ASC OFFSET 0 ROWS FETCH FIRST :limit ROWS ONLY;
 
+-- images.read_all
+SELECT TOP __[POSTCOMPILE_param_1] $IMAGE FROM images WHERE images.id > :id ORDER BY images.id;
+
 -- images.RandomImages.pick
 SELECT anon_1.low, anon_1.high, $IMAGE FROM (SELECT (SELECT min(images.id) AS min_1 FROM images) AS low, (SELECT max(images.id) AS max_1 FROM images) AS high) AS anon_1 LEFT OUTER JOIN images ON images.id IN (:draw0, :draw1, :draw2, :draw3, :draw4, :draw5, :draw6, :draw7, :draw8, :draw9, :draw10, :draw11, :draw12, :draw13, :draw14, :draw15);
 SELECT count(*) AS count_1 FROM images;

@@ -132,6 +132,7 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
         "images.list_images",
         partial(images.list_images, session, by_name, prefix="p", after=("pa", 3), limit=9),
     )
+    yield "images.read_all", lambda: list(images.read_all(connection))
     yield "images.RandomImages.pick", pick
     yield (
         "pending_objects.journal_upload",

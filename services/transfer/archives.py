@@ -1,0 +1,202 @@
+"""Imports from .zip, .tar and .tar.gz files. Nothing is unpacked: a path is only a name."""
+
+import gzip
+import lzma
+import stat
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tarfile import EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]
+from typing import IO, Any, Self, cast
+
+from services.transfer.failures import FileRefusedError, TransferError
+from services.transfer.sources import Fetch, SourceFile, Spooled, decoded, pieces
+
+# Long names and extended headers of a tar file are read as a whole.
+_MOST_HEADER_BYTES = 1024 * 1024
+_ENCRYPTED, _UTF8 = 0x1, 0x800  # flags of a zip member (APPNOTE 4.4.4)
+_DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError)
+
+
+class Zip:
+    """A zip file. Its members are read side by side."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the directory of the file. Raises TransferError."""
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as exc:
+            raise TransferError(f"{path} is not a whole, valid zip file: {exc}.") from exc
+        self._members = self._zip.infolist()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+
+    def files(self) -> Iterator[SourceFile]:
+        """Yield every member that is not a folder."""
+        for position, member in enumerate(self._members):
+            if member.is_dir():
+                continue
+            path, reason = _zip_path(member)
+            if stat.S_ISLNK(member.external_attr >> 16):
+                reason = reason or "It is a symbolic link."
+            if member.flag_bits & _ENCRYPTED:
+                reason = reason or "It is encrypted."
+            reason = reason or _outside(path)
+            yield SourceFile(position, path, member.file_size, _zip_date(member), reason)
+
+    def contents(
+        self, wanted: Iterable[SourceFile], most: int
+    ) -> Iterator[tuple[SourceFile, Fetch]]:
+        """Yield each member with a function that copies it."""
+        for file in wanted:
+            yield file, lambda file=file: self._spool(file, most)  # type: ignore[misc]
+
+    def _spool(self, file: SourceFile, most: int) -> Spooled:
+        try:
+            with self._open(file) as opened:
+                return Spooled(pieces(opened), most)
+        except (zipfile.BadZipFile, *_DAMAGE, lzma.LZMAError, RuntimeError) as exc:
+            raise FileRefusedError(f"It cannot be unpacked: {exc}.") from exc
+
+    @contextmanager
+    def _open(self, file: SourceFile) -> Iterator[IO[bytes]]:
+        with self._lock:  # `zipfile` counts its open members without one
+            opened = self._zip.open(self._members[file.position])
+        try:
+            yield opened
+        finally:
+            with self._lock:
+                opened.close()
+
+    def requests(self, files: int) -> str:
+        """Return nothing: a disk needs no requests."""
+        _ = files
+        return ""
+
+
+def _zip_path(member: zipfile.ZipInfo) -> tuple[str, str]:
+    """Return the path of a member, and why it cannot be used.
+
+    Without the flag for UTF-8 the encoding is not known; many programs write UTF-8 all the same.
+    """
+    if member.flag_bits & _UTF8:
+        return decoded(member.filename)
+    try:
+        return member.filename.encode("cp437").decode(), ""
+    except UnicodeError:
+        return member.filename, "The path is not valid UTF-8."
+
+
+def _zip_date(member: zipfile.ZipInfo) -> datetime | None:
+    """Return the date of a member, which zip files keep in the local time of who packed it."""
+    try:
+        return datetime(*member.date_time).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar file. Its headers fit into memory, and the last one ends the file."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        """Read the next header. Python takes a damaged or missing one for the end of the file."""
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as exc:
+            if isinstance(exc, EOFHeaderError):  # the block of zeros
+                raise
+            raise ReadError(f"a header is damaged or missing ({exc})") from exc
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:  # a documented hook
+        if self.type in _LONG_HEADERS and self.size > _MOST_HEADER_BYTES:
+            raise ReadError("a header is too long")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
+_LONG_HEADERS = {
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+}
+
+
+class Tar:
+    """A tar file, compressed by gzip or not. It is read from front to back, twice."""
+
+    def __init__(self, path: Path, *, gzipped: bool) -> None:
+        self._path, self._gzipped = path, gzipped
+
+    def files(self) -> Iterator[SourceFile]:
+        """Yield every member that is not a folder. Raises TransferError if the file is damaged."""
+        with self._opened() as (tar, stream):
+            for position, member in enumerate(_members(tar)):
+                if not member.isdir():
+                    yield _tar_file(member, position)
+            for _ in pieces(stream):  # gzip checks its sum at the end
+                pass
+
+    def contents(
+        self, wanted: Iterable[SourceFile], most: int
+    ) -> Iterator[tuple[SourceFile, Fetch]]:
+        """Copy each wanted member as the file goes by, and yield it. Raises TransferError."""
+        by_position = {file.position: file for file in wanted}
+        with self._opened() as (tar, _):
+            for position, member in enumerate(_members(tar)):
+                file = by_position.get(position)
+                if file is None:
+                    continue
+                if decoded(member.name)[0].removeprefix("./") != file.path:
+                    raise ReadError("it has changed meanwhile")
+                spooled = Spooled(pieces(cast("IO[bytes]", tar.extractfile(member))), most)
+                yield file, lambda spooled=spooled: spooled  # type: ignore[misc]
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[tarfile.TarFile, IO[bytes]]]:
+        try:
+            with self._path.open("rb") as packed, ExitStack() as stack:
+                stream: IO[bytes] = packed
+                if self._gzipped:
+                    stream = cast("IO[bytes]", stack.enter_context(gzip.open(packed)))
+                with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
+                    yield tar, stream
+        except _DAMAGE as exc:
+            raise TransferError(f"{self._path} is not a whole, valid tar file: {exc}.") from exc
+
+    def requests(self, files: int) -> str:
+        """Return nothing: a disk needs no requests."""
+        _ = files
+        return ""
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    while member := tar.next():
+        yield member
+        tar.members.clear()  # type: ignore[attr-defined] # it would keep all of them
+
+
+def _tar_file(member: tarfile.TarInfo, position: int) -> SourceFile:
+    path, reason = decoded(member.name)
+    path = path.removeprefix("./")
+    if member.issym() or member.islnk():
+        reason = reason or "It is a link."
+    elif not member.isreg():
+        reason = reason or "It is not a regular file."
+    try:
+        modified = datetime.fromtimestamp(member.mtime, UTC)
+    except (ValueError, OverflowError, OSError):
+        modified = None
+    return SourceFile(position, path, member.size, modified, reason or _outside(path))
+
+
+def _outside(path: str) -> str:
+    """Return why a path is not one of an archive's own files, "" if it is."""
+    is_outside = path.startswith("/") or ".." in path.split("/")
+    return "Its path leads out of the archive." if is_outside else ""

@@ -1,0 +1,67 @@
+"""`--names` turns paths into names."""
+
+from pathlib import Path
+
+import pytest
+
+from services.transfer.failures import FileRefusedError, TransferError
+from services.transfer.naming import NamesInCsv, parse_naming, split_extension_of
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "name"),
+    [
+        ("stem", "a.png", "a"),
+        ("stem", "x.y/a.b.png", "a.b"),
+        ("stem", "x.y/a", "a"),
+        ("path:-", "x.y/z/a.png", "x.y-z-a"),
+        ("path: - ", "x/a", "x - a"),
+        ("path::", "x/a.png", "x:a"),
+    ],
+)
+def test_names(rule: str, path: str, name: str) -> None:
+    """Only the extension of the file itself is left out."""
+    assert parse_naming(rule)(path) == name
+
+
+@pytest.mark.parametrize("rule", ["", "stems", "stem:", "path", "path:", "csv", "csv:", "other:x"])
+def test_unknown_rules(rule: str) -> None:
+    """A rule that is not known is refused."""
+    with pytest.raises(TransferError, match="--names must be"):
+        parse_naming(rule)
+
+
+def test_extension() -> None:
+    """The extension is lower case and belongs to the file, not to a folder."""
+    assert split_extension_of("x.y/a.PNG") == ("x.y/a", "png")
+    assert split_extension_of("x.y/a") == ("x.y/a", "")
+
+
+def test_csv(tmp_path: Path) -> None:
+    """A CSV file names what it lists once; `missing` tells what was not asked for."""
+    file = tmp_path / "names.csv"
+    file.write_text("\ufeffname,source\na,1\nb,2\nc,2\nd,3\nd,3\n")
+    naming = NamesInCsv(file)
+    assert (naming("1"), naming("3"), naming("4")) == ("a", "d", None)
+    assert list(naming.missing) == ["2"]
+    with pytest.raises(FileRefusedError, match="several names"):
+        naming("2")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"source,title\n", "`source` and `name`"),
+        (b"", "`source` and `name`"),
+        (b"source,name\na\n", "line 2"),
+        (b"source,name\n,a\n", "line 2"),
+        (b"source,name\n\xff,a\n", "utf-8"),
+        (b'source,name\n"a,b\n', "unexpected end"),
+    ],
+)
+def test_unusable_csv(tmp_path: Path, content: bytes, reason: str) -> None:
+    """A CSV file that cannot be used is refused as a whole."""
+    file = tmp_path / "names.csv"
+    file.write_bytes(content)
+    with pytest.raises(TransferError, match=reason):
+        NamesInCsv(file)

@@ -1,0 +1,48 @@
+"""Folders list their files without following links, and copies are bounded."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from services.transfer.failures import FileRefusedError, TransferError
+from services.transfer.sources import Folder, Spooled
+
+
+def test_folder(tmp_path: Path) -> None:
+    """Files are listed in order; links and pipes have a reason."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "b").write_bytes(b"22")
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "c").symlink_to("a")
+    (tmp_path / "d").symlink_to("x")
+    os.mkfifo(tmp_path / "e")
+    found = {file.path: file for file in Folder(tmp_path).files()}
+    assert list(found) == ["a", "c", "d", "e", "x/b"]
+    assert (found["a"].size, found["x/b"].size) == (1, 2)
+    assert {path for path, file in found.items() if "link" in file.reason} == {"c", "d"}
+    assert "regular" in found["e"].reason
+
+
+def test_changed_folder(tmp_path: Path) -> None:
+    """A file that became a link or a pipe, or is gone, is refused when it is read."""
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"1")
+    folder = Folder(tmp_path)
+    fetches = [fetch for _, fetch in folder.contents(list(folder.files()), 10)]
+    for name in "abc":
+        (tmp_path / name).unlink()
+    (tmp_path / "a").symlink_to("/etc/hostname")
+    os.mkfifo(tmp_path / "b")
+    for fetch in fetches:
+        with pytest.raises(FileRefusedError):
+            fetch()
+    with pytest.raises(TransferError, match="cannot be read"):
+        list(Folder(tmp_path / "nowhere").files())
+
+
+def test_growing_file() -> None:
+    """A file that is longer than its source announced is not read to its end."""
+    spooled = Spooled([bytes(1000)] * 100, 5000)
+    with spooled.file:
+        assert spooled.size == 6000
