@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "config": "errors",
     "schemas": "",
     "errors": "",
-    "scripts": "resources web services repositories s3_client db config errors",
+    "scripts": "resources runtime web services repositories s3_client db config errors",
     "devstack": "scripts config errors",
 }
 # `web` may import records and rules of names and tags from `services`, but no use cases.
@@ -150,6 +150,7 @@ def test_packages() -> None:
         "botocore": {"s3_client", "adapters", "scripts"},
         "obstore": {"s3_client", "adapters"},
         "urllib3": {"scripts"},
+        "click": {"scripts"},
         "psycopg2": {"adapters"},
         "pymysql": {"adapters"},
         "PIL": {"imaging"},
