@@ -41,7 +41,7 @@ def test_client_errors(client: TestClient) -> None:
     """Every client error, including the framework's own, is a problem document with its code."""
     upload(client, pictures.png()).raise_for_status()
     expected = {
-        ("GET", "/"): (404, "not_found"),
+        ("GET", "/nothing"): (404, "not_found"),
         ("GET", "/images/"): (404, "not_found"),
         ("GET", "/images/a/b/c"): (404, "not_found"),
         ("GET", "/images/none"): (404, "image_not_found"),
