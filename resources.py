@@ -15,6 +15,7 @@ from config import Settings
 from db import build_engine, build_sessions
 from imaging.decoding.variant_maker import VariantMaker
 from s3_client import Bucket
+from services.failed_variants import FailedVariants
 from services.image_store import ImageStore, RandomImages
 from services.inspection import CPU_SECONDS, Inspector
 from services.maintenance.sweeper import Sweeper
@@ -40,6 +41,7 @@ class Resources:
     readiness: Readiness
     random_images: RandomImages
     recent_deletions: RecentDeletions
+    failed_variants: FailedVariants
     opened_at: datetime
 
     @classmethod
@@ -60,7 +62,7 @@ class Resources:
             stack.callback(readiness.close)
             yield cls(
                 *(settings, engine, sessions, bucket, inspector, variant_maker, readiness),
-                *(RandomImages(), RecentDeletions(), datetime.now(UTC)),
+                *(RandomImages(), RecentDeletions(), FailedVariants(), datetime.now(UTC)),
             )
 
     def require_usable_database(self) -> None:
@@ -82,7 +84,9 @@ class Resources:
 
     def variants(self, session: Session) -> VariantStore:
         """Return the use cases of variants, on `session`."""
-        return VariantStore(session, self.bucket, self.variant_maker, self.settings)
+        return VariantStore(
+            *(session, self.bucket, self.variant_maker, self.settings, self.failed_variants)
+        )
 
     def sweeper(self) -> Sweeper:
         """Return what finishes the work that crashed services left behind."""

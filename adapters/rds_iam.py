@@ -2,7 +2,7 @@
 
 RDS checks a token only when a connection opens, so each new connection gets a fresh one, and pooled
 connections outlive theirs (AWS: "IAM database authentication"). Making a token takes a signature,
-not a request, unless boto3 must renew its credentials.
+not a request, unless boto3 must renew its credentials. The role needs `rds-db:connect`.
 """
 
 import re

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     """
     concurrency: int = Field(16, ge=1, le=1000)
     """requests that may need S3 and that one process serves at once; a quarter more threads, at
-    least two, serve the others; 32 times as many may wait, and further ones get `503`
+    least two, serve the others; 32 x `CONCURRENCY` requests may wait, and further ones get `503`
     """
     client_idle_seconds: Seconds = 30
     """maximum pause of a client that uploads, or that reads nothing of a download"""
@@ -168,7 +168,7 @@ class Settings(BaseSettings):
     `?redirect=false`)
     """
     redirect_seconds: int = Field(300, ge=1, le=604800)
-    """how long a presigned URL is valid"""
+    """how long a presigned URL is valid, at most"""
     shutdown_delay_seconds: float = Field(0, ge=0, le=3600)
     """how long `/health/ready` returns `503` after SIGTERM before the process stops accepting
     requests

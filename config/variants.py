@@ -1,4 +1,7 @@
-"""The variants that the setting VARIANTS names."""
+"""The variants that the setting VARIANTS names.
+
+web/variant_choice.py decides which of them a request gets.
+"""
 
 import re
 from dataclasses import dataclass

@@ -16,7 +16,12 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from config import FORMATS, VARIANT_MEDIA_TYPES, Settings, VariantSpec
-from errors import ImageNotFoundError, UnavailableError, WriteConflictError
+from errors import (
+    ImageNotFoundError,
+    UnavailableError,
+    VariantNotFoundError,
+    WriteConflictError,
+)
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.variant_maker import EncodedPicture, VariantMaker
 from imaging.rendering.encodings import REVISION
@@ -24,6 +29,7 @@ from repositories import images, variants
 from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
 from s3_client import Bucket, ObjectBody
+from services.failed_variants import FailedVariants
 from services.names import normalise_name
 from services.stored_objects import describe_replacement, open_object
 from services.write_protocol import (
@@ -113,9 +119,15 @@ class VariantStore:
     """All that can be done with variants, on one database session and one bucket."""
 
     def __init__(
-        self, session: Session, bucket: Bucket, maker: VariantMaker, settings: Settings
+        self,
+        session: Session,
+        bucket: Bucket,
+        maker: VariantMaker,
+        settings: Settings,
+        failures: FailedVariants | None = None,
     ) -> None:
         self._session = session
+        self._failures = failures or FailedVariants()
         self._bucket = bucket
         self._protocol = WriteProtocol(session, bucket, settings)
         self._maker = maker
@@ -123,7 +135,8 @@ class VariantStore:
     def find(self, name: str, choice: VariantChoice) -> Variant | MissingVariant:
         """Return the variant of the image `name` if it is stored, else what `make` needs.
 
-        Raises InvalidNameError, ImageNotFoundError or DatabaseUnavailableError.
+        Raises InvalidNameError, ImageNotFoundError or DatabaseUnavailableError, and
+        VariantNotFoundError if it could not be made lately.
         """
         specs = choice.specs()
         found = variants.find_image_with_variants(self._session, normalise_name(name), specs)
@@ -132,7 +145,9 @@ class VariantStore:
         image, stored = found
         record = stored.get(choice.spec_for(image))
         if record is None:
-            return MissingVariant(image, choice)
+            missing = MissingVariant(image, choice)
+            self._failures.require_promising(missing.key)
+            return missing
         return Variant(image, _delivered(image, record))
 
     def make(self, missing: MissingVariant) -> Variant:
@@ -149,7 +164,11 @@ class VariantStore:
             pixels = image.width * image.height
             encoding = choice.encoding(image.extension)
             kind = FORMATS[image.extension].name
-            made = self._maker.make(original, kind, pixels, choice.spec, encoding)
+            try:
+                made = self._maker.make(original, kind, pixels, choice.spec, encoding)
+            except VariantNotFoundError as exc:
+                self._failures.note(MissingVariant(image, choice).key, exc)
+                raise
         record = _record(image, choice.spec_for(image), made)
         try:
             record = self._stored(record, image, made.content)

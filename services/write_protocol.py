@@ -1,7 +1,7 @@
 """The write protocol: how an object and its row are stored and deleted together.
 
 The order of the statements keeps the invariants I1 to I6 (docs/write-protocol.md). The sweeper
-finishes what a crash interrupts.
+finishes what a crash interrupts. services/image_store.py decides whether an upload is `unchanged`.
 """
 
 import random

@@ -1,4 +1,7 @@
-"""A bulkhead: requests that need S3 leave threads to requests that do not."""
+"""A bulkhead: requests that need S3 leave threads to requests that do not.
+
+web/middleware/load_shedding.py limits how many may wait.
+"""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager

@@ -96,7 +96,7 @@ _IMAGE = {media_type: {"schema": _BINARY} for media_type in _TYPES}
 COMMON: Responses = {
     422: _problem("A parameter is invalid."),
     500: _problem("The service failed."),
-    503: _problem("The database or the storage is unavailable; try again.", "Retry-After"),
+    503: _problem("A dependency is unavailable, or the service is overloaded.", "Retry-After"),
 }
 _ACCESS = {
     "401": _problem("The API key is missing or not valid.", "WWW-Authenticate"),

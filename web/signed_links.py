@@ -97,8 +97,8 @@ def is_link(query: str) -> bool:
 def expiry(now: datetime, seconds: int) -> int:
     """Return when a link for that many seconds expires, in milliseconds of Unix time.
 
-    That is the next multiple of an eighth of its life. So links that are made within an eighth of
-    their life are equal byte for byte, and caches keep what they lead to.
+    The end is rounded up to a multiple of an eighth of the life. So links whose ends round up to
+    the same multiple are equal byte for byte, and caches keep what they lead to.
     """
     eighth = 125 * seconds
     end = (now - _EPOCH + seconds * _SECOND) // _MICROSECOND

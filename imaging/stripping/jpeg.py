@@ -1,4 +1,7 @@
-"""JPEG: the first picture with its colour model, ICC profile, resolution and orientation."""
+"""JPEG: the first picture with its colour model, ICC profile, resolution and orientation.
+
+Gain maps, which are second pictures, and Content Credentials (C2PA) are not among these.
+"""
 
 import struct
 from collections.abc import Iterator

@@ -1,13 +1,22 @@
 """GET /images/{name}/variants/{variant}: which variants exist, and their responses."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from config import Settings, load_settings
-from tests.support.pictures import noise_png
+from devstack.object_store import ObjectStore
+from tests.support.containers import chunk, png_file
+from tests.support.metered_service import metered_service
+from tests.support.pictures import noise_png, png
 from tests.support.uploads import count, on_sqlite, problem, serving, upload
 from tests.support.variants import HIGH, WIDE, opened, resources
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @on_sqlite
@@ -165,3 +174,19 @@ def test_settings(settings: Settings, variables: dict[str, str]) -> None:
     known = settings.model_dump(include={"db_url", "aws_region", "aws_s3_bucket"})
     with pytest.raises(ValueError, match="variant"):
         Settings.model_validate(known | variables)
+
+
+def test_failure_is_remembered(
+    object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
+) -> None:
+    """A variant that cannot be made is tried once, until the image is another."""
+    bucket = new_bucket()
+    with metered_service(object_store, s3, bucket, INSPECTION="header") as service:
+        upload(service.client, png_file(chunk(b"IDAT", b"no pixels")), "a.png").raise_for_status()
+        service.meter.taken()
+        for variant, requests in (("160", 1), ("160", 0), ("320", 1), ("160", 0)):
+            answer = service.client.get(f"/images/a/variants/{variant}.png")
+            problem(answer, 404, "variant_not_found")
+            assert len(service.meter.taken()) == requests
+        upload(service.client, png(40, 30), "a.png").raise_for_status()
+        assert service.client.get("/images/a/variants/160.png").status_code == 200
