@@ -160,6 +160,7 @@ def test_replaced_by_somebody_else(visit: Visit) -> None:
     page = visit.page
     visit.choose(("a.png", png(40, 30)))
     visit.tile("a").click()
+    expect(page.get_by_role("dialog", name="a")).to_be_visible()
     with httpx.Client(base_url=visit.service.base_url) as other:
         upload(other, png(70, 20))
         page.locator("#delete").click()
