@@ -15,7 +15,16 @@ from tarfile import EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-
 from typing import IO, Any, Self, cast
 
 from services.transfer.failures import FileRefusedError, TransferError
-from services.transfer.sources import Fetch, SourceFile, Spooled, decoded, pieces
+from services.transfer.sources import (
+    Fetch,
+    Source,
+    SourceFile,
+    Spooled,
+    date_of,
+    decoded,
+    one_by_one,
+    pieces,
+)
 
 # Long names and extended headers of a tar file are read as a whole.
 _MOST_HEADER_BYTES = 1024 * 1024
@@ -23,7 +32,7 @@ _ENCRYPTED, _UTF8 = 0x1, 0x800  # flags of a zip member (APPNOTE 4.4.4)
 _DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError)
 
 
-class Zip:
+class Zip(Source):
     """A zip file. Its members are read side by side."""
 
     def __init__(self, path: Path) -> None:
@@ -56,8 +65,7 @@ class Zip:
         self, wanted: Iterable[SourceFile], most: int
     ) -> Iterator[tuple[SourceFile, Fetch]]:
         """Yield each member with a function that copies it."""
-        for file in wanted:
-            yield file, lambda file=file: self._spool(file, most)  # type: ignore[misc]
+        return one_by_one(wanted, most, self._spool)
 
     def _spool(self, file: SourceFile, most: int) -> Spooled:
         try:
@@ -75,11 +83,6 @@ class Zip:
         finally:
             with self._lock:
                 opened.close()
-
-    def requests(self, files: int) -> str:
-        """Return nothing: a disk needs no requests."""
-        _ = files
-        return ""
 
 
 def _zip_path(member: zipfile.ZipInfo) -> tuple[str, str]:
@@ -128,7 +131,7 @@ _LONG_HEADERS = {
 }
 
 
-class Tar:
+class Tar(Source):
     """A tar file, compressed by gzip or not. It is read from front to back, twice."""
 
     def __init__(self, path: Path, *, gzipped: bool) -> None:
@@ -170,11 +173,6 @@ class Tar:
         except _DAMAGE as exc:
             raise TransferError(f"{self._path} is not a whole, valid tar file: {exc}.") from exc
 
-    def requests(self, files: int) -> str:
-        """Return nothing: a disk needs no requests."""
-        _ = files
-        return ""
-
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while member := tar.next():
@@ -189,11 +187,7 @@ def _tar_file(member: tarfile.TarInfo, position: int) -> SourceFile:
         reason = reason or "It is a link."
     elif not member.isreg():
         reason = reason or "It is not a regular file."
-    try:
-        modified = datetime.fromtimestamp(member.mtime, UTC)
-    except (ValueError, OverflowError, OSError):
-        modified = None
-    return SourceFile(position, path, member.size, modified, reason or _outside(path))
+    return SourceFile(position, path, member.size, date_of(member.mtime), reason or _outside(path))
 
 
 def _outside(path: str) -> str:

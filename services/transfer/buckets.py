@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from config import Settings
 from errors import ObjectMissingError, StorageUnavailableError
-from s3_client import Bucket, ObjectBody, error_code
+from s3_client import Bucket, error_code
 from services.transfer.failures import FileRefusedError, TransferError
-from services.transfer.sources import PIECE_BYTES, Fetch, SourceFile, Spooled
+from services.transfer.sources import Fetch, Source, SourceFile, Spooled, one_by_one, pieces
 
 _SCHEME = "s3://"
 _PAGE = 1000  # objects that one request lists
@@ -49,7 +49,7 @@ def open_bucket(address: str, settings: Settings, access: Access) -> tuple[Bucke
     return bucket, f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
 
 
-class BucketFolder:
+class BucketFolder(Source):
     """The objects of a bucket whose keys begin with a prefix."""
 
     def __init__(self, bucket: Bucket, prefix: str) -> None:
@@ -71,13 +71,12 @@ class BucketFolder:
         self, wanted: Iterable[SourceFile], most: int
     ) -> Iterator[tuple[SourceFile, Fetch]]:
         """Yield each object with a function that downloads it."""
-        for file in wanted:
-            yield file, lambda file=file: self._spool(file, most)  # type: ignore[misc]
+        return one_by_one(wanted, most, self._spool)
 
     def _spool(self, file: SourceFile, most: int) -> Spooled:
         try:
             with closing(self._bucket.download_any(self._prefix + file.path)) as body:
-                return Spooled(body_pieces(body), most)
+                return Spooled(pieces(body), most)
         except ObjectMissingError:
             raise FileRefusedError("It has been deleted meanwhile.") from None
         except StorageUnavailableError as exc:
@@ -94,9 +93,3 @@ def refusal_of(error: StorageUnavailableError) -> str:
     """Return why S3 refuses this one object, "" if the store is unavailable."""
     code = error_code(error.__cause__ or error)
     return "" if code in _TEMPORARY else code
-
-
-def body_pieces(body: ObjectBody) -> Iterator[bytes]:
-    """Yield the body of an object in pieces."""
-    while piece := body.read(PIECE_BYTES):
-        yield piece

@@ -16,11 +16,11 @@ from repositories import images
 from repositories.images import ImageRecord
 from s3_client import Bucket, ObjectBody
 from services import stored_objects
-from services.transfer.buckets import body_pieces, refusal_of
+from services.transfer.buckets import refusal_of
 from services.transfer.manifest import file_name, first_line, image_line, last_line
 from services.transfer.parallel import in_order
 from services.transfer.retries import patiently
-from services.transfer.sources import Spooled
+from services.transfer.sources import Spooled, pieces
 from services.transfer.targets import Target
 
 _DATES = ("created_at", "last_updated_at")
@@ -119,7 +119,7 @@ class Exporter:
                     return ExportResult(image, "unreadable")
                 raise
         with closing(body):
-            spooled = Spooled(body_pieces(body), image.size_bytes)
+            spooled = Spooled(pieces(body), image.size_bytes)
         with spooled.file:
             if spooled.sha256 != image.sha256:
                 return ExportResult(image, "altered")

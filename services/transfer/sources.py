@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Protocol, cast
@@ -80,11 +81,28 @@ class Source(Protocol):
         ...
 
     def requests(self, files: int) -> str:
-        """Describe what reading so many files costs, "" if nothing."""
+        """Describe what reading so many files costs, "" if nothing: a disk needs no requests."""
+        _ = files
+        return ""
+
+
+class Readable(Protocol):
+    """A file, or the body of an object."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, none at the end."""
         ...
 
 
-def pieces(file: IO[bytes]) -> Iterator[bytes]:
+def one_by_one(
+    wanted: Iterable[SourceFile], most: int, copy: Callable[[SourceFile, int], Spooled]
+) -> Iterator[tuple[SourceFile, Fetch]]:
+    """Yield each file with a function that copies it, where files can be read in any order."""
+    for file in wanted:
+        yield file, partial(copy, file, most)
+
+
+def pieces(file: Readable) -> Iterator[bytes]:
     """Yield the rest of a file in pieces."""
     while piece := file.read(PIECE_BYTES):
         yield piece
@@ -102,7 +120,7 @@ def decoded(path: str) -> tuple[str, str]:
     return path, ""
 
 
-class Folder:
+class Folder(Source):
     """A folder on disk. Symbolic links are not followed."""
 
     def __init__(self, root: Path) -> None:
@@ -123,7 +141,7 @@ class Folder:
                 reason = reason or "It is a folder that cannot be read."
             elif not stat.S_ISREG(about.st_mode):
                 reason = reason or "It is not a regular file."
-            yield SourceFile(position, path, about.st_size, _date(about.st_mtime), reason)
+            yield SourceFile(position, path, about.st_size, date_of(about.st_mtime), reason)
 
     def _walk(self) -> Iterator[Path]:
         """Yield the paths of all files and links, and of folders that cannot be read."""
@@ -142,8 +160,7 @@ class Folder:
         self, wanted: Iterable[SourceFile], most: int
     ) -> Iterator[tuple[SourceFile, Fetch]]:
         """Yield each file with a function that copies it."""
-        for file in wanted:
-            yield file, lambda file=file: self._spool(file, most)  # type: ignore[misc]
+        return one_by_one(wanted, most, self._spool)
 
     def _spool(self, file: SourceFile, most: int) -> Spooled:
         with self._open(file) as opened:
@@ -161,17 +178,13 @@ class Folder:
         except OSError as exc:
             raise FileRefusedError(_failure(exc)) from exc
 
-    def requests(self, files: int) -> str:
-        """Return nothing: a disk needs no requests."""
-        _ = files
-        return ""
-
 
 def _failure(error: OSError) -> str:
     return f"It cannot be read: {error.strerror}."
 
 
-def _date(timestamp: float) -> datetime | None:
+def date_of(timestamp: float) -> datetime | None:
+    """Return a time stamp of Unix as a date, None if it is none."""
     with suppress(OverflowError, ValueError, OSError):
         return datetime.fromtimestamp(timestamp, UTC)
     return None
