@@ -1,10 +1,7 @@
 """Pages of other sites show private pictures and upload by signed links, without any key."""
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -15,6 +12,7 @@ from devstack.waiting import wait_until
 from tests.support.chromium import chromium
 from tests.support.keys import api_key, bearer
 from tests.support.metrics import scrape
+from tests.support.other_site import other_site
 from tests.support.pictures import png
 from tests.support.uploads import on_sqlite
 
@@ -28,28 +26,6 @@ UPLOAD = """async (url) => {
 }"""
 
 
-@contextmanager
-def site(pages: dict[str, str]) -> Iterator[str]:
-    """Serve pages by their paths and yield the origin, which is another site than the service."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = pages.get(self.path, "").encode()
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_address[1]}"
-        server.shutdown()
-
-
 @pytest.fixture
 def pages() -> dict[str, str]:
     """Return the pages of the other site, which a test fills."""
@@ -59,7 +35,7 @@ def pages() -> dict[str, str]:
 @pytest.fixture
 def origin(pages: dict[str, str]) -> Iterator[str]:
     """Run the other site and return its origin."""
-    with site(pages) as origin:
+    with other_site(pages) as origin:
         yield origin
 
 
@@ -149,7 +125,7 @@ def test_upload(
     """A page uploads by a link, reads the answer, and has no other way to upload."""
     wanted = {"allows": "upload", "expires_in": 60, "max_bytes": 100_000}
     url = service.base_url + client.post("/images/new/links", json=wanted).json()["url"]
-    with chromium() as browser, site(pages) as other:
+    with chromium() as browser, other_site(pages) as other:
         page = browser.new_page()
         page.goto(origin)
         assert page.evaluate(UPLOAD, f"{service.base_url}/images/new") == [401, None]

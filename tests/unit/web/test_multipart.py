@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-import anyio
 import pytest
-from fastapi import Request
 from starlette.types import Message
 
 from config import Settings
@@ -18,6 +16,7 @@ from errors import (
     UploadTooSlowError,
 )
 from tests.support.records import SETTINGS
+from tests.support.upload_messages import piece, upload_from
 from tests.support.uploads import FORM, form
 from web.multipart import receive_form
 from web.received_file import Upload
@@ -29,29 +28,10 @@ BODY = form(('name="file"; filename="a.png"', b"content"))
 def received(
     headers: Mapping[str, str], *messages: Message, settings: Settings = SETTINGS
 ) -> Upload:
-    """Receive a form in these messages, and check that its file is closed afterwards."""
-    waiting = list(messages)
-
-    async def receive() -> Message:
-        if not waiting:
-            await anyio.sleep_forever()
-        return waiting.pop(0)
-
-    async def run() -> Upload:
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        request = Request({"type": "http", "method": "POST", "headers": raw}, receive)
-        async with receive_form(request, settings, SpoolSpace(1)) as parsed:
-            parsed.file.seek(0)
-            assert parsed.file.read() == b"content"
-        assert parsed.file.closed
-        return parsed
-
-    return anyio.run(run)
-
-
-def piece(body: bytes, *, more: bool = False) -> Message:
-    """Return the message of a server with a piece of the body."""
-    return {"type": "http.request", "body": body, "more_body": more}
+    """Receive a form in these messages."""
+    return upload_from(
+        "POST", messages, headers, lambda request: receive_form(request, settings, SpoolSpace(1))
+    )
 
 
 @pytest.mark.parametrize("length", [{}, {"Content-Length": str(len(BODY))}])

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-import anyio
 import pytest
-from fastapi import Request
 from starlette.types import Message
 
 from config import Settings
@@ -18,12 +16,12 @@ from errors import (
     UploadTooSlowError,
 )
 from tests.support.records import SETTINGS
+from tests.support.upload_messages import CONTENT, piece, upload_from
 from web.digests import render_digest
 from web.raw_body import receive_file
 from web.received_file import Upload
 from web.spool_space import SpoolSpace
 
-CONTENT = b"content"
 SHA256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
 SMALL = SETTINGS.model_copy(update={"max_upload_bytes": len(CONTENT)})
 
@@ -31,29 +29,13 @@ SMALL = SETTINGS.model_copy(update={"max_upload_bytes": len(CONTENT)})
 def received(
     headers: Mapping[str, str], *messages: Message, settings: Settings = SETTINGS
 ) -> Upload:
-    """Receive a file in these messages, and check that it is closed afterwards."""
-    waiting = list(messages)
-
-    async def receive() -> Message:
-        if not waiting:
-            await anyio.sleep_forever()
-        return waiting.pop(0)
-
-    async def run() -> Upload:
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        request = Request({"type": "http", "method": "PUT", "headers": raw}, receive)
-        async with receive_file(request, "a", settings, SpoolSpace(1)) as upload:
-            upload.file.seek(0)
-            assert upload.file.read() == CONTENT
-        assert upload.file.closed
-        return upload
-
-    return anyio.run(run)
-
-
-def piece(body: bytes, *, more: bool = False) -> Message:
-    """Return the message of a server with a piece of the body."""
-    return {"type": "http.request", "body": body, "more_body": more}
+    """Receive a file in these messages."""
+    return upload_from(
+        "PUT",
+        messages,
+        headers,
+        lambda request: receive_file(request, "a", settings, SpoolSpace(1)),
+    )
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Length": "7"}, {"Repr-Digest": ""}])
