@@ -23,13 +23,14 @@ from web.access import caller, is_public, listed_prefix
 from web.addresses import Addresses
 from web.bulkhead import S3Route
 from web.cache_control import read_cache_control
-from web.conditional_requests import image_validators, write_precondition
+from web.conditional_requests import write_precondition
 from web.image_response import DownloadRequest, download_response, plan_download
 from web.metadata_response import (
     image_json,
     json_response,
     list_json,
     metadata_response,
+    upload_response,
 )
 from web.pagination import OrderName, decode_cursor, encode_cursor, next_link
 from web.received_file import Upload
@@ -165,11 +166,7 @@ def _store(request: Request, upload: Upload, session: Session, after: Background
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
     addresses = Addresses.of(request, resources.settings)
-    headers = image_validators(stored.image).headers() | {"Upload-Result": stored.outcome}
-    if created := stored.outcome == "created":
-        headers["Location"] = str(addresses.image(stored.image))
-    document = image_json(stored.image, addresses, who.key)
-    return json_response(document, headers, status=201 if created else 200)
+    return upload_response(stored.image, stored.outcome, addresses, who.key)
 
 
 @router.delete(

@@ -18,47 +18,31 @@ Exit status: 0 done, 1 done except for refused files, 2 not finished.
 """
 
 import argparse
-import sys
 from contextlib import closing
 from pathlib import Path
 
 from config import load_settings
-from errors import ServiceError, UnavailableError
 from resources import Resources
 from runtime.memory import tune_gc, tune_malloc
-from scripts.command_line import build_parser, explain, run
+from scripts.command_line import build_parser, run
 from scripts.import_report import writing_report
 from scripts.progress import following
+from scripts.transfer_command import access_of, add_transfer_options, finish, jobs_of
 from services.transfer.addresses import open_source
-from services.transfer.buckets import Access
 from services.transfer.failures import TransferError
 from services.transfer.importing import Importer, ImportReport, requests_of
 from services.transfer.naming import parse_naming
 from services.transfer.planning import Outcome, Plan, Planner, find_manifest, read_entries
 from services.transfer.sources import Source
 
-DONE, REFUSED, UNFINISHED = 0, 1, 2
-_JOBS = 8
+DONE, REFUSED = 0, 1
 _OUTCOMES: tuple[Outcome, ...] = ("created", "replaced", "unchanged", "skipped", "refused")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Import once and print what was refused; return the exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        settings = load_settings()
-        access = Access(options.source_endpoint, options.source_region, options.profile)
-        with (
-            Resources.open(settings) as resources,
-            open_source(options.source, settings, access) as source,
-        ):
-            return _import(source, resources, options)
-    except BrokenPipeError:  # nobody reads the results any more
-        raise
-    except (ServiceError, TransferError, OSError) as exc:
-        again = "; run it again" if isinstance(exc, UnavailableError) else ""
-        print(f"{explain(exc)}{again}", file=sys.stderr)
-        return UNFINISHED
+    return finish(lambda: _open_and_import(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,12 +53,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--replace", action="store_true", help="replace images that have other bytes")
     add("--keep-dates", action="store_true", help="the dates of the files become `created_at`")
     add("--dry-run", action="store_true", help="inspect everything, store nothing")
-    add("--jobs", type=int, default=_JOBS, metavar="N", help=f"files at once (default: {_JOBS})")
     add("--report", type=Path, metavar="FILE", help="write a line for each file: .csv or .jsonl")
-    add("--source-endpoint", metavar="URL", help="endpoint of the store of SOURCE")
-    add("--source-region", metavar="REGION", help="region of the bucket of SOURCE")
-    add("--profile", help="profile of the shared AWS files with the credentials for SOURCE")
+    add_transfer_options(parser, "files", "source")
     return parser
+
+
+def _open_and_import(options: argparse.Namespace) -> int:
+    settings = load_settings()
+    with (
+        Resources.open(settings) as resources,
+        open_source(options.source, settings, access_of(options, "source")) as source,
+    ):
+        return _import(source, resources, options)
 
 
 def _import(source: Source, resources: Resources, options: argparse.Namespace) -> int:
@@ -84,7 +74,7 @@ def _import(source: Source, resources: Resources, options: argparse.Namespace) -
         settings,
         replaces=options.replace,
         dry_run=options.dry_run,
-        jobs=max(1, min(options.jobs, settings.threads)),
+        jobs=jobs_of(options, settings),
     )
     report, total = ImportReport(), len(plan.images) + len(plan.others)
     with (
