@@ -34,6 +34,8 @@ _COMPLETE_ENCODINGS = {"UTF8", "SQL_ASCII"}
 _UNDONE_SQLSTATES = {"23505", "40001", "40P01"}
 _UNDONE_MYSQL_ERRORS = {1062, 1213, 1205, 1020}
 _UNDONE_SQLITE_ERRORS = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+# Options of PyMySQL whose values are objects, which no URL can hold.
+_PYTHON_ONLY_MYSQL_OPTIONS = {"auth_plugin_map", "conv", "cursorclass", "defer_connect"}
 # Server shutdown, connection killed (MariaDB, MySQL).
 _KILLED_MYSQL_CONNECTION = {1053, 1927, 3169}
 
@@ -72,9 +74,13 @@ def require_usable_arguments(engine: Engine) -> None:
     elif engine.dialect.name in {"mysql", "mariadb"}:
         import pymysql  # noqa: PLC0415 - takes 18 MB, for MySQL only
 
-        known = inspect.signature(pymysql.connections.Connection.__init__).parameters
-        if unknown := sorted(set(arguments) - set(known)):
+        known = set(inspect.signature(pymysql.connections.Connection.__init__).parameters)
+        if unknown := sorted(set(arguments) - (known - _PYTHON_ONLY_MYSQL_OPTIONS)):
             raise ValueError(f"invalid connection option {', '.join(unknown)}")
+        try:
+            pymysql.connections.Connection(**arguments, defer_connect=True)
+        except NotImplementedError as exc:
+            raise ValueError(str(exc)) from exc
         charset = engine.url.query.get("charset", "utf8mb4")
         if str(charset).lower() != "utf8mb4":
             raise ValueError(f"charset={charset} cannot hold every name, only utf8mb4 can")

@@ -56,6 +56,13 @@ def test_secrets_are_required(missing: str) -> None:
     assert "/production.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
+def test_link_secrets() -> None:
+    """Without LINK_SECRETS the variable is unset, because an empty one stops the service."""
+    assert "LINK_SECRETS" not in OURS["service"]["environment"]
+    given = compose(SECRETS | {"LINK_SECRETS": "secrets"})["services"]
+    assert given["service"]["environment"]["LINK_SECRETS"] == "secrets"
+
+
 def test_closed() -> None:
     """Our containers have no capabilities; one port is published, on the loopback interface."""
     assert set(OURS) == {"service", "sweeper", "verify", "tables"}

@@ -46,7 +46,15 @@ def dockerfile_stages() -> list[list[Step]]:
 def compose(variables: Mapping[str, str]) -> dict[str, Any]:
     """Return compose.yaml with `variables` interpolated, as `docker compose config` prints it."""
     filled: dict[str, Any] = _filled(YAML(typ="safe").load(ROOT / "compose.yaml"), variables)
+    for service in filled["services"].values():
+        service["environment"] = _resolved(service.get("environment", {}), variables)
     return filled
+
+
+def _resolved(environment: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+    """Give a variable without a value the one it has in `variables`; without one it is unset."""
+    values = {name: variables.get(name) if v is None else v for name, v in environment.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _filled(node: Any, variables: Mapping[str, str]) -> Any:
