@@ -13,19 +13,19 @@ from routers import health, images, links, metrics, page, variants
 from runtime.lifespan import lifespan
 from runtime.logging import replace_uvicorn_log
 from telemetry.request_id import HEADER, accept_request_id, new_request_id
+from web.access import refuse_without_key
 from web.middleware.access_log import ObservationMiddleware
 from web.middleware.allowed_hosts import AllowedHostsMiddleware
-from web.middleware.api_keys import refuse_without_key
 from web.middleware.cors import CorsFromSettings
 from web.middleware.cross_site_writes import refuse_cross_site_writes
 from web.middleware.guards import GuardMiddleware
 from web.middleware.load_shedding import LoadSheddingMiddleware
 from web.middleware.path_guard import refuse_ambiguous_paths
-from web.middleware.routed_path import is_probe
-from web.middleware.signed_links import NoReferrerMiddleware
+from web.middleware.referrer_policy import NoReferrerMiddleware
 from web.middleware.startup_errors import StartupErrorMiddleware
 from web.openapi import complete
 from web.problem_details import HANDLERS
+from web.routed_path import is_probe
 
 # The project is not installed, it is deployed as it lies here.
 _PROJECT = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]

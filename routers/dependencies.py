@@ -11,8 +11,9 @@ from errors import InvalidParameterError
 from resources import Resources
 from schemas import LinkRequest
 from services.names import normalise_name
-from web.access import admit_upload, caller
+from web.access import admit_upload
 from web.bulkhead import Bulkhead
+from web.caller import caller
 from web.multipart import receive_form
 from web.raw_body import receive_file
 from web.received_file import Upload

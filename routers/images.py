@@ -19,10 +19,11 @@ from routers.dependencies import (
 from schemas import Deleted, ImageList, ImageMetadata
 from services.names import normalise_prefix
 from web import openapi as docs
-from web.access import caller, is_public, listed_prefix
+from web.access import is_public, listed_prefix
 from web.addresses import Addresses
 from web.bulkhead import S3Route
 from web.cache_control import read_cache_control
+from web.caller import caller
 from web.conditional_requests import write_precondition
 from web.image_response import DownloadRequest, download_response, plan_download
 from web.metadata_response import (

@@ -1,52 +1,135 @@
-"""Who sent a request, and which images that allows."""
+"""Who may do what: by API key (RFC 6750, bearer tokens), by signed link, or without either."""
 
-from contextvars import ContextVar
-from dataclasses import dataclass
+import hashlib
+import hmac
+from datetime import UTC, datetime
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from config import ApiKey, Settings
-from errors import ForeignImageError
-from services.image_store import Uploader
+from errors import (
+    ForeignImageError,
+    InvalidKeyError,
+    InvalidLinkError,
+    InvalidNameError,
+    KeyRequiredError,
+    ReadOnlyKeyError,
+    ServiceError,
+)
 from services.names import normalise_name
 from telemetry.request_waits import note_image
-from web.signed_links import SignedLink
+from web.caller import Caller, caller
+from web.routed_path import UNMATCHED, match_route, routed_path
+from web.signed_links import SignedLink, is_link
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sent a request: anybody, or who has an API key, or the signed link that it needs."""
-
-    key: ApiKey | None = None
-    link: SignedLink | None = None
-
-    @property
-    def name(self) -> str:
-        """The name for the log; no key has one in parentheses."""
-        if self.link:
-            return "(link)"
-        return self.key.name if self.key else "-"
-
-    @property
-    def uploader(self) -> Uploader:
-        """As whom they upload."""
-        may_replace = self.link is None or self.link.replace
-        return Uploader(self.key.name if self.key else None, may_replace)
-
-    def upload_settings(self, settings: Settings) -> Settings:
-        """Return the settings of an upload, limited as the link says."""
-        if self.link is None or self.link.max_bytes is None:
-            return settings
-        most = min(self.link.max_bytes, settings.max_upload_bytes)
-        return settings.model_copy(update={"max_upload_bytes": most})
-
-
-_ANYBODY = Caller()
-caller: ContextVar[Caller] = ContextVar("caller", default=_ANYBODY)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/", "/page/")
+_METRICS_PATH = "/metrics"
+# Handlers limit a listing, and an upload once its name has arrived, to what the key covers.
+_LIMITED_LATER = frozenset({"/images", UNMATCHED})
+# Which rights allow a request, by its route; all other requests need a key.
+_READERS: dict[str, tuple[str, ...]] = {
+    "/images/{name}": ("read",),
+    "/images/{name}/metadata": ("read",),
+    "/images/{name}/variants/{variant}": ("read", "variants"),
+}
+_WRITERS: dict[str, tuple[str, ...]] = {"/images/{name}": ("upload",)}
+_ALLOWING: dict[str, dict[str, tuple[str, ...]]] = {
+    "GET": _READERS,
+    "HEAD": _READERS,
+    "PUT": _WRITERS,
+}
 
 
 def is_public(settings: Settings, *, by_name: bool) -> bool:
     """Whether a read needs no key: of one image `by_name`, or of those that a listing finds."""
     public = settings.public_reads
     return not settings.api_keys or public is True or (by_name and public == "images")
+
+
+def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
+    """Refuse a request without the key or the link that it needs.
+
+    All paths are refused alike, so a response does not reveal whether an image exists. Health,
+    documentation and what PUBLIC_READS opens need no key, but `/metrics` does. Without API_KEYS
+    nothing does.
+    """
+    if not settings.api_keys:
+        if scope["method"] == "PUT" and (link := _link_of(scope, settings)):
+            caller.set(Caller(link=link))  # limits the upload, and lets it come from other sites
+        return None
+    path = routed_path(scope)
+    if path == "/" or path.startswith(_OPEN_PATHS):
+        return None
+    refusal = _refuse_without_key(scope, settings)
+    if refusal is None or not _has_link(scope):
+        return refusal
+    if link := _link_of(scope, settings):
+        caller.set(Caller(link=link))
+        return None
+    return InvalidLinkError() if isinstance(refusal, KeyRequiredError) else refusal
+
+
+def _refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
+    path = routed_path(scope)
+    template, parameters = match_route(scope)
+    reads = scope["method"] in _SAFE_METHODS
+    public = reads and path != _METRICS_PATH and is_public(settings, by_name="name" in parameters)
+    scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None if public else KeyRequiredError()
+    key = _find_key(settings.api_keys, token.strip())
+    if key is None:
+        return InvalidKeyError()
+    caller.set(Caller(key))
+    if public:
+        return None
+    if not reads and key.scope != "write":
+        return ReadOnlyKeyError()
+    return _refuse_foreign(key, template, parameters) if key.prefix else None
+
+
+def _find_key(keys: tuple[ApiKey, ...], token: str) -> ApiKey | None:
+    """Return the key that is `token`, None if there is none. Takes the same time for every key."""
+    digest = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+    found = None
+    for key in keys:
+        if hmac.compare_digest(digest, key.sha256):
+            found = key
+    return found
+
+
+def _refuse_foreign(key: ApiKey, template: str, parameters: dict[str, str]) -> ServiceError | None:
+    """Refuse all but images whose names begin with the key's prefix, whether or not they exist.
+
+    A random image is refused, too: to draw one of some names uniformly, all have to be counted.
+    """
+    if template in _LIMITED_LATER:
+        return None
+    try:
+        covered = "name" in parameters and key.covers(normalise_name(parameters["name"]))
+    except InvalidNameError as exc:
+        return exc
+    return None if covered else ForeignImageError(key.prefix)
+
+
+def _has_link(scope: Scope) -> bool:
+    """Whether a request comes by a link, valid or not."""
+    return is_link(scope["query_string"].decode("latin-1"))
+
+
+def _link_of(scope: Scope, settings: Settings) -> SignedLink | None:
+    """Return the link of a request; None unless it is valid and allows the request."""
+    template, parameters = match_route(scope)
+    allowing = _ALLOWING.get(scope["method"], {}).get(template, ())
+    try:
+        name = normalise_name(parameters.get("name", ""))
+    except InvalidNameError:
+        return None
+    query, now = scope["query_string"].decode("latin-1"), datetime.now(UTC)
+    link = SignedLink.from_query(query, name, settings.link_secrets, now)
+    return link if link and link.allows in allowing else None
 
 
 def admit_upload(name: str) -> None:

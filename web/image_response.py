@@ -12,10 +12,11 @@ from starlette.responses import Response
 from config import Settings
 from errors import RedirectNotAllowedError
 from services.image_store import ImageRecord
-from web.access import caller, is_public
+from web.access import is_public
 from web.addresses import VERSION, Address
 from web.bulkhead import Bulkhead
 from web.cache_control import read_cache_control
+from web.caller import caller
 from web.conditional_requests import image_validators, is_not_modified
 from web.content_disposition import content_disposition
 from web.digests import render_digest

@@ -12,9 +12,10 @@ from starlette.responses import Response
 from config import ApiKey, Settings
 from schemas import ImageList, ImageMetadata
 from services.image_store import ImageRecord
-from web.access import Caller, is_public
+from web.access import is_public
 from web.addresses import Addresses
 from web.cache_control import read_cache_control
+from web.caller import Caller
 from web.conditional_requests import Validators, image_validators, is_not_modified
 
 _RENDERED = ("url", "variants", "created_by")

@@ -17,7 +17,8 @@ from web.digests import announced_digests
 from web.form_parser import MAX_OVERHEAD_BYTES, FormParser
 from web.received_file import ReceivedFile, Upload
 from web.spool_space import SpoolSpace
-from web.upload_body import announced_length, receive, refuse_content_codings, require_digests
+from web.upload_body import receive, require_digests
+from web.upload_head import announced_length, refuse_content_codings
 
 _MAX_CONTENT_TYPE_BYTES = 1024
 
@@ -30,7 +31,7 @@ async def receive_form(
 
     An announced digest may be that of the whole body (RFC 9530), or of the file alone, which
     clients can compute without rendering the form. Raises InvalidMultipartError, or what the
-    functions of `upload_body` and `space` raise, each as early as possible.
+    functions of `upload_head`, `upload_body` and `space` raise, each as early as possible.
     """
     refuse_content_codings(request)
     digests = announced_digests(request.headers)

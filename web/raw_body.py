@@ -11,7 +11,8 @@ from errors import InvalidRequestError, UnsupportedMediaTypeError
 from web.digests import announced_digests
 from web.received_file import ReceivedFile, Upload
 from web.spool_space import SpoolSpace
-from web.upload_body import announced_length, receive, refuse_content_codings, require_digests
+from web.upload_body import receive, require_digests
+from web.upload_head import announced_length, refuse_content_codings
 
 
 @asynccontextmanager
@@ -21,7 +22,8 @@ async def receive_file(
     """Receive the file of the image `name`; close it at the end.
 
     Raises UnsupportedMediaTypeError, InvalidRequestError if it is a part of a file, or what the
-    functions of `upload_body` and `space` raise: all that the head decides before the body arrives.
+    functions of `upload_head`, `upload_body` and `space` raise. What the head decides comes before
+    the body arrives.
     """
     media_type = _image_type(request, settings)
     if "content-range" in request.headers:

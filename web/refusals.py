@@ -10,8 +10,8 @@ from telemetry import logger
 from telemetry.metrics import recorder
 from telemetry.request_id import current_request_id, new_request_id
 from web.date_header import http_date
-from web.middleware.routed_path import UNMATCHED
 from web.problem_details import problem
+from web.routed_path import UNMATCHED
 
 
 def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> bytes:

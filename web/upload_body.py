@@ -1,4 +1,4 @@
-"""What bodies of uploads have in common: their head is checked first, and time limits apply."""
+"""Receives the bodies of uploads within their time limits."""
 
 from typing import Protocol
 
@@ -8,13 +8,8 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from config import Settings
-from errors import (
-    ContentCodingError,
-    DigestMismatchError,
-    InvalidRequestError,
-    UploadTooSlowError,
-)
-from web.received_file import ReceivedFile, too_large
+from errors import DigestMismatchError, InvalidRequestError, UploadTooSlowError
+from web.received_file import ReceivedFile
 
 
 class BodyParser(Protocol):
@@ -57,28 +52,6 @@ async def _receive(
 
 async def _flush(file: ReceivedFile) -> None:
     await run_in_threadpool(file.flush) if file.uses_disk else file.flush()
-
-
-def refuse_content_codings(request: Request) -> None:
-    """Raise ContentCodingError if the body is compressed."""
-    codings = {value.lower() for value in request.headers.getlist("content-encoding")}
-    if codings - {"identity", ""}:
-        error = ContentCodingError("Send the body without Content-Encoding.")
-        error.headers["Accept-Encoding"] = "identity"  # RFC 9110 section 15.5.16
-        raise error
-
-
-def announced_length(request: Request, most: int, settings: Settings) -> int:
-    """Return Content-Length, or 0 without one.
-
-    Raises ImageTooLargeError if that is more than `most`, before the body arrives.
-    """
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal():
-        raise InvalidRequestError("Content-Length is not a number.")
-    if int(announced) > most:
-        raise too_large(settings)
-    return int(announced)
 
 
 def require_digests(announced: list[bytes], *actual: bytes) -> None:

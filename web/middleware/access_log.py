@@ -17,9 +17,9 @@ from services.names import normalise_name
 from telemetry.metrics import recorder
 from telemetry.request_id import current_request_id
 from telemetry.request_waits import RequestMetrics, request_metrics
-from web.access import caller
+from web.caller import caller
 from web.exhaustion import exhaustion
-from web.middleware.routed_path import match_route
+from web.routed_path import match_route
 
 access_logger = logging.getLogger("image_api.access")
 

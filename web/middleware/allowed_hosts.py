@@ -5,8 +5,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import Settings
 from errors import HostNotAllowedError
-from web.middleware.routed_path import routed_path
 from web.problem_details import send_problem
+from web.routed_path import routed_path
 
 
 class AllowedHostsMiddleware:

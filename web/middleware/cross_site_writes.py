@@ -10,7 +10,7 @@ from starlette.types import Scope
 from config import Settings
 from config.origins import normalise_origin
 from errors import CrossSiteRequestError
-from web.access import caller
+from web.caller import caller
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 

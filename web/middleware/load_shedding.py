@@ -9,8 +9,8 @@ import resource
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from errors import NotReadyError, OverloadedError
-from web.middleware.routed_path import is_probe
 from web.problem_details import send_problem
+from web.routed_path import is_probe
 
 _REQUESTS = 750
 _WITH_BODY = frozenset({"POST", "PUT"})

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from config import Settings
 from errors import InvalidNameError, InvalidRequestError
-from web.middleware.routed_path import routed_path
+from web.routed_path import routed_path
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # C0, DEL and C1
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.middleware.routed_path import is_probe, routed_path
+from web.routed_path import is_probe, routed_path
 
 PATHS = st.text("/ab", max_size=8).map("/".__add__)
 

@@ -1,0 +1,29 @@
+"""What the head of an upload decides before its body arrives: its coding and its length."""
+
+from fastapi import Request
+
+from config import Settings
+from errors import ContentCodingError, InvalidRequestError
+from web.received_file import too_large
+
+
+def refuse_content_codings(request: Request) -> None:
+    """Raise ContentCodingError if the body is compressed."""
+    codings = {value.lower() for value in request.headers.getlist("content-encoding")}
+    if codings - {"identity", ""}:
+        error = ContentCodingError("Send the body without Content-Encoding.")
+        error.headers["Accept-Encoding"] = "identity"  # RFC 9110 section 15.5.16
+        raise error
+
+
+def announced_length(request: Request, most: int, settings: Settings) -> int:
+    """Return Content-Length, or 0 without one.
+
+    Raises ImageTooLargeError if that is more than `most`, before the body arrives.
+    """
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal():
+        raise InvalidRequestError("Content-Length is not a number.")
+    if int(announced) > most:
+        raise too_large(settings)
+    return int(announced)
