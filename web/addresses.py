@@ -13,6 +13,8 @@ from starlette.requests import Request
 from config import Settings
 from services.image_store import ImageRecord
 from services.tags import image_tag, variant_tag
+from web.caller import caller
+from web.signed_links import link_parameters
 
 VERSION = "v"
 
@@ -34,17 +36,27 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Builds addresses as one client sees them: below `root_path`, the prefix of a proxy."""
+    """Builds addresses as one client sees them: below `root_path`, the prefix of a proxy.
+
+    With the parameters of a signed `link`, all of them but those of `image` and `variant` are
+    signed.
+    """
 
     root_path: str
     variants: tuple[str, ...]
     variant_formats: tuple[str, ...]
+    link: str = ""
 
     @classmethod
     def of(cls, request: Request, settings: Settings) -> Self:
-        """Return what builds addresses for the client of `request`."""
+        """Return what builds addresses for the client of `request`.
+
+        Whoever reads by a link gets addresses that the link opens as well.
+        """
         root_path: str = request.scope.get("root_path", "")
-        return cls(root_path, settings.variants, settings.variant_formats)
+        signed = caller.get().link
+        link = link_parameters(request.url.query) if signed and signed.allows == "read" else ""
+        return cls(root_path, settings.variants, settings.variant_formats, link)
 
     def image(self, image: ImageRecord) -> Address:
         """Return the address of the bytes of an image."""
@@ -57,21 +69,20 @@ class Addresses:
 
     def all_of(self, image: ImageRecord) -> tuple[str, dict[str, str]]:
         """Return the address of an image, and the addresses of its variants by their sizes."""
-        url = self.root_path + image_path(image.name)
-        query = f"?{VERSION}={variant_tag(image.sha256, self.variant_formats)}"
-        variants = {variant: f"{url}/variants/{variant}{query}" for variant in self.variants}
-        return f"{url}?{VERSION}={image_tag(image.sha256)}", variants
+        versions = image_tag(image.sha256), variant_tag(image.sha256, self.variant_formats)
+        return self._all_of(image.name, *(f"{VERSION}={version}" for version in versions))
 
-    def linked(self, name: str, link: str, image: ImageRecord | None) -> tuple[str, dict[str, str]]:
-        """Return addresses of the image `name` and its variants with the parameters of a `link`.
+    def without_version(self, name: str) -> tuple[str, dict[str, str]]:
+        """Return the addresses of an image and its variants whether or not it exists."""
+        return self._all_of(name, "", "")
 
-        They are those of its current version, if it exists.
-        """
-        if image:
-            url, variants = self.all_of(image)
-            return f"{url}&{link}", {size: f"{path}&{link}" for size, path in variants.items()}
+    def _all_of(self, name: str, of_image: str, of_variants: str) -> tuple[str, dict[str, str]]:
         url = self.root_path + image_path(name)
-        return f"{url}?{link}", {size: f"{url}/variants/{size}?{link}" for size in self.variants}
+        image_query, query = (
+            "?" + "&".join(filter(None, (version, self.link)))
+            for version in (of_image, of_variants)
+        )
+        return url + image_query, {size: f"{url}/variants/{size}{query}" for size in self.variants}
 
 
 def image_path(name: str) -> str:

@@ -1,5 +1,6 @@
 """Making signed links, and the answer that gives them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from starlette.responses import Response
@@ -21,7 +22,8 @@ def links_response(
     link: SignedLink, secret: str, addresses: Addresses, image: ImageRecord | None
 ) -> Response:
     """Answer with the addresses that a link opens, of the current version of `image` if any."""
-    url, variants = addresses.linked(link.name, link.query(secret), image)
+    signed = replace(addresses, link=link.query(secret))
+    url, variants = signed.all_of(image) if image else signed.without_version(link.name)
     document = Links(
         url=None if link.allows == "variants" else url,
         variants=None if link.allows == "upload" else variants,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Self, cast
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 Right = Literal["read", "variants", "upload"]
 """What a link allows: to read all of an image, or its variants alone, or to upload it."""
@@ -92,6 +92,12 @@ class SignedLink:
 def is_link(query: str) -> bool:
     """Whether a query string has a parameter of links, even if others were lost."""
     return not _PARAMETERS.isdisjoint(dict(parse_qsl(query, keep_blank_values=True)))
+
+
+def link_parameters(query: str) -> str:
+    """Return the parameters of a link in a query string, without any others."""
+    parts = query.split("&")
+    return "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) in _PARAMETERS)
 
 
 def expiry(now: datetime, seconds: int) -> int:

@@ -90,6 +90,8 @@ def test_read(client: TestClient) -> None:
     described = client.get(f"/images/a/metadata?{signed}")
     assert described.json()["name"] == "a"
     assert "created_by" not in described.json()
+    addresses = {name: described.json()[name] for name in ("url", "variants")}
+    assert addresses == {name: made[name] for name in addresses}
     part = client.get(made["url"], headers={"Range": "bytes=0-0"})
     assert (part.status_code, part.content) == (206, PICTURE[:1])
     known = {"If-None-Match": part.headers["ETag"]}
