@@ -1,12 +1,8 @@
-"""All errors. Each class that a client may see has its HTTP status, stable code and safe message.
-
-A bug is answered as ServiceError itself. ObjectMissingError and TransactionAbortedError pass only
-between layers; ConfigurationError prevents the start.
-"""
+"""All errors. Each class that clients may see has its HTTP status, stable code and safe message."""
 
 
 class ServiceError(Exception):
-    """Base of all errors that a client may see.
+    """Base of all errors that a client may see, and the answer to a bug.
 
     `detail` is safe to show; `members` extend the problem document (RFC 9457 section 3.2).
     """
@@ -177,9 +173,14 @@ class PreconditionFailedError(ServiceError):
 
 
 class ImageTooLargeError(ServiceError):
-    """The body is larger than the deployment accepts."""
+    """The file is larger than the deployment accepts."""
 
     status, code, title = 413, "image_too_large", "The image is too large"
+
+    @classmethod
+    def of(cls, most: int) -> "ImageTooLargeError":
+        """Return the error for a file of more than `most` bytes."""
+        return cls(f"An image may have at most {most} bytes.")
 
 
 class TooManyPixelsError(ImageTooLargeError):

@@ -1,8 +1,6 @@
 """The images API."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, BackgroundTasks, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
@@ -31,17 +29,12 @@ from web.metadata_response import (
     json_response,
     list_json,
     metadata_response,
-    upload_response,
 )
-from web.pagination import OrderName, decode_cursor, encode_cursor, next_link
+from web.pagination import Cursor, Limit, OrderBy, Prefix, decode_cursor, encode_cursor, next_link
 from web.received_file import Upload
+from web.upload_response import upload_response
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
-
-Limit = Annotated[int, Query(ge=1, le=1000, description="Most images on a page.")]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
-Prefix = Annotated[str, Query(max_length=255, description="Beginning of the names.")]
-OrderBy = Annotated[OrderName, Query(description="A minus sign says descending.")]
 
 
 @router.get(

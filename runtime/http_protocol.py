@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from errors import OverloadedError, ServiceError
 from runtime.strict_h11 import StrictH11
-from web.refusals import render_refusal
+from web.connection_refusals import render_refusal
 
 _CONNECTIONS = 1000
 _HEAD_SECONDS, _REFUSAL_SECONDS = 10.0, 2.0

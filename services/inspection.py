@@ -106,7 +106,7 @@ class Inspector:
         if size == 0:
             raise NotAnImageError("The file is empty.")
         if size > self._settings.max_upload_bytes:
-            raise too_large(self._settings)
+            raise ImageTooLargeError.of(self._settings.max_upload_bytes)
         image_format, extension = self._kind(file, named)
         if media_type not in {None, image_format.media_type}:
             raise UnsupportedMediaTypeError(
@@ -157,11 +157,6 @@ class Inspector:
             if result.is_stripped and shared is not file:
                 _replace(file, shared)
         return result.width, result.height
-
-
-def too_large(settings: Settings) -> ImageTooLargeError:
-    """Return the error for a file that is larger than the settings allow."""
-    return ImageTooLargeError(f"An image may have at most {settings.max_upload_bytes} bytes.")
 
 
 def _is_mappable(file: IO[bytes], size: int) -> bool:

@@ -10,17 +10,17 @@ _BEYOND = frozenset({"s-maxage", "stale-while-revalidate", "stale-if-error"})
 
 
 def read_cache_control(
-    settings: Settings, *, private: bool, immutable: bool = False, seconds: int | None = None
+    settings: Settings, *, private: bool, versioned: bool = False, seconds: int | None = None
 ) -> dict[str, str]:
-    """Return the header of a read: CACHE_CONTROL, or if it is `immutable`, a year.
+    """Return the header of a read: CACHE_CONTROL, or a year if its address has a version.
 
     It is `private` instead of `public` if only some may read. CACHE_CONTROL may forbid to store
-    responses, or shared caches to do so: that holds for immutable ones as well. Caches keep the
+    responses, or shared caches to do so: that holds for versions as well. Caches keep the
     response for at most so many `seconds`, if given.
     """
     directives = [part.strip() for part in settings.cache_control.split(",")]
     known = {directive.lower() for directive in directives}
-    if immutable and "no-store" not in known:
+    if versioned and "no-store" not in known:
         scope = "private" if private or "private" in known else "public"
         directives = [scope, *_FOR_EVER]
     elif private:

@@ -16,6 +16,12 @@ def announced_digests(headers: Headers) -> list[bytes]:
     return [_decode(value.strip()) for line in lines for value in _SHA256.findall(line)]
 
 
+def require_digests(announced: list[bytes], *actual: bytes) -> None:
+    """Raise DigestMismatchError unless each announced digest is one of the actual ones."""
+    if not set(announced) <= set(actual):
+        raise DigestMismatchError("The upload does not have the announced SHA-256.")
+
+
 def _decode(value: str) -> bytes:
     """Decode a Byte Sequence (RFC 8941 section 3.3.5)."""
     try:

@@ -8,10 +8,10 @@ import hashlib
 from python_multipart.multipart import MultipartParser, MultipartState
 
 from config import Settings
-from errors import InvalidMultipartError
+from errors import ImageTooLargeError, InvalidMultipartError
 from services.names import split_extension
 from web.content_disposition import part_parameters
-from web.received_file import ReceivedFile, Upload, too_large
+from web.received_file import ReceivedFile, Upload
 
 # Boundaries, headers and small fields around the file.
 MAX_OVERHEAD_BYTES = 256 * 1024
@@ -55,7 +55,7 @@ class FormParser:
         """Parse the next bytes of the body."""
         self._received += len(chunk)
         if self._received > self._settings.max_upload_bytes + MAX_OVERHEAD_BYTES:
-            raise too_large(self._settings)
+            raise ImageTooLargeError.of(self._settings.max_upload_bytes)
         if self._hashing:
             self._hash.update(chunk)
         self._parser.write(chunk)

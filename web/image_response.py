@@ -141,8 +141,8 @@ def _cache_control(
     asked: DownloadRequest, settings: Settings, seconds: int | None
 ) -> dict[str, str]:
     private = not is_public(settings, by_name=True)
-    immutable = bool(asked.version)
-    return read_cache_control(settings, private=private, immutable=immutable, seconds=seconds)
+    versioned = bool(asked.version)
+    return read_cache_control(settings, private=private, versioned=versioned, seconds=seconds)
 
 
 def _plan_redirect(

@@ -16,7 +16,7 @@ from web.access import is_public
 from web.addresses import Addresses
 from web.cache_control import read_cache_control
 from web.caller import Caller
-from web.conditional_requests import Validators, image_validators, is_not_modified
+from web.conditional_requests import Validators, is_not_modified
 
 _RENDERED = ("url", "variants", "created_by")
 _FIELDS = tuple(field for field in ImageMetadata.model_fields if field not in _RENDERED)
@@ -46,16 +46,6 @@ def metadata_response(
     if is_not_modified(request.headers, validators, dated=dated):
         return Response(status_code=304, headers=headers)
     return json_response(document, headers)
-
-
-def upload_response(
-    image: ImageRecord, outcome: str, addresses: Addresses, key: ApiKey | None
-) -> Response:
-    """Answer an upload with the metadata of the image for the holder of `key`; 201 if it is new."""
-    headers = image_validators(image).headers() | {"Upload-Result": outcome}
-    if created := outcome == "created":
-        headers["Location"] = str(addresses.image(image))
-    return json_response(image_json(image, addresses, key), headers, 201 if created else 200)
 
 
 def json_response(document: bytes, headers: dict[str, str], status: int = 200) -> Response:

@@ -1,18 +1,22 @@
-"""Pages of the listing: orders, opaque cursors, and the link to the next page."""
+"""Pages of the listing: parameters, orders, opaque cursors, and the link to the next page."""
 
 import base64
 import json
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from fastapi import Request
+from fastapi import Query, Request
 
 from errors import InvalidCursorError, InvalidNameError
 from services.image_store import ImageRecord
 from services.names import normalise_prefix
 
 OrderName = Literal["name", "-name", "last_updated_at", "-last_updated_at"]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Most images on a page.")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Prefix = Annotated[str, Query(max_length=255, description="Beginning of the names.")]
+OrderBy = Annotated[OrderName, Query(description="A minus sign says descending.")]
 
 # More than a cursor with the longest prefix and name has
 _MAX_CURSOR_BYTES = 4096

@@ -7,12 +7,12 @@ from fastapi import Request
 
 from config import FORMATS, Settings
 from config.formats import ALIASES
-from errors import InvalidRequestError, UnsupportedMediaTypeError
-from web.digests import announced_digests
+from errors import UnsupportedMediaTypeError
+from web.digests import announced_digests, require_digests
 from web.received_file import ReceivedFile, Upload
 from web.spool_space import SpoolSpace
-from web.upload_body import receive, require_digests
-from web.upload_head import announced_length, refuse_content_codings
+from web.upload_body import receive
+from web.upload_head import announced_length, refuse_content_codings, refuse_parts
 
 
 @asynccontextmanager
@@ -21,13 +21,11 @@ async def receive_file(
 ) -> AsyncIterator[Upload]:
     """Receive the file of the image `name`; close it at the end.
 
-    Raises UnsupportedMediaTypeError, InvalidRequestError if it is a part of a file, or what the
-    functions of `upload_head`, `upload_body` and `space` raise. What the head decides comes before
-    the body arrives.
+    Raises UnsupportedMediaTypeError, or what the functions of `upload_head`, `upload_body` and
+    `space` raise. What the head decides comes before the body arrives.
     """
     media_type = _image_type(request, settings)
-    if "content-range" in request.headers:
-        raise InvalidRequestError("PUT takes whole images: send no Content-Range.")
+    refuse_parts(request)
     refuse_content_codings(request)
     digests = announced_digests(request.headers)
     most = settings.max_upload_bytes

@@ -26,11 +26,6 @@ class Upload(NamedTuple):
     media_type: str | None = None
 
 
-def too_large(settings: Settings) -> ImageTooLargeError:
-    """Return the error for a body that is larger than the settings allow."""
-    return ImageTooLargeError(f"An image may have at most {settings.max_upload_bytes} bytes.")
-
-
 class ReceivedFile:
     """Takes the bytes of a file, and writes them to `spool` in pieces, or keeps them without one.
 
@@ -50,7 +45,7 @@ class ReceivedFile:
         """Take the next bytes. Raises ImageTooLargeError."""
         self._size += len(piece)
         if self._size > self._settings.max_upload_bytes:
-            raise too_large(self._settings)
+            raise ImageTooLargeError.of(self._settings.max_upload_bytes)
         last = self._chunks[-1] if self._chunks else None
         if len(piece) >= _PAGE_BYTES:
             self._chunks.append(memoryview(piece))

@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from config import Settings
-from errors import DigestMismatchError, InvalidRequestError, UploadTooSlowError
+from errors import InvalidRequestError, UploadTooSlowError
 from web.received_file import ReceivedFile
 
 
@@ -52,9 +52,3 @@ async def _receive(
 
 async def _flush(file: ReceivedFile) -> None:
     await run_in_threadpool(file.flush) if file.uses_disk else file.flush()
-
-
-def require_digests(announced: list[bytes], *actual: bytes) -> None:
-    """Raise DigestMismatchError unless each announced digest is one of the actual ones."""
-    if not set(announced) <= set(actual):
-        raise DigestMismatchError("The upload does not have the announced SHA-256.")

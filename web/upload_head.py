@@ -1,10 +1,9 @@
-"""What the head of an upload decides before its body arrives: its coding and its length."""
+"""What the head of an upload decides before its body arrives: coding, part of a file, length."""
 
 from fastapi import Request
 
 from config import Settings
-from errors import ContentCodingError, InvalidRequestError
-from web.received_file import too_large
+from errors import ContentCodingError, ImageTooLargeError, InvalidRequestError
 
 
 def refuse_content_codings(request: Request) -> None:
@@ -16,6 +15,12 @@ def refuse_content_codings(request: Request) -> None:
         raise error
 
 
+def refuse_parts(request: Request) -> None:
+    """Raise InvalidRequestError if the body is a part of a file (RFC 9110 section 14.5)."""
+    if "content-range" in request.headers:
+        raise InvalidRequestError("PUT takes whole images: send no Content-Range.")
+
+
 def announced_length(request: Request, most: int, settings: Settings) -> int:
     """Return Content-Length, or 0 without one.
 
@@ -25,5 +30,5 @@ def announced_length(request: Request, most: int, settings: Settings) -> int:
     if not announced.isdecimal():
         raise InvalidRequestError("Content-Length is not a number.")
     if int(announced) > most:
-        raise too_large(settings)
+        raise ImageTooLargeError.of(settings.max_upload_bytes)
     return int(announced)

@@ -1,4 +1,7 @@
-"""The Exif orientation, the only tag that affects pixels."""
+"""The Exif orientation, the only tag that affects pixels.
+
+Browsers obey it in JPEG and before the pixels of PNG, but not in WebP: the walkers decide on that.
+"""
 
 import struct
 

@@ -11,12 +11,12 @@ from typing import IO
 from config import Settings
 from errors import (
     DatabaseUnavailableError,
+    ImageTooLargeError,
     PreconditionFailedError,
     ServiceError,
     StorageUnavailableError,
 )
 from services.image_store import ImageRecord, ImageStore, Precondition, Uploader, UploadOutcome
-from services.inspection import too_large
 from services.transfer.failures import FileRefusedError
 from services.transfer.parallel import in_order
 from services.transfer.planning import FileResult, Outcome, Plan, PlannedImage
@@ -79,7 +79,7 @@ class Importer:
 
     def _store(self, image: PlannedImage, spooled: Spooled) -> UploadOutcome:
         if spooled.size > self.settings.max_upload_bytes:
-            raise too_large(self.settings)
+            raise ImageTooLargeError.of(self.settings.max_upload_bytes)
         if image.sha256 not in {None, spooled.sha256}:
             raise FileRefusedError("Its SHA-256 is not the one in the manifest.")
         store = self.open_store()

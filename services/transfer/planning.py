@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from config import Settings
-from errors import ServiceError
-from services.inspection import Inspector, too_large
+from errors import ImageTooLargeError, ServiceError
+from services.inspection import Inspector
 from services.names import normalise_name
 from services.origin import HERE, Origin
 from services.transfer.failures import FileRefusedError, TransferError
@@ -125,7 +125,7 @@ class Planner:
         if extension:
             self.inspector.require_allowed(extension)
         if file.size > self.settings.max_upload_bytes:
-            raise too_large(self.settings)
+            raise ImageTooLargeError.of(self.settings.max_upload_bytes)
         return PlannedImage(file, normalise_name(name), extension, origin, sha256)
 
 

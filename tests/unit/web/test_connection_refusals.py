@@ -5,7 +5,7 @@ import socket
 from http.client import HTTPResponse
 
 from errors import HeadersTooLargeError
-from web.refusals import render_refusal
+from web.connection_refusals import render_refusal
 
 
 def test_whole_response() -> None:

@@ -1,0 +1,19 @@
+"""Responses to uploads: 201 or 200, and the metadata of the stored image."""
+
+from starlette.responses import Response
+
+from config import ApiKey
+from services.image_store import ImageRecord
+from web.addresses import Addresses
+from web.conditional_requests import image_validators
+from web.metadata_response import image_json, json_response
+
+
+def upload_response(
+    image: ImageRecord, outcome: str, addresses: Addresses, key: ApiKey | None
+) -> Response:
+    """Answer an upload with the metadata of the image for the holder of `key`; 201 if it is new."""
+    headers = image_validators(image).headers() | {"Upload-Result": outcome}
+    if created := outcome == "created":
+        headers["Location"] = str(addresses.image(image))
+    return json_response(image_json(image, addresses, key), headers, 201 if created else 200)
