@@ -15,7 +15,7 @@ from typing import IO
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from config import FORMATS, VARIANT_MEDIA_TYPES, Settings, VariantSpec
+from config import FORMATS, VARIANT_MEDIA_TYPES, Settings
 from errors import (
     ImageNotFoundError,
     UnavailableError,
@@ -24,7 +24,6 @@ from errors import (
 )
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.variant_maker import EncodedPicture, VariantMaker
-from imaging.rendering.encodings import REVISION
 from repositories import images, variants
 from repositories.images import ImageRecord
 from repositories.variants import VariantRecord
@@ -32,6 +31,7 @@ from s3_client import Bucket, ObjectBody
 from services.failed_variants import FailedVariants
 from services.names import normalise_name
 from services.stored_objects import describe_replacement, open_object
+from services.variant_formats import CURRENT_RENDERER, VariantChoice
 from services.write_protocol import (
     NewObject,
     WriteProtocol,
@@ -40,41 +40,8 @@ from services.write_protocol import (
 )
 from telemetry import logger
 
-_CURRENT = f"r{REVISION}/"  # the specs of variants of older renderers have another prefix
 _CHUNK_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class VariantChoice:
-    """Which variant a request asks for: a spec, and an encoding.
-
-    With an empty `encoding_asked` the encoding is the image's own kind if that is one of
-    `encodings`, else the first of them.
-    """
-
-    spec: VariantSpec
-    encoding_asked: str
-    encodings: tuple[str, ...]
-
-    def specs(self) -> list[str]:
-        """Return the specs, such as `r2/320.webp`, of all variants that may be the answer."""
-        encodings = [self.encoding_asked] if self.encoding_asked else self.encodings
-        return [self._stored_spec(encoding) for encoding in encodings]
-
-    def spec_for(self, image: ImageRecord) -> str:
-        """Return the spec, such as `r2/320.webp`, under which the variant of `image` is stored."""
-        return self._stored_spec(self.encoding(image.extension))
-
-    def encoding(self, extension: str) -> str:
-        """Return the encoding for an image with that extension."""
-        if self.encoding_asked:
-            return self.encoding_asked
-        own = FORMATS[extension].variant
-        return own if own in self.encodings else self.encodings[0]
-
-    def _stored_spec(self, encoding: str) -> str:
-        return f"{_CURRENT}{self.spec}.{encoding}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +190,7 @@ class VariantStore:
             if current is None or current.s3_key != image.s3_key:
                 raise ImageNotFoundError
             stored = record._replace(s3_key=key)
-            journal_outdated_variants(connection, image.s3_key, _CURRENT)
+            journal_outdated_variants(connection, image.s3_key, CURRENT_RENDERER)
             variants.insert_variant(connection, stored)
             return stored
 

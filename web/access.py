@@ -28,18 +28,6 @@ _OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/", "/
 _METRICS_PATH = "/metrics"
 # Handlers limit a listing, and an upload once its name has arrived, to what the key covers.
 _LIMITED_LATER = frozenset({"/images", UNMATCHED})
-# Which rights allow a request, by its route; all other requests need a key.
-_READERS: dict[str, tuple[str, ...]] = {
-    "/images/{name}": ("read",),
-    "/images/{name}/metadata": ("read",),
-    "/images/{name}/variants/{variant}": ("read", "variants"),
-}
-_WRITERS: dict[str, tuple[str, ...]] = {"/images/{name}": ("upload",)}
-_ALLOWING: dict[str, dict[str, tuple[str, ...]]] = {
-    "GET": _READERS,
-    "HEAD": _READERS,
-    "PUT": _WRITERS,
-}
 
 
 def is_public(settings: Settings, *, by_name: bool) -> bool:
@@ -122,14 +110,13 @@ def _has_link(scope: Scope) -> bool:
 def _link_of(scope: Scope, settings: Settings) -> SignedLink | None:
     """Return the link of a request; None unless it is valid and allows the request."""
     template, parameters = match_route(scope)
-    allowing = _ALLOWING.get(scope["method"], {}).get(template, ())
     try:
         name = normalise_name(parameters.get("name", ""))
     except InvalidNameError:
         return None
     query, now = scope["query_string"].decode("latin-1"), datetime.now(UTC)
     link = SignedLink.from_query(query, name, settings.link_secrets, now)
-    return link if link and link.allows in allowing else None
+    return link if link and link.opens(scope["method"], template) else None
 
 
 def admit_upload(name: str) -> None:

@@ -20,7 +20,7 @@ from web.caller import caller
 from web.conditional_requests import image_validators, is_not_modified
 from web.content_disposition import content_disposition
 from web.digests import render_digest
-from web.ranges import select_range
+from web.ranges import render_content_range, select_range
 from web.signed_links import SignedLink
 from web.streaming import ByteSource, ObjectResponse
 
@@ -122,7 +122,7 @@ def plan_download(
     part = select_range(asked.headers, validators, image.size_bytes)
     if part is None:
         return DownloadPlan(HTTPStatus.OK, headers, (0, image.size_bytes - 1))
-    headers["Content-Range"] = f"bytes {part[0]}-{part[1]}/{image.size_bytes}"
+    headers["Content-Range"] = render_content_range(part, image.size_bytes)
     return DownloadPlan(HTTPStatus.PARTIAL_CONTENT, headers, part)
 
 

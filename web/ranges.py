@@ -35,6 +35,11 @@ def select_range(headers: Headers, current: Validators, size: int) -> tuple[int,
     return begin, end
 
 
+def render_content_range(part: tuple[int, int], size: int) -> str:
+    """Return the value of Content-Range for a `part` of so many bytes (RFC 9110 section 14.4)."""
+    return f"bytes {part[0]}-{part[1]}/{size}"
+
+
 def _may_continue(if_range: str | None, current: Validators) -> bool:
     """Return whether If-Range, if any, names `current` (RFC 9110 section 13.1.5).
 

@@ -24,6 +24,19 @@ _CONTEXT = "image-api link 1"
 _SIGNATURE = "sig"  # traces redact a parameter of this name
 _PARAMETERS = frozenset({"allows", "expires", "replace", "max_bytes", _SIGNATURE})
 
+# Which rights allow a request, by its route; all other requests need a key.
+_READERS: dict[str, tuple[Right, ...]] = {
+    "/images/{name}": ("read",),
+    "/images/{name}/metadata": ("read",),
+    "/images/{name}/variants/{variant}": ("read", "variants"),
+}
+_WRITERS: dict[str, tuple[Right, ...]] = {"/images/{name}": ("upload",)}
+_ALLOWING: dict[str, dict[str, tuple[Right, ...]]] = {
+    "GET": _READERS,
+    "HEAD": _READERS,
+    "PUT": _WRITERS,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class SignedLink:
@@ -42,6 +55,10 @@ class SignedLink:
     def expires_at(self) -> datetime:
         """The moment from which on the link is refused."""
         return _EPOCH + timedelta(milliseconds=self.expires)
+
+    def opens(self, method: str, route: str) -> bool:
+        """Whether the link allows requests of a method and a route, such as `/images/{name}`."""
+        return self.allows in _ALLOWING.get(method, {}).get(route, ())
 
     def seconds_left(self, now: datetime) -> int:
         """Return how many whole seconds the link remains valid."""

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 
 from config import Settings, VariantSpec
 from errors import ServiceError, VariantNotFoundError
-from services.variant_store import VariantChoice
+from services.variant_formats import VariantChoice
 
 _WEBP = "image/webp"
 

@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from config import Settings
 from services.image_store import ImageRecord
-from services.variant_store import MissingVariant, Variant, VariantChoice
+from services.variant_formats import VariantChoice
+from services.variant_store import MissingVariant, Variant
 from web.addresses import Address, Addresses
 from web.bulkhead import Bulkhead
 from web.image_response import (

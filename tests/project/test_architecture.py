@@ -32,7 +32,8 @@ MAY_IMPORT = {
 # `web` may import records and rules of names and tags from `services`, but no use cases.
 WEB_MAY_USE = {
     "services.image_store": {"ImageRecord", "Precondition", "Uploader"},
-    "services.variant_store": {"MissingVariant", "Variant", "VariantChoice"},
+    "services.variant_formats": {"VariantChoice"},
+    "services.variant_store": {"MissingVariant", "Variant"},
     "services.names": {"normalise_name", "normalise_prefix", "split_extension"},
     "services.tags": {"image_tag", "variant_tag"},
 }

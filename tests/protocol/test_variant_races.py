@@ -14,7 +14,8 @@ from errors import DatabaseUnavailableError
 from resources import Resources
 from s3_client import Bucket
 from services.maintenance.purge import purge
-from services.variant_store import MissingVariant, Variant, VariantChoice
+from services.variant_formats import VariantChoice
+from services.variant_store import MissingVariant, Variant
 from tests.support.uploads import count
 from tests.support.variants import HIGH, WIDE
 

@@ -37,7 +37,8 @@ from s3_client import Bucket
 from services import image_store
 from services.inspection import Inspector
 from services.maintenance.sweeper import Sweeper
-from services.variant_store import MissingVariant, VariantChoice, VariantStore
+from services.variant_formats import VariantChoice
+from services.variant_store import MissingVariant, VariantStore
 
 # Sweep as if the grace period and the horizon had passed; the settings themselves forbid zero.
 AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}

@@ -10,7 +10,8 @@ import pytest
 from config import VariantSpec
 from errors import OverloadedError
 from services.image_store import ImageRecord
-from services.variant_store import MissingVariant, Variant, VariantChoice
+from services.variant_formats import VariantChoice
+from services.variant_store import MissingVariant, Variant
 from web import variant_queue
 from web.variant_queue import VariantQueue
 

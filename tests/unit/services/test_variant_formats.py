@@ -4,7 +4,7 @@ import pytest
 
 from config import FORMATS, VariantSpec
 from imaging.rendering.encodings import REVISION
-from services.variant_store import VariantChoice
+from services.variant_formats import VariantChoice
 from tests.support.records import IMAGE
 
 
