@@ -1,4 +1,4 @@
-"""The rules for image names and file names."""
+"""The rules for image names and file names. Columns of the type ExactText compare the bytes."""
 
 import re
 import unicodedata

@@ -28,6 +28,13 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         return f"{self.path}?{VERSION}={self.tag}"
 
+    def moved(self, version: str, query: str) -> str | None:
+        """Return where a request with this `version` and `query` is to go, or None if it is here.
+
+        The current version and none are here; any other leads to the current one.
+        """
+        return None if version in {"", self.tag} else self.keeping(query)
+
     def keeping(self, query: str) -> str:
         """Return the address with the parameters of a request's `query`, except its version."""
         parameters = [part for part in query.split("&") if part and not _is_version(part)]

@@ -131,10 +131,9 @@ def plan_move(asked: DownloadRequest, address: Address) -> DownloadPlan | None:
 
     Returns None if the request names the current version, or none.
     """
-    if asked.version in {"", address.tag}:
+    if (location := address.moved(asked.version, asked.query)) is None:
         return None
-    headers = {"Location": address.keeping(asked.query), "Cache-Control": "no-cache"}
-    return DownloadPlan(HTTPStatus.FOUND, headers)
+    return DownloadPlan(HTTPStatus.FOUND, {"Location": location, "Cache-Control": "no-cache"})
 
 
 def _cache_control(

@@ -1,9 +1,34 @@
-"""What the head of an upload decides before its body arrives: coding, part of a file, length."""
+"""What the head of an upload decides before its body arrives: type, coding, part, length."""
 
 from fastapi import Request
 
-from config import Settings
-from errors import ContentCodingError, ImageTooLargeError, InvalidRequestError
+from config import FORMATS, Settings
+from config.formats import ALIASES
+from errors import (
+    ContentCodingError,
+    ImageTooLargeError,
+    InvalidRequestError,
+    UnsupportedMediaTypeError,
+)
+
+
+def image_type(request: Request, settings: Settings) -> str | None:
+    """Return the media type of an image that Content-Type names; None if it names no image.
+
+    Others are ignored, because clients send defaults, such as that of a form. The inspector
+    compares the type with the bytes. Raises UnsupportedMediaTypeError.
+    """
+    named = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if named == "multipart/form-data":
+        raise UnsupportedMediaTypeError("PUT takes the bytes of the image; send forms with POST.")
+    if not named.startswith("image/"):
+        return None
+    subtype = named.removeprefix("image/").removeprefix("x-")
+    known = FORMATS.get(ALIASES.get(subtype, subtype))
+    accepted = {FORMATS[extension] for extension in settings.allowed_extensions}
+    if known is None or known not in accepted:
+        raise UnsupportedMediaTypeError(f"Images of the type {named} are not accepted here.")
+    return known.media_type
 
 
 def refuse_content_codings(request: Request) -> None:
