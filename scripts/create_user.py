@@ -1,0 +1,89 @@
+"""Create the user of DB_URL on RDS, for IAM sign-in: `python -m scripts.create_user`.
+
+Signs in as DB_ADMIN_USER with DB_ADMIN_PASSWORD, which the service itself does not need. Run it at
+any time, also while the service runs: if the user exists, its grants are repeated. For DB_IAM_AUTH
+on RDS for PostgreSQL and MySQL. Exit status 1 if the database refuses.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from config import Settings, load_settings
+from db import build_engine
+from errors import ConfigurationError
+from scripts.command_line import build_parser, run
+
+# As AWS has them in "Creating a database account using IAM authentication".
+STATEMENTS = {
+    "postgresql": (
+        "CREATE USER {user}",
+        "GRANT rds_iam TO {user}",
+        "GRANT CREATE, USAGE ON SCHEMA public TO {user}",
+    ),
+    "mysql": (
+        "CREATE USER {user} IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'",
+        "GRANT ALL ON {database}.* TO {user}",
+    ),
+}
+_EXISTS = {
+    "postgresql": "SELECT 1 FROM pg_roles WHERE rolname = :name",
+    "mysql": "SELECT 1 FROM mysql.user WHERE user = :name",
+}
+
+
+def create_user(settings: Settings, admin: str, password: str) -> str:
+    """Create the user of `db_url` if it is missing, grant what it needs, and say which it was.
+
+    Raises ConfigurationError, and SQLAlchemyError if the database refuses.
+    """
+    url = make_url(settings.db_url)
+    if url.get_backend_name() not in STATEMENTS or not (url.username and url.database):
+        raise ConfigurationError(
+            "Configuration: DB_URL must name a user and a database of RDS for PostgreSQL or MySQL."
+        )
+    as_admin = url.set(username=admin, password=password).render_as_string(hide_password=False)
+    engine = build_engine(settings.model_copy(update={"db_url": as_admin, "db_iam_auth": False}))
+    try:
+        created = _create(engine, url.username, url.database)
+    finally:
+        engine.dispose()
+    return f"User {url.username} {'created' if created else 'exists'}."
+
+
+def _create(engine: Engine, user: str, database: str) -> bool:
+    """Run the statements in one transaction, without the first one if the user exists."""
+    kind, quote = engine.dialect.name, engine.dialect.identifier_preparer.quote
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
+        exists = connection.scalar(text(_EXISTS[kind]), {"name": user}) is not None
+        for statement in STATEMENTS[kind][exists:]:
+            filled = statement.format(user=quote(user), database=quote(database))
+            connection.exec_driver_sql(filled)
+        connection.commit()
+    return not exists
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Create the user and print what was done; return the exit status."""
+    build_parser("create_user", __doc__).parse_args(arguments)
+    try:
+        admin, password = os.environ["DB_ADMIN_USER"], os.environ["DB_ADMIN_PASSWORD"]
+        print(create_user(load_settings(), admin, password))
+    except KeyError as exc:
+        print(f"{exc.args[0]} is missing.", file=sys.stderr)
+        return 1
+    except ConfigurationError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    except SQLAlchemyError as exc:
+        cause = str(getattr(exc, "orig", None) or exc).partition("\n")[0]
+        print(f"The database refused: {cause}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
