@@ -6,7 +6,6 @@ is never "missing".
 """
 
 import base64
-import hashlib
 import os
 import re
 import secrets
@@ -27,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from obstore.exceptions import BaseError
 
 from adapters import s3_connections
+from adapters.hashed_bytes import HashedBytes, sha256_of
 from adapters.s3_bodies import BotoResult, DeadlineReader, ObjectBody
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
@@ -35,7 +35,15 @@ from telemetry.request_waits import S3Timer
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-__all__ = ["Bucket", "ObjectBody", "error_code", "generate_s3_key", "key_prefix"]
+__all__ = [
+    "Bucket",
+    "HashedBytes",
+    "ObjectBody",
+    "error_code",
+    "generate_s3_key",
+    "key_prefix",
+    "sha256_of",
+]
 
 _UNSAFE_IN_KEY = re.compile(r"[^A-Za-z0-9._-]+")
 _KEY_SAFE = "/~"
@@ -122,9 +130,8 @@ class Bucket:
         if deadline is None:
             deadline = time.monotonic() + self._settings.s3_put_timeout_seconds
         size = file_obj.seek(0, os.SEEK_END)
-        file_obj.seek(0)
         # S3 compares what arrives with what is read below; this compares it with the inspection.
-        if hashlib.file_digest(file_obj, "sha256").hexdigest() != sha256:  # type: ignore[arg-type]
+        if sha256_of(file_obj) != sha256:
             raise StorageUnavailableError("The bytes to be stored do not have their SHA-256.")
         file_obj.seek(0)
         metadata = {"name": quote(name, safe="")} if name else {}

@@ -5,7 +5,6 @@ truncated and oversized files; then, unless INSPECTION is `header`, a decoder pr
 pixel. With STRIP_METADATA an accepted file then loses its metadata.
 """
 
-import hashlib
 import io
 import mmap
 import os
@@ -30,6 +29,7 @@ from imaging.decoding.jobs import WALL_PER_CPU, Job
 from imaging.decoding.memory_file import memory_file
 from imaging.decoding.pool import DecoderPool
 from imaging.stripping.formats import strip
+from s3_client import sha256_of
 
 # Smaller files are copied; larger ones on disk are mapped.
 _COPIED_BYTES = 1024 * 1024
@@ -120,9 +120,7 @@ class Inspector:
                 f"The file is not a whole, valid {extension} image: {exc}."
             ) from exc
         size = file.seek(0, os.SEEK_END)  # also forgets what was read before the file was stripped
-        file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-        return ImageInfo(size, sha256, extension, image_format.media_type, width, height)
+        return ImageInfo(size, sha256_of(file), extension, image_format.media_type, width, height)
 
     def require_allowed(self, extension: str) -> str:
         """Return the usual spelling of an extension. Raises ExtensionNotAllowedError."""

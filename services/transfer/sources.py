@@ -1,6 +1,5 @@
 """What an import reads: its files, and the files themselves, one after another or side by side."""
 
-import hashlib
 import os
 import stat
 import sys
@@ -8,15 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import IO, Protocol, cast
+from tempfile import TemporaryFile
+from typing import IO, Protocol
 
+from s3_client import HashedBytes, sha256_of
 from services.transfer.failures import FileRefusedError, TransferError
 
-# Larger files are kept on disk until they are stored.
-_MEMORY_BYTES = 1024 * 1024
+# Larger files are kept on disk until they are stored. Those in memory take half the CPU to store.
+_MEMORY_BYTES = 2 * 1024 * 1024
 PIECE_BYTES = 256 * 1024
 
 
@@ -36,31 +37,48 @@ class SourceFile:
 
 
 class Spooled:
-    """A copy of a file of the source, in memory or on disk, and the SHA-256 of its bytes."""
+    """A copy of a file of the source, in memory or on disk."""
 
     def __init__(self, chunks: Iterable[bytes], most: int = sys.maxsize) -> None:
         """Read at most `most` bytes and one piece, so that no file fills the disk."""
+        bounded = _bounded(chunks, most)
+        first = b"".join(_bounded(bounded, _MEMORY_BYTES))
         # Whoever uses the copy closes it.
-        self.file = cast("IO[bytes]", SpooledTemporaryFile(_MEMORY_BYTES))  # noqa: SIM115
-        self.size = 0
-        digest = hashlib.sha256()
-        try:
-            for chunk in chunks:
-                self.size += len(chunk)
-                self._write(chunk)
-                digest.update(chunk)
-                if self.size > most:
-                    break
-        except BaseException:
-            self.file.close()
-            raise
-        self.sha256 = digest.hexdigest()
+        self.file = HashedBytes(first) if len(first) <= _MEMORY_BYTES else _on_disk(first, bounded)
+        self.size = self.file.seek(0, os.SEEK_END)
 
-    def _write(self, chunk: bytes) -> None:
-        try:
-            self.file.write(chunk)
-        except OSError as exc:
-            raise TransferError(f"Temporary files cannot be written: {exc.strerror}.") from exc
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the bytes, hexadecimal."""
+        return sha256_of(self.file)
+
+
+def _bounded(chunks: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Yield chunks until they have more than `most` bytes together."""
+    size = 0
+    for chunk in chunks:
+        yield chunk
+        size += len(chunk)
+        if size > most:
+            return
+
+
+def _on_disk(first: bytes, rest: Iterable[bytes]) -> IO[bytes]:
+    file = TemporaryFile()  # noqa: SIM115
+    try:
+        for chunk in chain([first], rest):
+            _write(file, chunk)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _write(file: IO[bytes], chunk: bytes) -> None:
+    try:
+        file.write(chunk)
+    except OSError as exc:
+        raise TransferError(f"Temporary files cannot be written: {exc.strerror}.") from exc
 
 
 Fetch = Callable[[], Spooled]

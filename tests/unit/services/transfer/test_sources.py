@@ -1,5 +1,7 @@
 """Folders list their files without following links, and copies are bounded."""
 
+import hashlib
+import io
 import os
 from pathlib import Path
 
@@ -39,6 +41,18 @@ def test_changed_folder(tmp_path: Path) -> None:
             fetch()
     with pytest.raises(TransferError, match="cannot be read"):
         list(Folder(tmp_path / "nowhere").files())
+
+
+def test_file_on_disk() -> None:
+    """A file that is too large for memory has the same bytes and hash on disk."""
+    chunks = [bytes([number]) * 1_000_000 for number in range(5)]
+    content = b"".join(chunks)
+    spooled = Spooled(chunks)
+    with spooled.file as file:
+        assert not isinstance(file, io.BytesIO)
+        assert (spooled.size, spooled.sha256) == (5_000_000, hashlib.sha256(content).hexdigest())
+        file.seek(0)
+        assert file.read() == content
 
 
 def test_growing_file() -> None:

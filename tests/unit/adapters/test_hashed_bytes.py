@@ -1,0 +1,39 @@
+"""A file in memory remembers its SHA-256, and notices when it has other bytes."""
+
+import hashlib
+import tempfile
+
+import pytest
+
+from adapters.hashed_bytes import HashedBytes, sha256_of
+
+CONTENT = b"some bytes"
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading does not make it forget the hash."""
+    file = HashedBytes(CONTENT)
+    monkeypatch.setattr("adapters.hashed_bytes.hashlib.sha256", None)
+    assert file.read(4) == CONTENT[:4]
+    assert file.read() == CONTENT[4:]
+    assert sha256_of(file) == DIGEST
+
+
+def test_written() -> None:
+    """Any way of writing changes the hash."""
+    appended, cut, viewed = (HashedBytes(CONTENT) for _ in range(3))
+    appended.seek(0, 2)
+    appended.writelines([b"!"])
+    cut.truncate(4)
+    with viewed.getbuffer() as view:
+        view[0] = 0
+    for file in (appended, cut, viewed):
+        assert sha256_of(file) == hashlib.sha256(file.getvalue()).hexdigest() != DIGEST
+
+
+def test_other_files() -> None:
+    """Other files are read whole, wherever their position is."""
+    with tempfile.TemporaryFile() as file:
+        file.write(CONTENT)
+        assert sha256_of(file) == DIGEST
