@@ -5,8 +5,9 @@ Functions that change exactly one row return whether they did; the write protoco
 
 import functools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from db import Image, fetch, lock_rows
+from db import Image, fetch, lock_rows, reading
 
 _PAGE_ROWS = 1000
 _RANDOM_DRAWS = 16
@@ -55,6 +56,7 @@ _select_after = (
     _select_image.where(_images.c.id > bindparam("id")).order_by(_images.c.id).limit(_PAGE_ROWS)
 )
 _select_by_name = _select_image.where(_images.c.name == bindparam("name"))
+_select_names = select(_images.c.name).where(_images.c.name.in_(bindparam("names", expanding=True)))
 _select_by_name_locked = lock_rows(_select_by_name, _images)
 _is_current = (
     _images.c.name == bindparam("its_name"),
@@ -69,6 +71,16 @@ def find_image(session: Session, name: str) -> ImageRecord | None:
     """Return the image called `name`, or None."""
     rows = fetch(session, _select_by_name, {"name": name})
     return ImageRecord._make(rows[0]) if rows else None
+
+
+def existing_names(session: Session, names: Iterable[str]) -> set[str]:
+    """Return which of these are names of images, in one SELECT for a page of names."""
+    found: set[str] = set()
+    pages = iter(names)
+    with reading(session) as connection:
+        while page := list(islice(pages, _PAGE_ROWS)):
+            found.update(connection.scalars(_select_names, {"names": page}))
+    return found
 
 
 def lock_image(connection: Connection, name: str) -> ImageRecord | None:
@@ -91,6 +103,11 @@ def read_all(connection: Connection) -> Iterator[ImageRecord]:
 def insert_image(connection: Connection, values: dict[str, Any]) -> None:
     """Insert a new image row. An existing name aborts the transaction."""
     connection.execute(_insert_image, values)
+
+
+def insert_images(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert new image rows in one statement. An existing name aborts the transaction."""
+    connection.execute(_insert_image, rows)
 
 
 def replace_image(connection: Connection, current: ImageRecord, values: dict[str, Any]) -> bool:

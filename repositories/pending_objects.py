@@ -3,7 +3,7 @@
 Functions that change exactly one row return whether they did; the write protocol depends on it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
@@ -47,6 +47,12 @@ def journal_upload(connection: Connection, key: str, now: datetime) -> None:
     _insert(connection, JournalEntry(key, UPLOADING, now, None))
 
 
+def journal_uploads(connection: Connection, keys: Iterable[str], now: datetime) -> None:
+    """Journal several keys, each before its PUT, in one statement."""
+    entries = [JournalEntry(key, UPLOADING, now, None)._asdict() for key in keys]
+    connection.execute(_insert_entry, entries)
+
+
 def journal_deletion(
     connection: Connection, key: str, now: datetime, claimed_at: datetime | None = None
 ) -> None:
@@ -71,6 +77,14 @@ def _insert(connection: Connection, entry: JournalEntry) -> None:
 def finish_upload(connection: Connection, key: str) -> bool:
     """Remove the entry of an upload whose row is written; False if a sweeper claimed the key."""
     return connection.execute(_delete_entry, {"key": key, "in_state": UPLOADING}).rowcount == 1
+
+
+def finish_uploads(connection: Connection, keys: Sequence[str]) -> bool:
+    """Remove the entries of uploads whose rows are written; False if any was claimed."""
+    statement = delete(_pending).where(
+        _pending.c.s3_key.in_(bindparam("keys", expanding=True)), _pending.c.state == UPLOADING
+    )
+    return connection.execute(statement, {"keys": keys}).rowcount == len(keys)
 
 
 def claim_upload(connection: Connection, key: str, claimed_at: datetime) -> bool:

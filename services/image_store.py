@@ -1,5 +1,6 @@
 """The use cases of images."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import IO, Any, NamedTuple
@@ -12,15 +13,16 @@ from repositories import images
 from repositories.images import ImageRecord, RandomImages
 from s3_client import Bucket, ObjectBody
 from services import stored_objects
+from services.bulk_writes import BulkWriteProtocol, NewImage
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
 from services.origin import HERE, Origin
 from services.recent_deletions import RecentDeletions
 from services.write_protocol import (
+    NewObject,
     Precondition,
     UploadOutcome,
     UploadResult,
-    WriteProtocol,
     delete_image,
 )
 from telemetry import logger
@@ -66,7 +68,7 @@ class ImageStore:
         self._session = session
         self._bucket = bucket
         self._deletions = deletions or RecentDeletions()
-        self._protocol = WriteProtocol(session, bucket, settings, self._deletions)
+        self._protocol = BulkWriteProtocol(session, bucket, settings, self._deletions)
         self._inspector = inspector
         self._random_images = random_images or RandomImages()
         self._keep_deleted = settings.keep_deleted_seconds
@@ -99,6 +101,21 @@ class ImageStore:
         origin = by.origin._replace(created_by=by.key_name) if by.key_name else by.origin
         return self._protocol.store_image(file, name, info, current, precondition, origin)
 
+    def prepare(
+        self, file: IO[bytes], name: str, extension: str | None, origin: Origin
+    ) -> NewImage:
+        """Inspect `file`, which is to become the image `name`, of which there is none.
+
+        Raises InvalidNameError, and what `Inspector.inspect` raises.
+        """
+        name, info = normalise_name(name), self._inspector.inspect(file, extension)
+        new = NewObject(file, name, info.extension, info.content_type, info.sha256)
+        return NewImage(new, info, origin)
+
+    def upload_new(self, batch: Sequence[NewImage]) -> None:
+        """Store all images of a batch, or none; see `BulkWriteProtocol.store_new_images`."""
+        self._protocol.store_new_images(batch)
+
     def foresee_upload(
         self, file: IO[bytes], name: str, extension: str | None, precondition: Precondition
     ) -> UploadOutcome:
@@ -113,6 +130,10 @@ class ImageStore:
         if current and self._is_stored(current, info):
             return "unchanged"
         return "replaced" if current else "created"
+
+    def existing_names(self, names: Iterable[str]) -> set[str]:
+        """Return which of these are names of images. Raises DatabaseUnavailableError."""
+        return images.existing_names(self._session, names)
 
     def has_bytes(self, name: str, sha256: str) -> bool:
         """Return whether the image `name` has exactly these bytes, and its object exists."""

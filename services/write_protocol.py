@@ -126,14 +126,7 @@ class WriteProtocol:
         retry(lambda _: self._journal_upload(key))
         # If the PUT fails, do nothing more: the object may exist or land later. The journal owns
         # the key, and the sweeper claims it after the grace period.
-        self._bucket.upload_image(
-            new.file,
-            key,
-            new.content_type,
-            sha256=new.sha256,
-            name=new.name,
-            deadline=deadline,
-        )
+        self._put_object(new, key, deadline)
         try:
             return retry(partial(self._commit_upload, key, switch), attempts)
         except Exception:
@@ -157,6 +150,14 @@ class WriteProtocol:
             if not pending_objects.finish_upload(connection, key):
                 raise UploadInterruptedError
             return switch(connection, key, attempt)
+
+    def _put_object(self, new: NewObject, key: str, deadline: float) -> None:
+        self._bucket.upload_image(
+            *(new.file, key, new.content_type),
+            sha256=new.sha256,
+            name=new.name,
+            deadline=deadline,
+        )
 
     def _abandon_upload(self, key: str) -> None:
         """Prevent the commit of an upload unless it has happened, then remove its object.
@@ -245,12 +246,17 @@ def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _
 def _insert_image(
     connection: Connection, values: dict[str, Any], last: datetime | None, origin: Origin
 ) -> UploadResult:
-    now = _now()
-    after = _time_after(last, now) if last else None
-    record = values | origin.first_values(now, not_before=after)
+    record = new_row(values, last, origin)
     images.insert_image(connection, record)
     # Only the database needs the id of a new row.
     return UploadResult(ImageRecord(id=0, **record), "created", None)
+
+
+def new_row(values: dict[str, Any], last: datetime | None, origin: Origin) -> dict[str, Any]:
+    """Return the row of a new image; an earlier one of its name was stored at `last`, if any."""
+    now = _now()
+    after = _time_after(last, now) if last else None
+    return values | origin.first_values(now, not_before=after)
 
 
 def _replace_image(

@@ -20,6 +20,7 @@ from errors import (
 from repositories import references
 from resources import Resources
 from s3_client import Bucket
+from services.origin import HERE
 from tests.conftest import CONTRACT_ENGINES
 from tests.support.invariants import violations
 from tests.support.pictures import png
@@ -161,6 +162,28 @@ class OneImage:
         assert all(reference.is_image for reference in left)
 
 
+class TwoImages(OneImage):
+    """Two images of the same bytes, which one batch creates."""
+
+    def write(self, picture: bytes | None) -> None:
+        """Upload the picture under both names, or delete both images if it is None."""
+        store = self.resources.store(self.resources.sessions())
+        if picture is not None:
+            files = {name: io.BytesIO(picture) for name in "ab"}
+            store.upload_new([store.prepare(files[name], name, "png", HERE) for name in files])
+            return
+        for name in "ab":
+            with suppress(ImageNotFoundError):
+                store.remove_unless_kept(store.delete(name, lambda _: None).s3_key)
+
+    def content(self) -> bytes | None:
+        """Return the bytes of both images, or None if neither exists."""
+        store = self.resources.store(self.resources.sessions())
+        names = [image.name for image in store.list("name", "", None, 3)]
+        assert names in ([], ["a", "b"])
+        return super().content()
+
+
 @pytest.fixture
 def image(settings: Settings, s3: "S3Client") -> Iterator[OneImage]:
     """Return the image with a service whose grace period and horizon are zero."""
@@ -168,6 +191,12 @@ def image(settings: Settings, s3: "S3Client") -> Iterator[OneImage]:
     hasty = settings.model_copy(update=at_once | {"inspection": "header", "concurrency": 2})
     with ExitStack() as stack:
         yield OneImage(stack.enter_context(Resources.open(hasty)), s3)
+
+
+@pytest.fixture
+def both(image: OneImage, s3: "S3Client") -> TwoImages:
+    """Return two images with the same service."""
+    return TwoImages(image.resources, s3)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +207,16 @@ def test_fault_at_each_step(image: OneImage, before: bytes | None, after: bytes 
 
     An acknowledged write is never lost.
     """
+    fail_at_each_step(image, before, after)
+
+
+def test_fault_at_each_step_of_a_batch(both: TwoImages) -> None:
+    """A fault at any step leaves all images of a batch or none, and no orphans."""
+    fail_at_each_step(both, None, NEW)
+
+
+def fail_at_each_step(image: OneImage, before: bytes | None, after: bytes | None) -> None:
+    """Write again and again, with each kind of fault at each step."""
     for fault, failing in FAULTS.items():
         for at in range(1, MOST_STEPS):
             steps = Steps(at)

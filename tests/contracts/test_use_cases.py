@@ -264,6 +264,16 @@ def test_pages(resources: Resources, store: ImageStore) -> None:
     uproot(resources.engine, names)
 
 
+def test_existing_names(resources: Resources, store: ImageStore) -> None:
+    """Names are found exactly, however many are asked for."""
+    names = [f"e{number:04}" for number in range(0, 2000, 700)]
+    plant(resources.engine, [row(name, 0) for name in names])
+    asked = [f"{letter}{number:04}" for number in range(2000) for letter in "eE"]
+    assert store.existing_names(asked) == set(names)
+    assert store.existing_names([]) == set()
+    uproot(resources.engine, names)
+
+
 def pages(store: ImageStore, order: str, prefix: str) -> list[ImageRecord]:
     """Return the images of all pages of a listing."""
     found: list[ImageRecord] = []

@@ -8,7 +8,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 from unittest.mock import Mock
 
 import pytest
@@ -17,12 +17,18 @@ from sqlalchemy import Connection, Engine, event, text
 import s3_client
 from config import Settings
 from db import build_engine, build_sessions, reading
-from errors import ImageNotFoundError, StorageUnavailableError, UploadInterruptedError
-from repositories.pending_objects import JournalEntry, entries_after
+from errors import (
+    ImageNotFoundError,
+    StorageUnavailableError,
+    TransactionAbortedError,
+    UploadInterruptedError,
+)
+from repositories.pending_objects import JournalEntry, claim_upload, entries_after
 from s3_client import Bucket
 from services.image_store import ImageStore, UploadResult
 from services.inspection import Inspector
 from services.maintenance.sweeper import Sweeper
+from services.origin import HERE
 from tests.support.pictures import jpeg
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
@@ -46,6 +52,25 @@ class Instance:
         if stored.old_key:
             self.store.remove_unless_kept(stored.old_key)
         return stored
+
+    def upload_both(self) -> None:
+        """Upload two new images together."""
+        pictures = {"other": SECOND, "race": FIRST}
+        self.store.upload_new(
+            [
+                self.store.prepare(io.BytesIO(picture), name, "jpg", HERE)
+                for name, picture in pictures.items()
+            ]
+        )
+
+    def names(self) -> list[str]:
+        """Return the names of all images."""
+        return [image.name for image in self.store.list("name", "", None, 10)]
+
+    def journal(self) -> list[JournalEntry]:
+        """Return the journal."""
+        with reading(self.sessions()) as connection:
+            return list(entries_after(connection, None, 10))
 
     def delete(self) -> None:
         """Delete, including the cleanup after the response."""
@@ -192,6 +217,58 @@ def test_created_before_the_first_upload(instances: Instances) -> None:
     after_put(instance, lambda: rival.upload(FIRST))
     assert instance.upload(SECOND).old_key
     assert instance.bytes() == SECOND
+
+
+def test_both_swept_before_the_commit(instances: Instances) -> None:
+    """If a sweeper claimed one key of a batch, nothing of it is stored (row count)."""
+    instance, rival = instances
+
+    def claim_first() -> None:
+        with rival.engine.begin() as db:
+            first = min(entry.s3_key for entry in rival.journal())
+            assert claim_upload(db, first, datetime.now(UTC))
+
+    after_put(instance, claim_first)
+    with pytest.raises(UploadInterruptedError):
+        instance.upload_both()
+    assert instance.names() == []
+    assert [entry.s3_key[:5] for entry in instance.journal()] == ["other"]
+    rival.sweeper.sweep()
+    assert list(instance.bucket.list_objects()) == []
+    instance.upload_both()
+    assert (instance.names(), instance.journal()) == (["other", "race"], [])
+
+
+def test_created_before_the_first_upload_of_both(instances: Instances) -> None:
+    """A batch with a name that has an image by now stores nothing and leaves nothing behind."""
+    instance, rival = instances
+    after_put(instance, lambda: rival.upload(THIRD))
+    with pytest.raises(TransactionAbortedError):
+        instance.upload_both()
+    assert (instance.names(), instance.bytes(), instance.journal()) == (["race"], THIRD, [])
+    assert len(list(instance.bucket.list_objects())) == 1
+
+
+def test_put_of_both_fails(instances: Instances, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first object of a batch is removed if the second PUT fails; its key stays journaled."""
+    instance, rival = instances
+    put = Bucket.upload_image
+
+    def fail_second(bucket: Bucket, file: IO[bytes], key: str, *args: Any, **options: Any) -> None:
+        put(bucket, file, key, *args, **options)
+        if key.startswith("race"):
+            raise StorageUnavailableError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bucket, "upload_image", fail_second)
+        with pytest.raises(StorageUnavailableError):
+            instance.upload_both()
+    assert instance.names() == []
+    left = [key for key, _ in instance.bucket.list_objects()]
+    assert [(entry.s3_key, entry.state) for entry in instance.journal()] == [(left[0], "U")]
+    assert [key[:4] for key in left] == ["race"]
+    rival.sweeper.sweep()
+    assert list(instance.bucket.list_objects()) == []
 
 
 def test_horizon(instances: Instances, settings: Settings) -> None:

@@ -47,6 +47,8 @@ _FORGET = """    with writing(session, single_statement=True) as connection:
         pending_objects.remove_entry(connection, key)
 """
 _JOURNAL = "        retry(lambda _: self._journal_upload(key))\n"
+_JOURNAL_BATCH = "        retry(lambda _: self._journal_uploads(keys))\n"
+_COMMIT_BATCH = "            self._commit_uploads("
 _COMMIT = "        try:\n            return retry(partial(self._commit_upload,"
 _PUT = (
     "                obstore.put(store, key, content, attributes=attributes, use_multipart=False)\n"
@@ -75,6 +77,21 @@ def _uncounted(file: str, call: str, test: str) -> Mutation:
 MUTATIONS = {
     "no-row-count-of-finish-upload": _uncounted(
         "services/write_protocol.py", "pending_objects.finish_upload(connection, key)", "swept"
+    ),
+    "no-row-count-of-finish-uploads": _uncounted(
+        "services/bulk_writes.py", "pending_objects.finish_uploads(connection, keys)", "both_swept"
+    ),
+    "batch-journaled-after-its-puts": Mutation(
+        "services/bulk_writes.py",
+        [(_JOURNAL_BATCH, ""), (_COMMIT_BATCH, "    " + _JOURNAL_BATCH + _COMMIT_BATCH)],
+        RACES,
+        "put_of_both and postgresql",
+    ),
+    "objects-of-a-failed-batch-left": Mutation(
+        "services/bulk_writes.py",
+        [("                abandoned.callback(self._abandon_upload, key)\n", "")],
+        RACES,
+        "upload_of_both and postgresql",
     ),
     "no-row-count-of-replace-image": _uncounted(
         "services/write_protocol.py",

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devstack.service_process import ROOT
+from services.bulk_writes import NewImage
+from services.image_store import ImageStore
 from services.maintenance.verification import Verifier
 from tests.support.fault_proxy import FaultProxy
 from tests.support.pictures import PICTURES, noise_png, png
@@ -20,7 +22,7 @@ from tests.support.uploads import on_sqlite
 from tests.transfer.conftest import Deployment, read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mypy_boto3_s3 import S3Client
 
@@ -132,8 +134,9 @@ def test_killed(
 ) -> None:
     """Three SIGKILLs lose nothing and leave nothing that the journal does not have."""
     report, stored, memory = tmp_path / "report.csv", 0, 0
-    for lines in (2, 4, 6):
-        killed = Import([place, "--report", str(report)], service_environment)
+    # A line is a twentieth of the files. Four threads are less than five lines ahead.
+    for lines in (2, 7, 12):
+        killed = Import([place, "--report", str(report), "--jobs", "4"], service_environment)
         assert killed.run(kill_after=lines) == -signal.SIGKILL
         assert stored < len(here.images()) < files
         stored, memory = len(here.images()), max(memory, killed.memory)
@@ -165,6 +168,28 @@ def test_store_fails_once(here: Deployment, tmp_path: Path) -> None:
     assert (lost.fired, done.status, done.outcomes) == (1, 0, {"a.png": "created"})
     here.settings = whole
     assert here.content("a") == png()
+
+
+@on_sqlite
+def test_names_taken_meanwhile(
+    here: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images that appear during an import are found; the other files of their batch are stored."""
+    for number, name in enumerate("abc"):
+        (tmp_path / f"{name}.png").write_bytes(png(seed=number))
+    together = ImageStore.upload_new
+
+    def late(store: ImageStore, batch: "Sequence[NewImage]") -> None:
+        here.put("a", png(seed=0))
+        here.put("b", png(seed=9))
+        together(store, batch)
+
+    monkeypatch.setattr(ImageStore, "upload_new", late)
+    done = here.take(tmp_path)
+    assert done.outcomes == {"a.png": "unchanged", "b.png": "refused", "c.png": "created"}
+    assert (here.content("b"), here.content("c")) == (png(seed=9), png(seed=2))
+    objects = {key for key, _ in here.resources.bucket.list_objects()}
+    assert objects == {image.s3_key for image in here.images().values()}
 
 
 @on_sqlite
