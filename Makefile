@@ -12,10 +12,10 @@ SUITABLE := import ctypes, sqlite3, ssl, sys; sys.exit(sys.version_info < (3, 11
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import ensurepip, venv; $(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help install run quick coverage test lint soak matrix bench lock dist sbom audit image
+.PHONY: help install run quick coverage test lint soak matrix bench bench-peers lock dist sbom audit image
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 install: $(VENV)/requirements-dev.lock ## Create .venv with everything in requirements-dev.lock
 
@@ -71,17 +71,37 @@ matrix: install ## Run the contracts on every database and store; write docs/com
 bench: install ## Measure throughput, latency and memory
 	@$(python) -m benchmarks
 
+PEERS := .peers
+
+bench-peers: install $(PEERS)/thumbor/requirements.lock $(PEERS)/ipx/package-lock.json ## Measure beside other services
+	@$(python) -m benchmarks --peers
+
+$(PEERS)/thumbor/requirements.lock: benchmarks/thumbor/requirements.lock | $(VENV)/requirements-dev.lock
+	@echo 'Installing thumbor ...'; $(python) -m venv --clear $(@D) && \
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes --requirement $< && \
+	cp $< $@
+
+# No package needs its install script: sharp comes with its library as a package.
+$(PEERS)/ipx/package-lock.json: benchmarks/ipx/package-lock.json
+	@if ! { command -v node && command -v npm; } >/dev/null; then \
+		echo 'ipx needs Node.js 20 or later and npm: install both (in Debian, nodejs and npm).' >&2; \
+		exit 1; \
+	fi; \
+	echo 'Installing ipx ...'; mkdir -p $(@D) && cp benchmarks/ipx/package*.json $(@D) && \
+	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent || { rm -f $@; exit 1; }
+
 # For Python 3.11 and later on every platform: requirements-dev.lock for this checkout, and with the
 # same versions requirements-run.lock for `make run`, requirements.lock for deployment and
 # requirements-traces.lock for deployment with traces. Keeps the locked versions where it can; delete the locks first to get the newest ones.
-COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 \
-	--generate-hashes --custom-compile-command 'make lock' --quiet
+RESOLVE = --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' --quiet
+COMPILE = $(UV) pip compile pyproject.toml $(RESOLVE)
 
 lock: ## Resolve the locks from pyproject.toml (requires uv)
 	$(COMPILE) --group dev --extra traces --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) --group run --constraint requirements-dev.lock --output-file requirements-run.lock
 	$(COMPILE) --extra traces --constraint requirements-dev.lock --output-file requirements-traces.lock
+	cd benchmarks/thumbor && $(UV) pip compile requirements.in $(RESOLVE) --output-file requirements.lock
 
 DIST ?= dist
 VERSION := $(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)

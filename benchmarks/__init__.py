@@ -8,3 +8,4 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "performance.json"
+COMPARISON = ROOT / "docs" / "comparison.json"

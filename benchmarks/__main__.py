@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print one table and write docs/performance.json."""
+"""`python -m benchmarks`: measure, print one table and write the results into docs."""
 
 import argparse
 import signal
@@ -8,12 +8,11 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import RESULTS, wrk
+from benchmarks import COMPARISON, RESULTS, wrk
 from benchmarks.conditions import conditions
 from benchmarks.measure import Plan, measure_scenario
 from benchmarks.memory import Memory, measure_memory
 from benchmarks.results import Pass, Results
-from benchmarks.scenarios import scenarios
 from benchmarks.stack import Stack
 from benchmarks.table import HEADINGS, cells, markdown, number
 from benchmarks.verdicts import verdicts
@@ -28,22 +27,24 @@ def main() -> int:
         wanted=lambda name: not options.rows or name.startswith(tuple(options.rows)),
         quick=options.quick,
         with_wrk=version is not None,
+        peers=options.peers,
     )
     passes: list[Pass] = []
     memory: list[Memory] = []
     with ExitStack() as ends:
         stack = Stack(ends)
-        known = conditions(stack, version, plan.passes, plan.seconds)
+        known = conditions(stack, version, plan)
         for _ in range(plan.passes):
             passes.append(_run(plan, stack))
-            if plan.wanted("memory"):
+            if plan.wanted("memory") and not plan.peers:
                 memory += measure_memory(stack)
     if not any(passes) and not memory:
         print("No row matches --rows.", file=sys.stderr)
         return 1
     results = Results.of(known, passes, memory)
     _show(results)
-    if file := options.json or (None if options.quick or options.rows else RESULTS):
+    usual = COMPARISON if plan.peers else RESULTS
+    if file := options.json or (None if options.quick or options.rows else usual):
         results.write(file)
         print(f"\nWritten to {file}; `python -m benchmarks.report` generates the page.")
     return 0
@@ -55,6 +56,9 @@ def _parse_arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="one pass, 16 clients, short windows: a few minutes"
     )
     parser.add_argument(
+        "--peers", action="store_true", help="measure the service beside its peers instead"
+    )
+    parser.add_argument(
         "--rows",
         type=lambda value: value.split(","),
         metavar="ROW,…",
@@ -64,7 +68,8 @@ def _parse_arguments() -> argparse.Namespace:
         "--json",
         type=Path,
         metavar="FILE",
-        help="write to FILE (default: docs/performance.json, or nowhere for a partial run)",
+        help="write to FILE (default: docs/performance.json or docs/comparison.json, or nowhere"
+        " for a partial run)",
     )
     return parser.parse_args()
 
@@ -74,12 +79,12 @@ def _run(plan: Plan, stack: Stack) -> Pass:
     measured: Pass = {}
     began = time.monotonic()
     everything = chain.from_iterable(
-        measure_scenario(plan, stack, scenario)
-        for scenario in scenarios(stack.engines(), quick=plan.quick)
+        measure_scenario(plan, stack, scenario) for scenario in plan.scenarios(stack.engines())
     )
     for case, measurement in everything:
         measured[case] = measurement
-        progress = f"{time.monotonic() - began:4.0f} s  {case.row}, {case.clients} clients"
+        name = f"{case.setting.service}: {case.row}, {case.clients} clients"
+        progress = f"{time.monotonic() - began:4.0f} s  {name}"
         print(f"{progress}: {measurement.cpu_ms:.2f} CPU ms", file=sys.stderr, flush=True)
     return measured
 
@@ -90,9 +95,9 @@ def _show(results: Results) -> None:
     for one in results.memory:
         print(f"\n{one.row}: {number(one.at_rest)} MB at rest, {number(one.peak)} MB at most")
     print()
-    for verdict in verdicts(results):
-        if verdict.measured is not None:
-            measured = f"{number(verdict.measured)} of {verdict.limit:g}"
+    for verdict in verdicts(results, results):
+        if verdict.measured:
+            measured = f"{verdict.result()} of {verdict.limit:g}"
             print(f"{verdict.target}: {measured}, {verdict.sentence().replace('*', '')}")
 
 

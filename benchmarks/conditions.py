@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import peers
+from benchmarks.measure import Plan
 from benchmarks.stack import Stack
 
 _PACKAGES = (
@@ -15,11 +17,14 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def conditions(stack: Stack, wrk: str | None, passes: int, seconds: int) -> dict[str, Any]:
+def conditions(stack: Stack, wrk: str | None, plan: Plan) -> dict[str, Any]:
     """Return what a reader needs to judge the results."""
     packages = {package: version(package) for package in _PACKAGES}
     servers = {engine: stack.server_version(engine) for engine in stack.engines()}
+    if plan.peers:
+        servers |= peers.versions()
     return {
+        "command": "make bench-peers" if plan.peers else "make bench",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "cpu": _field("/proc/cpuinfo", "model name"),
         "cores": os.cpu_count(),
@@ -27,8 +32,8 @@ def conditions(stack: Stack, wrk: str | None, passes: int, seconds: int) -> dict
         "load_average_before": round(os.getloadavg()[0], 1),
         "versions": {"python": platform.python_version(), **packages, **servers},
         "load_generator": f"wrk {wrk}" if wrk else "Python threads, because wrk is missing",
-        "passes": passes,
-        "window_seconds": seconds,
+        "passes": plan.passes,
+        "window_seconds": plan.seconds,
     }
 
 

@@ -26,15 +26,14 @@ from PIL import Image
 
 from benchmarks import ROOT
 from benchmarks.photos import KB, MB, photo
-from benchmarks.stack import Setting, Stack, settle
-from devstack.service_process import ServiceProcess
+from benchmarks.stack import Setting, Stack, cpu_seconds, settle
+from devstack.server_process import ServerProcess
 
 _AT_ONCE = 8
 _DISTINCT = 90
 _SMALLEST, _LARGEST = 20 * KB, 2 * MB
 _KINDS = ("jpg", "jpg", "png", "jpg", "jpg", "webp", "jpg", "jpg", "gif")
 _PIXELS_PER_BYTE = {"png": 0.6, "webp": 4, "gif": 1.2}  # of the photograph, about
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 _Pictures = Mapping[str, bytes]
 
@@ -94,7 +93,7 @@ def _numbered(made: _Pictures, number: int) -> list[tuple[int, str]]:
     return list(enumerate(islice(cycle(made), number)))
 
 
-def _measure(service: ServiceProcess, folder: Path, pictures: _Pictures, passes: int) -> None:
+def _measure(service: ServerProcess, folder: Path, pictures: _Pictures, passes: int) -> None:
     smallest = dict(sorted(pictures.items(), key=lambda item: len(item[1]))[:2])
     ratios, starts = [], []
     for number in range(passes):
@@ -109,7 +108,7 @@ def _measure(service: ServiceProcess, folder: Path, pictures: _Pictures, passes:
     print(f"start of the command: {1000 * median(starts):.0f} ms")
 
 
-def _upload(service: ServiceProcess, folder: Path, pictures: _Pictures) -> float:
+def _upload(service: ServerProcess, folder: Path, pictures: _Pictures) -> float:
     """Upload pictures as forms; return the CPU seconds of the service."""
     with urllib3.PoolManager(maxsize=_AT_ONCE) as http, ThreadPoolExecutor(_AT_ONCE) as clients:
 
@@ -123,13 +122,13 @@ def _upload(service: ServiceProcess, folder: Path, pictures: _Pictures) -> float
         first = list(pictures.items())[: 2 * _AT_ONCE]
         list(clients.map(send, ((f"first-{name}", body) for name, body in first)))  # as decoders
         settle(service)
-        before = _cpu_seconds(service)
+        before = cpu_seconds(service)
         list(clients.map(send, pictures.items()))
         settle(service)
-        return _cpu_seconds(service) - before
+        return cpu_seconds(service) - before
 
 
-def _import(service: ServiceProcess, folder: Path, pictures: _Pictures) -> float:
+def _import(service: ServerProcess, folder: Path, pictures: _Pictures) -> float:
     """Import pictures from a folder; return the CPU seconds of the command and its decoders."""
     folder.mkdir()
     for name, body in pictures.items():
@@ -149,15 +148,6 @@ def _import(service: ServiceProcess, folder: Path, pictures: _Pictures) -> float
         if process.returncode or f"{len(pictures):,} created;" not in (printed := output.read()):
             raise RuntimeError(printed)
     return usage.ru_utime + usage.ru_stime
-
-
-def _cpu_seconds(process: ServiceProcess) -> float:
-    """Return the CPU time of all processes of the service, and of its children that have ended."""
-    ticks = 0
-    for pid in process.pids():
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:15]))  # proc_pid_stat(5): utime, stime, cutime, cstime
-    return ticks / _TICKS_PER_SECOND
 
 
 if __name__ == "__main__":

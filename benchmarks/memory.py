@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from benchmarks.load import Slot
 from benchmarks.photos import FORM_HEADERS, MB, upload_form
 from benchmarks.stack import Setting, Stack
-from devstack.service_process import ServiceProcess
+from devstack.server_process import ServerProcess
 
 _UPLOADS = 16
 _UPLOAD_BYTES = 25 * MB
@@ -48,20 +48,20 @@ def measure_memory(stack: Stack) -> Iterator[Memory]:
             yield Memory(name, at_rest / 1e6, process.rss(peak=True) / 1e6)
 
 
-def _upload_at_once(process: ServiceProcess) -> None:
+def _upload_at_once(process: ServerProcess) -> None:
     with ThreadPoolExecutor(_UPLOADS) as clients:
         for _ in clients.map(lambda number: _upload(process, number, _UPLOAD_BYTES), range(16)):
             pass
 
 
-def _upload_again_and_again(process: ServiceProcess) -> None:
+def _upload_again_and_again(process: ServerProcess) -> None:
     numbers = range(_UPLOADS * _SUSTAINED_ROUNDS)
     with ThreadPoolExecutor(_UPLOADS) as clients:
         for _ in clients.map(lambda number: _upload(process, number, _SUSTAINED_BYTES), numbers):
             pass
 
 
-def _upload(process: ServiceProcess, number: int, size: int) -> None:
+def _upload(process: ServerProcess, number: int, size: int) -> None:
     """Upload one image in parts, without copying them together."""
     slots = {Slot.INDEX: b"%07d" % number, Slot.SERIAL: b"%016d" % number}
     parts = [slots[part] if isinstance(part, Slot) else part for part in _form(size)]
@@ -78,7 +78,7 @@ def _form(size: int) -> tuple[bytes | Slot, ...]:
     return upload_form((b"large-", Slot.INDEX), size)
 
 
-def _download_slowly(process: ServiceProcess) -> None:
+def _download_slowly(process: ServerProcess) -> None:
     """Read a few bytes from many downloads at a time."""
     _upload(process, 0, _DOWNLOAD_BYTES)
     address = urlsplit(process.base_url)

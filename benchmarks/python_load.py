@@ -1,11 +1,13 @@
-"""A load generator with Python threads, for the warm-up and if wrk is missing.
+"""A load generator with Python threads: for warm-ups, single requests, and if wrk is missing.
 
 It uses many times the CPU of wrk, so on few cores it slows down what it measures.
 """
 
 import http.client
+import math
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from urllib.parse import urlsplit
@@ -33,17 +35,30 @@ def run(load: Load, clients: int, seconds: float) -> Summary:
         thread.start()
     for thread in threads:
         thread.join(seconds + 60)
-    elapsed = time.monotonic() - began
+    return _summary(tally, time.monotonic() - began)
+
+
+def run_once(load: Load, numbers: Iterable[int]) -> Summary:
+    """Send the requests with these numbers as one client, each once."""
+    tally = _Tally()
+    began = time.monotonic()
+    _send(load, numbers, tally, math.inf)
+    return _summary(tally, time.monotonic() - began)
+
+
+def _summary(tally: _Tally, elapsed: float) -> Summary:
     ordered = sorted(tally.latencies_ms) or [0.0]
     p50, p99 = (ordered[int(part * (len(ordered) - 1))] for part in (0.5, 0.99))
     return Summary(len(tally.latencies_ms), elapsed, tally.errors, p50, p99)
 
 
-def _send(load: Load, numbers: "count[int]", tally: _Tally, deadline: float) -> None:
-    """Send requests as one client until the deadline."""
+def _send(load: Load, numbers: Iterable[int], tally: _Tally, deadline: float) -> None:
+    """Send requests as one client until they or the time end."""
     connection = http.client.HTTPConnection(urlsplit(load.base_url).netloc, timeout=20)
-    while time.monotonic() < deadline:
-        path, body = load.request(next(numbers))
+    for number in numbers:
+        if time.monotonic() >= deadline:
+            break
+        path, body = load.request(number)
         began = time.perf_counter()
         try:
             connection.request(load.method, path, body or None, load.headers)

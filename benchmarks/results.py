@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.measure import Case, Measurement
 from benchmarks.memory import Memory
+from benchmarks.peers import PEERS
+from benchmarks.stack import OURS
 
 Pass = dict[Case, Measurement]
 
@@ -17,7 +19,10 @@ UPLOADS: dict[str, Any] = {"images": 0, "inspection": "header"}
 INSPECTED: dict[str, Any] = {"images": 0, "inspection": "full"}
 """Criteria of `Results.find` for reads, for uploads, and for uploads inspected in full."""
 
-_MEDIANS = ("requests_per_second", "mb_per_second", "p50_ms", "p99_ms", "cpu_ms", "switches")
+_MEDIANS = (
+    "requests_per_second", "mb_per_second", "p50_ms", "p99_ms", "cpu_ms", "switches", "peak_mb",
+    "output_bytes", "ssim",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,11 @@ class Result:
     errors: int
     to_bare: float | None  # CPU per request, in units of `bare` in the same scenario
     to_s3: float | None  # requests per second, divided by those of S3 itself
+    to_peers: dict[str, float] = field(default_factory=dict)  # CPU, divided by that of each peer
+    service: str = OURS
+    peak_mb: float = 0
+    output_bytes: float = 0
+    ssim: float = 0
 
     @classmethod
     def of(cls, case: Case, passes: list[Pass]) -> "Result":
@@ -56,6 +66,7 @@ class Result:
             errors=sum(one.errors for one in measurements),
             to_bare=_median(_to_bare(case, one) for one in passes),
             to_s3=_median(_to_s3(case, one) for one in passes),
+            to_peers=_to_peers(case, passes) if case.setting.service == OURS else {},
         )
 
 
@@ -72,6 +83,18 @@ def _to_s3(case: Case, one: Pass) -> float | None:
             unit = measurement.requests_per_second
             return one[case].requests_per_second / unit if unit else None
     return None
+
+
+def _to_peers(case: Case, passes: list[Pass]) -> dict[str, float]:
+    """Return the CPU per request, divided by that of each peer in the same pass."""
+    ratios = {}
+    for peer in PEERS:
+        other = replace(case, setting=replace(case.setting, service=peer))
+        measured = [one for one in passes if case in one and other in one]
+        if measured:
+            shares = [one[case].cpu_ms / one[other].cpu_ms for one in measured]
+            ratios[peer] = round(median(shares), 3)
+    return ratios
 
 
 def _median(values: Iterable[float | None]) -> float | None:
@@ -121,13 +144,14 @@ class Results:
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def find(self, row: str, **wanted: Any) -> Result | None:
-        """Return a row; by default with one worker, no log and 16 clients."""
+        """Return a row; by default of this service with one worker, no log and 16 clients."""
         wanted = {
             "row": row,
             "clients": 16,
             "workers": 1,
             "engine": "postgresql",
             "access_log": False,
+            "service": OURS,
         } | wanted
         return next(
             (one for one in self.rows if wanted.items() <= asdict(one).items()),

@@ -1,4 +1,4 @@
-"""The servers under load: databases of any size, a store, the service, and `bare`."""
+"""The servers under load: databases of any size, a store, the service, its peers, and `bare`."""
 
 import os
 import re
@@ -13,17 +13,18 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from benchmarks import ROOT
+from benchmarks import peers
 from config import Settings
 from devstack.databases import connection, fresh_database
 from devstack.object_store import ObjectStore
 from devstack.postgresql import postgres
 from devstack.seaweedfs import seaweedfs
+from devstack.server_process import ServerProcess
 from devstack.service_process import ServiceProcess
 from scripts.create_tables import create_tables
 
+OURS = "ours"
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-_UVICORN = ["--no-access-log"]
 
 _FILL = """
 INSERT INTO images (id, name, size_bytes, extension, content_type, sha256, width, height, s3_key,
@@ -57,13 +58,14 @@ _FINISH = {
 
 @dataclass(frozen=True)
 class Setting:
-    """The setting of the service."""
+    """The service or one of its peers, and its setting."""
 
     engine: str = "postgresql"
     images: int = 1000  # in the table at the start
     workers: int = 1
     inspection: str = "header"
     access_log: bool = False
+    service: str = OURS
 
 
 class Stack:
@@ -114,24 +116,24 @@ class Stack:
         self.s3.delete_bucket(Bucket=name)
 
     @contextmanager
-    def service(self, url: str, bucket: str, setting: Setting) -> Iterator[ServiceProcess]:
-        """Run the service."""
-        environment = {"DB_URL": url, "AWS_S3_BUCKET": bucket, "INSPECTION": setting.inspection}
-        environment |= self.store.environment() | {"ACCESS_LOG": str(setting.access_log)}
-        with ServiceProcess(environment, args=_UVICORN, workers=setting.workers) as process:
+    def service(self, url: str, bucket: str, setting: Setting) -> Iterator[ServerProcess]:
+        """Run the service or the peer."""
+        with self._process(url, bucket, setting) as process:
             try:
+                if setting.service == peers.PLAIN:
+                    peers.fill_plain(url)
                 yield process
             except Exception as error:
                 error.add_note(process.log()[-4000:])
                 raise
 
-
-@contextmanager
-def bare(workers: int = 1) -> Iterator[ServiceProcess]:
-    """Run the application that does nothing with the command line of the service."""
-    args = [*_UVICORN, "--app-dir", str(ROOT / "benchmarks" / "bare")]
-    with ServiceProcess({}, args=args, workers=workers) as process:
-        yield process
+    def _process(self, url: str, bucket: str, setting: Setting) -> ServerProcess:
+        environment = self.store.environment() | {"DB_URL": url, "AWS_S3_BUCKET": bucket}
+        if setting.service != OURS:
+            return peers.PEERS[setting.service](environment)
+        environment |= {"INSPECTION": setting.inspection, "ACCESS_LOG": str(setting.access_log)}
+        environment["VARIANT_FORMATS"] = "jpg,png,webp,avif"
+        return ServiceProcess(environment, args=["--no-access-log"], workers=setting.workers)
 
 
 def _fill(url: str, engine: str, images: int) -> None:
@@ -142,16 +144,16 @@ def _fill(url: str, engine: str, images: int) -> None:
             db.execute(text(statement.format(images=images)))
 
 
-def cpu_seconds(process: ServiceProcess) -> float:
-    """Return the user and system time of all processes of the service."""
+def cpu_seconds(process: ServerProcess) -> float:
+    """Return the user and system time of all processes of the service, ended ones included."""
     ticks = 0
     for pid in process.pids():
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # proc_pid_stat(5): utime, stime
+        ticks += sum(map(int, fields[11:15]))  # proc_pid_stat(5): own, and of ended children
     return ticks / _TICKS_PER_SECOND
 
 
-def context_switches(process: ServiceProcess) -> Counter[int]:
+def context_switches(process: ServerProcess) -> Counter[int]:
     """Return the number of context switches of each thread of the service, by thread id."""
     found: Counter[int] = Counter()
     for pid in process.pids():
@@ -162,7 +164,7 @@ def context_switches(process: ServiceProcess) -> Counter[int]:
     return found
 
 
-def settle(process: ServiceProcess, *, timeout: float = 5) -> None:
+def settle(process: ServerProcess, *, timeout: float = 5) -> None:
     """Wait until the service is idle."""
     deadline = time.monotonic() + timeout
     before = cpu_seconds(process)

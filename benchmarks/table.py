@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from benchmarks.results import Result
+from benchmarks.stack import OURS
 
 HEADINGS = (
-    "row", "rows in table", "workers", "clients", "req/s", "MB/s", "p50 ms", "p99 ms",
-    "CPU ms/req", "switches/req", "x bare", "x S3 req/s", "errors",
+    "row", "rows in table", "workers", "clients", "req/s", "MB/s", "p50 ms", "p99 ms", "CPU ms/req",
+    "switches/req", "x bare", "x S3 req/s", "peak RSS, MB",
+    "errors",
 )  # fmt: skip
 
 
@@ -25,6 +27,7 @@ def cells(result: Result) -> tuple[str, ...]:
         number(result.switches),
         number(result.to_bare),
         number(result.to_s3),
+        number(result.peak_mb),
         str(result.errors or ""),
     )
 
@@ -32,6 +35,7 @@ def cells(result: Result) -> tuple[str, ...]:
 def describe(result: Result) -> str:
     """Return the name of a row and what differs from the usual measurement."""
     special = [
+        result.service if result.service != OURS else "",
         "inspection full" if result.inspection == "full" else "",
         "MariaDB" if result.engine == "mariadb" else "",
         "access log" if result.access_log else "",

@@ -1,62 +1,18 @@
 """The requests of each row of the results."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 
 import urllib3
 
+from benchmarks.deployment import Deployment, Row
 from benchmarks.load import Load, Slot
 from benchmarks.photos import FORM_HEADERS, KB, MB, photo, upload_form
-from benchmarks.stack import Setting, Stack
+from benchmarks.variants import COLD, WARM
 
 SIZES = {"10 KB": 10 * KB, "100 KB": 100 * KB, "1 MB": MB, "5 MB": 5 * MB, "20 MB": 20 * MB}
 _PUT_KEYS = 64
 _SEEDS = 10**6
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A setting of the service, and the rows to measure with their numbers of clients."""
-
-    setting: Setting
-    rows: Mapping[str, Sequence[int]]
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """The running service of a scenario, with its bucket and database."""
-
-    stack: Stack
-    setting: Setting
-    base_url: str
-    bucket: str
-    db_url: str
-
-    def stored(self, size: int) -> tuple[bytes, str]:
-        """Upload an image of that size; return its path and its ETag."""
-        name = f"stored-{size}"
-        load = _upload(self, (name.encode(),), size)
-        body = load.request(0)[1]
-        answer = urllib3.request("POST", f"{self.base_url}/images", body=body, headers=load.headers)
-        return f"/images/{name}".encode(), answer.headers["ETag"]
-
-    def signed(self, operation: str, key: str) -> tuple[bytes]:
-        """Return the path of a presigned URL."""
-        url = self.stack.s3.generate_presigned_url(
-            operation, Params={"Bucket": self.bucket, "Key": key}
-        )
-        return (url.removeprefix(self.stack.store.endpoint_url).encode(),)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One kind of request and its expected response."""
-
-    load: Callable[[Deployment], Load]
-    status: int = 200
-    size: int = 0  # of the image that is sent or received
-    seed: Callable[[Deployment], Load] | None = None  # sent first, to create what the load needs
 
 
 def _metadata(deployment: Deployment) -> Load:
@@ -79,18 +35,27 @@ def _list(deployment: Deployment) -> Load:
     )
 
 
+def _stored(deployment: Deployment, size: int) -> tuple[bytes, Mapping[str, str]]:
+    """Upload an image of that size; return its path and the headers of the response."""
+    name = f"stored-{size}"
+    load = _upload(deployment, (name.encode(),), size)
+    url, body = f"{deployment.base_url}/images", load.request(0)[1]
+    answer = urllib3.request("POST", url, body=body, headers=load.headers)
+    return f"/images/{name}".encode(), answer.headers
+
+
 def _not_modified(deployment: Deployment) -> Load:
-    path, etag = deployment.stored(SIZES["100 KB"])
-    return Load(deployment.base_url, ((path,),), headers={"If-None-Match": etag})
+    path, headers = _stored(deployment, SIZES["100 KB"])
+    return Load(deployment.base_url, ((path,),), headers={"If-None-Match": headers["ETag"]})
 
 
 def _redirect(deployment: Deployment) -> Load:
-    path, _ = deployment.stored(SIZES["100 KB"])
+    path, _ = _stored(deployment, SIZES["100 KB"])
     return Load(deployment.base_url, ((path, b"?redirect=true"),))
 
 
 def _get(deployment: Deployment, size: int) -> Load:
-    path, _ = deployment.stored(size)
+    path, _ = _stored(deployment, size)
     return Load(deployment.base_url, ((path,),))
 
 
@@ -119,6 +84,8 @@ def _delete(deployment: Deployment) -> Load:
 
 
 ROWS = {
+    **COLD,
+    **WARM,
     "metadata": Row(_metadata),
     "random": Row(_random),
     "list 100": Row(_list),

@@ -1,1 +1,0 @@
-"""An application that does nothing: the unit of CPU time."""

@@ -1,0 +1,133 @@
+"""The service beside its peers: what each takes for the same request."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from benchmarks.peers import IPX, PEERS, PLAIN, THUMBOR
+from benchmarks.results import STORED, UPLOADS, Result, Results
+from benchmarks.scenarios import COMPARED_READS, COMPARED_WRITES
+from benchmarks.stack import OURS
+from benchmarks.supabase import SUPABASE, UNITS_OF_BARE
+from benchmarks.table import markdown, number
+from benchmarks.variants import COLD, WARM
+
+NAMES = {
+    OURS: "this service",
+    PLAIN: "plain FastAPI + boto3",
+    SUPABASE: "Supabase Storage",
+    THUMBOR: "thumbor",
+    IPX: "ipx (sharp)",
+}
+_HEADINGS = (
+    "request", "service", "CPU ms", "of ours", "req/s", "p50 ms", "p99 ms", "peak RSS, MB", "KB",
+    "SSIM",
+)  # fmt: skip
+# What a reader may look for: the field, and whether more of it is better.
+_MERITS = {
+    "CPU per request": ("cpu_ms", False),
+    "Requests per second": ("requests_per_second", True),
+    "p99": ("p99_ms", False),
+    "Peak RSS": ("peak_mb", False),
+    "Bytes of a variant": ("output_bytes", False),
+    "Likeness of a variant (SSIM)": ("ssim", True),
+}
+_NOISE = 0.05
+_NOTICEABLE_SSIM = 0.005
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The CPU of one service for a request; `result` is None if it is of another run."""
+
+    service: str
+    cpu_ms: float
+    result: Result | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A request, and the figures of this service and of at least one peer."""
+
+    row: str
+    ours: Result
+    peers: tuple[Figure, ...]
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All figures; those of this service first."""
+        return (Figure(OURS, self.ours.cpu_ms, self.ours), *self.peers)
+
+
+def requests(results: Results) -> list[Comparison]:
+    """Compare everything but variants."""
+    reads = (_compare(results, row, STORED | {"inspection": "header"}) for row in COMPARED_READS)
+    writes = (_compare(results, row, UPLOADS) for row in COMPARED_WRITES)
+    return list(chain(*reads, *writes))
+
+
+def variants(results: Results) -> list[Comparison]:
+    """Compare variants that are made, and those that are stored already."""
+    cold = (_compare(results, row, UPLOADS | {"clients": 1}) for row in COLD)
+    warm = (_compare(results, row, UPLOADS) for row in WARM)
+    return list(chain(*cold, *warm))
+
+
+def _compare(results: Results, row: str, setting: dict[str, object]) -> Iterator[Comparison]:
+    ours = results.find(row, **setting)
+    if not ours:
+        return
+    found = (results.find(row, **setting, service=peer) for peer in PEERS)
+    peers = [Figure(one.service, one.cpu_ms, one) for one in found if one]
+    if row in UNITS_OF_BARE and ours.to_bare:
+        scaled = UNITS_OF_BARE[row] * ours.cpu_ms / ours.to_bare
+        peers.append(Figure(SUPABASE, scaled, None))
+    if peers:
+        yield Comparison(row, ours, tuple(peers))
+
+
+def table(compared: list[Comparison]) -> str:
+    """Render one line for each request and service."""
+    return markdown(_HEADINGS, [line for one in compared for line in _lines(one)])
+
+
+def _lines(one: Comparison) -> Iterator[tuple[str, ...]]:
+    for figure in one.figures:
+        result = figure.result
+        title = one.row if figure.service == OURS else ""
+        share = number(figure.cpu_ms / one.ours.cpu_ms)
+        start = (title, NAMES[figure.service], number(figure.cpu_ms), share)
+        if result is None:
+            yield (*start, *[""] * (len(_HEADINGS) - len(start)))
+            continue
+        yield (
+            *start,
+            number(result.requests_per_second),
+            number(result.p50_ms),
+            number(result.p99_ms),
+            number(result.peak_mb),
+            number(result.output_bytes / 1000),
+            f"{result.ssim:.3f}" if result.ssim else "",
+        )
+
+
+def where_peers_win(compared: list[Comparison]) -> str:
+    """List what a peer does better than this service by more than the noise of a run."""
+    lines = []
+    for merit, (field, more) in _MERITS.items():
+        found = ((one.row, list(_better(one, field, more=more))) for one in compared)
+        rows = [f"{row} ({', '.join(ahead)})" for row, ahead in found if ahead]
+        lines.append(f"- **{merit}**: {'; '.join(rows) or 'nowhere'}")
+    return "\n".join(lines)
+
+
+def _better(one: Comparison, field: str, *, more: bool) -> Iterator[str]:
+    """Name the peers that are ahead, with their figure in units of ours."""
+    own = getattr(one.ours, field)
+    noise = _NOTICEABLE_SSIM if field == "ssim" else _NOISE
+    for figure in one.peers:
+        other = figure.cpu_ms if field == "cpu_ms" else getattr(figure.result, field, 0)
+        if own and other:
+            share = other / own
+            if (share > 1 + noise) if more else (share < 1 - noise):
+                yield f"{NAMES[figure.service]} {share:.{3 if field == 'ssim' else 2}f}"

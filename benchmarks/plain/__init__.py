@@ -1,0 +1,1 @@
+"""A peer: the image service that one writes in an afternoon."""

@@ -1,0 +1,110 @@
+"""The benchmarks measure what they say."""
+
+import io
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from PIL import Image
+
+from benchmarks import python_load
+from benchmarks.load import Load, Slot
+from benchmarks.measure import Case, Measurement
+from benchmarks.peers import PLAIN, THUMBOR
+from benchmarks.pictures import PICTURES, picture, similarity
+from benchmarks.results import Result
+from benchmarks.stack import Setting, cpu_seconds
+from devstack.server_process import ServerProcess
+from devstack.waiting import free_port
+
+MEASURED = Measurement(
+    requests_per_second=1, mb_per_second=1, p50_ms=1, p99_ms=1, cpu_ms=1, switches=1, errors=0
+)
+# A server that starts after its child has used half a second of CPU and ended.
+BUSY_CHILD = """
+import http.server, subprocess, sys
+burn = "import time\\nwhile time.process_time() < 0.5: pass"
+subprocess.run([sys.executable, "-c", burn], check=True)
+http.server.test(http.server.SimpleHTTPRequestHandler, bind="127.0.0.1", port=int(sys.argv[1]))
+"""
+
+
+def test_ended_children() -> None:
+    """The CPU of a service includes that of its processes that have ended."""
+    port = free_port()
+    command = [sys.executable, "-c", BUSY_CHILD, str(port)]
+    with ServerProcess(command, {}, port, probe="/") as process:
+        assert cpu_seconds(process) >= 0.5
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """Remembers the paths of the requests."""
+
+    protocol_version = "HTTP/1.1"
+    paths: list[str]
+
+    def do_GET(self) -> None:
+        """Record a request."""
+        self.paths.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Be silent."""
+
+
+@pytest.fixture
+def recorder() -> Iterator[tuple[str, list[str]]]:
+    """Serve, and yield the address and the paths of the requests."""
+    paths: list[str] = []
+    handler = type("Handler", (Recorder,), {"paths": paths})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}", paths
+        server.shutdown()
+
+
+def test_each_once(recorder: tuple[str, list[str]]) -> None:
+    """A cold variant is requested once: no picture is asked for twice."""
+    base_url, paths = recorder
+    load = Load(base_url, ((b"/", Slot.SERIAL),))
+    python_load.run_once(load, range(1, 3))
+    summary = python_load.run_once(load, range(3, 6))
+    assert summary.requests == 3
+    assert paths == [f"/{number:016d}" for number in range(1, 6)]
+
+
+def test_ratio_within_passes() -> None:
+    """The ratio to a peer is the median of the ratios within each pass, as the machine drifts."""
+    ours = Case("metadata", 16, Setting())
+    plain = replace(ours, setting=Setting(service=PLAIN))
+    passes = [
+        {ours: replace(MEASURED, cpu_ms=drift), plain: replace(MEASURED, cpu_ms=drift * times)}
+        for drift, times in ((1, 2), (10, 4), (3, 8))
+    ]
+    assert Result.of(ours, passes).to_peers == {PLAIN: 0.25}
+    assert not Result.of(plain, passes).to_peers
+    assert THUMBOR not in Result.of(ours, passes).to_peers
+
+
+def encoded(small: Image.Image, **options: object) -> bytes:
+    """Return a picture as a WebP."""
+    file = io.BytesIO()
+    small.save(file, "WEBP", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_similarity(name: str) -> None:
+    """A variant by Lanczos is equal to the reference, and a stronger compression less so."""
+    with Image.open(io.BytesIO(picture(name))) as opened:
+        whole = opened.convert("RGBA").convert("RGBa")
+    small = whole.resize((160, 120), Image.Resampling.LANCZOS).convert("RGBA")
+    lossless = similarity(name, encoded(small, lossless=True, exact=True))
+    fine, coarse = (similarity(name, encoded(small, quality=quality)) for quality in (90, 20))
+    assert lossless == pytest.approx(1, abs=1e-3)
+    assert lossless > fine > coarse > 0
