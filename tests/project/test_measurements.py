@@ -4,19 +4,23 @@ import io
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from PIL import Image
 
-from benchmarks import python_load
+from benchmarks import measure, python_load
+from benchmarks.deployment import Deployment
 from benchmarks.load import Load, Slot
 from benchmarks.measure import Case, Measurement
 from benchmarks.peers import PLAIN, THUMBOR
 from benchmarks.pictures import PICTURES, picture, similarity
 from benchmarks.results import Result
-from benchmarks.stack import Setting, cpu_seconds
+from benchmarks.scenarios import COMPARED_READS, COMPARED_WRITES
+from benchmarks.stack import OURS, Setting, Stack, cpu_seconds
+from benchmarks.workloads import ROWS
 from devstack.server_process import ServerProcess
 from devstack.waiting import free_port
 
@@ -38,6 +42,23 @@ def test_ended_children() -> None:
     command = [sys.executable, "-c", BUSY_CHILD, str(port)]
     with ServerProcess(command, {}, port, probe="/") as process:
         assert cpu_seconds(process) >= 0.5
+
+
+@pytest.mark.parametrize("service", [OURS, PLAIN])
+def test_same_requests(service: str) -> None:
+    """The service and the plain one answer each compared request with the same status."""
+    setting = Setting(service=service)
+    with ExitStack() as ends:
+        stack = Stack(ends)
+        bucket = ends.enter_context(stack.bucket())
+        url = stack.database(setting.engine, setting.images)
+        process = ends.enter_context(stack.service(url, bucket, setting))
+        deployment = Deployment(stack, setting, process, bucket)
+        for name in [*COMPARED_READS, *COMPARED_WRITES]:
+            row = ROWS[name]
+            if row.seed:
+                assert measure._request(row.seed(deployment)).status == 201
+            assert measure._request(row.load(deployment)).status == row.status, name
 
 
 class Recorder(BaseHTTPRequestHandler):
