@@ -22,7 +22,7 @@ _WARM_UP_SECONDS = 0.2
 _SEED_SECONDS = 6
 _SEED_CLIENTS = 16
 _LARGE_SECONDS = 3  # for images from 5 MB on
-_UPLOAD_SECONDS = 0.5  # for each MB of an upload, so that 16 clients send several
+_UPLOAD_SECONDS = 0.3  # for each MB of an upload, so that 16 clients send several
 
 
 @dataclass(frozen=True)
