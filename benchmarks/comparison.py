@@ -25,12 +25,12 @@ _HEADINGS = (
 )  # fmt: skip
 # What a reader may look for: the field, and whether more of it is better.
 _MERITS = {
-    "CPU per request": ("cpu_ms", False),
-    "Requests per second": ("requests_per_second", True),
+    "CPU": ("cpu_ms", False),
+    "req/s": ("requests_per_second", True),
     "p99": ("p99_ms", False),
-    "Peak RSS": ("peak_mb", False),
-    "Bytes of a variant": ("output_bytes", False),
-    "Likeness of a variant (SSIM)": ("ssim", True),
+    "peak RSS": ("peak_mb", False),
+    "bytes": ("output_bytes", False),
+    "SSIM": ("ssim", True),
 }
 _NOISE = 0.05
 _NOTICEABLE_SSIM = 0.005
@@ -112,22 +112,22 @@ def _lines(one: Comparison) -> Iterator[tuple[str, ...]]:
 
 
 def where_peers_win(compared: list[Comparison]) -> str:
-    """List what a peer does better than this service by more than the noise of a run."""
+    """Render what peers do better by more than the noise of a run, in units of ours."""
     lines = []
-    for merit, (field, more) in _MERITS.items():
-        found = ((one.row, list(_better(one, field, more=more))) for one in compared)
-        rows = [f"{row} ({', '.join(ahead)})" for row, ahead in found if ahead]
-        lines.append(f"- **{merit}**: {'; '.join(rows) or 'nowhere'}")
-    return "\n".join(lines)
+    for one in compared:
+        for figure in one.peers:
+            shares = [_ahead(one, figure, field, more=more) for field, more in _MERITS.values()]
+            if any(shares):
+                lines.append((one.row, NAMES[figure.service], *shares))
+    return markdown(("request", "peer", *_MERITS), lines)
 
 
-def _better(one: Comparison, field: str, *, more: bool) -> Iterator[str]:
-    """Name the peers that are ahead, with their figure in units of ours."""
+def _ahead(one: Comparison, figure: Figure, field: str, *, more: bool) -> str:
     own = getattr(one.ours, field)
+    other = figure.cpu_ms if field == "cpu_ms" else getattr(figure.result, field, 0)
+    if not own or not other:
+        return ""
+    share = other / own
     noise = _NOTICEABLE_SSIM if field == "ssim" else _NOISE
-    for figure in one.peers:
-        other = figure.cpu_ms if field == "cpu_ms" else getattr(figure.result, field, 0)
-        if own and other:
-            share = other / own
-            if (share > 1 + noise) if more else (share < 1 - noise):
-                yield f"{NAMES[figure.service]} {share:.{3 if field == 'ssim' else 2}f}"
+    ahead = share > 1 + noise if more else share < 1 - noise
+    return f"{share:.3f}" if ahead and field == "ssim" else f"{share:.2f}" if ahead else ""

@@ -46,7 +46,7 @@ Lanczos; 1 is equal. *Of ours* is the CPU in units of this service's.
 
 ### Where a peer is ahead
 
-By more than a twentieth, or in SSIM by more than 0.005; in units of this service's figure:
+The peer's figure in units of this service's, where it is better by more than 5 %, or 0.5 % in SSIM:
 
 {ahead}
 

@@ -16,7 +16,7 @@ UNITS_OF_BARE = {
     "GET 20 MB": 470,
     "upload 10 KB": 17,
     "upload 100 KB": 25,
-    "upload 5 MB": 340,
+    "upload 5 MB": 340,  # of two runs
 }
 """CPU per request in units of `bare`, by row."""
 
