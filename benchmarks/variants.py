@@ -14,9 +14,9 @@ WARM_UPS = 3  # cold requests before those that count
 
 # For each picture: how many of its variants are made one after another, and which ones.
 _WANTED = {
-    "12 MP JPEG": (12, ("320 jpg", "320 webp", "320 avif", "1280 webp")),
-    "2 MP PNG": (16, ("320 webp",)),
-    "1 MP WebP": (24, ("320 webp",)),
+    "12 MP JPEG": (20, ("320 jpg", "320 webp", "320 avif", "1280 webp")),
+    "2 MP PNG": (24, ("320 webp",)),
+    "1 MP WebP": (32, ("320 webp",)),
 }
 _THUMBOR, _IPX = "/unsafe/fit-in/{0}x{0}/filters:format({1})/", "/s_{0}x{0},fit_inside,f_{1}/"
 
