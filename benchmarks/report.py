@@ -127,7 +127,7 @@ def page(compared: Results, alone: Results, picture: str) -> str:
         ahead=where_peers_win(everything),
         conditions="\n".join(map(_conditions, (compared.conditions, alone.conditions))),
         targets=_targets(judged),
-        reasons="\n".join(f"- {one.target}: {one.reason}" for one in judged if one.missed),
+        reasons=_reasons(judged),
         memory=markdown(
             ("", "RSS at rest, MB", "peak, MB"),
             [(one.row, number(one.at_rest), number(one.peak)) for one in alone.memory],
@@ -162,6 +162,15 @@ def _targets(judged: list[Verdict]) -> str:
         ("target", "limit", "measured", "verdict"),
         [(one.target, f"≤ {one.limit:g}", one.result(), one.sentence()) for one in judged],
     )
+
+
+def _reasons(judged: list[Verdict]) -> str:
+    """List each reason once, with the targets that are missed because of it."""
+    targets: dict[str, list[str]] = {}
+    for one in judged:
+        if one.missed:
+            targets.setdefault(one.reason, []).append(one.target)
+    return "\n".join(f"- {reason} ({'; '.join(missed)})" for reason, missed in targets.items())
 
 
 def _growth(rows: list[Result]) -> str:

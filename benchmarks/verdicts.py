@@ -29,18 +29,18 @@ _MOST_BYTES = 1.05  # of a variant, in units of a peer's
 _MOST_SSIM = 1.01  # of a peer, in units of ours
 # What stands in the way of targets that are missed, by the beginning of the target.
 _REASONS = {
-    "list 100": "the service validates and renders 100 rows, each with its addresses",
-    "redirect": "botocore's signer runs for each URL",
-    "every request: CPU in units of Supabase Storage": "botocore's signer runs for each URL",
-    "every request: CPU in units of plain": "the service computes SHA-256 and reads the header",
-    "upload 100 KB, inspection full": "every pixel is decoded, in a process of its own",
-    "upload 100 KB": "the journal needs a transaction before the PUT, and the row one after it",
-    "cold variants: bytes": "the peers write progressive JPEG",
-    "cold variants: SSIM": "the peers encode WebP and AVIF with a higher quality, in more bytes",
-    "cold": "the service reads from S3, renders in a process of its own with a limit of memory, and"
-    " stores in S3 and PostgreSQL, with a journal; the peer reads a file, and writes one or none",
-    "warm": "the request reads the row of the image and that of the variant",
-    "metadata, MariaDB": "PyMySQL is pure Python, and psycopg2 is not",
+    "list 100": "The service validates and renders 100 rows, each with its addresses.",
+    "redirect": "botocore's signer runs for each URL.",
+    "every request: CPU in units of Supabase Storage": "botocore's signer runs for each URL.",
+    "every request: CPU in units of plain": "The service computes SHA-256 and reads the header.",
+    "upload 100 KB, inspection full": "Every pixel is decoded, in a process of its own.",
+    "upload 100 KB": "The journal needs a transaction before the PUT, and the row one after it.",
+    "cold variants: bytes": "The peers write progressive JPEG.",
+    "cold variants: SSIM": "The peers encode WebP and AVIF with a higher quality, in more bytes.",
+    "cold": "The service reads from S3, renders in a process of its own with a limit of memory, and"
+    " stores in S3 and PostgreSQL, with a journal. The peer reads a file and writes one or none.",
+    "warm": "The request reads the row of the image and that of the variant.",
+    "metadata, MariaDB": "PyMySQL is pure Python, and psycopg2 is not.",
 }
 
 
