@@ -102,7 +102,7 @@ def measure_scenario(
     if not rows:
         return
     setting = scenario.setting
-    if not rows.keys() <= COLD.keys() | WARM.keys():  # it is no unit of variants
+    if not rows.keys() & (COLD.keys() | WARM.keys()):  # it is no unit of variants
         yield from _measure_bare(plan, setting, set(chain.from_iterable(rows.values())))
     url = stack.database(setting.engine, setting.images)
     with stack.bucket() as bucket, stack.service(url, bucket, setting) as process:

@@ -51,7 +51,7 @@ def comparison(engines: list[str]) -> list[Scenario]:
         Scenario(empty, COMPARED_WRITES),
         Scenario(replace(empty, service=PLAIN), COMPARED_WRITES),
         Scenario(Setting(images=0, inspection="full"), _INSPECTED),
-        Scenario(empty, _COLD | _WARM),
+        Scenario(empty, _COLD | {"GET 10 KB": _BUSY} | _WARM),
         Scenario(replace(empty, service=THUMBOR), _COLD | _WARM),
         Scenario(replace(empty, service=IPX), _COLD),
     ]

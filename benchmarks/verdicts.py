@@ -132,9 +132,11 @@ def _quality(cold: list[Comparison], peer: str) -> Iterator[Verdict]:
 
 def _ratios(results: Results) -> Iterator[Verdict]:
     """Judge ratios between rows of this service."""
-    download = results.find("GET 10 KB", **STORED)
-    warm = (_ratio(results.find(row, **UPLOADS), download) for row in WARM)
-    worst = _worst(one for one in warm if one)
+    download = results.find("GET 10 KB", **UPLOADS)  # beside the warm variants
+    warm = (results.find(row, **UPLOADS) for row in WARM)
+    worst = _worst(
+        Measured(one.cpu_ms / download.cpu_ms, one.row) for one in warm if one and download
+    )
     yield Verdict("warm variants: CPU in units of GET 10 KB", 1.2, worst)
     full, header = (results.find("upload 100 KB", **one) for one in (INSPECTED, UPLOADS))
     share = _ratio(full, header)
@@ -147,7 +149,7 @@ def _ratios(results: Results) -> Iterator[Verdict]:
 def _ratio(one: Result | None, other: Result | None) -> Measured | None:
     """Return the CPU of one row in units of another; through `bare`, because the machine drifts."""
     if one and other and one.to_bare and other.to_bare:
-        return Measured(one.to_bare / other.to_bare, one.row)
+        return Measured(one.to_bare / other.to_bare)
     return None
 
 
