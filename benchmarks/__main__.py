@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import COMPARISON, RESULTS, wrk
+from benchmarks import COMPARISON, RESULTS, peers, wrk
 from benchmarks.conditions import conditions
 from benchmarks.measure import Plan, measure_scenario
 from benchmarks.memory import Memory, measure_memory
@@ -22,6 +22,9 @@ def main() -> int:
     """Measure, print the results and write them; return the exit status."""
     options = _parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # removes databases and buckets
+    if options.peers and not peers.INSTALLED.exists():
+        print("Run `make bench-peers` once, which installs the peers.", file=sys.stderr)
+        return 1
     version = wrk.install()
     plan = Plan(
         wanted=lambda name: not options.rows or name.startswith(tuple(options.rows)),

@@ -22,7 +22,7 @@ from devstack.waiting import free_port
 
 PLAIN, THUMBOR, IPX = "plain", "thumbor", "ipx"
 
-_INSTALLED = ROOT / ".peers"
+INSTALLED = ROOT / ".peers"
 _NODE = shutil.which("node") or "node"
 _FILL_PLAIN = """
 INSERT INTO pictures (name, size_bytes, extension, content_type, s3_key, created_at)
@@ -64,8 +64,8 @@ def fill_plain(url: str) -> None:
 def versions() -> dict[str, str]:
     """Return the versions of thumbor and ipx that are installed, and of Node.js."""
     node = subprocess.run([_NODE, "--version"], check=True, capture_output=True, text=True)
-    ipx = json.loads((_INSTALLED / "ipx/node_modules/ipx/package.json").read_text())
-    lock = (_INSTALLED / "thumbor/requirements.lock").read_text()
+    ipx = json.loads((INSTALLED / "ipx/node_modules/ipx/package.json").read_text())
+    lock = (INSTALLED / "thumbor/requirements.lock").read_text()
     thumbor = re.search(r"^thumbor==(\S+)", lock, re.MULTILINE)
     return {
         "thumbor": thumbor[1] if thumbor else "unknown",
@@ -76,7 +76,7 @@ def versions() -> dict[str, str]:
 
 def _thumbor(_: Mapping[str, str]) -> ServerProcess:
     port = free_port()
-    program = str(_INSTALLED / "thumbor/bin/thumbor")
+    program = str(INSTALLED / "thumbor/bin/thumbor")
     configuration = str(ROOT / "benchmarks/thumbor/thumbor.conf")
     command = [program, "--ip", "127.0.0.1", "--port", str(port), "--conf", configuration]
     return ServerProcess(command, {"PATH": os.environ["PATH"]}, port, probe="/healthcheck")
@@ -84,7 +84,7 @@ def _thumbor(_: Mapping[str, str]) -> ServerProcess:
 
 def _ipx(_: Mapping[str, str]) -> ServerProcess:
     port = free_port()
-    program = str(_INSTALLED / "ipx/node_modules/ipx/bin/ipx.mjs")
+    program = str(INSTALLED / "ipx/node_modules/ipx/bin/ipx.mjs")
     command = [_NODE, program, "serve", "--dir", ".", "--host", "127.0.0.1", "--port", str(port)]
     environment = {"PATH": os.environ["PATH"], "NODE_ENV": "production"}
     return ServerProcess(command, environment, port, probe="/", status=400)  # without a file

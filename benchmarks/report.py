@@ -39,8 +39,9 @@ is that of all processes of a service, including those that ended.
 
 Uploads are inspected by header only here; *inspection full*, further down, checks every pixel.
 A *cold* variant is made and stored, one request at a time, each of another picture. A *warm* one is
-stored already. The PNG has an alpha channel. SSIM is the likeness to the whole picture reduced by
-Lanczos; 1 is equal. *Of ours* is the CPU in units of this service's.
+stored already. The pictures are drawn: noise with the scales of a photograph, and hard edges; the
+PNG has an alpha channel. SSIM is the likeness to the whole picture reduced by Lanczos; 1 is equal.
+*Of ours* is the CPU in units of this service's.
 
 {compared}
 
