@@ -41,6 +41,10 @@ _REASONS = {
     " stores in S3 and PostgreSQL, with a journal. The peer reads a file and writes one or none.",
     "warm": "The request reads the row of the image and that of the variant.",
     "metadata, MariaDB": "PyMySQL is pure Python, and psycopg2 is not.",
+    "metadata": "The request passes the middleware and runs a SELECT.",
+    "random": "The request passes the middleware and runs a SELECT.",
+    "304": "The request passes the middleware and runs a SELECT.",
+    "GET": "A SELECT, and a GET to the store, which obstore runs in its own thread.",
 }
 
 
