@@ -12,7 +12,7 @@ SUITABLE := import ctypes, sqlite3, ssl, sys; sys.exit(sys.version_info < (3, 11
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import ensurepip, venv; $(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help install run quick coverage test lint soak matrix bench bench-peers lock dist sbom audit image
+.PHONY: help install checkov run quick coverage test lint soak matrix bench bench-peers lock dist sbom audit image
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -35,6 +35,14 @@ $(VENV)/requirements-dev.lock: requirements-dev.lock
 	cmp -s requirements-run.lock $(VENV)/requirements-run.lock || { $(CREATE); } && \
 	$(INSTALL) --use-pep517 --requirement $< && cp $< $@
 
+checkov: $(VENV)/checkov/requirements-checkov.lock ## Install checkov, for the tests, in an environment of its own
+
+# It needs older versions of boto3 and others than we do.
+$(VENV)/checkov/requirements-checkov.lock: private python = $(VENV)/checkov/bin/python
+$(VENV)/checkov/requirements-checkov.lock: requirements-checkov.lock | install
+	@if cmp -s $< $@; then touch $@; exit; fi; \
+	$(VENV)/bin/python -m venv --clear $(@D) && $(INSTALL) --requirement $< && cp $< $@
+
 CREATE = if [ -z "$(PYTHON)" ]; then \
 		echo 'No Python 3.11 or later with its venv module found: install python3 and python3-venv.' >&2; \
 		exit 1; \
@@ -54,7 +62,7 @@ quick: install lint ## Run the linters, the type checker and the tests that need
 coverage: install ## Measure which branches of the product the unit tests take
 	@$(python) -m pytest tests/unit --cov --cov-report=term
 
-test: install lint ## Run the linters, the type checker and all tests except the soaks
+test: install checkov lint ## Run the linters, the type checker and all tests except the soaks
 	@$(python) -m pytest
 
 lint: install ## Check style and types
@@ -101,12 +109,13 @@ lock: ## Resolve the locks from pyproject.toml (requires uv)
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) --group run --constraint requirements-dev.lock --output-file requirements-run.lock
 	$(COMPILE) --extra traces --constraint requirements-dev.lock --output-file requirements-traces.lock
+	$(COMPILE:pyproject.toml=) --group checkov --output-file requirements-checkov.lock
 	cd benchmarks/thumbor && $(UV) pip compile requirements.in $(RESOLVE) --output-file requirements.lock
 
 DIST ?= dist
 VERSION := $(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
 NAME := image-api-$(VERSION)
-NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock requirements-run.lock .ci .github .gitignore \
+NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock requirements-run.lock requirements-checkov.lock .ci .github .gitignore \
 	.pre-commit-config.yaml \
 	Dockerfile .dockerignore
 # The checkout may belong to another user.
