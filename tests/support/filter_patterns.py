@@ -45,7 +45,7 @@ def _matches_object(comparisons: str, line: str) -> bool:
         document = json.loads(line)
     except ValueError:
         return False
-    return any(_holds(each.strip(), document) for each in comparisons.split("||"))
+    return any(_holds(each.strip(" ()"), document) for each in comparisons.split("||"))
 
 
 def _holds(comparison: str, document: Any) -> bool:
