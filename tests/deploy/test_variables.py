@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import uvicorn.config
 from sqlalchemy import make_url
+from uvicorn.middleware.proxy_headers import _TrustedHosts
 
 from adapters.rds_iam import require_verified_server
 from config import Settings
@@ -112,6 +113,16 @@ def test_administrator() -> None:
         "HousekeepingExecutionRole"
     ]
     assert secrets(SERVICE).keys() == SECRETS
+
+
+def test_clients_are_told_apart() -> None:
+    """The client's address is what CloudFront appended, whatever the client itself claims."""
+    proxies = _TrustedHosts(environment(SERVICE)["FORWARDED_ALLOW_IPS"])
+    balancer = "10.20.0.7"
+    assert balancer in proxies
+    claimed, client = "198.51.100.1", "203.0.113.9"
+    forwarded = proxies.get_trusted_client_address(f"{claimed}, {client}, {balancer}")
+    assert forwarded == (client, 0)
 
 
 def test_clients_are_authenticated() -> None:
