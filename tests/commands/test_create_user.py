@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
 from config import Settings
 from devstack.databases import connection, fresh_database
@@ -50,6 +51,25 @@ def test_user_is_able(lacking_user: Settings, admin: str) -> None:
         member = f"SELECT pg_has_role('{user}', 'rds_iam', 'member')"
         assert db.exec_driver_sql(member).scalar_one()
     assert create_tables.create_tables(lacking_user)
+
+
+@pytest.mark.parametrize("server", ["mysql_url", "mariadb_url"])
+def test_user_exists_on_mysql(server: str, request: pytest.FixtureRequest) -> None:
+    """On MySQL an existing user gets its grants; only RDS has the plugin that a new one needs."""
+    user = f"images_{secrets.token_hex(4)}"
+    with fresh_database(request.getfixturevalue(server)) as url, connection(url) as db:
+        admin = make_url(url).username or ""
+        named = make_url(url).set(username=user).render_as_string(hide_password=False)
+        settings = Settings(db_url=named, aws_region="none", aws_s3_bucket="none")
+        with pytest.raises(DBAPIError, match="AWSAuthenticationPlugin"):
+            create_user.create_user(settings, admin, "")
+        db.exec_driver_sql(f"CREATE USER {user}")
+        try:
+            assert create_user.create_user(settings, admin, "") == f"User {user} exists."
+            granted = db.exec_driver_sql(f"SHOW GRANTS FOR {user}").scalars().all()
+            assert any(f"ALL PRIVILEGES ON `{make_url(url).database}`" in one for one in granted)
+        finally:
+            db.exec_driver_sql(f"DROP USER {user}")
 
 
 def test_command(

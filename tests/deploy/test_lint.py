@@ -25,6 +25,14 @@ def test_cfn_lint() -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def test_hadolint() -> None:
+    """Hadolint finds nothing in the Dockerfile that adds the certificates of RDS."""
+    program = Path(sys.executable).with_name("hadolint")
+    lint = [str(program), "--no-color", str(FILE.with_name("Dockerfile"))]
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 @pytest.fixture(scope="module")
 def scanned() -> dict[str, Any]:
     """Return checkov's report; skip without checkov, which `make checkov` installs."""

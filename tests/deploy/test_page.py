@@ -67,8 +67,10 @@ def test_sizes_of_the_page(column: int, size: str) -> None:
     assert tasks[column].startswith(expected)
     classes = re.findall(r"db\.[\w.]+", database[0])
     assert classes[column - 1] == stack["Database"]["DBInstanceClass"]
-    task = float(tasks[column].split(" = ")[1]) / stack["Scaling"]["MinCapacity"]
-    assert f"{task:.2f}" in PAGE.partition("- Scaling adds up to")[2].partition("\n")[0]
+    least, most = stack["Scaling"]["MinCapacity"], stack["Scaling"]["MaxCapacity"]
+    scaling = re.findall(r"[\d.]+", PAGE.partition("- Scaling adds up to")[2].partition("\n")[0])
+    assert scaling[column - 1] == str(most - least)
+    assert scaling[column + 2] == f"{float(tasks[column].split(' = ')[1]) / least:.2f}"
 
 
 def test_times_of_the_page() -> None:
