@@ -1,7 +1,7 @@
 # The container image: the archive of `make dist` and the packages of its lock. Build it with `make image`.
 FROM python:3.14-slim-trixie AS build
 ARG VERSION
-ADD dist/image-api-${VERSION}.tar.gz /srv/
+ADD image-api-${VERSION}.tar.gz /srv/
 WORKDIR /srv
 # Compile the bytecode now, because the file system of the running container is read-only.
 RUN mv image-api-* image-api \
@@ -22,7 +22,7 @@ WORKDIR /srv/image-api
 # This user id has no account and owns no other file.
 USER 10001:10001
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s \
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 8000, timeout=4); c.request('GET', '/health/live'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["uvicorn", "main:app", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", \
      "--log-config", "runtime/log_config.json", "--timeout-graceful-shutdown", "30", \
