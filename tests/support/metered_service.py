@@ -15,6 +15,7 @@ from devstack.object_store import ObjectStore
 from devstack.service_process import ServiceProcess
 from devstack.waiting import wait_until
 from scripts.create_tables import create_tables
+from tests.support.aws_policy import Call, refused, role_permissions, s3_call
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.invariants import violations
 
@@ -40,6 +41,7 @@ class S3Meter(FaultProxy):
     def __init__(self, store: ObjectStore) -> None:
         super().__init__(("127.0.0.1", int(store.endpoint_url.rpartition(":")[2])))
         self.requests: list[S3Request] = []
+        self._heads: set[tuple[str, str, tuple[str, ...]]] = set()
 
     @property
     def url(self) -> str:
@@ -52,12 +54,18 @@ class S3Meter(FaultProxy):
             if head.end() > len(tail):
                 part = _RANGE.search(head[3])
                 self.requests.append(S3Request(head[1].decode(), part and part[1].decode()))
+                names = (field.partition(b":")[0].decode() for field in head[3].splitlines())
+                self._heads.add((head[1].decode(), head[2].decode(), tuple(names)))
         return super().claim(tail, chunk)
 
     def taken(self) -> list[S3Request]:
         """Return the requests recorded since the last call."""
         taken, self.requests = self.requests, []
         return taken
+
+    def calls(self) -> set[Call]:
+        """Return all calls to S3. Raises ValueError if one is unknown."""
+        return {s3_call(*head) for head in self._heads}
 
 
 def _headers(fields: Fields) -> httpx.Headers:
@@ -127,7 +135,7 @@ def metered_service(
     workers: int = 1,
     **variables: str,
 ) -> Iterator[MeteredService]:
-    """Run the service on a new database and an empty bucket; check the invariants at the end."""
+    """Run the service on a new database and an empty bucket; check both and the role at the end."""
     with fresh_database(database) as url, S3Meter(store) as meter:
         create_tables(Settings(db_url=url, aws_region=store.region, aws_s3_bucket=bucket))
         environment = store.environment() | {
@@ -144,5 +152,6 @@ def metered_service(
         ):
             yield MeteredService(client, meter, engine, bucket, process)
             found = violations(engine, s3, bucket)
+            found += refused(meter.calls(), role_permissions(bucket))
         engine.dispose()
         assert not found, "\n".join(found)
