@@ -1,6 +1,7 @@
 """`make image` builds an image that serves without privileges and stops cleanly."""
 
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from hashlib import sha256
 import httpx
 import pytest
 
+from devstack.service_process import ROOT
 from devstack.waiting import wait_until
 from tests.support.container_files import compose, dockerfile_stages
 from tests.support.container_image import (
@@ -17,6 +19,7 @@ from tests.support.container_image import (
     ContainerImages,
     missing_tools,
 )
+from tests.support.other_site import other_site
 from tests.support.uploads import upload
 from tests.support.variants import WIDE, opened
 
@@ -118,3 +121,15 @@ def test_podman(images: ContainerImages, image: ContainerImage) -> None:
     other = images.make("podman").config
     assert other["Healthcheck"]
     assert other | {"Hostname": ""} == image.config | {"Hostname": ""}
+
+
+def test_aws(images: ContainerImages, image: ContainerImage) -> None:
+    """The image for deploy/aws.yaml adds certificates that the image's user may read."""
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    with other_site({"/rds.pem": "certificates"}) as origin:
+        aws = images.build(re.sub(r"https://truststore\S+", f"{origin}/rds.pem", text))
+    assert aws.config["Volumes"] == {"/tmp": {}}  # noqa: S108 - of the container
+    assert aws.config["Cmd"] == image.config["Cmd"]
+    with aws.running({}, ["cat", "/etc/image-api/rds.pem"]) as container:
+        assert container.process.wait(timeout=60) == 0
+        assert container.log() == "certificates"

@@ -73,6 +73,7 @@ class ContainerImages:
         self.environment = os.environ | {
             "CONTAINERS_STORAGE_CONF": f"{folder}/storage.conf",
             "BUILDAH_ISOLATION": "chroot",
+            "BUILDAH_LAYERS": "true",  # the second build of the same layers takes a second
         }
 
     def add_base(self, name: str) -> None:
@@ -83,7 +84,19 @@ class ContainerImages:
         """Run `make image` with buildah or podman and return what it built."""
         archive = self._folder / "dist"
         self._run("make", "image", f"DIST={archive}", f"CONTAINER=unshare --mount {tool}")
-        inspect = ["buildah", "inspect", "--type", "image", "image-api"]
+        return self._image("image-api")
+
+    def build(self, dockerfile: str) -> "ContainerImage":
+        """Build an image from the text of a Dockerfile, without other files."""
+        context = self._folder / "context"
+        context.mkdir(exist_ok=True)
+        (context / "Dockerfile").write_text(dockerfile)
+        build = ["buildah", "build", "--tag", "other"]
+        self._run("unshare", "--mount", *build, str(context))
+        return self._image("other")
+
+    def _image(self, name: str) -> "ContainerImage":
+        inspect = ["buildah", "inspect", "--type", "image", name]
         built = json.loads(self._run("unshare", "--mount", *inspect))
         return ContainerImage(self.environment, built["FromImageID"], built["Docker"]["config"])
 
