@@ -25,7 +25,8 @@ _ACTIONS = {
 # `tagging`, `x-amz-acl` and `x-amz-copy-source`.
 _PARAMETERS = re.compile(
     "list-type|prefix|delimiter|encoding-type|continuation-token|max-keys"
-    "|x-id|response-[a-z-]+|x-amz-(algorithm|credential|date|expires|signedheaders|signature)",
+    "|x-id|response-[a-z-]+"
+    "|x-amz-(algorithm|credential|date|expires|security-token|signedheaders|signature)",
     re.IGNORECASE,
 )
 _HEADERS = re.compile(

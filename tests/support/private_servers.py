@@ -132,7 +132,10 @@ def private_server(kind: str, *, own_ca: bool = True) -> Iterator[PrivateServer]
 
 
 def _postgresql(folder: Path) -> PrivateServer:
-    """Prepare PostgreSQL with TLS; all users but `postgres` need passwords."""
+    """Prepare PostgreSQL with TLS; all users but `postgres` need passwords.
+
+    As on RDS, members of `rds_iam` sign in with tokens, which here nobody verifies.
+    """
     candidates = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.get_exec_path())]
     programs = next((path for path in candidates if (path / "initdb").exists()), None)
     if programs is None:
@@ -144,7 +147,10 @@ def _postgresql(folder: Path) -> PrivateServer:
     encoding = ["-E", "UTF8", "--locale=C"]
     subprocess.run([*initdb, *encoding], check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
     (data / "pg_hba.conf").write_text(
-        "host all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+        "host all postgres 127.0.0.1/32 trust\n"
+        "hostssl all dbadmin 127.0.0.1/32 scram-sha-256\n"
+        "hostssl all +rds_iam 127.0.0.1/32 trust\n"
+        "hostssl all all 127.0.0.1/32 scram-sha-256\n"
     )
     parameters = {
         "ssl": "on",
