@@ -117,7 +117,7 @@ VERSION := $(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
 NAME := image-api-$(VERSION)
 NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock requirements-run.lock requirements-checkov.lock .ci .github .gitignore \
 	.pre-commit-config.yaml \
-	Dockerfile
+	Dockerfile .dockerignore
 # The checkout may belong to another user.
 GIT := git -c 'safe.directory=$(CURDIR)'
 
@@ -149,8 +149,8 @@ audit: install ## Check the deployed packages for known vulnerabilities
 
 CONTAINER ?= docker
 
-# The build context is DIST, so nothing else of the checkout, such as secrets, is sent. Podman and
+# The build context is the folder of DIST, of which .dockerignore leaves only the archive. Podman and
 # Buildah leave HEALTHCHECK out of images in their default format.
 image: dist ## Build the container image image-api from the archive (CONTAINER: docker, podman or buildah)
 	@BUILDAH_FORMAT=docker $(CONTAINER) build --file Dockerfile --build-arg VERSION=$(VERSION) \
-		--tag image-api:$(VERSION) --tag image-api '$(DIST)'
+		--tag image-api:$(VERSION) --tag image-api '$(DIST)/..'
