@@ -8,6 +8,7 @@ import mmap
 
 from PIL import Image
 
+from imaging.codecs import libwebp
 from imaging.containers.content import MalformedImageError
 from imaging.containers.gif import GifOutline
 from imaging.containers.jpeg import ARITHMETIC, JpegOutline
@@ -15,7 +16,6 @@ from imaging.containers.outline import Outline
 from imaging.containers.png import PngOutline
 from imaging.containers.png_pixels import inflate
 from imaging.containers.webp import WebpOutline
-from imaging.decoding import libwebp
 from imaging.stills.still import open_pieces
 
 # Bits that are no Huffman code. A decoder reads up to eight bytes ahead.
@@ -75,4 +75,4 @@ def _decode_gif(content: mmap.mmap, outline: GifOutline) -> None:
 def _decode_webp(content: mmap.mmap, outline: WebpOutline) -> None:
     libwebp.check_container(content)
     for frame in outline.frames:
-        libwebp.decode(content, frame)
+        libwebp.check_frame(content, frame)

@@ -12,7 +12,7 @@ from imaging.rendering.sizes import Box
 
 # More than `rendering_bytes` finds for any picture: a second attempt may take what that missed.
 # Memory that a picture does not need is never touched.
-_BYTES, _BYTES_PER_PIXEL, _BYTES_PER_PIXEL_MADE = 32 * 1024 * 1024, 22, 64
+_BYTES, _BYTES_PER_PIXEL, _BYTES_PER_PIXEL_MADE = 32 * 1024 * 1024, 16, 64
 # A quarter of 50 megapixels. Smaller pictures get less time, so that none can burn it all.
 _COSTLY_PIXELS = 12_500_000
 _LEAST_SHARE = 1 / 3

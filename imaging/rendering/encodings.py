@@ -3,7 +3,7 @@
 from typing import Any
 
 # Raise it with every change of a variant's pixels or bytes: stored variants are then made anew.
-REVISION = 3
+REVISION = 4
 ENCODINGS: dict[str, dict[str, Any]] = {
     "jpg": {"format": "JPEG", "quality": 80, "optimize": True},
     "png": {"format": "PNG"},

@@ -13,8 +13,8 @@ from imaging.stills.still import Still
 _RESIZING = 20
 _ENCODING = {"jpg": 16, "png": 16, "webp": 28, "avif": 40}
 _ENCODING_TRANSPARENCY = 24
-# Where a JPEG is decoded to a fraction of its size, that is up to four times the variant's.
-_LARGEST_FRACTION = 4 * 4
+# Decoders that scale leave up to three times the variant's size, except of small pictures.
+_LARGEST_FRACTION = 3 * 3
 _DECODED_BYTES, _ROW_BYTES = 4, 1024
 
 

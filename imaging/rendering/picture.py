@@ -4,35 +4,23 @@ The result has no metadata of the original (Exif, XMP, comments, profile). An an
 first frame. With the same libraries, the same file and spec give the same bytes.
 """
 
-import functools
 import io
 import math
 import sys
-from collections.abc import Callable, Sequence
 from typing import IO
 
-from PIL import Image, ImageChops, ImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+from PIL import Image
 
 from imaging.containers.content import Content, MalformedImageError
 from imaging.containers.exif import SIDEWAYS
-from imaging.rendering.colours import averageable, on_white, to_srgb
+from imaging.rendering.colours import on_white, to_srgb
+from imaging.rendering.decoded import decoded
 from imaging.rendering.encodings import ENCODINGS
 from imaging.rendering.memory import rendering_bytes
 from imaging.rendering.sizes import Box, Region, Size, shown_region, target_size
 from imaging.stills.formats import still
 from imaging.stills.still import Still
 
-# Not `Image.open`, which opens a JPEG with several pictures as MPO.
-_OPENERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
-    "jpeg": JpegImageFile,
-    "png": PngImageFile,
-    "gif": GifImageFile,
-    "webp": WebPImageFile,
-}
 # Compressing more pixels at level 6 takes up to 2.5 s of CPU, at level 3 half of that.
 _THOROUGH_PIXELS = 2_000_000
 _QUICK_PNG = {"compress_level": 3}
@@ -46,16 +34,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Pillow's raw modes that read the high or the low byte of 16-bit samples
-_DEEP_RGB, _DEEP_RGB_LOW = "RGB;16B", "RGB;16L"
-_DEEP_GREY_ALPHA = "LA;16B"  # which Pillow reads as RGBA
-# In larger pictures only the high bytes of a transparent 16-bit colour are compared: comparing the
-# low bytes takes a second decoding.
-_EXACT_KEY_PIXELS = 16_000_000
-# JPEG drafts, and the averaging of large pictures before Lanczos, are coarse but fast. They keep
-# twice the target size for Lanczos; of huge pictures 1.5 times, which halves the CPU at 2048.
-_DRAFT_FACTOR = 2
-_AVERAGED_PIXELS, _HUGE_PIXELS = 4_000_000, 40_000_000
+# Averaging before Lanczos is coarse but fast. It leaves twice the variant's size; of huge pictures
+# 1.5 times, which halves the CPU at 2048.
+_AVERAGED_PIXELS, _HUGE_PIXELS = 1_000_000, 40_000_000
 _GAP, _GAP_IF_HUGE = 2.0, 1.5
 
 
@@ -112,15 +93,7 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
     target = target_size(shown, box)
     region = _stored_region(shown_region(shown, box), shown, source.orientation)
     stored_target = _swapped(target) if turned else target
-    with source.open() as file, _OPENERS[image_format](file) as image:
-        fills_canvas = image.size == source.canvas
-        if source.at_once:
-            image.decodermaxblock = source.size_bytes
-        if drafted := image.draft(None, _least_size(image.size, region, stored_target)):
-            region = _scaled(region, drafted[1][2] / source.canvas[0], image.size)
-        picture = _decoded(image, source)
-    if not fills_canvas:
-        picture = _on_canvas(picture, source)
+    picture, region = decoded(source, image_format, region, stored_target)
     whole: Region = (0, 0, *picture.size)
     if stored_target != picture.size or region != whole:
         gap = _reducing_gap(math.prod(picture.size))
@@ -136,62 +109,6 @@ def _reducing_gap(pixels: int) -> float | None:
     if pixels <= _AVERAGED_PIXELS:
         return None
     return _GAP if pixels <= _HUGE_PIXELS else _GAP_IF_HUGE
-
-
-def _decoded(image: ImageFile.ImageFile, source: Still) -> Image.Image:
-    """Return the pixels of an opened file in a mode that can be averaged."""
-    stored = image.tile[0].args if image.tile else ""
-    image.load()
-    if stored == _DEEP_GREY_ALPHA:
-        return image.convert("LA")
-    key = source.colour_key
-    if key is None or stored != _DEEP_RGB:
-        return averageable(image, key)
-    is_key = _where_equal(image, [sample >> 8 for sample in key])
-    if is_key.getbbox() is None:
-        return image
-    if math.prod(image.size) <= _EXACT_KEY_PIXELS:
-        is_key = ImageChops.darker(is_key, _where_low_bytes_equal(source, key))
-    picture = image.convert("RGBA")
-    picture.putalpha(ImageChops.invert(is_key))
-    return picture
-
-
-def _where_low_bytes_equal(source: Still, key: tuple[int, ...]) -> Image.Image:
-    """Compare the low bytes of 16-bit samples. Pillow decodes one byte of a sample at a time."""
-    with source.open() as file, PngImageFile(file) as image:
-        image.tile = [image.tile[0]._replace(args=_DEEP_RGB_LOW)]
-        image.load()
-        return _where_equal(image, [sample & 255 for sample in key])
-
-
-def _where_equal(image: Image.Image, samples: Sequence[int]) -> Image.Image:
-    """Return a mask: 255 where every band equals its sample, else 0."""
-    bands = [
-        band.point([255 * (value == sample) for value in range(256)])
-        for band, sample in zip(image.split(), samples, strict=True)
-    ]
-    return functools.reduce(ImageChops.darker, bands)
-
-
-def _on_canvas(picture: Image.Image, source: Still) -> Image.Image:
-    """Return the picture on its transparent canvas."""
-    canvas = Image.new("LA" if picture.mode in {"L", "LA"} else "RGBA", source.canvas)
-    canvas.paste(picture, source.place)
-    return canvas
-
-
-def _scaled(region: Region, scale: float, size: Size) -> Region:
-    """Scale a region to a draft of that size, whose last column and row may be partly padding."""
-    left, top, right, bottom = (edge * scale for edge in region)
-    return left, top, min(right, size[0]), min(bottom, size[1])
-
-
-def _least_size(size: Size, region: Region, target: Size) -> Size:
-    """Return the least draft size of a picture whose `region` becomes `target`."""
-    across = _DRAFT_FACTOR * target[0] / (region[2] - region[0])
-    down = _DRAFT_FACTOR * target[1] / (region[3] - region[1])
-    return int(size[0] * across) + 1, int(size[1] * down) + 1
 
 
 def _stored_region(region: Region, shown: Size, orientation: int) -> Region:

@@ -14,9 +14,11 @@ from imaging.containers.webp import (
     find_profile,
     read_chunks,
 )
-from imaging.stills.still import ColourSpace, Piece, Still
+from imaging.stills.still import ColourSpace, Still
 
-_PIXEL_BYTES = 18  # libwebp and Pillow keep three copies, and averaging takes another one
+# Of lossless pixels before they are averaged. Those with opacity are decoded, then averaged.
+_LOSSLESS_PIXEL_BYTES, _PIXEL_BYTES = 4, 10
+_LOSSLESS_ALPHA = 1 << 28  # behind the size in a lossless bitstream (RFC 9649 section 3.4)
 
 
 def still(content: Content) -> Still:
@@ -25,7 +27,7 @@ def still(content: Content) -> Still:
     Exif has no effect: it follows the pixels, and browsers ignore it.
     """
     walked, end = WebpOutline(), 8 + number(content, 4, 4, "little")
-    flags, canvas = HAS_ALPHA, (0, 0)
+    flags, canvas = 0, (0, 0)
     start, size = find_profile(content, end)
     icc = content[start : start + size]
     for kind, at, length in read_chunks(content, 12, end, walked):
@@ -43,6 +45,8 @@ def still(content: Content) -> Still:
             return _still(content, frame, flags, canvas, place, icc)
         elif kind in {b"ALPH", *BITSTREAMS} and not flags & HAS_ANIMATION:
             frame = find_frame(content, at - 8, end, walked)
+            if not canvas[0]:
+                flags = _announced_alpha(content, at)
             return _still(content, frame, flags, (frame.width, frame.height), (0, 0), icc)
     raise MalformedImageError("it has no frame")
 
@@ -61,5 +65,23 @@ def _still(
     padding = bytes(len(bitstream) % 2)
     length = len(b"WEBP") + len(extended) + len(bitstream) + len(padding)
     head = b"RIFF" + struct.pack("<I", length) + b"WEBP" + extended
-    pieces: list[Piece] = [head, bitstream, padding]
-    return Still(pieces, canvas, _PIXEL_BYTES, place=place, colours=ColourSpace(icc=icc))
+    has_alpha = flags & HAS_ALPHA and bytes(bitstream[:4]) != b"VP8 "
+    is_opaque = canvas == (frame.width, frame.height) and not has_alpha
+    lossless_bytes = _LOSSLESS_PIXEL_BYTES if frame.lossless else 0
+    return Still(
+        [head, bitstream, padding],
+        canvas,
+        lossless_bytes if is_opaque else _PIXEL_BYTES,
+        is_opaque=is_opaque,
+        scales=is_opaque,
+        place=place,
+        colours=ColourSpace(icc=icc),
+        at_once=True,
+    )
+
+
+def _announced_alpha(content: Content, at: int) -> int:
+    """Return the flag of a file without VP8X, whose bitstream begins at `at`, as browsers do."""
+    if content[at - 8 : at - 4] != b"VP8L":
+        return 0
+    return HAS_ALPHA if number(content, at + 1, 4, "little") & _LOSSLESS_ALPHA else 0

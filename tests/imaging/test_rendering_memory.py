@@ -75,7 +75,11 @@ _PICTURES: dict[str, Callable[[], bytes]] = {
     "baseline.jpeg": lambda: encoded(_noise("RGB"), "JPEG", quality=90),
     "progressive.jpeg": lambda: encoded(_noise("RGB"), "JPEG", progressive=True, subsampling=0),
     "four inks.jpeg": lambda: encoded(_noise("CMYK"), "JPEG", progressive=True, subsampling=0),
-    "lossy.webp": lambda: encoded(_noise("RGBA"), "WEBP", method=0),
+    "lossy.webp": lambda: encoded(_noise("RGB"), "WEBP", method=0),
+    "lossy with opacity.webp": lambda: encoded(_noise("RGBA"), "WEBP", method=0),
+    "opaque and lossless.webp": lambda: encoded(
+        _noise("RGB"), "WEBP", lossless=True, method=0, quality=0
+    ),
     "lossless.webp": lambda: encoded(_noise("RGBA"), "WEBP", lossless=True, method=0, quality=0),
 }
 

@@ -3,15 +3,15 @@
 from config import FORMATS, VARIANT_MEDIA_TYPES
 from config.formats import ALIASES
 from imaging.containers import formats as containers
-from imaging.rendering import picture
+from imaging.rendering import decoded
 from imaging.rendering.encodings import ENCODINGS
 from imaging.stills import formats as stills
 
 
 def test_same_formats() -> None:
-    """Each format is recognised, walked, reduced, opened and has variants of its own."""
+    """Each format is recognised, walked, reduced, decoded and has variants of its own."""
     expected = {accepted.name for accepted in FORMATS.values()}
-    for table in (containers._WALKS, containers._SIGNATURES, stills._STILLS, picture._OPENERS):
+    for table in (containers._WALKS, containers._SIGNATURES, stills._STILLS, decoded._DECODERS):
         assert set(table) == expected
     variants = {accepted.variant for accepted in FORMATS.values()}
     assert variants < set(ENCODINGS) == set(VARIANT_MEDIA_TYPES)

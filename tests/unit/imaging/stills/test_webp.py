@@ -12,7 +12,7 @@ from tests.support import pictures
 from tests.support.containers import riff, uint24, webp_animation, webp_file, webp_frame
 from tests.support.icc_profiles import ADOBE_RGB
 
-PROFILE = 0x20
+PROFILE, OPACITY = 0x20, 0x10
 PLAIN = pictures.encoded(pictures.picture(24, 16), "WEBP", lossless=True)
 BITSTREAM = PLAIN[12:]
 ICC = ADOBE_RGB.profile()
@@ -55,6 +55,44 @@ def test_animation() -> None:
     found = still(webp_animation(40, 30, *frames))
     assert (found.canvas, found.place) == ((40, 30), (6, 8))
     assert minimal(webp_animation(40, 30, *frames)).size == (24, 16)
+
+
+SEE_THROUGH = pictures.encoded(Image.new("RGBA", (24, 16), (9, 9, 9, 9)), "WEBP", lossless=True)
+ALPHA = riff(b"ALPH", b"\0" + bytes(24 * 16))
+LOSSY = pictures.webp(24, 16)[12:]
+
+
+@pytest.mark.parametrize(
+    ("content", "is_opaque"),
+    [
+        (PLAIN, True),
+        (SEE_THROUGH, False),
+        (pictures.webp(24, 16), True),
+        (extended(0, SEE_THROUGH[12:]), True),
+        (extended(OPACITY, PLAIN[12:]), False),
+        (extended(OPACITY, LOSSY), True),
+        (extended(OPACITY, ALPHA, LOSSY), False),
+        (extended(0, ALPHA, LOSSY), True),
+        (webp_animation(24, 16, webp_frame(BITSTREAM, 24, 16)), True),
+        (webp_animation(40, 30, webp_frame(BITSTREAM, 24, 16)), False),
+    ],
+    ids=[
+        "lossless",
+        "transparent",
+        "lossy",
+        "unannounced",
+        "announced",
+        "announced without alpha",
+        "alpha",
+        "unannounced alpha",
+        "animation",
+        "small frame",
+    ],
+)
+def test_opaque(content: bytes, *, is_opaque: bool) -> None:
+    """Only a picture without transparency that fills its canvas is opaque, and may be averaged."""
+    found = still(content)
+    assert (found.is_opaque, found.scales) == (is_opaque, is_opaque)
 
 
 def test_no_frame() -> None:

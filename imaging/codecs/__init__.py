@@ -1,0 +1,1 @@
+"""C interfaces of the libraries that Pillow includes, for what Pillow does not offer."""
