@@ -75,7 +75,8 @@ def _by_libwebp(source: Still, least: Size) -> _Draft:
 def _by_pillow(
     opener: Callable[[IO[bytes]], ImageFile.ImageFile], source: Still, least: Size
 ) -> _Draft:
-    with source.open() as file, opener(file) as image:
+    is_coarse = all(8 * few <= many for few, many in zip(least, source.canvas, strict=True))
+    with source.open(coarse=is_coarse) as file, opener(file) as image:
         image.decodermaxblock = source.size_bytes if source.at_once else _BLOCK_BYTES
         drafted = image.draft(None, least)
         scale = drafted[1][2] / source.canvas[0] if drafted else 1

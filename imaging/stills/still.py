@@ -40,7 +40,8 @@ class Still:
     the file have 16, else 8. If `at_once`, a decoder must receive the whole file in one piece.
 
     `pixel_bytes` is the memory that decoding and averaging takes for each pixel of the canvas. If
-    a decoder `scales`, this does not include the decoded pixels.
+    a decoder `scales`, this does not include the decoded pixels. To an eighth of the size it needs
+    only the `coarse` pieces, if there are any.
     """
 
     pieces: Sequence[Piece]
@@ -54,15 +55,16 @@ class Still:
     colour_key: tuple[int, ...] | None = None
     colours: ColourSpace = field(default_factory=ColourSpace)
     at_once: bool = False
+    coarse: Sequence[Piece] = ()
 
     @property
     def size_bytes(self) -> int:
         """The length of the minimal file."""
         return sum(map(len, self.pieces))
 
-    def open(self) -> IO[bytes]:
-        """Return the minimal file, open for reading."""
-        return open_pieces(*self.pieces)
+    def open(self, *, coarse: bool = False) -> IO[bytes]:
+        """Return the minimal file, open for reading: at an eighth of its size if `coarse`."""
+        return open_pieces(*((coarse and self.coarse) or self.pieces))
 
 
 def open_pieces(*pieces: Piece) -> IO[bytes]:

@@ -1,5 +1,7 @@
 """Pictures are decoded at a fraction of their size where that leaves enough for the variant."""
 
+from dataclasses import replace
+
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
@@ -36,6 +38,16 @@ def test_small_jpeg() -> None:
     region: Region = (0, 0, 160, 120)
     assert size_for(jpeg(160, 120), "jpeg", (53, 40), region) == (160, 120)
     assert size_for(jpeg(160, 120), "jpeg", (39, 29), region) == (80, 60)
+
+
+def test_progressive_jpeg() -> None:
+    """At an eighth of its size a progressive JPEG is decoded from its coarse pieces alone."""
+    source = still(encoded(picture(1600, 1200), "JPEG", progressive=True), "jpeg")
+    coarse_only = replace(source, pieces=[])
+    found, _ = decoded(coarse_only, "jpeg", WHOLE, (133, 99))
+    assert found.size == (200, 150)
+    with pytest.raises((OSError, SyntaxError)):
+        decoded(coarse_only, "jpeg", WHOLE, (134, 99))
 
 
 @pytest.mark.parametrize("lossless", [False, True])

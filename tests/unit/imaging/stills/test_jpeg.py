@@ -4,6 +4,7 @@ import io
 
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from imaging.stills.jpeg import still
 from tests.support import pictures
@@ -61,3 +62,25 @@ def test_memory() -> None:
     """Only a picture in several scans needs memory for each pixel beside the decoded ones."""
     progressive = pictures.encoded(pictures.picture(24, 16), "JPEG", progressive=True)
     assert still(PLAIN).pixel_bytes == 0 < still(progressive).pixel_bytes
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_coarse(mode: str, subsampling: str) -> None:
+    """At an eighth of its size a progressive picture is the same without most of its scans."""
+    bands = [Image.effect_noise((200, 120), 60) for _ in range(Image.getmodebands(mode))]
+    original = Image.merge(mode, bands)
+    options = {"progressive": True, "subsampling": subsampling} if mode == "RGB" else {}
+    found = still(pictures.encoded(original, "JPEG", **{"progressive": True} | options))
+    eighths = []
+    for coarse in (False, True):
+        with found.open(coarse=coarse) as file, JpegImageFile(file) as image:
+            image.draft(None, (25, 15))
+            eighths.append(image.tobytes())
+    assert eighths[0] == eighths[1]
+    assert 2 * sum(map(len, found.coarse)) < found.size_bytes
+
+
+def test_not_coarse() -> None:
+    """A picture of one scan needs all of it."""
+    assert not still(PLAIN).coarse
