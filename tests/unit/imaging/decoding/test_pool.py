@@ -20,6 +20,8 @@ from tests.support import pictures
 from tests.support.hostile_pictures import HOSTILE
 from tests.support.inspections import decoders, inspecting, verdict
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
 
 def test_header_needs_no_decoder() -> None:
     """Inspection by header starts no decoder process."""
@@ -176,6 +178,19 @@ def test_decoders_see_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         verdict(inspector, pictures.jpeg(), "jpg")
         (decoder,) = decoders()
         assert b"secret" not in Path(f"/proc/{decoder}/environ").read_bytes()
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text(),
+    reason="the kernel offers no huge pages on request",
+)
+def test_huge_pages() -> None:
+    """A decoder asks the kernel for huge pages."""
+    with inspecting() as inspector:
+        verdict(inspector, pictures.jpeg(3000, 2000), "jpg")
+        (decoder,) = decoders()
+        mappings = Path(f"/proc/{decoder}/smaps").read_text().splitlines()
+        assert [line for line in mappings if line.startswith("VmFlags:") and " hg" in line]
 
 
 def test_decoders_end_with_their_service() -> None:
