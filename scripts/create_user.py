@@ -1,8 +1,9 @@
 """Create the user of DB_URL on RDS, for IAM sign-in: `python -m scripts.create_user`.
 
-Signs in as DB_ADMIN_USER with DB_ADMIN_PASSWORD, which the service itself does not need. Run it at
-any time, also while the service runs: if the user exists, its grants are repeated. For DB_IAM_AUTH
-on RDS for PostgreSQL and MySQL. Exit status 1 if the database refuses.
+Changes nothing if the user can sign in already. Otherwise signs in as DB_ADMIN_USER with
+DB_ADMIN_PASSWORD, which the service itself does not need, and creates the user or completes its
+grants. Run it at any time, also while the service runs. For DB_IAM_AUTH on RDS for PostgreSQL and
+MySQL. Exit status 1 if the database refuses.
 """
 
 import os
@@ -29,6 +30,12 @@ STATEMENTS = {
         "GRANT ALL ON {database}.* TO {user}",
     ),
 }
+# Whether a user that has signed in has its grants; on MySQL it otherwise cannot open the database.
+_IS_ABLE = {
+    "postgresql": """SELECT has_schema_privilege('public', 'CREATE')
+                     AND has_schema_privilege('public', 'USAGE')""",
+    "mysql": "SELECT 1",
+}
 _EXISTS = {
     "postgresql": "SELECT 1 FROM pg_roles WHERE rolname = :name",
     "mysql": "SELECT 1 FROM mysql.user WHERE user = :name",
@@ -45,6 +52,8 @@ def create_user(settings: Settings, admin: str, password: str) -> str:
         raise ConfigurationError(
             "Configuration: DB_URL must name a user and a database of RDS for PostgreSQL or MySQL."
         )
+    if _is_able(settings, _IS_ABLE[url.get_backend_name()]):
+        return f"User {url.username} exists."
     as_admin = url.set(username=admin, password=password).render_as_string(hide_password=False)
     engine = build_engine(settings.model_copy(update={"db_url": as_admin, "db_iam_auth": False}))
     try:
@@ -52,6 +61,22 @@ def create_user(settings: Settings, admin: str, password: str) -> str:
     finally:
         engine.dispose()
     return f"User {url.username} {'created' if created else 'exists'}."
+
+
+def _is_able(settings: Settings, question: str) -> bool:
+    """Whether the user signs in and has its grants.
+
+    Since PostgreSQL 16 whoever creates a member of `rds_iam` is a member too, and cannot leave; RDS
+    may then refuse the administrator's password. So an existing user needs no administrator.
+    """
+    engine = build_engine(settings)
+    try:
+        with engine.connect() as connection:
+            return bool(connection.scalar(text(question)))
+    except SQLAlchemyError:
+        return False
+    finally:
+        engine.dispose()
 
 
 def _create(engine: Engine, user: str, database: str) -> bool:

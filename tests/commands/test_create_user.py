@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from config import Settings
 from devstack.databases import connection, fresh_database
+from devstack.postgresql import postgres
 from devstack.service_process import ROOT
 from scripts import create_tables, create_user
 
@@ -19,6 +20,12 @@ DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam') THEN CREATE ROLE rds_iam; END IF;
 END $$
 """
+_AS_ON_RDS = (
+    "CREATE ROLE rds_iam",
+    "CREATE USER dbadmin CREATEROLE",
+    "GRANT rds_iam TO dbadmin WITH ADMIN OPTION",
+    "CREATE DATABASE images OWNER dbadmin",
+)
 
 
 @pytest.fixture
@@ -42,15 +49,40 @@ def admin(postgres_url: str) -> str:
 
 
 def test_user_is_able(lacking_user: Settings, admin: str) -> None:
-    """The new user may sign in with IAM and creates the tables; a second run changes nothing."""
+    """The new user may sign in with IAM and creates the tables; a second run needs no admin."""
     user = make_url(lacking_user.db_url).username
     assert create_user.create_user(lacking_user, admin, "") == f"User {user} created."
-    assert create_user.create_user(lacking_user, admin, "") == f"User {user} exists."
+    assert create_user.create_user(lacking_user, "locked-out", "") == f"User {user} exists."
     admins = make_url(lacking_user.db_url).set(username=admin).render_as_string(hide_password=False)
     with connection(admins) as db:
         member = f"SELECT pg_has_role('{user}', 'rds_iam', 'member')"
         assert db.exec_driver_sql(member).scalar_one()
     assert create_tables.create_tables(lacking_user)
+
+
+def test_grants_are_completed(lacking_user: Settings, admin: str) -> None:
+    """A user that signs in but may not create tables gets what it lacks."""
+    url = make_url(lacking_user.db_url)
+    admins = url.set(username=admin).render_as_string(hide_password=False)
+    with connection(admins) as db:
+        db.exec_driver_sql(f'CREATE USER "{url.username}"')
+    assert create_user.create_user(lacking_user, admin, "") == f"User {url.username} exists."
+    assert create_tables.create_tables(lacking_user)
+
+
+def test_creator_becomes_a_member() -> None:
+    """On PostgreSQL 18 the administrator becomes a member of the user; a second run needs none."""
+    with postgres() as url:
+        admins = make_url(url).set(username="dbadmin", database="images")
+        with connection(url) as db:
+            for statement in _AS_ON_RDS:
+                db.exec_driver_sql(statement)
+        named = admins.set(username="images").render_as_string(hide_password=False)
+        settings = Settings(db_url=named, aws_region="none", aws_s3_bucket="none")
+        assert create_user.create_user(settings, "dbadmin", "") == "User images created."
+        with connection(admins.render_as_string(hide_password=False)) as db:
+            assert db.exec_driver_sql("SELECT pg_has_role('images', 'member')").scalar_one()
+        assert create_user.create_user(settings, "locked-out", "") == "User images exists."
 
 
 @pytest.mark.parametrize("server", ["mysql_url", "mariadb_url"])
@@ -80,17 +112,17 @@ def test_command(
 ) -> None:
     """The command reads the administrator from the environment, and names what is missing."""
     monkeypatch.setattr(create_user, "load_settings", lambda: lacking_user)
-    monkeypatch.setenv("DB_ADMIN_USER", admin)
+    monkeypatch.setenv("DB_ADMIN_USER", "nobody-of-this-name")
     assert create_user.main([]) == 1
     assert capsys.readouterr().err == "DB_ADMIN_PASSWORD is missing.\n"
     monkeypatch.setenv("DB_ADMIN_PASSWORD", "secret")
-    assert create_user.main([]) == 0
-    assert "created" in capsys.readouterr().out
-    monkeypatch.setenv("DB_ADMIN_USER", "nobody-of-this-name")
     assert create_user.main([]) == 1
     errors = capsys.readouterr().err
     assert errors.startswith("The database refused: ")
     assert "secret" not in errors
+    monkeypatch.setenv("DB_ADMIN_USER", admin)
+    assert create_user.main([]) == 0
+    assert "created" in capsys.readouterr().out
 
 
 def test_statements_of_the_page() -> None:
