@@ -41,6 +41,7 @@ NOT_IN_MOTO = {
     "AWS::CloudFront::Distribution",
     "AWS::CloudFront::VpcOrigin",
     "AWS::CloudWatch::Alarm",
+    "AWS::EC2::SecurityGroupEgress",
     "AWS::Logs::MetricFilter",
     "AWS::S3::BucketPolicy",
     "AWS::SNS::Subscription",
@@ -73,6 +74,14 @@ def deployment() -> Iterator[Deployment]:
 def test_left_out() -> None:
     """The list of what moto cannot deploy is right."""
     assert unknown_to_moto() == NOT_IN_MOTO
+
+
+def test_prepare_again(deployment: Deployment) -> None:
+    """The next version's `prepare` passes, even if RDS refuses the administrator by then."""
+    deployment.server.execute("ALTER USER dbadmin NOLOGIN")
+    with deployment.running("HousekeepingTask", "prepare") as prepare:
+        assert prepare.wait() == 0, prepare.log()
+        assert "User images exists." in prepare.log()
 
 
 def test_service(deployment: Deployment) -> None:

@@ -55,7 +55,7 @@ def test_only_way_in() -> None:
 
 @pytest.mark.parametrize(
     ("engine", "parameters"),
-    [("postgres", {"rds.force_ssl": "1"}), ("mysql", {"require_secure_transport": "ON"})],
+    [("postgres", {"rds.force_ssl": "1"}), ("mysql", {"require_secure_transport": "1"})],
 )
 def test_clear_text_is_refused(engine: str, parameters: dict[str, str]) -> None:
     """Database and bucket refuse connections without TLS."""
@@ -86,7 +86,17 @@ def test_cache() -> None:
         "OriginRequestPolicyId": "216adef6-5c7f-47e4-b989-5492eafa07d3",
     }
     assert managed.items() <= config["DefaultCacheBehavior"].items()
-    assert config["CustomErrorResponses"] == [{"ErrorCode": 404, "ErrorCachingMinTTL": 0}]
+    errors = {one["ErrorCode"]: one["ErrorCachingMinTTL"] for one in config["CustomErrorResponses"]}
+    assert errors == dict.fromkeys((404, 500, 502, 503, 504), 0)
+
+
+def test_restored_database() -> None:
+    """A snapshot brings its version, size, administrator and database; the rest is as before."""
+    new, restored = STACK["Database"], Stack(DatabaseSnapshot="images-restored")["Database"]
+    of_the_snapshot = {"EngineVersion", "AllocatedStorage", "MasterUsername", "DBName"}
+    assert of_the_snapshot <= new.keys()
+    kept = {name: value for name, value in new.items() if name not in of_the_snapshot}
+    assert restored == kept | {"DBSnapshotIdentifier": "images-restored"}
 
 
 def test_nothing_is_lost() -> None:
@@ -122,6 +132,9 @@ def test_order() -> None:
     assert sweeper["DependsOn"] == [{"ContainerName": "prepare", "Condition": "SUCCESS"}]
     assert sweeper["Command"] == ["python", "-m", "scripts.sweep", "--interval", "60"]
     assert "DesiredCount" not in service["Properties"]
+    assert "TaskEgressToDatabase" in housekeeping["DependsOn"]
+    (tag,) = STACK["VpcOrigin"]["Tags"]
+    assert tag["Value"] == "${InternetGatewayAttachment.AttachmentType}"
 
 
 def test_verification() -> None:
@@ -141,3 +154,12 @@ def test_existing_network() -> None:
     assert stack["LoadBalancer"]["Subnets"] == ["subnet-0123abcd", "subnet-4567abcd"]
     assert "${Vpc}" not in json.dumps(stack.resources)
     assert source()["Rules"]["VpcWithSubnets"]
+
+
+def test_zones() -> None:
+    """The zones of the new VPC can be chosen: not all have Fargate for ARM64 or VPC origins."""
+    stack = Stack(ZoneA="us-east-1b", ZoneB="us-east-1d")
+    chosen = [stack[subnet]["AvailabilityZone"] for subnet in ("SubnetA", "SubnetB")]
+    assert chosen == ["us-east-1b", "us-east-1d"]
+    assert STACK["SubnetA"]["AvailabilityZone"] != STACK["SubnetB"]["AvailabilityZone"]
+    assert source()["Rules"]["TwoZones"]
