@@ -3,6 +3,7 @@
 import functools
 import inspect
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg2
@@ -10,7 +11,7 @@ from psycopg2 import extensions as psycopg2_extensions
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from adapters import unverified_engines
+from adapters import mysql_sessions, unverified_engines
 from adapters.dead_connections import replace_dead_connections
 from adapters.silent_postgresql import Watchdog, WatchedConnection
 from config import Settings
@@ -23,6 +24,23 @@ CLOCKS = {
     **unverified_engines.CLOCKS,
 }
 """The statement that reads the server's time in UTC."""
+
+DIRECT_DRIVERS = frozenset({"psycopg2", "pymysql"})
+"""The drivers that run a compiled SELECT and return the values of its types by themselves."""
+
+SNAPSHOT_LEVELS = {"postgresql": "REPEATABLE READ", **unverified_engines.SNAPSHOT_LEVELS}
+"""The isolation level at which all SELECTs of a transaction see the same moment.
+
+On the other engines `_BEGINNINGS` starts a snapshot.
+"""
+
+# What starts the transactions of `db.writing` and `db.snapshot`. SQLite: take the single write lock
+# first, because an upgrade from a read lock fails without waiting.
+_BEGINNINGS = {
+    "sqlite": {"write": ["BEGIN IMMEDIATE"], "snapshot": ["BEGIN"]},
+    "mysql": mysql_sessions.BEGINNINGS,
+    "mariadb": mysql_sessions.BEGINNINGS,
+}
 
 # Detect within a minute that the server's host is gone. A URL may override them.
 _KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
@@ -38,6 +56,7 @@ _UNDONE_SQLITE_ERRORS = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYK
 _PYTHON_ONLY_MYSQL_OPTIONS = {"auth_plugin_map", "conv", "cursorclass", "defer_connect"}
 # Server shutdown, connection killed (MariaDB, MySQL).
 _KILLED_MYSQL_CONNECTION = {1053, 1927, 3169}
+_LOST_MYSQL_CONNECTION = _KILLED_MYSQL_CONNECTION | {2006, 2013, 4031}  # gone, lost, was idle
 
 
 def is_undone(exc: SQLAlchemyError) -> bool:
@@ -58,9 +77,11 @@ def lost_connection(exc: BaseException | None) -> bool:
     driver_error = exc.orig if isinstance(exc, DBAPIError) else exc
     if "timeout" in str(driver_error) or "timed out" in str(driver_error):
         return False
+    if isinstance(exc, DBAPIError):
+        return exc.connection_invalidated
     if isinstance(exc, psycopg2.Error):  # of a raw cursor
         return isinstance(exc, psycopg2.OperationalError | psycopg2.InterfaceError)
-    return isinstance(exc, DBAPIError) and exc.connection_invalidated
+    return bool(exc and exc.args and exc.args[0] in _LOST_MYSQL_CONNECTION)
 
 
 def require_usable_arguments(engine: Engine) -> None:
@@ -102,11 +123,11 @@ def connect_arguments(url: URL, settings: Settings) -> dict[str, Any]:
         return {"timeout": limit, "isolation_level": None}
     if backend in unverified_engines.NAMES:
         return unverified_engines.connect_arguments(backend, settings)
-    return {
+    return mysql_sessions.arguments() | {
         "charset": "utf8mb4",
         "use_unicode": True,
         "connect_timeout": settings.connect_timeout_seconds,
-        # Until connected: the greeting and the TLS handshake. `_bound_statements` raises them.
+        # Until connected: the greeting and the TLS handshake. `configure` raises them.
         "read_timeout": settings.connect_timeout_seconds,
         "write_timeout": settings.connect_timeout_seconds,
     }
@@ -117,16 +138,17 @@ def prepare(engine: Engine, settings: Settings) -> None:
     backend, limit = engine.dialect.name, settings.db_statement_timeout_seconds
     event.listen(engine, "handle_error", _notice_killed_connection)
     replace_dead_connections(engine)
+    if beginnings := _BEGINNINGS.get(backend):
+        event.listen(engine, "begin", functools.partial(_begin, beginnings))
     if backend == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
     elif backend == "postgresql":
         event.listen(engine, "connect", Watchdog(limit).watch)
         event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
     elif backend in unverified_engines.NAMES:
         unverified_engines.prepare(engine, settings)
     else:
-        event.listen(engine, "connect", functools.partial(_bound_statements, limit))
+        event.listen(engine, "connect", functools.partial(mysql_sessions.configure, limit))
 
 
 def _notice_killed_connection(context: ExceptionContext) -> None:
@@ -141,10 +163,11 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
         dbapi_connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    """Take SQLite's single write lock first: an upgrade from a read lock fails without waiting."""
-    if connection.get_execution_options().get("writes"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(beginnings: Mapping[str, Sequence[str]], connection: Connection) -> None:
+    """Start a transaction if one was asked for; other SELECTs need none."""
+    wanted = connection.get_execution_options().get("transaction", "")
+    for statement in beginnings.get(wanted, ()):
+        connection.exec_driver_sql(statement)
 
 
 def _configure_postgresql(limit: float, dbapi_connection: Any, _record: object) -> None:
@@ -163,10 +186,3 @@ def _configure_postgresql(limit: float, dbapi_connection: Any, _record: object) 
     dbapi_connection.autocommit = True
     with dbapi_connection.cursor() as cursor:
         cursor.execute(f"SET TIME ZONE 'UTC'; SET statement_timeout = {math.ceil(limit * 1000)}")
-
-
-def _bound_statements(limit: float, dbapi_connection: Any, _record: object) -> None:
-    """Bound statements, now that the connection is made."""
-    # PyMySQL has no public way.
-    dbapi_connection._read_timeout = limit  # noqa: SLF001
-    dbapi_connection._write_timeout = limit  # noqa: SLF001

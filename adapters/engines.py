@@ -54,6 +54,10 @@ def _create_engine(url: URL, settings: Settings, tls: dict[str, Any]) -> Engine:
         options["isolation_level"] = "AUTOCOMMIT"
         options["pool_reset_on_return"] = None
         options["skip_autocommit_rollback"] = True
+    elif backend in {"mysql", "mariadb"}:
+        # `mysql_sessions` sets level and autocommit, with which nothing is left to roll back.
+        options["pool_reset_on_return"] = None
+        options["paramstyle"] = "pyformat"  # parameters by name, as psycopg2 has them
     elif backend != "sqlite":
         options["isolation_level"] = WRITE_LEVEL
     try:

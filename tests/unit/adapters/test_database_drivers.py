@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Any
 
+import psycopg2
 import pymysql
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -51,6 +52,14 @@ def test_not_undone() -> None:
         (wrapped(sqlite3.OperationalError("gone"), dead=True), True),
         (wrapped(sqlite3.OperationalError("gone")), False),
         (wrapped(pymysql.OperationalError(2013, "read timed out"), dead=True), False),
+        (pymysql.OperationalError(2006, "gone"), True),
+        (pymysql.OperationalError(2013, "lost"), True),
+        (pymysql.OperationalError(1927, "killed"), True),
+        (pymysql.OperationalError(2013, "lost (timed out)"), False),
+        (pymysql.ProgrammingError(1064, "syntax"), False),
+        (psycopg2.OperationalError("gone"), True),
+        (psycopg2.OperationalError("timeout"), False),
+        (psycopg2.ProgrammingError("syntax"), False),
         (ValueError("gone"), False),
         (None, False),
     ],

@@ -1,0 +1,42 @@
+"""Sessions of MySQL and MariaDB: autocommit, so that a lone SELECT is one round trip.
+
+Without autocommit each SELECT would open a transaction, and need a ROLLBACK to end it.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+BEGINNINGS = {
+    "write": ["START TRANSACTION"],
+    "snapshot": [
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",  # of the next transaction only
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+    ],
+}
+"""The statements that start a transaction."""
+
+
+def arguments() -> dict[str, Any]:
+    """Return the arguments of PyMySQL for autocommit, and for moments in UTC."""
+    from pymysql import converters  # noqa: PLC0415 - takes 18 MB, for MySQL only
+    from pymysql.constants import FIELD_TYPE  # noqa: PLC0415
+
+    def read_moment(text: str) -> datetime:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+    def write_moment(moment: datetime, _mapping: Mapping[Any, Any] | None = None) -> str:
+        naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+        return converters.escape_datetime(naive)
+
+    moments = {FIELD_TYPE.DATETIME: read_moment, datetime: write_moment}
+    return {"autocommit": True, "conv": converters.conversions | moments}
+
+
+def configure(limit: float, dbapi_connection: Any, _record: object) -> None:
+    """Bound statements, now that the connection is made, and set the level of transactions."""
+    # PyMySQL has no public way.
+    dbapi_connection._read_timeout = limit  # noqa: SLF001
+    dbapi_connection._write_timeout = limit  # noqa: SLF001
+    with dbapi_connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")

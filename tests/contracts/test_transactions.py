@@ -1,0 +1,89 @@
+"""Contract: `db` starts and ends transactions alike on every database, on pooled connections."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
+
+from config import Settings
+from db import build_engine, build_sessions, fetch, reading, snapshot, writing
+from repositories import images
+from tests.conftest import CONTRACT_ENGINES
+from tests.support.planted_rows import IMAGES, row, uproot
+
+pytestmark = pytest.mark.parametrize("database_url", CONTRACT_ENGINES, indirect=True)
+
+LOCKING = select(IMAGES.c.name).where(IMAGES.c.name == bindparam("name")).with_for_update()
+
+
+class BreakOffError(Exception):
+    """Ends a transaction before its commit."""
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator[tuple[Session, Session]]:
+    """Return the sessions of two services; the rows of the tests are deleted afterwards."""
+    settings = Settings(db_url=database_url, aws_region="none", aws_s3_bucket="none")
+    engines = build_engine(settings), build_engine(settings)
+    yield build_sessions(engines[0])(), build_sessions(engines[1])()
+    uproot(engines[0], ["first", "second"])
+    for engine in engines:
+        engine.dispose()
+
+
+def insert(session: Session, name: str) -> None:
+    """Insert an image row."""
+    with writing(session) as connection:
+        images.insert_image(connection, row(name, 0))
+
+
+def lock(session: Session, name: str) -> bool:
+    """Lock a row for the duration of a transaction; return whether it exists."""
+    with writing(session) as connection:
+        return images.lock_image(connection, name) is not None
+
+
+def names(session: Session) -> list[str]:
+    """Return the names of all images."""
+    return [image.name for image in images.list_images(session, "name", limit=10)]
+
+
+def test_rollback(sessions: tuple[Session, Session]) -> None:
+    """A block that raises leaves neither its rows nor its locks behind."""
+    here, there = sessions
+    insert(here, "first")
+    with suppress(BreakOffError), writing(here) as connection:
+        images.lock_image(connection, "first")
+        images.insert_image(connection, row("second", 0))
+        raise BreakOffError
+    assert names(here) == names(there) == ["first"]
+    assert lock(there, "first")
+
+
+def test_reads_hold_nothing(sessions: tuple[Session, Session]) -> None:
+    """A SELECT leaves no transaction open on its connection."""
+    here, there = sessions
+    insert(here, "first")
+    assert fetch(here, LOCKING, {"name": "first"})
+    assert lock(there, "first")
+    with reading(here) as connection:
+        assert images.lock_image(connection, "first")
+    assert lock(there, "first")
+
+
+def test_snapshot(sessions: tuple[Session, Session]) -> None:
+    """A snapshot sees one moment. The next transaction of its connection sees each commit."""
+    here, there = sessions
+    insert(here, "first")
+    with snapshot(here) as connection:
+        before = list(images.read_all(connection))
+        insert(there, "second")
+        assert list(images.read_all(connection)) == before
+    if here.get_bind().dialect.name == "sqlite":  # others cannot write during a transaction
+        return
+    with writing(here) as connection:
+        assert len(list(images.read_all(connection))) == 2
+        uproot(there.get_bind().engine, ["second"])
+        assert list(images.read_all(connection)) == before

@@ -1,0 +1,31 @@
+"""Unit tests of adapters/mysql_sessions.py."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from pymysql.constants import FIELD_TYPE
+
+from adapters.mysql_sessions import arguments
+
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
+ELSEWHERE = timezone(timedelta(hours=5))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-02 03:04:05.000006", MOMENT),
+        ("2026-01-02 03:04:05", MOMENT.replace(microsecond=0)),
+    ],
+)
+def test_read(text: str, moment: datetime) -> None:
+    """A column of moments, which has no time zone, is in UTC."""
+    assert arguments()["conv"][FIELD_TYPE.DATETIME](text) == moment
+
+
+@pytest.mark.parametrize(
+    "moment", [MOMENT, MOMENT.astimezone(ELSEWHERE), MOMENT.replace(tzinfo=None)]
+)
+def test_write(moment: datetime) -> None:
+    """A moment is sent in UTC, whatever its time zone."""
+    assert arguments()["conv"][datetime](moment, None) == "'2026-01-02 03:04:05.000006'"
