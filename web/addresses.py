@@ -76,20 +76,20 @@ class Addresses:
 
     def all_of(self, image: ImageRecord) -> tuple[str, dict[str, str]]:
         """Return the address of an image, and the addresses of its variants by their sizes."""
-        versions = image_tag(image.sha256), variant_tag(image.sha256, self.variant_formats)
-        return self._all_of(image.name, *(f"{VERSION}={version}" for version in versions))
+        end = f"&{self.link}" if self.link else ""
+        of_image = f"?{VERSION}={image_tag(image.sha256)}{end}"
+        of_variants = f"?{VERSION}={variant_tag(image.sha256, self.variant_formats)}{end}"
+        return self._all_of(image.name, of_image, of_variants)
 
     def without_version(self, name: str) -> tuple[str, dict[str, str]]:
         """Return the addresses of an image and its variants whether or not it exists."""
-        return self._all_of(name, "", "")
+        return self._all_of(name, f"?{self.link}", f"?{self.link}")
 
     def _all_of(self, name: str, of_image: str, of_variants: str) -> tuple[str, dict[str, str]]:
+        """Return addresses with these queries."""
         url = self.root_path + image_path(name)
-        image_query, query = (
-            "?" + "&".join(filter(None, (version, self.link)))
-            for version in (of_image, of_variants)
-        )
-        return url + image_query, {size: f"{url}/variants/{size}{query}" for size in self.variants}
+        below = f"{url}/variants/"
+        return url + of_image, {size: f"{below}{size}{of_variants}" for size in self.variants}
 
 
 def image_path(name: str) -> str:

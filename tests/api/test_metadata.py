@@ -63,8 +63,11 @@ def test_rendering(variants: tuple[str, ...]) -> None:
         for variant, address in document["variants"].items():
             assert address == str(addresses.variant(image, variant))
             assert address.startswith(f"{path}/variants/{variant}?v={16 * '0'}")
-        assert document == json.loads(image_json(image, addresses))
-        assert ImageMetadata.model_validate(document).created_at == moment
+        rendered = image_json(image, addresses)
+        assert document == json.loads(rendered)
+        model = ImageMetadata.model_validate(document)
+        assert model.created_at == moment
+        assert model.model_dump_json(exclude_unset=True).encode() == rendered
     assert json.loads(list_json([], addresses, None)) == {"images": [], "next_cursor": None}
 
 
