@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import obstore
@@ -52,8 +51,8 @@ _KEY_SAFE = "/~"
 _NOT_FOR_OBSTORE = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
 # An error of obstore has no code. Its message includes S3's response (AWS: "Error responses").
 _ERROR_CODE = re.compile("<Code>([A-Za-z0-9]+)</Code>")
-# obstore takes a body only as a whole, so boto3 sends larger files.
-_LARGE_BYTES = 1024 * 1024
+# boto3 sends larger files: obstore takes a body only as a whole, and hashes it once more.
+_LARGE_BYTES = 2 * 1024 * 1024
 # Most PUTs start within the first tenth of their time.
 _USUAL_SHARE = 0.9
 
@@ -123,6 +122,7 @@ class Bucket:
     ) -> None:
         """Put the whole of `file_obj`, whose SHA-256 is `sha256` (hex), in one attempt.
 
+        Bytes with another SHA-256 are refused, a large file by S3 itself if it gets a checksum.
         `name` is kept with the object, for `stored_name`. Nothing is sent after `deadline`, a time
         of `time.monotonic`. Raises StorageUnavailableError; the object may exist all the same, now
         or later.
@@ -130,26 +130,27 @@ class Bucket:
         if deadline is None:
             deadline = time.monotonic() + self._settings.s3_put_timeout_seconds
         size = file_obj.seek(0, os.SEEK_END)
-        # S3 compares what arrives with what is read below; this compares it with the inspection.
-        if sha256_of(file_obj) != sha256:
+        large = size > _LARGE_BYTES
+        # S3 compares a large file with the SHA-256 that boto3 sends: that of the inspection.
+        if not (large and self._settings.s3_checksum) and sha256_of(file_obj) != sha256:
             raise StorageUnavailableError("The bytes to be stored do not have their SHA-256.")
         file_obj.seek(0)
         metadata = {"name": quote(name, safe="")} if name else {}
         with self._request("put", _path(key)):
             store = self._store_until(deadline)
-            if size <= _LARGE_BYTES or isinstance(file_obj, BytesIO):
+            if large:
+                body = DeadlineReader(file_obj, deadline)
+                put = {"Key": key, "Body": body, "ContentType": content_type, "Metadata": metadata}
+                self._put_large(put, sha256)
+            else:
                 attributes = {"Content-Type": content_type} | metadata
                 content = file_obj.read()  # of a BytesIO no copy
                 obstore.put(store, key, content, attributes=attributes, use_multipart=False)
-            else:
-                self._file_client.put_object(
-                    Bucket=self._name,
-                    Key=key,
-                    Body=DeadlineReader(file_obj, deadline),
-                    ContentType=content_type,
-                    Metadata=metadata,
-                    **self._checksum(sha256),
-                )
+
+    def _put_large(self, put: dict[str, Any], sha256: str) -> None:
+        if self._settings.s3_checksum:
+            put["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
+        self._file_client.put_object(Bucket=self._name, **put)
 
     def download_image(self, key: str, part: tuple[int, int] | None = None) -> ObjectBody:
         """Open the object under `key`, or its bytes from first to last inclusive.
@@ -281,11 +282,6 @@ class Bucket:
 
     def _put_store(self, seconds: float) -> "S3Store":
         return s3_connections.put_store(self._session, self._settings, self._base_url, seconds)
-
-    def _checksum(self, sha256: str) -> dict[str, str]:
-        if not self._settings.s3_checksum:
-            return {}
-        return {"ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()}
 
 
 def _path(key: str) -> str:

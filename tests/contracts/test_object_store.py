@@ -8,7 +8,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from random import Random
 
 import pytest
@@ -23,6 +23,7 @@ from tests.support.stored_objects import TEN, get, new_key, put, stored
 from tests.support.stores import Difference, StoreKind
 
 BODY = Random(1).randbytes(10_000)
+LARGE = 300 * BODY
 BIG = Random(2).randbytes(25_000_000)
 
 
@@ -159,6 +160,25 @@ def test_wrong_sha256(images: Bucket) -> None:
     with pytest.raises(StorageUnavailableError, match="SHA-256"):
         images.upload_image(io.BytesIO(BODY), key, "image/png", sha256=digest)
     assert not images.has_object(key, len(BODY))
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_wrong_sha256_of_a_large_file(
+    store_settings: Settings, kind: StoreKind, *, checksum: bool
+) -> None:
+    """The store refuses a large file that does not match its SHA-256, unless it gets no checksum.
+
+    Then the service itself refuses it.
+    """
+    key, digest = new_key(), hashlib.sha256(b"other").hexdigest()
+    settings = store_settings.model_copy(update={"s3_checksum": checksum})
+    unnoticed = checksum and Difference.NO_CHECKSUM in kind.differences
+    refused = nullcontext() if unnoticed else pytest.raises(StorageUnavailableError)
+    with closing(Bucket(settings)) as images:
+        with refused:
+            images.upload_image(io.BytesIO(LARGE), key, "image/png", sha256=digest)
+        assert images.has_object(key, len(LARGE)) is unnoticed
+        images.delete_image(key)
 
 
 def test_checksum(images: Bucket, kind: StoreKind) -> None:

@@ -1,6 +1,7 @@
 """How often and how long S3 is asked: a PUT once until its deadline, reads and deletes again."""
 
 import hashlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -10,6 +11,7 @@ from tempfile import TemporaryFile
 
 import pytest
 
+import s3_client
 from config import Settings
 from devstack.object_store import ObjectStore
 from devstack.waiting import wait_until
@@ -63,15 +65,16 @@ def images(proxy: FaultProxy, place: Settings) -> Iterator[Bucket]:
         yield images
 
 
-@pytest.fixture(params=[BytesIO, TemporaryFile], ids=["memory", "file"])
-def put(request: pytest.FixtureRequest) -> Put:
-    """Return a function that puts bytes as the service does, from memory or from a large file."""
+@pytest.fixture(params=["obstore", "boto3"])
+def put(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Return a function that puts bytes as the service does, by the client for small or large."""
+    largest = sys.maxsize if request.param == "obstore" else 0
+    monkeypatch.setattr(s3_client, "_LARGE_BYTES", largest)
 
     def put(images: Bucket, key: str, body: bytes, deadline: float | None = None) -> None:
         digest = hashlib.sha256(body).hexdigest()
-        with request.param() as file:
-            file.write(body)
-            images.upload_image(file, key, "image/png", sha256=digest, deadline=deadline)
+        file = BytesIO(body)
+        images.upload_image(file, key, "image/png", sha256=digest, deadline=deadline)
 
     return put
 

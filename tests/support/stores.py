@@ -25,7 +25,7 @@ class Difference(StrEnum):
 
     SIGNATURES = "does not check signatures"
     CHECKSUMS = "stores bytes whose SHA-256 differs from the one sent"
-    NO_CHECKSUM = "does not return the SHA-256 of an object"
+    NO_CHECKSUM = "ignores the checksum of a PUT"
     OVERRIDES = "ignores the header overrides of a presigned URL for HEAD"
     DOTS = "refuses keys with a segment `.` or `..`"
     SEGMENTS = "treats `/` as a folder separator and drops leading, trailing and doubled ones"
