@@ -112,9 +112,11 @@ def entries_after(
     statement = _select_entry.order_by(_pending.c.created_at, _pending.c.s3_key).limit(limit)
     if after:
         moment, key = after
+        # The first condition bounds the range of the index. Without it, PostgreSQL and SQLite read
+        # all earlier entries for each page.
         statement = statement.where(
-            (_pending.c.created_at > moment)
-            | ((_pending.c.created_at == moment) & (_pending.c.s3_key > key))
+            _pending.c.created_at >= moment,
+            (_pending.c.created_at > moment) | (_pending.c.s3_key > key),
         )
     return [JournalEntry(*row) for row in connection.execute(statement)]
 

@@ -97,7 +97,7 @@ UPDATE pending_objects SET state=:state, claimed_at=:claimed_at WHERE pending_ob
 DELETE FROM pending_objects WHERE pending_objects.s3_key = :key AND pending_objects.state = :in_state;
 
 -- pending_objects.entries_after
-SELECT TOP __[POSTCOMPILE_param_1] $ENTRY FROM pending_objects WHERE pending_objects.created_at > :created_at_1 OR pending_objects.created_at = :created_at_2 AND pending_objects.s3_key > :s3_key_1 ORDER BY pending_objects.created_at, pending_objects.s3_key;
+SELECT TOP __[POSTCOMPILE_param_1] $ENTRY FROM pending_objects WHERE pending_objects.created_at >= :created_at_1 AND (pending_objects.created_at > :created_at_2 OR pending_objects.s3_key > :s3_key_1) ORDER BY pending_objects.created_at, pending_objects.s3_key;
 
 -- pending_objects.ping
 SELECT TOP __[POSTCOMPILE_param_1] :param_2 AS anon_1 FROM pending_objects;

@@ -97,7 +97,7 @@ UPDATE pending_objects SET state=:state, claimed_at=:claimed_at WHERE pending_ob
 DELETE FROM pending_objects WHERE pending_objects.s3_key = :key AND pending_objects.state = :in_state;
 
 -- pending_objects.entries_after
-SELECT $ENTRY FROM pending_objects WHERE pending_objects.created_at > :created_at_1 OR pending_objects.created_at = :created_at_2 AND pending_objects.s3_key > :s3_key_1 ORDER BY pending_objects.created_at, pending_objects.s3_key FETCH FIRST __[POSTCOMPILE_param_1] ROWS ONLY;
+SELECT $ENTRY FROM pending_objects WHERE pending_objects.created_at >= :created_at_1 AND (pending_objects.created_at > :created_at_2 OR pending_objects.s3_key > :s3_key_1) ORDER BY pending_objects.created_at, pending_objects.s3_key FETCH FIRST __[POSTCOMPILE_param_1] ROWS ONLY;
 
 -- pending_objects.ping
 SELECT :param_1 AS anon_1 FROM pending_objects FETCH FIRST __[POSTCOMPILE_param_2] ROWS ONLY;
