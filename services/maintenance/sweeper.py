@@ -57,18 +57,28 @@ class Sweeper:
         self._horizon = timedelta(seconds=settings.put_horizon_seconds)
         self._keep = timedelta(seconds=settings.keep_deleted_seconds)
         self._folder = settings.metrics_folder
+        self._after = variants.BEFORE_ALL_KEYS
+        self._has_read_all = False
 
     def _journal_unnamed_variants(self) -> None:
-        """Journal variants of originals that a release without variants replaced or deleted."""
-        after: str | None = variants.BEFORE_ALL_KEYS
+        """Journal variants of originals that a release without variants replaced or deleted.
+
+        The first sweep reads all variants, each later one the next slice: there may be millions.
+        """
         try:
-            while after is not None:
-                with reading(self._sessions()) as connection:
-                    keys, after = variants.unnamed_variants(connection, after, _VARIANTS_SLICE)
-                for key in keys:
-                    journal_variant(self._sessions(), key)
+            self._journal_slice()
+            while not self._has_read_all:
+                self._journal_slice()
         except (DatabaseUnavailableError, WriteConflictError):
             logger.warning("Variants without an original wait for the next sweep", exc_info=True)
+
+    def _journal_slice(self) -> None:
+        with reading(self._sessions()) as connection:
+            keys, after = variants.unnamed_variants(connection, self._after, _VARIANTS_SLICE)
+        for key in keys:
+            journal_variant(self._sessions(), key)
+        self._after = after or variants.BEFORE_ALL_KEYS
+        self._has_read_all |= after is None
 
     def sweep(self) -> SweepReport:
         """Handle every journal entry once, then write the metrics of the journal.
