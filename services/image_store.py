@@ -11,7 +11,7 @@ from config import Settings
 from errors import ImageNotFoundError, PreconditionFailedError
 from repositories import images
 from repositories.images import ImageRecord, RandomImages
-from s3_client import Bucket, ObjectBody
+from s3_client import Bucket, HashedBytes, ObjectBody
 from services import stored_objects
 from services.bulk_writes import BulkWriteProtocol, NewImage
 from services.inspection import ImageInfo, Inspector
@@ -29,6 +29,7 @@ from telemetry import logger
 from telemetry.metrics import recorder
 
 __all__ = [
+    "HashedBytes",
     "ImageRecord",
     "ImageStore",
     "Precondition",

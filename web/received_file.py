@@ -1,11 +1,11 @@
 """The file of an upload, as its bytes arrive: at most MAX_UPLOAD_BYTES, in memory or in a spool."""
 
 import hashlib
-from io import BytesIO
 from typing import IO, NamedTuple
 
 from config import Settings
 from errors import ImageTooLargeError
+from services.image_store import HashedBytes
 
 # The file is spooled in pieces of at least this size.
 PIECE_BYTES = 512 * 1024
@@ -33,7 +33,7 @@ class ReceivedFile:
     """
 
     def __init__(self, settings: Settings, spool: IO[bytes] | None, *, hashing: bool) -> None:
-        self.content: IO[bytes] = BytesIO()
+        self.content: IO[bytes] = HashedBytes()
         self._settings = settings
         self._spool = spool
         self._hashing = hashing
@@ -69,7 +69,7 @@ class ReceivedFile:
         """Store the bytes that arrived since the last call."""
         content = b"".join(self._chunks)
         if self._spool is None:
-            self.content = BytesIO(content)  # does not copy, unlike `write`
+            self.content = HashedBytes(content)  # does not copy, unlike `write`
         else:
             self._spool.write(content)
             self.content = self._spool

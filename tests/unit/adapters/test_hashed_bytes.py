@@ -1,7 +1,9 @@
 """A file in memory remembers its SHA-256, and notices when it has other bytes."""
 
 import hashlib
+import sys
 import tempfile
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +16,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 def test_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading does not make it forget the hash."""
     file = HashedBytes(CONTENT)
+    assert sha256_of(file) == DIGEST
     monkeypatch.setattr("adapters.hashed_bytes.hashlib.sha256", None)
     assert file.read(4) == CONTENT[:4]
     assert file.read() == CONTENT[4:]
@@ -30,6 +33,17 @@ def test_written() -> None:
         view[0] = 0
     for file in (appended, cut, viewed):
         assert sha256_of(file) == hashlib.sha256(file.getvalue()).hexdigest() != DIGEST
+
+
+@pytest.mark.parametrize("release", [HashedBytes.close, lambda file: file.truncate(0)])
+def test_released(release: Callable[[HashedBytes], object]) -> None:
+    """A file that is closed or emptied keeps no bytes, even if something still refers to it."""
+    content = bytes(10_000)
+    before = sys.getrefcount(content)
+    file = HashedBytes(content)
+    assert sys.getrefcount(content) > before
+    release(file)
+    assert sys.getrefcount(content) == before
 
 
 def test_other_files() -> None:
