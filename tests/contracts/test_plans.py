@@ -37,6 +37,7 @@ Use = Callable[[Session, Connection], object]
 
 USES: dict[str, Use] = {
     "find an image": lambda session, _: images.find_image(session, NAME),
+    "names that exist": lambda session, _: images.existing_names(session, [NAME, "other"]),
     "lock an image": lambda _, db: images.lock_image(db, NAME),
     "replace an image": lambda _, db: images.replace_image(db, current(), {"width": 9}),
     "delete an image": lambda _, db: images.delete_image(db, current()),
@@ -64,6 +65,7 @@ USES: dict[str, Use] = {
     "unnamed variants": lambda _, db: variants.unnamed_variants(db, f"v-{KEY}", 9),
     "find an entry": lambda _, db: pending_objects.has_entry(db, KEY),
     "finish an upload": lambda _, db: pending_objects.finish_upload(db, KEY),
+    "finish uploads": lambda _, db: pending_objects.finish_uploads(db, [KEY, "other"]),
     "claim an upload": lambda _, db: pending_objects.claim_upload(db, KEY, MOMENT),
     "remove an entry": lambda _, db: pending_objects.remove_entry(db, KEY),
     "first entries of the journal": lambda _, db: pending_objects.entries_after(db, None, 9),

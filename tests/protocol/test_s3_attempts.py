@@ -161,7 +161,7 @@ def test_read_time_limit(proxy: FaultProxy, place: Settings) -> None:
     """S3_READ_TIMEOUT_SECONDS limits each wait for a response and for more of a body."""
     key = new_key()
     with behind(proxy, place, s3_read_timeout_seconds=0.5) as images:
-        put_bytes(images, key, BODY)
+        put_bytes(images, key, LARGE)
         body = images.download_image(key)
         proxy.hang()
         for ask in (lambda: read_on(body), lambda: get(images, key)):
