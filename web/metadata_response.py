@@ -56,7 +56,8 @@ def json_response(document: bytes, headers: dict[str, str], status: int = 200) -
 
 def image_json(image: ImageRecord, addresses: Addresses, key: ApiKey | None = None) -> bytes:
     """Render an image as `ImageMetadata` for the holder of `key`."""
-    return _render(_document(image, addresses, key))
+    document = ImageMetadata(**_document(image, addresses, key))
+    return document.model_dump_json(exclude_unset=True).encode()
 
 
 def list_json(
@@ -65,14 +66,14 @@ def list_json(
     next_cursor: str | None,
     key: ApiKey | None = None,
 ) -> bytes:
-    """Render a page as `ImageList` for the holder of `key`."""
+    """Render a page as `ImageList` for the holder of `key`.
+
+    orjson renders what the models would: with them, 100 images take 0.4 ms more, and with Pydantic
+    but without models 0.08 ms more.
+    """
     documents = [_document(image, addresses, key) for image in images]
-    return _render({"images": documents, "next_cursor": next_cursor})
-
-
-def _render(document: dict[str, Any]) -> bytes:
-    """Render JSON as Pydantic would; for 100 images that would take 0.08 ms more."""
-    return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    page = {"images": documents, "next_cursor": next_cursor}
+    return orjson.dumps(page, option=orjson.OPT_UTC_Z)
 
 
 def _document(image: ImageRecord, addresses: Addresses, key: ApiKey | None) -> dict[str, Any]:

@@ -58,6 +58,12 @@ SELECT $IMAGE FROM images WHERE images.name = :name FOR UPDATE;
 -- images.insert_image
 INSERT INTO images (name, size_bytes, extension, content_type, sha256, width, height, s3_key, created_at, last_updated_at, created_by) VALUES (:name, :size_bytes, :extension, :content_type, :sha256, :width, :height, :s3_key, :created_at, :last_updated_at, :created_by) RETURNING images.id INTO :ret_0;
 
+-- images.insert_images
+INSERT INTO images (name, size_bytes, extension, content_type, sha256, width, height, s3_key, created_at, last_updated_at, created_by) VALUES (:name, :size_bytes, :extension, :content_type, :sha256, :width, :height, :s3_key, :created_at, :last_updated_at, :created_by) RETURNING images.id INTO :ret_0;
+
+-- images.existing_names
+SELECT images.name FROM images WHERE images.name IN (__[POSTCOMPILE_names]);
+
 -- images.replace_image
 UPDATE images SET sha256=:sha256 WHERE images.name = :its_name AND images.s3_key = :its_key;
 
@@ -84,11 +90,17 @@ INSERT INTO pending_objects (s3_key, state, created_at, claimed_at) VALUES (:s3_
 -- pending_objects.journal_deletion
 INSERT INTO pending_objects (s3_key, state, created_at, claimed_at) VALUES (:s3_key, :state, :created_at, :claimed_at);
 
+-- pending_objects.journal_uploads
+INSERT INTO pending_objects (s3_key, state, created_at, claimed_at) VALUES (:s3_key, :state, :created_at, :claimed_at);
+
 -- pending_objects.has_entry
 SELECT :param_1 AS anon_1 FROM pending_objects WHERE pending_objects.s3_key = :s3_key_1;
 
 -- pending_objects.finish_upload
 DELETE FROM pending_objects WHERE pending_objects.s3_key = :key AND pending_objects.state = :in_state;
+
+-- pending_objects.finish_uploads
+DELETE FROM pending_objects WHERE pending_objects.s3_key IN (__[POSTCOMPILE_keys]) AND pending_objects.state = :state_1;
 
 -- pending_objects.claim_upload
 UPDATE pending_objects SET state=:state, claimed_at=:claimed_at WHERE pending_objects.s3_key = :s3_key_1 AND pending_objects.state = :state_1;

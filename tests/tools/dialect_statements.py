@@ -9,6 +9,7 @@ abbreviates lists of columns that many statements share.
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from types import ModuleType
@@ -69,8 +70,10 @@ class Recorder:
         self.empty: list[str] = []  # statements with an empty string, which is NULL to Oracle
         self.rows: list[Sequence[Any]] = []
 
-    def execute(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> _Result:
-        """Record the statement."""
+    def execute(self, statement: Any, parameters: Any = None) -> _Result:
+        """Record the statement; it may be run with several sets of parameters."""
+        if isinstance(parameters, list):
+            parameters = parameters[0]
         keys = list(parameters or {}) if hasattr(statement, "table") else None
         compiled = statement.compile(dialect=self._dialect, column_keys=keys)
         sql = re.sub(r"\s+", " ", str(compiled))
@@ -85,6 +88,11 @@ class Recorder:
     def scalar(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> Any:
         """Record the statement and return the first row."""
         return next(iter(self.execute(statement, parameters)), None)
+
+    @contextmanager
+    def reading(self, _session: Any) -> Iterator["Recorder"]:
+        """Replace `db.reading`."""
+        yield self
 
     def fetch(self, _session: Any, statement: Any, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """Replace `db.fetch`."""
@@ -125,6 +133,8 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "images.find_image", partial(images.find_image, session, "a")
     yield "images.lock_image", partial(images.lock_image, connection, "a")
     yield "images.insert_image", partial(images.insert_image, connection, values)
+    yield "images.insert_images", partial(images.insert_images, connection, [values])
+    yield "images.existing_names", partial(images.existing_names, session, ["a"])
     yield "images.replace_image", partial(images.replace_image, connection, _IMAGE, {"sha256": "1"})
     yield "images.delete_image", partial(images.delete_image, connection, _IMAGE)
     yield "images.list_images", partial(images.list_images, session, by_time, limit=9)
@@ -142,8 +152,16 @@ def calls(recorder: Recorder) -> Iterator[tuple[str, Callable[[], object]]]:
         "pending_objects.journal_deletion",
         partial(pending_objects.journal_deletion, connection, "k", _NOW),
     )
+    yield (
+        "pending_objects.journal_uploads",
+        partial(pending_objects.journal_uploads, connection, ["k"], _NOW),
+    )
     yield "pending_objects.has_entry", partial(pending_objects.has_entry, connection, "k")
     yield "pending_objects.finish_upload", partial(pending_objects.finish_upload, connection, "k")
+    yield (
+        "pending_objects.finish_uploads",
+        partial(pending_objects.finish_uploads, connection, ["k"]),
+    )
     yield (
         "pending_objects.claim_upload",
         partial(pending_objects.claim_upload, connection, "k", _NOW),
@@ -170,6 +188,7 @@ def recorded(recorder: Recorder) -> Iterator[tuple[str, list[str]]]:
     """Yield the name of each function and the statements that it runs."""
     with (
         mock.patch.object(images, "fetch", recorder.fetch),
+        mock.patch.object(images, "reading", recorder.reading),
         mock.patch.object(variants, "fetch", recorder.fetch),
     ):
         for function, call in calls(recorder):
