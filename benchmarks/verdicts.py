@@ -29,16 +29,23 @@ _MOST_BYTES = 1.05  # of a variant, in units of a peer's
 _MOST_SSIM = 1.01  # of a peer, in units of ours
 # What stands in the way of targets that are missed, by the beginning of the target.
 _REASONS = {
-    "list 100": "The service validates and renders 100 rows, each with its addresses.",
-    "redirect": "botocore's signer runs for each URL.",
-    "every request: CPU in units of Supabase Storage": "botocore's signer runs for each URL.",
+    "list 100": "psycopg2 reads 200 timestamps, 600 addresses are built, and FastAPI validates four"
+    " parameters.",
+    "redirect": "botocore's signer takes 0.06 ms for each URL, most of it percent-encoding.",
+    "every request: CPU in units of Supabase Storage": "botocore's signer takes 0.06 ms for each"
+    " URL, most of it percent-encoding.",
     "every request: CPU in units of plain": "The service computes SHA-256 and reads the header.",
-    "upload 100 KB, inspection full": "Every pixel is decoded, in a process of its own.",
+    "upload 100 KB, inspection full": "libjpeg decodes at an eighth in 0.5 ms, and handing the file"
+    " to its process takes 0.3 ms.",
     "upload 100 KB": "The journal needs a transaction before the PUT, and the row one after it.",
     "cold variants: bytes": "The peers write progressive JPEG.",
     "cold variants: SSIM": "The peers encode WebP and AVIF with a higher quality, in more bytes.",
-    "cold": "The service reads from S3, renders in a process of its own with a limit of memory, and"
-    " stores in S3 and PostgreSQL, with a journal. The peer reads a file and writes one or none.",
+    "cold 320 webp of 2 MP PNG: CPU in units of ipx": "zlib and Pillow's scalar filters decode the"
+    " PNG in 45 ms; libvips has zlib-ng and filters in SIMD.",
+    "cold 1280 webp of 12 MP JPEG: CPU in units of ipx": "Pillow resizes to 1280x960 in 29 ms, SIMD"
+    " in 5 ms.",
+    "cold": "Decoding costs the same everywhere. S3, the journal and the rows add 6 to 10 ms to it;"
+    " the peer reads a file and writes one or none.",
     "warm": "The request reads the row of the image and that of the variant.",
     "metadata, MariaDB": "PyMySQL is pure Python, and psycopg2 is not.",
     "metadata": "The request passes the middleware and runs a SELECT.",
