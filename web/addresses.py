@@ -92,6 +92,11 @@ class Addresses:
         return url + of_image, {size: f"{below}{size}{of_variants}" for size in self.variants}
 
 
+def requested_version(request: Request) -> str:
+    """Return the version in the address of a request, the last one of several; empty without."""
+    return request.query_params.get(VERSION, "")
+
+
 def image_path(name: str) -> str:
     """Return the path of the image `name`."""
     return f"/images/{quote(name, safe='')}"

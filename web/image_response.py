@@ -13,7 +13,7 @@ from config import Settings
 from errors import RedirectNotAllowedError
 from services.image_store import ImageRecord
 from web.access import is_public
-from web.addresses import VERSION, Address
+from web.addresses import Address, requested_version
 from web.bulkhead import Bulkhead
 from web.cache_control import read_cache_control
 from web.caller import caller
@@ -69,7 +69,7 @@ class DownloadRequest:
     @classmethod
     def of(cls, request: Request, disposition: str, redirect: bool | None) -> Self:  # noqa: FBT001
         """Return what `request` asks for, with these parameters of its query and its version."""
-        version = request.query_params.get(VERSION, "")
+        version = requested_version(request)
         query = request.scope["query_string"].decode("latin-1")
         link = caller.get().link
         return cls(request.method, request.headers, disposition, redirect, version, query, link)

@@ -9,7 +9,7 @@ from imaging.containers.outline import Outline
 from imaging.containers.png import PngOutline
 from imaging.containers.webp import WebpOutline
 from imaging.stripping import gif, jpeg, png, webp
-from imaging.stripping.remains import Remains
+from imaging.stripping.rewriting import Remains
 
 
 def strip(content: Content, outline: Outline, file: IO[bytes]) -> bool:

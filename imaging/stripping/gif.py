@@ -2,7 +2,7 @@
 
 from imaging.containers.content import Content
 from imaging.containers.gif import EXTENSION, IMAGE, blocks, color_table_bytes
-from imaging.stripping.remains import Remains
+from imaging.stripping.rewriting import Remains
 
 _HEAD_BYTES = 13
 _CONTROL, _CONTROL_BYTES = b"\xf9\4", 6

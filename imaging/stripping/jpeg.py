@@ -10,7 +10,7 @@ from imaging.containers.content import Content
 from imaging.containers.exif import orientation_only
 from imaging.containers.jpeg import APP1, EOI, FRAMES, SOS, TABLES, is_exif, segments
 from imaging.containers.jpeg_colours import PART_HEADER_BYTES, colour_model, profile_parts
-from imaging.stripping.remains import Remains
+from imaging.stripping.rewriting import Remains
 
 _EXIF = b"Exif\0\0"
 

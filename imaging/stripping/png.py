@@ -8,7 +8,7 @@ from imaging.containers.exif import orientation_only
 from imaging.containers.png import SIGNATURE, PngOutline, announced_frames, checksum, chunks
 from imaging.containers.png_ancillary import chunk, counting_chunks, read_profile
 from imaging.containers.png_pixels import inflate
-from imaging.stripping.remains import Remains
+from imaging.stripping.rewriting import Remains
 
 _LENGTHS = {
     b"acTL": 8, b"cHRM": 32, b"cICP": 4, b"cLLI": 8, b"gAMA": 4, b"mDCV": 24, b"pHYs": 9, b"sRGB": 1

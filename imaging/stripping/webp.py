@@ -13,7 +13,7 @@ from imaging.containers.webp import (
     find_profile,
     read_chunks,
 )
-from imaging.stripping.remains import Remains
+from imaging.stripping.rewriting import Remains
 
 _HEAD_BYTES, _CHUNK_HEAD_BYTES = 12, 8
 _CANVAS_BYTES, _ANIMATION_BYTES = 10, 6

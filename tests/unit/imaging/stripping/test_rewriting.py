@@ -6,7 +6,7 @@ import random
 import pytest
 
 from imaging.containers.content import MalformedImageError
-from imaging.stripping.remains import Remains
+from imaging.stripping.rewriting import Remains
 
 _CONTENT = random.Random(1).randbytes(1_000_000)
 
