@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.cloudformation import FILE
 
-CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"
+CHECKOV = Path(sys.prefix) / "checkov"
 # They differ in what they offer, such as instance classes.
 REGIONS = ["us-east-1", "eu-central-1", "ap-southeast-2"]
 
@@ -40,8 +40,10 @@ def scanned() -> dict[str, Any]:
         if os.environ.get("REQUIRE_SERVICES") == "1":
             pytest.fail("`make checkov` has not been run")
         pytest.skip("`make checkov` has not been run")
-    scan = [str(CHECKOV), "--file", str(FILE), "--framework", "cloudformation", "--skip-download"]
-    done = subprocess.run([*scan, "--output", "json"], capture_output=True, text=True, check=False)
+    # Not its own script, which fails in a folder with a space in its name.
+    scan = [str(CHECKOV / "bin" / "python"), "-m", "checkov.main", "--skip-download"]
+    of_template = ["--framework", "cloudformation", "--file", str(FILE), "--output", "json"]
+    done = subprocess.run([*scan, *of_template], capture_output=True, text=True, check=False)
     report: dict[str, Any] = json.loads(done.stdout)["results"]
     return report
 

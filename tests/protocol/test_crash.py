@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 OLD = jpeg(seed=1)
-NEW = jpeg(1400, 1050, seed=2, quality=100)  # large enough to be sent from a file
+NEW = jpeg(2000, 1500, seed=2, quality=100)  # large enough to be sent from a file
 AT_ONCE = {"upload_grace_seconds": 0, "put_horizon_seconds": 0, "keep_deleted_seconds": 0}
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
