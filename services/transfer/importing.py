@@ -67,7 +67,6 @@ class Importer:
     replaces: bool = False
     dry_run: bool = False
     jobs: int = 8
-    _taken: set[str] = field(default_factory=set)  # names that had an image at the beginning
 
     def run(self, source: Source, plan: Plan) -> Generator[FileResult]:
         """Yield what became of each file, in the order of the source.
@@ -77,21 +76,23 @@ class Importer:
         """
         yield from plan.others
         names = [image.name for image in plan.images]
-        self._taken.update(patiently(lambda: self.open_store().existing_names(names)))
+        taken = patiently(lambda: self.open_store().existing_names(names))
         planned = {image.file.position: image for image in plan.images}
         contents = source.contents(
             [image.file for image in plan.images], self.settings.max_upload_bytes
         )
         tasks = ((planned[file.position], fetch) for file, fetch in contents)
-        with closing(in_order(self.jobs, self._import, _batches(tasks))) as results:
+        with closing(in_order(self.jobs, partial(self._import, taken), _batches(tasks))) as results:
             for some in results:
                 yield from some
 
-    def _import(self, batch: Sequence[_Task]) -> list[FileResult]:
-        """Import a few files; commit together those whose names are new."""
+    def _import(self, taken: set[str], batch: Sequence[_Task]) -> list[FileResult]:
+        """Import a few files; commit together those whose names are not `taken`."""
         with ExitStack() as files:
             drafts = [
-                _refusing(image, partial(self._draft, image, fetch, files))
+                _refusing(
+                    image, partial(self._draft, image, fetch, files, new=image.name not in taken)
+                )
                 for image, fetch in batch
             ]
             new = [draft.new for draft in drafts if isinstance(draft, _Draft) and draft.new]
@@ -103,19 +104,19 @@ class Importer:
                 for draft in drafts
             ]
 
-    def _draft(self, image: PlannedImage, fetch: Fetch, files: ExitStack) -> _Draft:
-        """Copy a file, which `files` closes, and inspect it if its image is new."""
+    def _draft(self, image: PlannedImage, fetch: Fetch, files: ExitStack, *, new: bool) -> _Draft:
+        """Copy a file, which `files` closes, and inspect it if its image is `new`."""
         spooled = patiently(fetch)
         file = files.enter_context(spooled.file)
         if spooled.size > self.settings.max_upload_bytes:
             raise ImageTooLargeError.of(self.settings.max_upload_bytes)
         if image.sha256 and image.sha256 != spooled.sha256:
             raise FileRefusedError("Its SHA-256 is not the one in the manifest.")
-        if self.dry_run or image.name in self._taken:
+        if self.dry_run or not new:
             return _Draft(image, spooled)
         store, extension = self.open_store(), image.extension or None
-        new = patiently(lambda: store.prepare(file, image.name, extension, image.origin))
-        return _Draft(image, spooled, new)
+        prepared = patiently(lambda: store.prepare(file, image.name, extension, image.origin))
+        return _Draft(image, spooled, prepared)
 
     def _create(self, new: Sequence[NewImage]) -> bool:
         """Store new images together; return whether that was possible."""
