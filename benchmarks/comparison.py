@@ -19,17 +19,13 @@ NAMES = {
     THUMBOR: "thumbor",
     IPX: "ipx (sharp)",
 }
-_HEADINGS = (
-    "request", "service", "CPU ms", "of ours", "req/s", "p50 ms", "p99 ms", "peak RSS, MB", "KB",
-    "SSIM",
-)  # fmt: skip
-# What a reader may look for: the field, and whether more of it is better.
-_MERITS = {
-    "CPU": ("cpu_ms", False),
+# The columns of a peer's figures: the field, and whether more of it is better.
+_COLUMNS = {
+    "CPU ms": ("cpu_ms", False),
     "req/s": ("requests_per_second", True),
-    "p99": ("p99_ms", False),
-    "peak RSS": ("peak_mb", False),
-    "bytes": ("output_bytes", False),
+    "p99 ms": ("p99_ms", False),
+    "peak RSS, MB": ("peak_mb", False),
+    "KB": ("output_bytes", False),
     "SSIM": ("ssim", True),
 }
 _NOISE = 0.05
@@ -87,47 +83,28 @@ def _compare(results: Results, row: str, setting: dict[str, object]) -> Iterator
 
 
 def table(compared: list[Comparison]) -> str:
-    """Render one line for each request and service."""
-    return markdown(_HEADINGS, [line for one in compared for line in _lines(one)])
-
-
-def _lines(one: Comparison) -> Iterator[tuple[str, ...]]:
-    for figure in one.figures:
-        result = figure.result
-        title = one.row if figure.service == OURS else ""
-        share = number(figure.cpu_ms / one.ours.cpu_ms)
-        start = (title, NAMES[figure.service], number(figure.cpu_ms), share)
-        if result is None:
-            yield (*start, *[""] * (len(_HEADINGS) - len(start)))
-            continue
-        yield (
-            *start,
-            number(result.requests_per_second),
-            number(result.p50_ms),
-            number(result.p99_ms),
-            number(result.peak_mb),
-            number(result.output_bytes / 1000),
-            f"{result.ssim:.3f}" if result.ssim else "",
+    """Render one line for each request and service; bold where a peer is ahead of this service."""
+    lines = [
+        (
+            one.row if figure.service == OURS else "",
+            NAMES[figure.service],
+            number(figure.cpu_ms / one.ours.cpu_ms),
+            *(_cell(one, figure, field, more=more) for field, more in _COLUMNS.values()),
         )
+        for one in compared
+        for figure in one.figures
+    ]
+    return markdown(("request", "service", "CPU ratio", *_COLUMNS), lines)
 
 
-def where_peers_win(compared: list[Comparison]) -> str:
-    """Render what peers do better by more than the noise of a run, in units of ours."""
-    lines = []
-    for one in compared:
-        for figure in one.peers:
-            shares = [_ahead(one, figure, field, more=more) for field, more in _MERITS.values()]
-            if any(shares):
-                lines.append((one.row, NAMES[figure.service], *shares))
-    return markdown(("request", "peer", *_MERITS), lines)
-
-
-def _ahead(one: Comparison, figure: Figure, field: str, *, more: bool) -> str:
-    own = getattr(one.ours, field)
-    other = figure.cpu_ms if field == "cpu_ms" else getattr(figure.result, field, 0)
-    if not own or not other:
+def _cell(one: Comparison, figure: Figure, field: str, *, more: bool) -> str:
+    value = figure.cpu_ms if field == "cpu_ms" else getattr(figure.result, field, 0)
+    if not value:
         return ""
-    share = other / own
+    text = f"{value:.3f}" if field == "ssim" else number(value)
+    if field == "output_bytes":
+        text = number(value / 1000)
+    own = getattr(one.ours, field)
     noise = _NOTICEABLE_SSIM if field == "ssim" else _NOISE
-    ahead = share > 1 + noise if more else share < 1 - noise
-    return f"{share:.3f}" if ahead and field == "ssim" else f"{share:.2f}" if ahead else ""
+    ahead = value > own * (1 + noise) if more else value < own * (1 - noise)
+    return f"**{text}**" if ahead else text

@@ -7,88 +7,78 @@ from typing import Any
 
 from benchmarks import COMPARISON, RESULTS, sizing
 from benchmarks.chart import svg
-from benchmarks.comparison import requests, table, variants, where_peers_win
+from benchmarks.comparison import requests, table, variants
 from benchmarks.results import Result, Results
-from benchmarks.stack import OURS
-from benchmarks.table import HEADINGS, cells, describe, markdown, number
+from benchmarks.table import describe, markdown, number
 from benchmarks.verdicts import Verdict, verdicts
 
 _PAGE = """\
 # Performance
 
-`make bench-peers` measured this service beside others (`docs/comparison.json`), `make bench` how it
-behaves with more clients, rows and workers (`docs/performance.json`), and `python -m
-benchmarks.report` generated this page from both. Do not edit it.
+`python -m benchmarks.report` generated this page. Do not edit it. `make bench-peers` measured the
+service beside others (`docs/comparison.json`), and `make bench` with more clients, rows and workers
+(`docs/performance.json`). The two files have further figures.
 
 ![CPU per request of this service and of its peers]({picture})
 
 ## Beside other services
 
-All but Supabase Storage were measured in one run, with the same load, pictures and machine. The CPU
-is that of all processes of a service, including those that ended.
+*CPU ratio* is the CPU in units of this service's. It includes all processes of a service. A figure
+of a peer is **bold** if it is better than that of this service by more than 5 %, or 0.5 % in SSIM.
+
+{compared}
+
+All but Supabase Storage were measured in one run with the same load and pictures.
 
 - **plain FastAPI + boto3** (`benchmarks/plain`) is what one writes in an afternoon: `UploadFile`,
   `upload_fileobj`, SQLAlchemy's ORM and `StreamingResponse`, under the same uvicorn. It neither
   inspects pictures nor journals its writes.
-- **thumbor** and **ipx** (sharp, libvips) make variants. Both read pictures from a folder, which
-  costs less than S3. thumbor stores its results in another; ipx stores nothing. This service works
-  on S3 and PostgreSQL. Each encodes with its own defaults.
+- **thumbor** and **ipx** (sharp, libvips) read pictures from a folder, which costs less than S3.
+  thumbor stores its results in another folder; ipx stores nothing. Each service encodes with its
+  own defaults.
 - **Supabase Storage** 1.11 (Node 24) was measured on 2026-11-28 with the same PostgreSQL and
-  SeaweedFS. The figures are its CPU in units of `bare`, times `bare` in this run. It neither
+  SeaweedFS. Its figures are its CPU in units of `bare`, times `bare` in this run. It neither
   inspects images nor journals its writes. *redirect* is compared with its signing of a URL.
 
-Uploads are inspected by header only here; *inspection full*, further down, checks every pixel.
-A *cold* variant is made and stored, one request at a time, each of another picture. A *warm* one is
-stored already. The pictures are drawn: noise with the scales of a photograph, and hard edges; the
-PNG has an alpha channel. SSIM is the likeness to the whole picture reduced by Lanczos; 1 is equal.
-*Of ours* is the CPU in units of this service's.
+Uploads are inspected by header only. A *cold* variant is made and stored, one request at a time,
+each of another picture. A *warm* one is already stored. The pictures are synthetic: noise with the
+scales of a photograph, and hard edges; the PNG has an alpha channel. SSIM is the similarity to the
+whole picture reduced by Lanczos; 1 means equal.
 
-{compared}
+## Missed targets
 
-### Where a peer is ahead
+{met} of {count} targets are met (`benchmarks/verdicts.py`), with one worker and 16 clients, or one
+client for cold variants. `bare` is an empty synchronous FastAPI endpoint under the same uvicorn
+command. These targets are missed:
 
-The peer's figure in units of this service's, where it is better by more than 5 %, or 0.5 % in SSIM:
-
-{ahead}
-
-## Targets
-
-With 16 clients and one worker; cold variants with one client. The limits are in
-`benchmarks/verdicts.py`.
-
-{targets}
-
-What stands in the way of the targets that are missed:
-
-{reasons}
+{missed}
 
 ## Method
 
 {conditions}
 
-| column | meaning |
-|---|---|
-| CPU ms/req | user and system time of the service's processes per request |
-| switches/req | how often a thread of the service was switched out |
-| x bare | CPU time in units of an empty sync FastAPI endpoint under the same uvicorn command |
-| x S3 req/s | requests per second, divided by those of the store itself (presigned URLs) |
-| peak RSS | sum of the peaks of resident memory of all processes during the load |
-
-All ratios are taken within one pass, and `bare` is measured again before each set-up of the
-service. The load generator, the service, the database and the store share the cores, so the
-requests per second are a lower bound. Plan with the CPU per request. Rows called *access log* were
-measured with the access log on, which is the default; all others, and `bare`, with it off.
+CPU is the user and system time of the service's processes. Peak RSS is the sum of the peaks of
+resident memory of all processes under load. All ratios are taken within one pass, and `bare` is
+measured again before each set-up of the service. The load generator, the service, the database and
+the store share the cores, so plan with the CPU per request: the requests per second are a lower
+bound. The access log is off, except in rows called *access log*.
 
 To repeat the measurement, run `make bench-peers bench` and then `.venv/bin/python -m
-benchmarks.report`, which writes this page, the picture and the table of [sizing.md](sizing.md).
-This requires Linux, and Node.js with npm for ipx. It uses wrk, which is installed if possible.
-`TEST_DB_URL` and `TEST_MARIADB_URL` name the database servers. Without the first, PostgreSQL is
-embedded and does not fsync, which shortens writes but does not change the CPU time of the service.
-Without the second, MariaDB is not measured.
+benchmarks.report`, which also writes the picture and the table of [sizing.md](sizing.md). This
+requires Linux, and Node.js with npm for ipx. wrk is installed if possible. `TEST_DB_URL` and
+`TEST_MARIADB_URL` name the database servers. Without the first, PostgreSQL is embedded and does not
+fsync, which shortens writes but does not change the CPU time of the service. Without the second,
+MariaDB is not measured.
 
 ## Memory
 
 {memory}
+
+## Options
+
+CPU per request in units of `bare`, with 16 clients.
+
+{options}
 
 ## Growth
 
@@ -107,71 +97,74 @@ Requests per second / p99 in ms with one worker, by the number of clients.
 Requests per second / CPU ms per request with 16 clients, by the number of workers.
 
 {workers}
-
-## All results of `make bench`
-
-{table}
-
-## All results of this service in `make bench-peers`
-
-{ours}
 """
 
 
 def page(compared: Results, alone: Results, picture: str) -> str:
     """Render docs/performance.md from the results of `make bench-peers` and of `make bench`."""
     judged = verdicts(compared, alone)
-    everything = [*requests(compared), *variants(compared)]
     return _PAGE.format(
         picture=picture,
-        compared=table(everything),
-        ahead=where_peers_win(everything),
-        conditions="\n".join(map(_conditions, (compared.conditions, alone.conditions))),
-        targets=_targets(judged),
-        reasons=_reasons(judged),
+        compared=table([*requests(compared), *variants(compared)]),
+        conditions=_conditions(compared.conditions, alone.conditions),
+        met=sum(one.measured is not None and not one.missed for one in judged),
+        count=len(judged),
+        missed=_missed(judged),
         memory=markdown(
             ("", "RSS at rest, MB", "peak, MB"),
             [(one.row, number(one.at_rest), number(one.peak)) for one in alone.memory],
         ),
+        options=_options(alone),
         growth=_growth(alone.rows),
         concurrency=_concurrency(alone.rows),
         workers=_workers(alone.rows),
-        table=markdown(HEADINGS, [cells(result) for result in alone.rows]),
-        ours=markdown(
-            HEADINGS, [cells(result) for result in compared.rows if result.service == OURS]
-        ),
     )
 
 
-def _conditions(known: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
-    return (
-        f"- `{known['command']}`: {known['date']}; {known['cpu']}, {known['cores']} cores,"
-        f" {known['memory_gb']} GB; load average before: {known['load_average_before']}\n"
-        f"- {versions}\n"
-        f"- {known['load_generator']}; {_passes(known['passes'])}, each with fresh"
-        f" processes and windows of {known['window_seconds']} s"
-    )
+def _conditions(*measured: dict[str, Any]) -> str:
+    """List the conditions of each measurement, with the versions that differ from the previous."""
+    lines = []
+    versions: dict[str, str] = {}
+    for known in measured:
+        lines.append(
+            f"- `{known['command']}`: {known['date']}; {known['cpu']}, {known['cores']} cores,"
+            f" {known['memory_gb']} GB, load average before {known['load_average_before']};"
+            f" {known['load_generator']}; {_passes(known['passes'])}, each with fresh processes and"
+            f" windows of {known['window_seconds']} s"
+        )
+        new = [
+            f"{name} {version}"
+            for name, version in known["versions"].items()
+            if versions.get(name) != version
+        ]
+        lines += [f"- {', '.join(new)}"] if new else []
+        versions |= known["versions"]
+    return "\n".join(lines)
 
 
 def _passes(number: int) -> str:
     return f"medians of {number} passes" if number > 1 else "one pass"
 
 
-def _targets(judged: list[Verdict]) -> str:
-    return markdown(
-        ("target", "limit", "measured", "verdict"),
-        [(one.target, f"≤ {one.limit:g}", one.result(), one.sentence()) for one in judged],
-    )
-
-
-def _reasons(judged: list[Verdict]) -> str:
-    """List each reason once, with the targets that are missed because of it."""
+def _missed(judged: list[Verdict]) -> str:
+    """List each reason once, after the targets that are missed because of it."""
     targets: dict[str, list[str]] = {}
     for one in judged:
         if one.missed:
-            targets.setdefault(one.reason, []).append(one.target)
-    return "\n".join(f"- {reason} ({'; '.join(missed)})" for reason, missed in targets.items())
+            text = f"{one.target} = {one.result()} (limit {one.limit:g})"
+            targets.setdefault(one.reason, []).append(text)
+    return "\n".join(f"- {'; '.join(missed)}. {reason}" for reason, missed in targets.items())
+
+
+def _options(results: Results) -> str:
+    """Render the rows with the access log or full inspection, beside those without."""
+    lines = []
+    for one in results.rows:
+        usual = results.find(one.row, images=one.images, inspection="header")
+        optional = one.access_log or one.inspection == "full"
+        if usual and optional and one.clients == usual.clients and one.row != "bare":
+            lines.append((describe(one), number(one.to_bare), number(usual.to_bare)))
+    return markdown(("", "with the option", "without"), lines)
 
 
 def _growth(rows: list[Result]) -> str:

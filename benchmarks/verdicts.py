@@ -27,36 +27,36 @@ _REQUESTS = {PLAIN: 1.0, SUPABASE: 1.0}
 _COLD = {THUMBOR: 1.0, IPX: 1.1}
 _MOST_BYTES = 1.05  # of a variant, in units of a peer's
 _MOST_SSIM = 1.01  # of a peer, in units of ours
-# What stands in the way of targets that are missed, by the beginning of the target.
+# Why a target is missed, by the beginning of the target.
 _REASONS = {
-    "list 100": "psycopg2 reads 200 timestamps, 600 addresses are built, and FastAPI validates four"
-    " parameters.",
-    "redirect": "botocore's signer takes 0.06 ms for each URL, most of it percent-encoding.",
-    "every request: CPU in units of Supabase Storage": "botocore's signer takes 0.06 ms for each"
-    " URL, most of it percent-encoding.",
+    "list 100": "psycopg2 parses 200 timestamps, the service builds 600 addresses, and FastAPI"
+    " validates four parameters.",
+    "redirect": "botocore's signer takes 0.06 ms per URL, most of it for percent-encoding.",
+    "every request: CPU in units of Supabase Storage": "botocore's signer takes 0.06 ms per URL,"
+    " most of it for percent-encoding.",
     "every request: CPU in units of plain": "The service computes SHA-256 and reads the header.",
-    "upload 100 KB, inspection full": "libjpeg decodes at an eighth in 0.5 ms, and handing the file"
-    " to its process takes 0.3 ms.",
+    "upload 100 KB, inspection full": "libjpeg takes 0.5 ms to decode at an eighth of the size, and"
+    " passing the file to its process takes 0.3 ms.",
     "upload 100 KB": "The journal needs a transaction before the PUT, and the row one after it.",
     "cold variants: bytes": "The peers write progressive JPEG.",
-    "cold variants: SSIM": "The peers encode WebP and AVIF with a higher quality, in more bytes.",
-    "cold 320 webp of 2 MP PNG: CPU in units of ipx": "zlib and Pillow's scalar filters decode the"
-    " PNG in 45 ms; libvips has zlib-ng and filters in SIMD.",
-    "cold 1280 webp of 12 MP JPEG: CPU in units of ipx": "Pillow resizes to 1280x960 in 29 ms, SIMD"
-    " in 5 ms.",
-    "cold": "Decoding costs the same everywhere. S3, the journal and the rows add 6 to 10 ms to it;"
-    " the peer reads a file and writes one or none.",
+    "cold variants: SSIM": "The peers encode WebP and AVIF at a higher quality, in more bytes.",
+    "cold 320 webp of 2 MP PNG: CPU in units of ipx": "zlib and Pillow's scalar filters take 45 ms"
+    " to decode the PNG; libvips uses zlib-ng and SIMD filters.",
+    "cold 1280 webp of 12 MP JPEG: CPU in units of ipx": "Pillow takes 29 ms to resize to 1280x960;"
+    " SIMD takes 5 ms.",
+    "cold": "Decoding costs every service the same. S3, the journal and the rows add 6 to 10 ms;"
+    " the peer reads a local file and writes one at most.",
     "warm": "The request reads the row of the image and that of the variant.",
-    "metadata, MariaDB": "PyMySQL is pure Python, and psycopg2 is not.",
+    "metadata, MariaDB": "PyMySQL is pure Python; psycopg2 is written in C.",
     "metadata": "The request passes the middleware and runs a SELECT.",
     "random": "The request passes the middleware and runs a SELECT.",
     "304": "The request passes the middleware and runs a SELECT.",
-    "GET": "A SELECT, and a GET to the store, which obstore runs in its own thread.",
+    "GET": "The request runs a SELECT, and a GET to the store in a thread of obstore.",
 }
 
 
 class Measured(NamedTuple):
-    """A result, and the row that it is of if it is the worst of several."""
+    """A result; of several, the worst and its row."""
 
     value: float
     row: str = ""
@@ -77,7 +77,7 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """What stands in the way of the target; empty if nothing is known."""
+        """Why the target is missed; empty if unknown."""
         found = (text for start, text in _REASONS.items() if self.target.startswith(start))
         return next(found, "")
 

@@ -41,12 +41,12 @@ def test_misses_have_reasons(compared: Results) -> None:
 
 
 def test_wins_of_peers(compared: Results) -> None:
-    """The page names each request for which a peer needs less CPU, and no other."""
+    """The CPU of a peer is bold where the peer needs less of it, and nowhere else."""
     one = comparison.requests(compared)[0]
     for share, named in ((0.9, True), (1.1, False)):
         peer = replace(one.peers[0], cpu_ms=share * one.ours.cpu_ms, result=None)
-        shown = comparison.where_peers_win([replace(one, peers=(peer,))])
-        assert (one.row in shown) is named
+        shown = comparison.table([replace(one, peers=(peer,))])
+        assert ("**" in shown) is named
 
 
 def test_verdict(compared: Results) -> None:
