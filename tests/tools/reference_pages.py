@@ -87,7 +87,8 @@ def api() -> Iterator[str]:
     common = set.intersection(
         *(set(_statuses(operation)) for route, operation in routes if "/images" in route)
     )
-    yield "\nEvery route of images may also answer:\n"
+    yield "\nEvery response has `X-Request-ID`, and every error has `Cache-Control`. Every route of"
+    yield "images may also return:\n"
     yield from _table(common)
     for route, operation in routes:
         yield from _route(route, operation, common)
@@ -104,15 +105,18 @@ def _route(route: str, operation: dict[str, Any], common: set[_Row]) -> Iterator
             yield f"- `{found['name']}`{_values(found['schema'])}: {found['description']}"
     if headers := [f"`{found['name']}`" for found in parameters if found["in"] == "header"]:
         yield f"- Request headers: {', '.join(headers)}"
+    if any("Vary" in response.get("headers", {}) for response in operation["responses"].values()):
+        yield "- Response header: `Vary`"
     if any(found["in"] != "path" for found in parameters):
         yield ""
     yield from _table(set(_statuses(operation)) - common)
 
 
 def _statuses(operation: dict[str, Any]) -> Iterator[_Row]:
-    """Yield status, meaning and headers of each response; all have X-Request-ID."""
+    """Yield status, meaning and headers of each response, without those that the page lists once."""
     for status, response in operation["responses"].items():
-        names = [f"`{name}`" for name in response.get("headers", {}) if name != "X-Request-ID"]
+        elsewhere = {"X-Request-ID", "Vary", *(["Cache-Control"] if status >= "400" else [])}
+        names = [f"`{name}`" for name in response.get("headers", {}) if name not in elsewhere]
         yield status, response["description"], ", ".join(names)
 
 
