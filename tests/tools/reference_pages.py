@@ -113,7 +113,7 @@ def _route(route: str, operation: dict[str, Any], common: set[_Row]) -> Iterator
 
 
 def _statuses(operation: dict[str, Any]) -> Iterator[_Row]:
-    """Yield status, meaning and headers of each response, without those that the page lists once."""
+    """Yield status, meaning and headers of each response, without those that are listed once."""
     for status, response in operation["responses"].items():
         elsewhere = {"X-Request-ID", "Vary", *(["Cache-Control"] if status >= "400" else [])}
         names = [f"`{name}`" for name in response.get("headers", {}) if name not in elsewhere]
