@@ -40,11 +40,10 @@ COMPILED_ONLY = ["Oracle", "SQL Server"]
 """Engines without a server: their statements are compiled and compared, not run."""
 _HEAD = """# Compatibility
 
-`make matrix` generated this page on {date} from tests on one machine. It covers only what ran
-there; AWS itself was not tested. Each cell contains the number of tests that passed and the number
-that ran (`STORE_CONTRACT` and `PAIR_TESTS` in `tests/tools/compatibility.py`).
-`tests/support/stores.py` states how each store differs from S3, and the contract demonstrates it.
-No difference affects how the keys of this service are stored or listed.
+`make matrix` generated this page on {date} on one machine. AWS itself was not tested. Each cell
+contains the number of tests that passed and the number that ran (`STORE_CONTRACT` and `PAIR_TESTS`
+in `tests/tools/compatibility.py`). The contract verifies the known differences from S3. None of
+them affects how the keys of this service are stored or listed.
 """
 
 

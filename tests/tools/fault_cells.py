@@ -168,11 +168,11 @@ def cells() -> Iterator[Cell]:
 
 _HEAD = """# Faults
 
-`python -m tests.tools.fault_cells > docs/faults.md` generates this page. It lists what a client
-receives, and what remains in the database, for each operation under each fault of the database or
-of S3. Each cell that is not *n/a* is a test (`tests/faults/test_fault_matrix.py`) on PostgreSQL and
-on MariaDB, with SeaweedFS, behind a proxy that injects the fault. Uploads are sent by POST, and on
-PostgreSQL by PUT, too. Two thirds of the cells on MariaDB and by PUT run only in `make soak`.
+This page lists what a client receives, and what remains in the database, for each operation under
+each fault of the database or of S3. `python -m tests.tools.fault_cells > docs/faults.md` generates
+it. Each cell that is not *n/a* is a test (`tests/faults/test_fault_matrix.py`) on PostgreSQL and
+MariaDB, with SeaweedFS, behind a proxy that injects the fault. Uploads use POST, and on PostgreSQL
+also PUT. Two thirds of the cells on MariaDB and with PUT run only in `make soak`.
 
 Each cell contains:
 
@@ -180,16 +180,16 @@ Each cell contains:
 2. the version of the image afterwards: none, old or new;
 3. the remaining journal entries: U is an upload to give up, D is an object to delete.
 
-A sweep has no client, so its cells say how it ends. When a sweep starts, the journal has one upload
+A sweep has no client, so its cells show how it ends. When a sweep starts, the journal has one upload
 to give up (U) and one object to delete (D).
 
-When the fault is over, the service recovers by itself, but a missing object must be uploaded again.
-After `UPLOAD_GRACE_SECONDS`, `PUT_HORIZON_SECONDS` and `KEEP_DELETED_SECONDS`, sweeps have
-emptied the journal, and the bucket and the rows agree.
+When the fault is over, the service recovers by itself; only a missing object must be uploaded again.
+After `UPLOAD_GRACE_SECONDS`, `PUT_HORIZON_SECONDS` and `KEEP_DELETED_SECONDS`, sweeps have emptied
+the journal, and the bucket and the rows agree.
 
-A client may repeat a write that was answered 503. If the connection was lost in the deciding
-COMMIT, the write may have taken effect. Then the same bytes are answered with `unchanged`, a second
-delete with 404, and a condition that held the first time may fail with 412.
+A client may repeat a write that got 503. If the connection was lost in the deciding COMMIT, the
+write may have taken effect. Then the same bytes get `unchanged`, a second delete gets 404, and a
+condition that was met the first time may get 412.
 """
 
 
