@@ -10,7 +10,7 @@ Each cell is a parameter of tests/faults/test_fault_matrix.py.
 
 # ruff: noqa: T201 - the command prints the page
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 OPERATIONS = {
@@ -60,7 +60,7 @@ _S3_GONE = [
     "failed old DD",
 ]
 _NO_COMMIT = "- commits nothing"
-_NO_LOCK = "- a plain SELECT conflicts with nothing"
+_NO_LOCK = "- runs only plain SELECTs, which conflict with nothing"
 _NO_PUT = "- sends no PUT"
 _LATE = ["s3 none U", "s3 old U", *[_NO_PUT] * 5]
 _RETRIED = ["created new", "replaced new", _NO_LOCK, "deleted none", _NO_LOCK, _NO_LOCK]
@@ -128,17 +128,17 @@ ROWS = {
     "s3_missing": Row(
         "Object missing, although the protocol rules it out",
         [
-            *("- no object exists yet", "replaced new", "replaced old", "deleted none"),
+            *("- finds no object yet", "replaced new", "replaced old", "deleted none"),
             *("lost old", "page old", "swept old D"),
         ],
     ),
     "s3_cut": Row(
         "Body cut short",
         [
-            *["- the response of S3 has no body"] * 4,
+            *["- gets no body from S3"] * 4,
             "s3 old",
             "- sends no request to S3",
-            "- the response of S3 has no body",
+            "- gets no body from S3",
         ],
     ),
 }
@@ -180,10 +180,10 @@ Each cell contains:
 2. the version of the image afterwards: none, old or new;
 3. the remaining journal entries: U is an upload to give up, D is an object to delete.
 
-A sweep has no client, so its cells show how it ends. When a sweep starts, the journal has one upload
-to give up (U) and one object to delete (D).
+A sweep has no client, so its cells show how it ends. When it starts, the journal has one upload to
+give up (U) and one object to delete (D).
 
-When the fault is over, the service recovers by itself; only a missing object must be uploaded again.
+When the fault is over, the service recovers by itself; only missing objects must be uploaded again.
 After `UPLOAD_GRACE_SECONDS`, `PUT_HORIZON_SECONDS` and `KEEP_DELETED_SECONDS`, sweeps have emptied
 the journal, and the bucket and the rows agree.
 
@@ -195,20 +195,22 @@ condition that was met the first time may get 412.
 
 def page() -> str:
     """Render the page."""
+    every = list(cells())
+    reasons = list(dict.fromkeys(cell.reason for cell in every if cell.reason))
     by_fault: dict[str, list[str]] = {}
-    for cell in cells():
-        by_fault.setdefault(cell.fault, []).append(_rendered(cell))
+    for cell in every:
+        by_fault.setdefault(cell.fault, []).append(_rendered(cell, reasons))
     head = f"| | {' | '.join(OPERATIONS.values())} |\n|---|{'---|' * len(OPERATIONS)}"
     lines = [f"| {ROWS[fault].words} | {' | '.join(row)} |" for fault, row in by_fault.items()]
-    every = list(cells())
-    count = sum(not cell.reason for cell in every)
-    counts = f"{count} cells are tested; {len(every) - count} do not apply and state the reason."
-    return "\n".join([_HEAD, head, *lines, "", counts])
+    tested = sum(not cell.reason for cell in every)
+    counts = f"{tested} cells are tested; {len(every) - tested} do not apply: the operation\n"
+    notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
+    return "\n".join([_HEAD, head, *lines, "", counts, *notes])
 
 
-def _rendered(cell: Cell) -> str:
+def _rendered(cell: Cell, reasons: Sequence[str]) -> str:
     if cell.reason:
-        return f"*n/a: {cell.reason}*"
+        return f"*n/a ({reasons.index(cell.reason) + 1})*"
     status, detail = ANSWERS[cell.answer]
     answer = f"{status} {detail}".strip() if status else detail
     left = ", ".join([cell.image, *([f"journal {cell.journal}"] if cell.journal else [])])

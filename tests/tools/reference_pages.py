@@ -9,6 +9,7 @@ the files that it changed. With --check it changes nothing, and exits with 1 if 
 # ruff: noqa: T201 - this command prints what it wrote
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,32 +85,42 @@ def api() -> Iterator[str]:
         for path, operations in create_app(example).openapi()["paths"].items()
         for method, operation in operations.items()
     ]
-    common = set.intersection(
-        *(set(_statuses(operation)) for route, operation in routes if "/images" in route)
-    )
-    yield "\nEvery response has `X-Request-ID`, and every error has `Cache-Control`. Every route of"
-    yield "images may also return:\n"
-    yield from _table(common)
+    of_images = [set(_statuses(operation)) for route, operation in routes if "/images" in route]
+    counts = Counter(row for rows in of_images for row in rows if row[0] >= "300")
+    shared = {row for row, count in counts.items() if count > 1}
+    common = {row for row, count in counts.items() if count == len(of_images)}
+    yield "\nEvery response has `X-Request-ID`, and every error has `Cache-Control`. Several routes"
+    yield f"return these statuses; every route of images may return {_listed(common)}:\n"
+    yield from _table(shared)
     for route, operation in routes:
-        yield from _route(route, operation, common)
+        yield from _route(route, operation, shared, common)
     yield from _headers()
     yield from _codes()
 
 
-def _route(route: str, operation: dict[str, Any], common: set[_Row]) -> Iterator[str]:
-    parameters = operation.get("parameters", [])
+def _route(
+    route: str, operation: dict[str, Any], shared: set[_Row], common: set[_Row]
+) -> Iterator[str]:
+    parameters, rows = operation.get("parameters", []), set(_statuses(operation))
     yield f"### `{route}`\n"
     yield " ".join(operation["description"].split()) + "\n"
-    for found in parameters:
-        if found["in"] == "query":
-            yield f"- `{found['name']}`{_values(found['schema'])}: {found['description']}"
+    lines = [
+        f"- `{found['name']}`{_values(found['schema'])}: {found['description']}"
+        for found in parameters
+        if found["in"] == "query"
+    ]
     if headers := [f"`{found['name']}`" for found in parameters if found["in"] == "header"]:
-        yield f"- Request headers: {', '.join(headers)}"
+        lines.append(f"- Request headers: {', '.join(headers)}")
     if any("Vary" in response.get("headers", {}) for response in operation["responses"].values()):
-        yield "- Response header: `Vary`"
-    if any(found["in"] != "path" for found in parameters):
-        yield ""
-    yield from _table(set(_statuses(operation)) - common)
+        lines.append("- Response header: `Vary`")
+    if also := (rows & shared) - common:
+        lines.append(f"- Statuses as above: {_listed(also)}")
+    yield from [*lines, ""] if lines else []
+    yield from _table(rows - shared)
+
+
+def _listed(rows: set[_Row]) -> str:
+    return ", ".join(sorted(status for status, *_ in rows))
 
 
 def _statuses(operation: dict[str, Any]) -> Iterator[_Row]:
