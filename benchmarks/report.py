@@ -15,27 +15,26 @@ from benchmarks.verdicts import Verdict, verdicts
 _PAGE = """\
 # Performance
 
-`python -m benchmarks.report` generated this page. Do not edit it. `make bench-peers` measured the
-service beside others (`docs/comparison.json`), and `make bench` with more clients, rows and workers
-(`docs/performance.json`). The two files have further figures.
+`python -m benchmarks.report` generated this page. Do not edit it. `make bench-peers` compared the
+service with others (`docs/comparison.json`), and `make bench` measured it with more clients, rows
+and workers (`docs/performance.json`). The two files have further figures.
 
 ![CPU per request of this service and of its peers]({picture})
 
-## Beside other services
+## Comparison with other services
 
-*CPU ratio* is the CPU in units of this service's. It includes all processes of a service. A figure
-of a peer is **bold** if it is better than that of this service by more than 5 %, or 0.5 % in SSIM.
+*CPU ratio* is the CPU in units of this service's, each with all processes. A figure of a peer is
+**bold** if it is better than that of this service by more than 5 %, or 0.5 % in SSIM.
 
 {compared}
 
 All but Supabase Storage were measured in one run with the same load and pictures.
 
-- **plain FastAPI + boto3** (`benchmarks/plain`) is what one writes in an afternoon: `UploadFile`,
+- **plain FastAPI + boto3** (`benchmarks/plain`) is a minimal implementation with `UploadFile`,
   `upload_fileobj`, SQLAlchemy's ORM and `StreamingResponse`, under the same uvicorn. It neither
   inspects pictures nor journals its writes.
 - **thumbor** and **ipx** (sharp, libvips) read pictures from a folder, which costs less than S3.
-  thumbor stores its results in another folder; ipx stores nothing. Each service encodes with its
-  own defaults.
+  thumbor stores its results in another folder; ipx stores nothing. Both encode with their defaults.
 - **Supabase Storage** 1.11 (Node 24) was measured on 2026-11-28 with the same PostgreSQL and
   SeaweedFS. Its figures are its CPU in units of `bare`, times `bare` in this run. It neither
   inspects images nor journals its writes. *redirect* is compared with its signing of a URL.
