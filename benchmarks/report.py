@@ -34,7 +34,7 @@ All but Supabase Storage were measured in one run with the same load and picture
   `upload_fileobj`, SQLAlchemy's ORM and `StreamingResponse`, under the same uvicorn. It neither
   inspects pictures nor journals its writes.
 - **thumbor** and **ipx** (sharp, libvips) read pictures from a folder, which costs less than S3.
-  thumbor stores its results in another folder; ipx stores nothing. Both encode with their defaults.
+  thumbor stores its results in another folder; ipx stores nothing. All three use their defaults.
 - **Supabase Storage** 1.11 (Node 24) was measured on 2026-11-28 with the same PostgreSQL and
   SeaweedFS. Its figures are its CPU in units of `bare`, times `bare` in this run. It neither
   inspects images nor journals its writes. *redirect* is compared with its signing of a URL.
