@@ -21,7 +21,13 @@ def test_one_spelling(scheme: str, host: str, port: int) -> None:
     assert normalise_origin(origin) == origin
 
 
-@pytest.mark.parametrize("text", ["null", "a.example", "https://", "https://a/b", "https://a:b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("null", "a.example", "https://", "https://a/b", "https://a:b", "https://a:65536"),
+        *("https://a:\uff11", "https://[1.2.3.4]", "https://[:::]", "https://[::1%eth0]"),
+    ],
+)
 def test_no_origin(text: str) -> None:
     """What no browser sends as an origin is refused."""
     with pytest.raises(ValueError, match="needs origins such as"):
@@ -43,7 +49,11 @@ def test_hosts(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a b", "a:80", "http://a", "a/b", "a.*", "*a", "bücher", "[:::]"]
+    "text",
+    [
+        *("", "a b", "a:80", "http://a", "a/b", "a.*", "*a", "bücher", "[:::]"),
+        *("[::", "[::1", "::1]", "[[::1]]", "[]", "[a]", "::1%eth0", "[::1%a b]"),
+    ],
 )
 def test_no_host(text: str) -> None:
     """Anything else is refused, and the sentence repeats it."""
