@@ -40,7 +40,7 @@ from adapters.database_drivers import (
     lost_connection,
 )
 from errors import ConfigurationError, DatabaseUnavailableError, TransactionAbortedError
-from telemetry.request_waits import DatabaseTimer
+from telemetry.request_waits import BackendTimer
 
 
 class Base(DeclarativeBase):
@@ -142,7 +142,7 @@ def fetch(session: Session, statement: Select[Any], parameters: Mapping[str, Any
     Build `statement` once and bind its parameters by name. If the connection is dead, as all of the
     pool are after a failover, the SELECT runs once more on another.
     """
-    with DatabaseTimer("read"):
+    with BackendTimer("database", "read"):
         try:
             return _fetch(session, statement, parameters)
         except DatabaseUnavailableError as exc:
@@ -190,7 +190,7 @@ def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[st
 @contextmanager
 def reading(session: Session) -> Iterator[Connection]:
     """Yield a connection for SELECTs. Raises DatabaseUnavailableError."""
-    with DatabaseTimer("read"), _connected(session) as connection:
+    with BackendTimer("database", "read"), _connected(session) as connection:
         yield connection
 
 
@@ -206,7 +206,7 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
     # Only psycopg2 switches from autocommit without a round trip.
     if session.get_bind().dialect.name == "postgresql" and not single_statement:
         options["isolation_level"] = engines.WRITE_LEVEL
-    with DatabaseTimer("write"), _connected(session, **options) as connection:
+    with BackendTimer("database", "write"), _connected(session, **options) as connection:
         yield connection
         connection.commit()
 

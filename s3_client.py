@@ -29,7 +29,7 @@ from adapters.hashed_bytes import HashedBytes, sha256_of
 from adapters.s3_bodies import BotoResult, DeadlineReader, ObjectBody
 from config import Settings
 from errors import ConfigurationError, ObjectMissingError, StorageUnavailableError
-from telemetry.request_waits import S3Timer
+from telemetry.request_waits import BackendTimer
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -260,7 +260,7 @@ class Bucket:
 
         Raises ObjectMissingError or StorageUnavailableError.
         """
-        with self.span(operation, key), S3Timer(operation):
+        with self.span(operation, key), BackendTimer("s3", operation):
             try:
                 yield
             except FileNotFoundError as exc:

@@ -1,4 +1,4 @@
-"""Observability: the log, the Prometheus metrics, and what each request took."""
+"""Observability: the log, the Prometheus metrics, and the waits of each request."""
 
 import logging
 

@@ -6,6 +6,7 @@ Each job writes a file in Prometheus's text format, as node_exporter's textfile 
 
 import time
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 
 from prometheus_client import write_to_textfile
@@ -46,7 +47,7 @@ def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
 
 
 class Families(Collector):
-    """Metrics to be rendered, each of which has its values."""
+    """Metrics with their values, as prometheus_client renders them."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -65,15 +66,15 @@ def _write(file: Path, families: list[Metric]) -> None:
 
 
 def read_jobs(folders: list[Path]) -> list[Metric]:
-    """Read what jobs wrote to some folders; the newest of each metric counts."""
-    files = [folder / name for folder in folders for name in ("sweep.prom", "verify.prom")]
-    found = [file for file in files if file.exists()]
-    families: dict[str, Metric] = {}
-    for file in sorted(found, key=lambda file: file.stat().st_mtime):
+    """Read the metrics that jobs wrote to `folders`. The newest file of each job counts."""
+    found: list[tuple[float, list[Metric]]] = []
+    for file in (folder / name for folder in folders for name in ("sweep.prom", "verify.prom")):
         try:
-            said = list(text_string_to_metric_families(file.read_text()))
+            families = list(text_string_to_metric_families(file.read_text()))
+            found.append((file.stat().st_mtime, families))
+        except FileNotFoundError:
+            continue
         except (OSError, ValueError):
             logger.warning("The metrics in %s cannot be read", file.name, exc_info=True)
-        else:
-            families |= {family.name: family for family in said}
-    return list(families.values())
+    found.sort(key=itemgetter(0))
+    return list({family.name: family for _, families in found for family in families}.values())

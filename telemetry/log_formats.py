@@ -1,8 +1,6 @@
-"""How a line of the log is written: JSON for machines, or text for people.
+"""The format of the log: JSON for machines, or text for people.
 
-web/middleware/access_log.py has the fields of a request.
-
-uvicorn's supervisor imports this module by `runtime/log_config.json`, so it imports little.
+uvicorn's supervisor imports this module through `runtime/log_config.json`, so it imports little.
 """
 
 import json
@@ -11,12 +9,13 @@ import os
 import re
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
 from telemetry import logger
-from telemetry.request_id import RequestIdFilter
+from telemetry.request_id import add_request_id
 
 ACCESS_LOGGER = "image_api.access"
 _FOR_PEOPLE = {
@@ -26,14 +25,14 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def stderr_handler(log_format: str | None = None) -> logging.Handler:
-    """Return a handler for the root logger, to which warnings and uncaught exceptions go as well.
+    """Return a handler for the root logger; let warnings and uncaught exceptions reach it.
 
-    `log_format` is LOG_FORMAT, by default that of the environment.
+    `log_format` is a value of LOG_FORMAT, by default the one in the environment.
     """
     log_format = log_format or os.environ.get("LOG_FORMAT", "auto")
     text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     handler = LineHandler()
-    handler.addFilter(RequestIdFilter())
+    handler.addFilter(add_request_id)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
@@ -57,7 +56,7 @@ def _log_uncaught(
 class TextFormatter(logging.Formatter):
     """Lines for people. Control characters are escaped, and tracebacks are indented.
 
-    So whatever a client makes the service log, it can neither forge a line nor move the cursor.
+    No client can make the service log a forged line, or characters that move the cursor.
     """
 
     def __init__(self) -> None:
@@ -65,7 +64,7 @@ class TextFormatter(logging.Formatter):
         super().__init__(line, defaults={"request_id": "-"})
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Render the line, and after it the fields that are not empty."""
+        """Append the fields that are not empty."""
         fields: dict[str, Any] = getattr(record, "fields", {})
         shown = [
             f"{name}={_quoted(fields[name])}"
@@ -75,13 +74,13 @@ class TextFormatter(logging.Formatter):
         return _escape(" ".join([super().formatMessage(record), *shown]))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """Render a traceback."""
+        """Indent and escape a traceback."""
         lines = super().formatException(ei).split("\n")
         return "\n".join(f"    {_escape(line)}" for line in lines)
 
 
 def _quoted(value: object) -> str:
-    """Quote a value that could be taken for two fields, such as the name of an image."""
+    """Quote a value that would read as two fields, such as the name of an image."""
     text = str(value)
     return json.dumps(text, ensure_ascii=False) if re.search(r'[\s"]', text) else text
 
@@ -91,9 +90,9 @@ def _escape(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """Lines for machines: a JSON object each, whatever the message holds.
+    """Lines for machines, each a JSON object.
 
-    python-json-logger was tried: 15 us a line instead of 9, and no less code.
+    python-json-logger was tried: it takes 15 us a line instead of 9, and as much code.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -115,29 +114,29 @@ class JsonFormatter(logging.Formatter):
 class LineHandler(logging.StreamHandler[Any]):
     """Writes to standard error: lines of requests when it is flushed, others at once.
 
-    Each write hands the GIL over, which costs a metadata request as much as its query.
+    Each write releases the GIL, which costs a metadata request as much as its query.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._late: list[str] = []
+        self._kept: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, or keep it until the next flush."""
         if record.name == ACCESS_LOGGER:
-            self._late.append(self.format(record) + self.terminator)
+            self._kept.append(self.format(record) + self.terminator)
         else:
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Log without its arguments a message that they do not fit; logging prints no JSON."""
+        """Log a message that does not fit its arguments, without them. logging prints no JSON."""
         if record.args:
             record.args, record.exc_info = (), sys.exc_info()
             self.emit(record)
 
     def flush(self) -> None:
         """Write the lines that were kept."""
-        late, self._late = self._late, []
-        if late:
-            self.stream.write("".join(late))
-        super().flush()
+        lines, self._kept = self._kept, []
+        with suppress(OSError):  # as `emit`: a full disk stops nothing but the log
+            self.stream.write("".join(lines))
+            super().flush()

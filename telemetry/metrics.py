@@ -1,18 +1,20 @@
 """The metrics of `/metrics`, recorded with prometheus_client.
 
-Every layer reports to `recorder`. Until the service opens it, it counts in memory, for nobody.
+Every layer reports to `recorder`. Until it is opened, it counts in memory, where nothing reads it.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from errors import ImageLostError, OverloadedError
+from telemetry import logger
 from telemetry.job_metrics import Families, read_jobs
 from telemetry.shared_folder import SharedFolder
 
@@ -24,16 +26,16 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Wait(NamedTuple):
-    """A SELECT (`read`) or transaction (`write`), or a request to S3 until its response began."""
+    """The time of a SELECT (`read`) or transaction (`write`), or until S3 began to respond."""
 
     backend: Literal["database", "s3"]
-    what: str
+    operation: str
     seconds: float
     failed: bool
 
 
 class _Instruments:
-    """The metrics of the workers. Names and labels are an interface."""
+    """The metrics of a worker. Their names and labels are an interface."""
 
     def __init__(self) -> None:
         self.requests = _counter("requests", "Requests by route and status", "route method status")
@@ -74,10 +76,11 @@ def _histogram(name: str, meaning: str, labels: str, buckets: tuple[float, ...])
 
 
 class Recorder:
-    """Records the metrics of this process in a folder that all workers share, once it is open."""
+    """Records the metrics of this process, in a folder that all workers share once it is open."""
 
     def __init__(self) -> None:
         self._users = 0
+        self._reported_loss = False
         self._shared: SharedFolder | None = None
         self._count_in_memory()
 
@@ -94,8 +97,8 @@ class Recorder:
     def opened(self) -> Iterator[None]:
         """Record metrics in a folder that the workers share until the block ends.
 
-        It is PROMETHEUS_MULTIPROC_DIR, a variable of prometheus_client, or a new one. The
-        applications of a process share it. Raises ConfigurationError.
+        The folder is PROMETHEUS_MULTIPROC_DIR, a variable of prometheus_client, or a new one. All
+        applications of the process use the same one. Raises ConfigurationError.
         """
         if self._shared is None:
             chosen = os.environ.get(_VARIABLE)
@@ -161,35 +164,47 @@ class Recorder:
         self._instruments.lost.inc()
 
     def count_wait(self, wait: Wait) -> None:
-        """Count a use of the database or of S3, and how long it took."""
+        """Count a wait for the database or S3, and its duration."""
         if wait.backend == "database":
-            self._instruments.database_durations.labels(wait.what).observe(wait.seconds)
+            self._instruments.database_durations.labels(wait.operation).observe(wait.seconds)
             if wait.failed:
                 self._instruments.database_errors.inc()
         else:
-            self._instruments.s3_durations.labels(wait.what).observe(wait.seconds)
+            self._instruments.s3_durations.labels(wait.operation).observe(wait.seconds)
             if wait.failed:
-                self._instruments.s3_errors.labels(wait.what).inc()
+                self._instruments.s3_errors.labels(wait.operation).inc()
 
     def note_connections(self, in_use: int, limit: int) -> None:
-        """Set the number of database connections in use, and how many requests may use."""
+        """Set how many database connections are in use, and how many may be."""
         self._instruments.connections.labels("in_use").set(in_use)
         self._instruments.connections.labels("limit").set(limit)
 
     def render(self, jobs: Path | None) -> bytes:
-        """Return the metrics of all workers and of the jobs that wrote to the folder `jobs`.
+        """Return the metrics of all workers, and of the jobs that wrote to the folder `jobs`.
 
-        The format is Prometheus's text format 0.0.4.
+        They are in Prometheus's text format 0.0.4.
         """
         families = read_jobs([folder for folder in (self.folder, jobs) if folder])
         if self._shared:
-            folder = str(self._shared.path)
-            for number in self._shared.vacant_numbers():
-                mark_process_dead(number, folder)  # type: ignore[no-untyped-call]
-            workers = MultiProcessCollector(None, folder)  # type: ignore[no-untyped-call]
-            families = [*workers.collect(), *families]  # type: ignore[no-untyped-call]
+            families = [*self._collect(self._shared), *families]
         content: bytes = generate_latest(Families(families))
         return content
+
+    def _collect(self, shared: SharedFolder) -> Iterable[Metric]:
+        """Add up the metrics of all workers; return those of this one if the folder is gone."""
+        if not shared.is_intact():
+            if not self._reported_loss:
+                logger.error(
+                    "%s has been removed: until a restart /metrics has one worker's metrics",
+                    shared.path,
+                )
+            self._reported_loss = True
+            return [family for one in vars(self._instruments).values() for family in one.collect()]
+        folder = str(shared.path)
+        for number in shared.vacant_numbers():
+            mark_process_dead(number, folder)  # type: ignore[no-untyped-call]
+        workers = MultiProcessCollector(None, folder)  # type: ignore[no-untyped-call]
+        return list(workers.collect())  # type: ignore[no-untyped-call]
 
 
 recorder = Recorder()

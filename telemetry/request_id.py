@@ -15,9 +15,9 @@ def new_request_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def accept_request_id(given: str) -> str:
-    """Return the id that a proxy sent, or a new one unless it has 1 to 128 plain characters."""
-    return given if _ACCEPTED.fullmatch(given) else new_request_id()
+def accept_request_id(received: str) -> str:
+    """Return the id that a proxy sent if it has 1 to 128 plain characters, otherwise a new one."""
+    return received if _ACCEPTED.fullmatch(received) else new_request_id()
 
 
 def current_request_id() -> str:
@@ -25,11 +25,8 @@ def current_request_id() -> str:
     return correlation_id.get() or "-"
 
 
-class RequestIdFilter(logging.Filter):
-    """Adds the id of the current request to log records as `request_id`."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Add the id unless the record has one; keep the record."""
-        if not hasattr(record, "request_id"):
-            record.request_id = current_request_id()
-        return True
+def add_request_id(record: logging.LogRecord) -> bool:
+    """Give a log record the `request_id` of the current request, unless it has one; keep it."""
+    if not hasattr(record, "request_id"):
+        record.request_id = current_request_id()
+    return True

@@ -2,16 +2,16 @@
 
 import time
 from contextvars import ContextVar
-from typing import ClassVar, Literal
+from typing import Literal
 
 from errors import DatabaseUnavailableError, StorageUnavailableError
 from telemetry.metrics import Wait, recorder
 
 
 class RequestMetrics:
-    """What a request waited for, also for bodies from S3, and the code of its error.
+    """The waits of a request, the code of its error, and the name of the image that it writes.
 
-    `image` is the name of the image that it writes.
+    `body_seconds` is the time that it waited for bodies from S3.
     """
 
     def __init__(self) -> None:
@@ -20,45 +20,36 @@ class RequestMetrics:
         self.body_seconds = 0.0
 
 
+_FAILURES = {"database": DatabaseUnavailableError, "s3": StorageUnavailableError}
 # A thread runs in a copy of the context, which has the same object.
 request_metrics: ContextVar[RequestMetrics | None] = ContextVar("request_metrics", default=None)
 
 
-class _Timer:
-    """Times a block that waits for a backend, and notes whether `failure` ended it."""
+class BackendTimer:
+    """Times a block that waits for a backend, and notes whether the backend failed.
 
-    backend: ClassVar[Literal["database", "s3"]]
-    failure: ClassVar[type[Exception]]
+    An operation of the database is `read` or `write`; one of S3 ends when the response begins.
+    """
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, backend: Literal["database", "s3"], operation: str) -> None:
+        self._backend, self._operation = backend, operation
 
     def __enter__(self) -> None:
         self._begun = time.perf_counter()
 
     def __exit__(self, _kind: object, exc: BaseException | None, _traceback: object) -> None:
         seconds = time.perf_counter() - self._begun
-        wait = Wait(self.backend, self._what, seconds, isinstance(exc, self.failure))
+        wait = Wait(
+            self._backend, self._operation, seconds, isinstance(exc, _FAILURES[self._backend])
+        )
         if metrics := request_metrics.get():
             metrics.waits.append(wait)
         else:
             recorder.count_wait(wait)
 
 
-class DatabaseTimer(_Timer):
-    """Times a block that uses the database: a `read` or a `write`."""
-
-    backend, failure = "database", DatabaseUnavailableError
-
-
-class S3Timer(_Timer):
-    """Times a block that sends a request to S3 and waits for the head of its response."""
-
-    backend, failure = "s3", StorageUnavailableError
-
-
 def add_s3_wait(seconds: float) -> None:
-    """Note that the current request, if any, waited for the body of an object."""
+    """Add to the time that the current request, if any, waited for bodies from S3."""
     if metrics := request_metrics.get():
         metrics.body_seconds += seconds
 

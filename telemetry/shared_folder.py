@@ -1,7 +1,7 @@
-"""The folder in which the workers of a service store their metrics, so that each can add them up.
+"""The folder in which the workers of a service store their metrics, so that any can add them up.
 
-A worker takes the lowest number that no running worker has, and continues the files of its
-predecessor. Replacing a worker loses no count and leaves no file behind.
+A worker takes the lowest number that no running worker has, and continues the files of the previous
+worker with that number. Replacing a worker loses no count and leaves no file behind.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ _FILE_BYTES = {"counter": 512 * 1024, "histogram": 1024 * 1024, "gauge_livesum":
 
 
 class SharedFolder:
-    """A worker's place in the folder: no other process has `number` while this one runs."""
+    """The place of one worker: no other process has its `number` while it runs."""
 
     def __init__(self, chosen: Path | None) -> None:
         """Take a place in `chosen`, or in the supervisor's folder. Raises ConfigurationError."""
@@ -32,7 +32,13 @@ class SharedFolder:
             owner = self.path.lstat().st_uid
             if self.path.name.startswith(_PREFIX) and owner != os.geteuid():
                 raise PermissionError(f"{self.path} belongs to another user")
-            self._lock, self.number = self._take_number()
+            self._lock, self.number = next(
+                (lock, number)
+                for number in itertools.count()
+                if (lock := _lock(self._lock_file(number))) is not None
+            )
+            # The gauges of the previous worker ended with it.
+            (self.path / f"gauge_livesum_{self.number}.db").unlink(missing_ok=True)
             for kind, size in _FILE_BYTES.items():
                 _reserve(self.path / f"{kind}_{self.number}.db", size)
         except OSError as exc:
@@ -43,19 +49,20 @@ class SharedFolder:
         self._is_passing = chosen is None and multiprocessing.parent_process() is None
         _remove_orphaned()
 
-    def _take_number(self) -> tuple[int, int]:
-        for number in itertools.count():
-            if (lock := _lock(self.path / f"{number}.lock")) is not None:
-                # The gauges of the previous worker ended with it.
-                (self.path / f"gauge_livesum_{number}.db").unlink(missing_ok=True)
-                return lock, number
-        raise AssertionError("unreachable")
+    def _lock_file(self, number: int) -> Path:
+        return self.path / f"{number}.lock"
 
     def close(self) -> None:
         """Release the place to the next worker."""
         if self._is_passing:
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
+
+    def is_intact(self) -> bool:
+        """Whether the files of this worker are still in the folder."""
+        with suppress(OSError):
+            return os.path.samestat(os.fstat(self._lock), self._lock_file(self.number).stat())
+        return False
 
     def vacant_numbers(self) -> list[int]:
         """Return the numbers of the workers that ended and were not replaced."""

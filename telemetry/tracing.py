@@ -14,7 +14,7 @@ from telemetry import logger
 
 
 def trace_backends(engine: Engine) -> Callable[[str, str], AbstractContextManager[object]] | None:
-    """Trace statements; return what traces a request to S3, None if traces are off."""
+    """Trace statements, and return a function that traces a request to S3; None without traces."""
     if not any(
         os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in ("", "TRACES_")
     ):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 from collections import Counter
@@ -348,3 +349,18 @@ def test_connection_refused(service: ServiceProcess) -> None:
         assert client.recv(12) == b"HTTP/1.1 400"
     metrics = scrape(service.base_url)
     assert requests_by(metrics)["unmatched", "other", "400"] == 1
+
+
+@on_sqlite
+def test_folder_removed(service_environment: dict[str, str], tmp_path: Path) -> None:
+    """Without the shared folder a worker returns its own metrics and logs the cause once."""
+    environment = service_environment | {"TMPDIR": str(tmp_path)}
+    with ServiceProcess(environment) as service:
+        send_mix(service, 0)
+        before = scrape(service.base_url)
+        shutil.rmtree(next(tmp_path.glob("image-api-metrics-*")))
+        for _ in range(3):
+            after = scrape(service.base_url)
+        assert requests_by(after) == requests_by(before)
+        assert set(before.values) <= set(after.values)
+        assert service.log().count("has been removed") == 1

@@ -50,5 +50,7 @@ def test_unusable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         write_sweep(tmp_path / "missing", {}, 0)
         (tmp_path / "sweep.prom").write_text("nonsense {")
         write_verification(tmp_path, {})
-        assert "image_api_last_verify_timestamp_seconds" in samples(tmp_path)
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+        impossible = tmp_path / ("x" * 300)
+        assert "image_api_last_verify_timestamp_seconds" in samples(impossible, tmp_path)
+    # The folder, both files of the impossible folder, and the nonsense.
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 4

@@ -1,5 +1,6 @@
 """Lines of the log: one for each record, whatever it contains."""
 
+import contextlib
 import io
 import json
 import logging
@@ -71,3 +72,14 @@ def test_unfitting_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     document = json.loads(written.getvalue())
     assert document["message"] == "%d images"
     assert "TypeError" in document["exception"]
+
+
+def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush that fails raises nothing, as any other line that cannot be written."""
+    with open("/dev/full", "w", buffering=1) as full:  # noqa: PTH123 - line by line, as stderr
+        monkeypatch.setattr(sys, "stderr", full)
+        handler = LineHandler()
+        handler.handle(logging.makeLogRecord({"name": ACCESS_LOGGER, "msg": "kept"}))
+        handler.flush()
+        with contextlib.suppress(OSError):
+            full.close()

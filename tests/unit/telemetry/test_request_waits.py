@@ -7,9 +7,8 @@ import pytest
 
 from errors import DatabaseUnavailableError, StorageUnavailableError
 from telemetry.request_waits import (
-    DatabaseTimer,
+    BackendTimer,
     RequestMetrics,
-    S3Timer,
     add_s3_wait,
     note_code,
     request_metrics,
@@ -27,18 +26,18 @@ def metrics() -> Iterator[RequestMetrics]:
 
 def test_waits(metrics: RequestMetrics) -> None:
     """A wait has its backend, its kind, and whether it failed."""
-    with DatabaseTimer("read"):
+    with BackendTimer("database", "read"):
         pass
-    with pytest.raises(StorageUnavailableError), S3Timer("put"):
+    with pytest.raises(StorageUnavailableError), BackendTimer("s3", "put"):
         raise StorageUnavailableError
-    found = [(wait.backend, wait.what, wait.failed) for wait in metrics.waits]
+    found = [(wait.backend, wait.operation, wait.failed) for wait in metrics.waits]
     assert found == [("database", "read", False), ("s3", "put", True)]
     assert all(wait.seconds > 0 for wait in metrics.waits)
 
 
 def test_other_errors(metrics: RequestMetrics) -> None:
     """An error that is not the backend's is no failure of the backend."""
-    with pytest.raises(DatabaseUnavailableError), S3Timer("get"):
+    with pytest.raises(DatabaseUnavailableError), BackendTimer("s3", "get"):
         raise DatabaseUnavailableError
     assert [wait.failed for wait in metrics.waits] == [False]
 
@@ -56,6 +55,6 @@ def test_outside_of_requests() -> None:
     """Outside of requests, as in the sweeper, nothing is noted, and nothing fails."""
     add_s3_wait(1)
     note_code("image_lost")
-    with DatabaseTimer("write"):
+    with BackendTimer("database", "write"):
         pass
     assert request_metrics.get() is None
