@@ -1,6 +1,6 @@
-"""API keys as configured: in `API_KEYS`, and on the lines of `API_KEYS_FILE`.
+"""API keys as configured in `API_KEYS`, and on the lines of `API_KEYS_FILE`.
 
-A worker reads them when it starts. A source that is set must have a key, because without keys the
+A worker reads them when it starts. A variable that is set must have a key, because without keys the
 service is open.
 """
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 _SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
-# No name of an image has them (`services.names`).
+# The characters that no image name has (`services.names`).
 _NEVER_IN_NAMES = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\\\]")
 _MAX_NAME_BYTES = 255
 
 
 class ApiKey(NamedTuple):
-    """A key that clients may have: its name in the log, its scope, and its SHA-256 in hex.
+    """The key of a client: its name in the log, its scope, and its SHA-256 in hex.
 
-    With a `prefix` it is only for images whose names begin with that.
+    With a `prefix` it allows only images whose names begin with that.
     """
 
     name: str
@@ -60,14 +60,14 @@ class ApiKey(NamedTuple):
         return ":".join(self if self.prefix else self[:-1])
 
     def covers(self, name: str) -> bool:
-        """Whether the key is for the image `name`, which is in the form in which it is stored."""
+        """Whether the key allows the image `name`, in the form in which the name is stored."""
         return name.startswith(self.prefix)
 
 
 def _begins_names(prefix: str) -> bool:
-    """Whether image names can begin with `prefix`, as it is seen.
+    """Whether image names can begin with `prefix`.
 
-    An empty prefix would cover all names, and a lost space at the end more than was meant.
+    An empty prefix would cover all names, and one that lost a space at its end too many.
     """
     return bool(
         prefix
@@ -78,12 +78,12 @@ def _begins_names(prefix: str) -> bool:
 
 
 def parse_keys(text: str) -> tuple[ApiKey, ...]:
-    """Read comma-separated keys. Raises ValueError, also if there is none."""
+    """Read comma-separated keys. Raises ValueError, including if there is none."""
     return _parse_each(text.split(","))
 
 
 def read_keys(file: str) -> tuple[ApiKey, ...]:
-    """Read the lines of a file that are no comments. Raises ValueError, also if there is none."""
+    """Read a file with a key on each line. Raises ValueError, including if there is none."""
     try:
         lines = Path(file).read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as exc:
@@ -99,10 +99,10 @@ def _parse_each(lines: Iterable[str]) -> tuple[ApiKey, ...]:
 
 
 def require_distinct(keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
-    """Return `keys`. Raises ValueError if one secret has two lines that do not allow the same."""
-    found: dict[str, ApiKey] = {}
+    """Return `keys`. Raises ValueError if two lines of one secret do not allow the same."""
+    by_secret: dict[str, ApiKey] = {}
     for key in keys:
-        other = found.setdefault(key.sha256, key)
+        other = by_secret.setdefault(key.sha256, key)
         if (other.scope, other.prefix) != (key.scope, key.prefix):
             raise ValueError(
                 f"allows one key two things, under the names {other.name} and {key.name}"

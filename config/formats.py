@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Format(NamedTuple):
-    """A format that uploads may have: its name, and the extension of variants without another."""
+    """A format of uploads: its name, and the extension of its variants by default."""
 
     name: str
     variant: str

@@ -5,9 +5,9 @@ _MIN_BYTES = 32
 
 
 def parse_secrets(text: str) -> tuple[str, ...]:
-    """Read comma-separated secrets. Raises ValueError, also if there is none; it repeats no secret.
+    """Read comma-separated secrets. Raises ValueError; its message repeats no secret.
 
-    A variable that is set must have a secret, so that a lost value does not revoke all links.
+    At least one is required: a lost value must not revoke all links.
     """
     secrets = tuple(part.strip() for part in text.split(",") if part.strip())
     if not secrets:

@@ -1,4 +1,4 @@
-"""Hosts and origins (RFC 6454), in the one spelling in which browsers send them."""
+"""Hosts and origins (RFC 6454), spelled as browsers send them."""
 
 import re
 from contextlib import suppress
@@ -11,7 +11,7 @@ _HOST = re.compile(r"\*|(?:\*\.)?[a-z0-9._-]+")
 
 
 def normalise_origin(text: str) -> str:
-    """Return an origin in lower case, without default port and slash. Raises ValueError."""
+    """Return an origin in lower case without default port and final slash. Raises ValueError."""
     match = _ORIGIN.fullmatch(text.lower())
     with suppress(ValueError):
         if match and int(match[3] or 0) <= _MAX_PORT:

@@ -1,7 +1,7 @@
 """Settings: every environment variable of the service, its default and its meaning."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -28,10 +28,13 @@ from config.origins import normalise_host, normalise_origin
 from config.variants import require_variants
 
 
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+def _read_text(parse: Callable[[str], object]) -> BeforeValidator:
+    """Parse the text of a variable; keep a default, or a value of a caller, as it is."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _some_of(known: Iterable[str], values: tuple[str, ...]) -> tuple[str, ...]:
@@ -48,17 +51,14 @@ def _true_images_or_false(value: object, read: ValidatorFunctionWrapHandler) -> 
         raise ValueError("must be true, images or false") from None
 
 
-def _parse_secrets(value: object) -> object:
-    return parse_secrets(value) if isinstance(value, str) else value
-
-
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, _read_text(_split)]
 Extensions = Annotated[CommaSeparated, AfterValidator(partial(_some_of, FORMATS))]
 VariantSpecs = Annotated[CommaSeparated, AfterValidator(require_variants)]
 VariantFormats = Annotated[CommaSeparated, AfterValidator(partial(_some_of, VARIANT_MEDIA_TYPES))]
 PublicReads = Annotated[bool | Literal["images"], WrapValidator(_true_images_or_false)]
-ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode]
-LinkSecrets = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_secrets)]
+ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, _read_text(parse_keys)]
+ApiKeysFile = Annotated[tuple[ApiKey, ...], NoDecode, _read_text(read_keys)]
+LinkSecrets = Annotated[tuple[str, ...], NoDecode, _read_text(parse_secrets)]
 Endpoint = Annotated[str, Field(pattern="^https?://")]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=10 * 365 * 24 * 3600)]
@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     variant_formats: VariantFormats = ("jpg", "png", "webp")
     """formats of variants: any of jpg, png, webp and avif"""
 
-    api_keys_file: ApiKeys = ()
+    api_keys_file: ApiKeysFile = ()
     """file with API keys, one on each line as `python -m scripts.keys` prints them:
     `name:read:sha256` or `name:write:sha256`; with `:prefix` at the end, the key is only for images
     whose names begin with that
@@ -198,26 +198,27 @@ class Settings(BaseSettings):
 
     @property
     def threads(self) -> int:
-        """How many threads serve requests: `concurrency` for those that need S3, and a reserve.
+        """The number of threads that serve requests.
 
-        While S3 hangs, the reserve serves the requests that need only the database.
+        `concurrency` of them serve requests that need S3. The others keep serving the requests that
+        need only the database while S3 hangs.
         """
         return self.concurrency + max(2, self.concurrency // 4)
 
     @property
     def max_waiting_requests(self) -> int:
-        """How many requests may wait for their response in one process."""
+        """The maximum number of requests that wait for their response in one process."""
         return 32 * self.concurrency
 
     @property
     def max_animation_pixels(self) -> int:
-        """The most pixels of all frames of an animation, each of which has at most `max_pixels`."""
+        """The maximum number of pixels of all frames of an animation together."""
         return 5 * self.max_pixels
 
     @model_validator(mode="before")
     @classmethod
     def _unset_if_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Count an empty variable as unset, unless empty has a meaning or is a mistake."""
+        """Treat an empty variable as unset, unless empty has a meaning or is a mistake."""
         kept = {"variants", "api_keys", "api_keys_file", "link_secrets"}
         return {name: value for name, value in values.items() if value != "" or name in kept}
 
@@ -252,22 +253,14 @@ class Settings(BaseSettings):
     def _normalise_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(one if one == "*" else normalise_origin(one) for one in origins)
 
-    @field_validator("api_keys_file", mode="before")
+    @field_validator("api_keys")
     @classmethod
-    def _read_keys(cls, value: object) -> object:
-        return read_keys(value) if isinstance(value, str) else value
-
-    @field_validator("api_keys", mode="before")
-    @classmethod
-    def _join_keys(
-        cls, value: str | tuple[ApiKey, ...], info: ValidationInfo
-    ) -> tuple[ApiKey, ...]:
-        keys = parse_keys(value) if isinstance(value, str) else value
+    def _join_keys(cls, keys: tuple[ApiKey, ...], info: ValidationInfo) -> tuple[ApiKey, ...]:
         return require_distinct(tuple(dict.fromkeys((*keys, *info.data.get("api_keys_file", ())))))
 
     @model_validator(mode="after")
     def _horizon_covers_puts(self) -> Self:
-        # Otherwise a late PUT could land after the sweeper's last look and stay in the bucket.
+        # Otherwise a late PUT could land after the sweeper's last check and stay in the bucket.
         if self.put_horizon_seconds <= self.s3_put_timeout_seconds:
             raise ValueError("PUT_HORIZON_SECONDS must be longer than S3_PUT_TIMEOUT_SECONDS")
         return self

@@ -1,20 +1,17 @@
-"""The variants that the setting VARIANTS names.
-
-web/variant_choice.py decides which of them a request gets.
-"""
+"""The variants that the setting VARIANTS names."""
 
 import re
 from dataclasses import dataclass
 from typing import Self
 
-_LARGEST_SIDE = 8192
+_MAX_SIDE = 8192
 _SPEC = re.compile(r"([1-9][0-9]{0,3})(?:x([1-9][0-9]{0,3})(-crop)?)?", re.ASCII)
-_MOST_VARIANTS = 20
+_MAX_VARIANTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class VariantSpec:
-    """A box in pixels. The picture is scaled to fit in it, or with `crop` to fill it, centred."""
+    """A box in pixels. The picture is scaled to fit in it or, with `crop`, to fill it, centred."""
 
     width: int
     height: int
@@ -30,8 +27,8 @@ class VariantSpec:
         if match is None:
             raise ValueError(f"A variant looks like 320, 640x480 or 320x320-crop, not {text!r}.")
         width, height = int(match[1]), int(match[2] or match[1])
-        if max(width, height) > _LARGEST_SIDE:
-            raise ValueError(f"A side of a variant may have at most {_LARGEST_SIDE} pixels.")
+        if max(width, height) > _MAX_SIDE:
+            raise ValueError(f"A side of a variant may have at most {_MAX_SIDE} pixels.")
         spec = cls(width, height, crop=bool(match[3]))
         if str(spec) != text:
             raise ValueError(f"The variant {text} is written {spec}.")
@@ -44,9 +41,9 @@ class VariantSpec:
 
 
 def require_variants(specs: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the specs without duplicates. Raises ValueError if one is malformed, or too many."""
-    if len(specs) > _MOST_VARIANTS:
-        raise ValueError(f"There may be at most {_MOST_VARIANTS} variants.")
+    """Return the specs without duplicates. Raises ValueError for a malformed one or too many."""
+    if len(specs) > _MAX_VARIANTS:
+        raise ValueError(f"There may be at most {_MAX_VARIANTS} variants.")
     for spec in specs:
         VariantSpec.parse(spec)
     return tuple(dict.fromkeys(specs))
