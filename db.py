@@ -1,9 +1,9 @@
 """The database: its tables, and the only ways to read and write them.
 
-`images` has one row per image and `variants` one per variant. The journal, `pending_objects`, holds
-the keys that neither names. `fetch` runs one SELECT, `reading` several, `snapshot` several that
-see the same moment, and `writing` a transaction that changes something. Each returns its connection
-to the pool at its end, and raises the errors of errors.py instead of those of SQLAlchemy.
+`images` has a row per image and `variants` one per variant. The journal, `pending_objects`, holds
+the keys of objects that neither names. `fetch` runs one SELECT, `reading` several, `snapshot`
+several that see the same state, and `writing` a transaction. Each returns its connection to the
+pool when it ends, and raises the errors of errors.py instead of SQLAlchemy's.
 """
 
 import functools
@@ -55,7 +55,7 @@ _MYSQL_OPTIONS = {
 
 
 class Image(Base):
-    """One image: its metadata, and the key of its object."""
+    """An image: its metadata, and the key of its object."""
 
     __tablename__ = "images"
 
@@ -86,10 +86,11 @@ class Image(Base):
 
 
 class PendingObject(Base):
-    """One journal entry: an object that neither an image nor a variant names.
+    """A journal entry: an object that neither an image nor a variant names.
 
-    State `U` means being uploaded and `D` to be deleted. `claimed_at` is set if a late PUT may
-    still land: the key was claimed from an upload, or `verify --repair` journaled it.
+    State `U` means that it is being uploaded, `D` that it is to be deleted. `claimed_at` is set if
+    a late PUT may still land, because the sweeper claimed the upload or `verify --repair` journaled
+    the object.
     """
 
     __tablename__ = "pending_objects"
@@ -107,7 +108,7 @@ class PendingObject(Base):
 
 
 class Variant(Base):
-    """One variant of the object `original_key`; `spec` says which, such as `r2/320.webp`."""
+    """A variant of the object `original_key`. `spec` identifies it, such as `r2/320.webp`."""
 
     __tablename__ = "variants"
 
@@ -130,16 +131,16 @@ build_engine = engines.build_engine
 def build_sessions(engine: Engine) -> sessionmaker[Session]:
     """Build the factory of sessions.
 
-    A session is a request's handle on the database. It holds no connection: each of the functions
-    below takes one from the pool for as long as it runs.
+    A session is a request's handle on the database. It holds no connection: each function below
+    takes one from the pool while it runs.
     """
     return sessionmaker(engine, expire_on_commit=False)
 
 
 def fetch(session: Session, statement: Select[Any], parameters: Mapping[str, Any]) -> Sequence[Any]:
-    """Run one SELECT by itself and return its rows. Raises DatabaseUnavailableError.
+    """Run a single SELECT and return its rows. Raises DatabaseUnavailableError.
 
-    Build `statement` once and bind its parameters by name. If the connection is dead, as all of the
+    Build `statement` once and bind its parameters by name. If the connection is dead, as all in the
     pool are after a failover, the SELECT runs once more on another.
     """
     with BackendTimer("database", "read"):
@@ -167,22 +168,22 @@ def _fetch_by_driver(
 ) -> Sequence[Any]:
     """Run a SELECT without SQLAlchemy: a metadata request takes 0.43 ms of CPU instead of 0.60."""
     with _translated_errors(engine):
-        lent = engine.raw_connection()
+        connection = engine.raw_connection()
         try:
-            cursor = lent.cursor()
+            cursor = connection.cursor()
             sql, constants = _compiled(statement, engine.dialect)
             cursor.execute(sql, {**constants, **parameters})
             return cursor.fetchall()
-        except BaseException as exc:  # a rest of the result could be taken for that of another
-            lent.invalidate(exc)
+        except BaseException as exc:  # the next statement could read the rest of this result
+            connection.invalidate(exc)
             raise
         finally:
-            lent.close()
+            connection.close()
 
 
 @functools.cache
 def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
-    """Return the SQL of a statement, and the values that it contains."""
+    """Return the SQL of a statement, and its constants."""
     compiled = statement.compile(dialect=dialect)
     return str(compiled), compiled.params
 
@@ -196,11 +197,11 @@ def reading(session: Session) -> Iterator[Connection]:
 
 @contextmanager
 def writing(session: Session, *, single_statement: bool = False) -> Iterator[Connection]:
-    """Run one transaction: commit it, or roll it back if the block raises.
+    """Run a transaction: commit it, or roll it back if the block raises.
 
-    `single_statement` promises that the block executes one statement. PostgreSQL then needs no
-    BEGIN and COMMIT, which are two round trips. Raises TransactionAbortedError if it may be
-    retried, or DatabaseUnavailableError: a connection that breaks during COMMIT may have committed.
+    `single_statement` promises that the block executes one statement, which saves BEGIN and COMMIT,
+    two round trips, on PostgreSQL. Raises TransactionAbortedError if the transaction may be
+    retried, or DatabaseUnavailableError, after which it may have been committed.
     """
     options: dict[str, Any] = {"transaction": "write"}
     # Only psycopg2 switches from autocommit without a round trip.
@@ -213,10 +214,7 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
 
 @contextmanager
 def snapshot(session: Session) -> Iterator[Connection]:
-    """Yield a connection on which all SELECTs see the same moment.
-
-    Raises DatabaseUnavailableError.
-    """
+    """Yield a connection whose SELECTs all see the same state. Raises DatabaseUnavailableError."""
     backend = session.get_bind().dialect.name
     options: dict[str, Any] = {"transaction": "snapshot"}
     if level := SNAPSHOT_LEVELS.get(backend):
@@ -226,7 +224,7 @@ def snapshot(session: Session) -> Iterator[Connection]:
 
 
 def lock_rows(statement: Select[Any], table: Table) -> Select[Any]:
-    """Return a SELECT that also locks the rows which it finds in `table`."""
+    """Return a SELECT that also locks the rows of `table` that it returns."""
     hint = unverified_engines.MSSQL_ROW_LOCK
     return statement.with_for_update().with_hint(table, hint, "mssql")
 
@@ -239,13 +237,13 @@ def read_clock(connection: Connection) -> datetime:
 
 @contextmanager
 def _connected(session: Session, **options: Any) -> Iterator[Connection]:
-    """Yield a connection of the pool; discard it if it dies in use."""
+    """Yield a pooled connection, and discard it if it dies in use."""
     engine = session.get_bind().engine
     with _translated_errors(engine), engine.connect() as connection:
         try:
             yield connection.execution_options(**options) if options else connection
         except engine.dialect.loaded_dbapi.Error as exc:
-            # The driver's own error, raised outside of a statement: the connection is dead.
+            # The driver raised this outside of a statement, so the connection is dead.
             connection.invalidate(exc)
             raise
 

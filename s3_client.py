@@ -1,8 +1,8 @@
-"""S3: the keys, and put, get and delete of one object.
+"""S3: keys, and put, get and delete of one object.
 
-obstore sends these requests; boto3 has the credentials and the addresses, lists, presigns and sends
+obstore sends these requests. boto3 provides credentials and addresses, lists, presigns and sends
 large files. Errors of both become `ObjectMissingError` or `StorageUnavailableError`. Access denied
-is never "missing".
+never counts as missing.
 """
 
 import base64
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -32,6 +33,7 @@ from errors import ConfigurationError, ObjectMissingError, StorageUnavailableErr
 from telemetry.request_waits import BackendTimer
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import S3Store
 
 __all__ = [
@@ -49,53 +51,54 @@ _KEY_SAFE = "/~"
 # obstore strips slashes at both ends of a key ("/" would be the bucket itself), and refuses empty
 # segments, the segments "." and "..", and control characters.
 _NOT_FOR_OBSTORE = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
-# An error of obstore has no code. Its message includes S3's response (AWS: "Error responses").
+# obstore's errors have no code, but include S3's response (AWS: "Error responses").
 _ERROR_CODE = re.compile("<Code>([A-Za-z0-9]+)</Code>")
-# boto3 sends larger files: obstore takes a body only as a whole, and hashes it once more.
+# boto3 sends larger files: obstore takes only whole bodies, and hashes them again.
 _LARGE_BYTES = 2 * 1024 * 1024
-# Most PUTs start within the first tenth of their time.
+# Most PUTs start within the first tenth of their time limit.
 _USUAL_SHARE = 0.9
 
 
 def generate_s3_key(name: str, extension: str) -> str:
-    """Return a new key, `<name>-<128 random bits>.<ext>`, which is never used for another object.
+    """Return a new key, `<name>-<128 random bits>.<ext>`, which no other object ever gets.
 
     Keys are flat, because SeaweedFS and MinIO treat `/` as a folder. The name keeps only characters
-    that are safe in a URL and in a shell.
+    that are safe in URLs and shells.
     """
     return f"{key_prefix(name)}{secrets.token_hex(16)}.{extension}"
 
 
 def key_prefix(name: str) -> str:
-    """Return the prefix of every key of the image `name`; keys of other names may share it."""
+    """Return the prefix of all keys of the image `name`, which other names may share."""
     return (_UNSAFE_IN_KEY.sub("-", name)[:80].strip("-.") or "image") + "-"
 
 
 def error_code(error: BaseException) -> str:
-    """Return S3's code in an error of obstore or boto3, "" without one."""
+    """Return S3's code in an error of obstore or boto3, or "" if it has none."""
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", ""))
-    found = _ERROR_CODE.search(str(error))
-    return found[1] if found else ""
+    match = _ERROR_CODE.search(str(error))
+    return match[1] if match else ""
 
 
 class Bucket:
-    """The bucket of the images. All threads share its clients and connections."""
+    """The bucket of the images, whose clients and connections all threads share."""
 
     def __init__(self, settings: Settings, profile: str | None = None) -> None:
-        """Use the default credentials, or those of a `profile` of the shared AWS files."""
+        """Use the default credentials, or those of a `profile` in the shared AWS files.
+
+        Sends nothing. Raises ConfigurationError.
+        """
         self._settings = settings
         self._name = settings.aws_s3_bucket
-        self.span: Callable[[str, str], AbstractContextManager[object]] = _no_span
+        self.span: Callable[[str, str], AbstractContextManager[object]] = lambda *_: nullcontext()
         try:
             self._session = Session(region_name=settings.aws_region, profile_name=profile)
-            self._build_clients()
+            self._build_clients(self._session, settings)
         except (BaseError, BotoCoreError, OSError, ValueError) as exc:
             raise ConfigurationError(f"Configuration: S3 cannot be used: {exc}") from exc
 
-    def _build_clients(self) -> None:
-        """Build the clients. Nothing is sent."""
-        session, settings = self._session, self._settings
+    def _build_clients(self, session: Session, settings: Settings) -> None:
         s3_connections.start_obstore()
         self.client = s3_connections.client(session, settings)
         self._file_client = s3_connections.file_client(session, settings)
@@ -103,11 +106,12 @@ class Bucket:
         self._public_url = self._base_url
         if public := settings.s3_public_endpoint_url:
             self._public_url = s3_connections.base_url(session, settings, public)
-        # The signer finds the host by itself, twice, which takes a fifth of its time.
+        # The signer would find the host itself, twice, for a fifth of its time.
         signer = S3SigV4QueryAuth(ReadOnlyCredentials("", "", ""), "s3", settings.aws_region)
         self._public_host = dict(signer.headers_to_sign(AWSRequest("GET", self._public_url)))
         self._reads = s3_connections.read_store(session, settings, self._base_url)
         self._usual_seconds = _USUAL_SHARE * settings.s3_put_timeout_seconds
+        self._put_store = partial(s3_connections.put_store, session, settings, self._base_url)
         self._puts = self._put_store(self._usual_seconds)
 
     def upload_image(
@@ -120,18 +124,18 @@ class Bucket:
         name: str = "",
         deadline: float | None = None,
     ) -> None:
-        """Put the whole of `file_obj`, whose SHA-256 is `sha256` (hex), in one attempt.
+        """Put all of `file_obj`, whose SHA-256 is `sha256` (hex), in one attempt.
 
-        Bytes with another SHA-256 are refused, a large file by S3 itself if it gets a checksum.
-        `name` is kept with the object, for `stored_name`. Nothing is sent after `deadline`, a time
-        of `time.monotonic`. Raises StorageUnavailableError; the object may exist all the same, now
-        or later.
+        Bytes with another SHA-256 are refused; S3 itself checks those of a large file if it gets a
+        checksum. `stored_name` returns `name`. Nothing is sent after `deadline`, a time of
+        `time.monotonic`. Raises StorageUnavailableError, after which the object may still exist or
+        appear.
         """
         if deadline is None:
             deadline = time.monotonic() + self._settings.s3_put_timeout_seconds
         size = file_obj.seek(0, os.SEEK_END)
         large = size > _LARGE_BYTES
-        # S3 compares a large file with the SHA-256 that boto3 sends: that of the inspection.
+        # S3 compares a large file with the SHA-256 that boto3 sends.
         if not (large and self._settings.s3_checksum) and sha256_of(file_obj) != sha256:
             raise StorageUnavailableError("The bytes to be stored do not have their SHA-256.")
         file_obj.seek(0)
@@ -144,7 +148,7 @@ class Bucket:
                 self._put_large(put, sha256)
             else:
                 attributes = {"Content-Type": content_type} | metadata
-                content = file_obj.read()  # of a BytesIO no copy
+                content = file_obj.read()  # does not copy a BytesIO
                 obstore.put(store, key, content, attributes=attributes, use_multipart=False)
 
     def _put_large(self, put: dict[str, Any], sha256: str) -> None:
@@ -153,18 +157,16 @@ class Bucket:
         self._file_client.put_object(Bucket=self._name, **put)
 
     def download_image(self, key: str, part: tuple[int, int] | None = None) -> ObjectBody:
-        """Open the object under `key`, or its bytes from first to last inclusive.
+        """Open the object under `key`, or a `part` of it, from the first to the last byte.
 
         Raises ObjectMissingError or StorageUnavailableError.
         """
+        options: GetOptions = {"range": (part[0], part[1] + 1)} if part else {}
         with self._request("get", _path(key)):
-            if part is None:
-                return ObjectBody(obstore.get(self._reads, key))
-            span = (part[0], part[1] + 1)
-            return ObjectBody(obstore.get(self._reads, key, options={"range": span}))
+            return ObjectBody(obstore.get(self._reads, key, options=options))
 
     def download_any(self, key: str) -> ObjectBody:
-        """Open an object of others, whose key the service would not generate.
+        """Open an object whose key another program has chosen.
 
         Raises ObjectMissingError or StorageUnavailableError.
         """
@@ -174,34 +176,31 @@ class Bucket:
             return ObjectBody(BotoResult(self.client.get_object(Bucket=self._name, Key=key)))
 
     def delete_image(self, key: str) -> None:
-        """Delete the object under `key`; it need not exist. Raises StorageUnavailableError."""
+        """Delete the object under `key`, if it exists. Raises StorageUnavailableError."""
         with suppress(ObjectMissingError), self._request("delete", key):
-            if _NOT_FOR_OBSTORE.search(key):  # an object of others, journaled by `scripts.verify`
+            if _NOT_FOR_OBSTORE.search(key):  # journaled by `scripts.verify`
                 self.client.delete_object(Bucket=self._name, Key=key)
             else:
                 obstore.delete(self._reads, key)
 
     def has_object(self, key: str, size: int) -> bool:
-        """Tell whether there is an object of `size` bytes under `key`.
-
-        Raises StorageUnavailableError.
-        """
+        """Return whether an object of `size` bytes exists. Raises StorageUnavailableError."""
         with suppress(ObjectMissingError), self._request("head", _path(key)):
             return obstore.head(self._reads, key)["size"] == size
         return False
 
     def stored_name(self, key: str) -> str | None:
-        """Return the `name` with which an object was uploaded, None where there was none.
+        """Return the `name` with which an object was uploaded, or None if it has none.
 
         Raises ObjectMissingError or StorageUnavailableError.
         """
         with self._request("head", _path(key)):
-            found = obstore.get(self._reads, key, options={"head": True})
-        name = found.attributes.get("name")
+            head = obstore.get(self._reads, key, options={"head": True})
+        name = head.attributes.get("name")
         return None if name is None else unquote(name)
 
     def list_objects(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Yield key and size in bytes of every object whose key begins with `prefix`.
+        """Yield the key and the size in bytes of every object whose key begins with `prefix`.
 
         S3 lists in the order of the keys' UTF-8 bytes; some stores do not. Raises
         StorageUnavailableError.
@@ -209,7 +208,7 @@ class Bucket:
         return ((key, size) for key, size, _ in self.list_dated_objects(prefix))
 
     def list_dated_objects(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
-        """Yield what `list_objects` yields, and when each object was stored."""
+        """Yield what `list_objects` yields, and the time when each object was stored."""
         pages = self.client.get_paginator("list_objects_v2")
         try:
             for page in pages.paginate(Bucket=self._name, Prefix=prefix):
@@ -221,13 +220,12 @@ class Bucket:
     def presigned_url(
         self, method: str, key: str, answer_headers: dict[str, str], until: datetime | None = None
     ) -> str:
-        """Return a URL that lets anyone `method` (GET or HEAD) the object for a while.
+        """Return a URL with which anyone can `method` (GET or HEAD) the object.
 
-        That is for REDIRECT_SECONDS, but not after the moment `until`. S3 answers it with
-        `answer_headers` (AWS, GetObject: "Overriding response header values").
-        Raises StorageUnavailableError without credentials.
+        It is valid for REDIRECT_SECONDS, but not after `until`. S3's response has `answer_headers`
+        (AWS, GetObject: "Overriding response header values"). Raises StorageUnavailableError
+        without credentials.
         """
-        settings = self._settings
         overrides = {f"response-{name.lower()}": value for name, value in answer_headers.items()}
         url = self._public_url + quote(key, safe=_KEY_SAFE)
         request = AWSRequest(method, url, self._public_host, params=overrides)
@@ -237,15 +235,15 @@ class Bucket:
             frozen = credentials.get_frozen_credentials()
         except BotoCoreError as exc:
             raise StorageUnavailableError from exc
-        seconds = settings.redirect_seconds
+        seconds = self._settings.redirect_seconds
         if until:
             seconds = min(seconds, max(0, (until - datetime.now(UTC)) // timedelta(seconds=1)))
-        signer = S3SigV4QueryAuth(frozen, "s3", settings.aws_region, seconds)
+        signer = S3SigV4QueryAuth(frozen, "s3", self._settings.aws_region, seconds)
         signer.add_auth(request)
         return str(request.url)
 
     def check(self) -> None:
-        """Ask for the bucket (AWS: HeadBucket). Raises StorageUnavailableError."""
+        """Check the bucket (AWS: HeadBucket). Raises StorageUnavailableError."""
         with self._request("head", ""):
             self.client.head_bucket(Bucket=self._name)
 
@@ -256,7 +254,7 @@ class Bucket:
 
     @contextmanager
     def _request(self, operation: str, key: str) -> Iterator[None]:
-        """Time a request to S3, make its span, and translate its errors.
+        """Time and trace a request to S3, and translate its errors.
 
         Raises ObjectMissingError or StorageUnavailableError.
         """
@@ -275,21 +273,14 @@ class Bucket:
 
     def _store_until(self, deadline: float) -> "S3Store":
         """Return a store whose requests end before `deadline`. Raises StorageUnavailableError."""
-        left = deadline - time.monotonic()
-        if left <= 0:
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
             raise StorageUnavailableError("The time to send this object is over.")
-        return self._puts if left > self._usual_seconds else self._put_store(left)
-
-    def _put_store(self, seconds: float) -> "S3Store":
-        return s3_connections.put_store(self._session, self._settings, self._base_url, seconds)
+        return self._puts if seconds > self._usual_seconds else self._put_store(seconds)
 
 
 def _path(key: str) -> str:
     """Return `key` if obstore sends it unchanged. Raises StorageUnavailableError."""
     if _NOT_FOR_OBSTORE.search(key):
-        raise StorageUnavailableError(f"obstore cannot ask for the key {key!r}.")
+        raise StorageUnavailableError(f"obstore cannot request the key {key!r}.")
     return key
-
-
-def _no_span(_operation: str, _key: str) -> AbstractContextManager[object]:
-    return nullcontext()

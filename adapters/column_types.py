@@ -1,4 +1,4 @@
-"""Column types that behave alike on every engine: text compared by its bytes, moments in UTC."""
+"""Column types that behave alike on every engine: text compared by its bytes, times in UTC."""
 
 from datetime import UTC, datetime
 
@@ -35,7 +35,7 @@ class ExactText(TypeDecorator[str]):
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A moment with microseconds, stored in UTC, timezone-aware in Python."""
+    """A time with microseconds, stored in UTC, timezone-aware in Python."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -50,13 +50,13 @@ class UTCDateTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(chosen)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC, without a time zone where the column has none."""
+        """Convert to UTC, and drop the time zone if the column has none."""
         if value is None or dialect.name == "postgresql":
             return value
         return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Return the moment in UTC, timezone-aware."""
+        """Return the time in UTC, timezone-aware."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What each database needs of its driver: bounded waits, UTC, Unicode, and transactions."""
+"""The set-up of each driver: bounded waits, UTC, Unicode, and transactions."""
 
 import functools
 import inspect
@@ -26,7 +26,7 @@ CLOCKS = {
 """The statement that reads the server's time in UTC."""
 
 DIRECT_DRIVERS = frozenset({"psycopg2", "pymysql"})
-"""The drivers that run a compiled SELECT and return the values of its types by themselves."""
+"""The drivers that convert the values of a compiled SELECT themselves."""
 
 SNAPSHOT_LEVELS = {"postgresql": "REPEATABLE READ", **unverified_engines.SNAPSHOT_LEVELS}
 """The isolation level at which all SELECTs of a transaction see the same moment.
@@ -34,8 +34,8 @@ SNAPSHOT_LEVELS = {"postgresql": "REPEATABLE READ", **unverified_engines.SNAPSHO
 On the other engines `_BEGINNINGS` starts a snapshot.
 """
 
-# What starts the transactions of `db.writing` and `db.snapshot`. SQLite: take the single write lock
-# first, because an upgrade from a read lock fails without waiting.
+# The statements that start the transactions of `db.writing` and `db.snapshot`. SQLite takes its
+# write lock first, because an upgrade from a read lock fails without waiting.
 _BEGINNINGS = {
     "sqlite": {"write": ["BEGIN IMMEDIATE"], "snapshot": ["BEGIN"]},
     "mysql": mysql_sessions.BEGINNINGS,
@@ -57,10 +57,12 @@ _PYTHON_ONLY_MYSQL_OPTIONS = {"auth_plugin_map", "conv", "cursorclass", "defer_c
 # Server shutdown, connection killed (MariaDB, MySQL).
 _KILLED_MYSQL_CONNECTION = {1053, 1927, 3169}
 _LOST_MYSQL_CONNECTION = _KILLED_MYSQL_CONNECTION | {2006, 2013, 4031}  # gone, lost, was idle
+# From the messages of servers that have ended an idle connection, which mention a timeout as well.
+_WAS_IDLE = ("inactivity", "idle-session")
 
 
 def is_undone(exc: SQLAlchemyError) -> bool:
-    """Whether the database itself reports that the transaction did not happen: retry it."""
+    """Whether the database reports that it undid the transaction, which may be retried."""
     if not isinstance(exc, DBAPIError) or exc.connection_invalidated or exc.orig is None:
         return False
     error = exc.orig
@@ -73,9 +75,10 @@ def is_undone(exc: SQLAlchemyError) -> bool:
 
 
 def lost_connection(exc: BaseException | None) -> bool:
-    """Whether the error means that the connection is dead, and not that the server is slow."""
-    driver_error = exc.orig if isinstance(exc, DBAPIError) else exc
-    if "timeout" in str(driver_error) or "timed out" in str(driver_error):
+    """Whether the error means that the connection is dead, rather than that the server is slow."""
+    message = str(exc.orig if isinstance(exc, DBAPIError) else exc)
+    timed_out = "timeout" in message or "timed out" in message
+    if timed_out and not any(words in message for words in _WAS_IDLE):
         return False
     if isinstance(exc, DBAPIError):
         return exc.connection_invalidated
@@ -85,7 +88,7 @@ def lost_connection(exc: BaseException | None) -> bool:
 
 
 def require_usable_arguments(engine: Engine) -> None:
-    """Raise ValueError if the URL has arguments that its driver does not know or we cannot use."""
+    """Raise ValueError if the URL has arguments that its driver or the service cannot use."""
     _, arguments = engine.dialect.create_connect_args(engine.url)
     if engine.dialect.name == "postgresql":
         try:
@@ -108,18 +111,18 @@ def require_usable_arguments(engine: Engine) -> None:
 
 
 def connect_arguments(url: URL, settings: Settings) -> dict[str, Any]:
-    """Return the arguments of the driver; they take precedence over those of the URL."""
+    """Return the driver's arguments, which take precedence over those of the URL."""
     backend, limit = url.get_backend_name(), settings.db_statement_timeout_seconds
     if backend == "postgresql":
         timeouts = _KEEPALIVES | {"tcp_user_timeout": math.ceil(1000 * limit)}
         return {
             "connection_factory": WatchedConnection,
             "connect_timeout": math.ceil(settings.connect_timeout_seconds),
-            # Whatever PGCLIENTENCODING, the role or the database prefers.
+            # Overrides PGCLIENTENCODING and the settings of the role and the database.
             "client_encoding": "utf8",
         } | {name: timeout for name, timeout in timeouts.items() if name not in url.query}
     if backend == "sqlite":
-        # The driver commits by itself; `_begin_sqlite` starts transactions.
+        # The driver starts no transactions; `_begin` does.
         return {"timeout": limit, "isolation_level": None}
     if backend in unverified_engines.NAMES:
         return unverified_engines.connect_arguments(backend, settings)
@@ -127,14 +130,14 @@ def connect_arguments(url: URL, settings: Settings) -> dict[str, Any]:
         "charset": "utf8mb4",
         "use_unicode": True,
         "connect_timeout": settings.connect_timeout_seconds,
-        # Until connected: the greeting and the TLS handshake. `configure` raises them.
+        # For the greeting and the TLS handshake. `configure` raises them once connected.
         "read_timeout": settings.connect_timeout_seconds,
         "write_timeout": settings.connect_timeout_seconds,
     }
 
 
 def prepare(engine: Engine, settings: Settings) -> None:
-    """Set up each new connection of the engine as `db` expects it."""
+    """Make the engine set up each new connection as `db` expects it."""
     backend, limit = engine.dialect.name, settings.db_statement_timeout_seconds
     event.listen(engine, "handle_error", _notice_killed_connection)
     replace_dead_connections(engine)
@@ -152,7 +155,7 @@ def prepare(engine: Engine, settings: Settings) -> None:
 
 
 def _notice_killed_connection(context: ExceptionContext) -> None:
-    """Let SQLAlchemy discard the pool when an administrator has ended a connection."""
+    """Let SQLAlchemy discard the pool when an administrator has killed a connection."""
     arguments: tuple[Any, ...] = context.original_exception.args
     if arguments[:1] and arguments[0] in _KILLED_MYSQL_CONNECTION:
         context.is_disconnect = True
@@ -164,9 +167,9 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
 
 
 def _begin(beginnings: Mapping[str, Sequence[str]], connection: Connection) -> None:
-    """Start a transaction if one was asked for; other SELECTs need none."""
-    wanted = connection.get_execution_options().get("transaction", "")
-    for statement in beginnings.get(wanted, ()):
+    """Start the transaction that the options of the connection name; other SELECTs need none."""
+    kind = connection.get_execution_options().get("transaction", "")
+    for statement in beginnings.get(kind, ()):
         connection.exec_driver_sql(statement)
 
 

@@ -1,4 +1,4 @@
-"""Pooled connections that died while they were idle: the database restarted or failed over."""
+"""Pooled connections that died while idle, because the database restarted or failed over."""
 
 import functools
 import time
@@ -8,12 +8,12 @@ from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-# The pool pings connections that were idle for longer; under load, hardly any was.
+# The pool pings connections that were idle for longer. Under load there are hardly any.
 _PING_AFTER_SECONDS = 0.05
 
 
 def replace_dead_connections(engine: Engine) -> None:
-    """Let the engine's pool replace connections that died while they were idle."""
+    """Make the engine's pool replace connections that died while idle."""
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", functools.partial(_require_alive, engine.dialect))
 
@@ -25,9 +25,9 @@ def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
 def _require_alive(
     dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object
 ) -> None:
-    """Raise DisconnectionError, after which the pool reconnects, if the connection is dead.
+    """Raise DisconnectionError, which makes the pool reconnect, if the connection is dead.
 
-    SQLAlchemy's pre-ping asks every time: a quarter of the CPU of a metadata request.
+    SQLAlchemy's pre-ping asks every time, for a quarter of the CPU of a metadata request.
     """
     returned = record.info.get("returned")
     if returned is None or time.monotonic() - returned < _PING_AFTER_SECONDS:

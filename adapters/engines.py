@@ -1,7 +1,4 @@
-"""The SQLAlchemy engine: how many connections it opens, and how long a request waits for one.
-
-adapters/database_drivers.py bounds the waits of connecting and of statements.
-"""
+"""The SQLAlchemy engine: how many connections it opens, and how long a request waits for one."""
 
 from typing import Any
 
@@ -19,7 +16,7 @@ WRITE_LEVEL = "READ COMMITTED"
 
 
 def build_engine(settings: Settings) -> Engine:
-    """Build the engine; it connects when it is first used. Raises ConfigurationError."""
+    """Build the engine, which connects on first use. Raises ConfigurationError."""
     url, tls = make_url(settings.db_url), dict[str, Any]()
     try:
         if url.get_backend_name() in {"mysql", "mariadb"}:
@@ -38,26 +35,26 @@ def build_engine(settings: Settings) -> Engine:
 def _create_engine(url: URL, settings: Settings, tls: dict[str, Any]) -> Engine:
     backend = url.get_backend_name()
     options: dict[str, Any] = {
-        "poolclass": QueuePool,  # for SQLite, too
+        "poolclass": QueuePool,  # of SQLite as well
         "pool_use_lifo": True,
         "connect_args": connect_arguments(url, settings) | tls,
         # One for each thread that runs handlers, one for readiness and one for the sweeper. Work
-        # after an answer takes a connection that is free.
+        # that follows a response takes any free connection.
         "pool_size": settings.threads + 2,
         "max_overflow": 0,
         "pool_timeout": settings.connect_timeout_seconds,
         "pool_recycle": 1800,
     }
     if backend == "postgresql":
-        # A lone SELECT needs no BEGIN and ROLLBACK; `writing` asks for a transaction, and leaves
-        # nothing to roll back. psycopg2's rollback releases the GIL even when there is nothing.
+        # A lone SELECT needs no BEGIN and ROLLBACK. `writing` starts a transaction and ends it.
+        # psycopg2's rollback releases the GIL even when there is nothing to roll back.
         options["isolation_level"] = "AUTOCOMMIT"
         options["pool_reset_on_return"] = None
         options["skip_autocommit_rollback"] = True
     elif backend in {"mysql", "mariadb"}:
-        # `mysql_sessions` sets level and autocommit, with which nothing is left to roll back.
+        # `mysql_sessions` sets the isolation level and autocommit: nothing is left to roll back.
         options["pool_reset_on_return"] = None
-        options["paramstyle"] = "pyformat"  # parameters by name, as psycopg2 has them
+        options["paramstyle"] = "pyformat"  # named parameters, as with psycopg2
     elif backend != "sqlite":
         options["isolation_level"] = WRITE_LEVEL
     try:

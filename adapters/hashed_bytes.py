@@ -1,4 +1,4 @@
-"""Files in memory whose SHA-256 is computed once, however many steps of a write ask for it.
+"""Files in memory whose SHA-256 is computed once for all steps of a write.
 
 Hashing takes 0.5 ms for a megabyte. An upload needs the hash twice, and an import three times.
 """
@@ -9,7 +9,7 @@ from typing import IO
 
 
 class HashedBytes(io.BytesIO):
-    """A file in memory that remembers the SHA-256 of the bytes that it was made of."""
+    """A file in memory that remembers the SHA-256 of its initial bytes."""
 
     def __init__(self, content: bytes = b"") -> None:
         super().__init__(content)  # does not copy
@@ -17,16 +17,16 @@ class HashedBytes(io.BytesIO):
         self._sha256 = ""
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the file as it is now, hexadecimal."""
+        """Return the SHA-256 of the current bytes in hex."""
         # CPython shares the immutable bytes with the file until something is written to it.
-        if (now := self.getvalue()) is not self._content:
+        if (content := self.getvalue()) is not self._content:
             self._content = None
-            return hashlib.sha256(now).hexdigest()
-        self._sha256 = self._sha256 or hashlib.sha256(now).hexdigest()
+            return hashlib.sha256(content).hexdigest()
+        self._sha256 = self._sha256 or hashlib.sha256(content).hexdigest()
         return self._sha256
 
     def truncate(self, size: int | None = None) -> int:
-        """Cut the file, and release the bytes that it was made of."""
+        """Truncate the file and release its initial bytes."""
         self._content = None
         return super().truncate(size)
 
@@ -37,7 +37,7 @@ class HashedBytes(io.BytesIO):
 
 
 def sha256_of(file: IO[bytes]) -> str:
-    """Return the SHA-256 of a whole file, hexadecimal; the position in it changes."""
+    """Return the SHA-256 of a whole file in hex; its position changes."""
     if isinstance(file, HashedBytes):
         return file.sha256()
     file.seek(0)

@@ -1,6 +1,6 @@
-"""Sessions of MySQL and MariaDB: autocommit, so that a lone SELECT is one round trip.
+"""Sessions of MySQL and MariaDB: autocommit, so that a lone SELECT takes one round trip.
 
-Without autocommit each SELECT would open a transaction, and need a ROLLBACK to end it.
+Without autocommit each SELECT would open a transaction, which needs a ROLLBACK.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ BEGINNINGS = {
 
 
 def arguments() -> dict[str, Any]:
-    """Return the arguments of PyMySQL for autocommit, and for moments in UTC."""
+    """Return the arguments of PyMySQL for autocommit, and for times in UTC."""
     from pymysql import converters  # noqa: PLC0415 - takes 18 MB, for MySQL only
     from pymysql.constants import FIELD_TYPE  # noqa: PLC0415
 
@@ -34,8 +34,8 @@ def arguments() -> dict[str, Any]:
 
 
 def configure(limit: float, dbapi_connection: Any, _record: object) -> None:
-    """Bound statements, now that the connection is made, and set the level of transactions."""
-    # PyMySQL has no public way.
+    """Limit the time of statements on a new connection, and set its isolation level."""
+    # PyMySQL has no public API for this.
     dbapi_connection._read_timeout = limit  # noqa: SLF001
     dbapi_connection._write_timeout = limit  # noqa: SLF001
     with dbapi_connection.cursor() as cursor:

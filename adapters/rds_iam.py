@@ -1,8 +1,8 @@
-"""IAM authentication to RDS: a token, valid for 15 minutes, takes the place of the password.
+"""IAM authentication to RDS: a token, valid for 15 minutes, replaces the password.
 
 RDS checks a token only when a connection opens, so each new connection gets a fresh one, and pooled
-connections outlive theirs (AWS: "IAM database authentication"). Making a token takes a signature,
-not a request, unless boto3 must renew its credentials. The role needs `rds-db:connect`.
+connections outlive theirs (AWS: "IAM database authentication"). A token takes a signature, but no
+request unless boto3 must renew its credentials. The role needs `rds-db:connect`.
 """
 
 import re
@@ -21,10 +21,10 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 
 def require_verified_server(url: URL, tls: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError if anybody but the named server could receive the token.
+    """Raise ConfigurationError if another server could receive the token.
 
-    A certificate by Amazon is not enough, since every RDS server of the region has one. It must be
-    for the host that the URL names.
+    A certificate from Amazon is not enough, because every RDS server of the region has one. It must
+    be for the host in the URL.
     """
     backend = url.get_backend_name()
     if backend not in _PORTS or not (url.username and url.host):
@@ -32,21 +32,21 @@ def require_verified_server(url: URL, tls: Mapping[str, Any]) -> None:
             "Configuration: DB_IAM_AUTH is for users of RDS for PostgreSQL, MySQL and MariaDB."
         )
     if backend == "postgresql":
-        safe, wanted = url.query.get("sslmode") == "verify-full", "sslmode=verify-full"
+        safe, remedy = url.query.get("sslmode") == "verify-full", "sslmode=verify-full"
     else:
-        safe, wanted = verifies_server(tls), "ssl_ca, without turning checks off"
+        safe, remedy = verifies_server(tls), "ssl_ca, without turning checks off"
     if not safe:
         raise ConfigurationError(
             "Configuration: DB_IAM_AUTH sends tokens in clear text, so the URL of the database "
-            f"must verify the server: by {wanted}."
+            f"must verify the server: by {remedy}."
         )
 
 
 def token_source(url: URL, region: str) -> Callable[[], str]:
-    """Return what makes tokens for `url`, in the region of its RDS host or else `region`."""
+    """Return a function that makes tokens for the region of an RDS host, otherwise for `region`."""
     host = url.host or ""
-    named = re.search(r"\.([a-z0-9-]+)\.rds\.amazonaws\.com(\.cn)?$", host)
-    region = named[1] if named else region
+    if match := re.search(r"\.([a-z0-9-]+)\.rds\.amazonaws\.com(\.cn)?$", host):
+        region = match[1]
     client = boto3.session.Session(region_name=region).client("rds")
     return partial(
         client.generate_db_auth_token,
@@ -67,5 +67,5 @@ def sign_in(engine: Engine, source: Callable[[], str]) -> None:
         try:
             parameters["password"] = source()
         except (BotoCoreError, ClientError) as exc:
-            # The driver's error class, so that this counts as a failure to connect.
+            # An error of the driver counts as a failure to connect.
             raise dialect.loaded_dbapi.OperationalError(f"no token for RDS: {exc}") from exc

@@ -33,7 +33,7 @@ class DeadlineReader:
 
 
 class BotoResult:
-    """A response of boto3's GetObject, with what `ObjectBody` needs of one of obstore."""
+    """A response of boto3's GetObject with the part of obstore's interface that ObjectBody uses."""
 
     def __init__(self, response: dict[str, Any]) -> None:
         self.range = (0, int(response["ContentLength"]))
@@ -46,7 +46,7 @@ class BotoResult:
 
 
 class ObjectBody:
-    """The body of a GET response, `length` bytes. A body that is cut short raises on reading."""
+    """The body of a GET response, of `length` bytes. Reading one that is cut short raises."""
 
     def __init__(self, result: "GetResult | BotoResult") -> None:
         first, stop = result.range
@@ -59,15 +59,14 @@ class ObjectBody:
         Raises StorageUnavailableError.
         """
         pieces: list[bytes] = []
-        found = 0
         with _waiting():
-            while found < size and (piece := next(self._pieces, None)):
+            while size > 0 and (piece := next(self._pieces, None)):
                 pieces.append(piece)
-                found += len(piece)
+                size -= len(piece)
         return b"".join(pieces)
 
     def read_all(self, size: int | None = None) -> bytes:
-        """Return the whole body and close. Raises StorageUnavailableError unless it has `size`."""
+        """Return the whole body. Raises StorageUnavailableError unless it has `size` bytes."""
         with _waiting():
             content = b"".join(self._pieces)
         self.close()
@@ -76,13 +75,13 @@ class ObjectBody:
         return content
 
     def close(self) -> None:
-        """Give up the rest of the body. The connection is reusable only if nothing is left."""
+        """Drop the rest of the body. A connection is reused only if there is none."""
         self._pieces = iter(())
 
 
 @contextmanager
 def _waiting() -> Iterator[None]:
-    """Add the time of the block to that spent waiting for S3, and translate obstore's errors."""
+    """Count the block's time as waiting for S3, and translate the errors of obstore and boto3."""
     begun = time.perf_counter()
     try:
         yield

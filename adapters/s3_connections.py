@@ -1,4 +1,4 @@
-"""How boto3 and obstore are set up for S3: addresses, time limits, retries, checksums, TLS."""
+"""The set-up of boto3 and obstore for S3: addresses, time limits, retries, checksums, TLS."""
 
 import os
 from datetime import timedelta
@@ -19,33 +19,33 @@ from config import Settings
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
 
-# NAT gateways, load balancers and stores drop connections that were idle for a while, some
-# silently: a PUT, which has one attempt, would fail on them.
+# NAT gateways, load balancers and stores drop idle connections, some of them silently. A PUT, which
+# has one attempt, would fail on such a connection.
 _POOL_IDLE = timedelta(seconds=5)
-# obstore asks for new credentials 5 minutes before these end, so every minute; boto3 renews those
-# of a role 10 minutes before AWS lets them expire.
+# obstore asks for new credentials 5 minutes before these expire, so every minute. boto3 renews the
+# credentials of a role 10 minutes before they expire.
 _CREDENTIALS_TTL = timedelta(minutes=6)
-# The longest pause of a store that takes the bytes of a file. urllib3 has one limit for it and for
-# the time to connect.
+# The longest pause of a store while it receives a file. urllib3 has one limit for this and for
+# connecting.
 _LONGEST_STALL_SECONDS = 10.0
 _NO_LIMIT = timedelta(days=1)
 
 
 def start_obstore() -> None:
-    """Start obstore's threads, if they do not run.
+    """Start obstore's threads, unless they run.
 
-    If its first request cannot start them, obstore panics, and again at each later request.
+    If its first request cannot start them, obstore panics at this and every later request.
     """
     obstore.put(MemoryStore(), "started", b"", use_multipart=False)
 
 
 def client(session: Session, settings: Settings) -> Any:
-    """Build boto3's client for what is asked rarely; it connects when it is first used."""
+    """Build boto3's client for rare requests, which connects on first use."""
     return _client(session, settings, settings.s3_max_attempts, settings.s3_read_timeout_seconds)
 
 
 def file_client(session: Session, settings: Settings) -> Any:
-    """Build boto3's client for PUTs of files: one attempt, over a new connection."""
+    """Build boto3's client for PUTs of files: one attempt over a new connection."""
     client = _client(session, settings, 1, settings.s3_put_timeout_seconds, _LONGEST_STALL_SECONDS)
     client.meta.events.register("before-send.s3.PutObject", _use_once)
     return client
@@ -68,7 +68,7 @@ def _client(
         },
     )
     client = session.client("s3", endpoint_url=settings.aws_endpoint_url_s3, config=config)
-    # boto3 would follow a bucket to its region, where obstore does not go.
+    # boto3 would follow a bucket to another region, which obstore does not.
     client.meta.events.register_last("before-parameter-build.s3", _stay_in_region)
     return client
 
@@ -82,16 +82,16 @@ def _use_once(request: AWSPreparedRequest, **_: object) -> None:
 
 
 def _addressing_style(endpoint: str | None) -> Literal["path", "virtual"]:
-    """Compatible stores rarely have a host name for each bucket.
+    """Choose paths for compatible stores, which rarely have a host name for each bucket.
 
-    With "auto" botocore presigns for a global host, which redirects requests to new buckets, and
-    has none for FIPS outside us-east-1. A bucket whose name has dots gets a path all the same.
+    With "auto", botocore presigns for a global host, which redirects requests for new buckets and
+    does not exist for FIPS outside us-east-1. A bucket with dots in its name gets a path anyway.
     """
     return "path" if endpoint else "virtual"
 
 
 def base_url(session: Session, settings: Settings, endpoint: str | None) -> str:
-    """Return the URL of the bucket; it ends with a slash.
+    """Return the URL of the bucket with a slash at its end.
 
     boto3 knows the forms for regions, endpoints and path style, and reads
     AWS_USE_DUALSTACK_ENDPOINT and AWS_USE_FIPS_ENDPOINT.
@@ -133,7 +133,7 @@ def _store(
     client_options: "ClientConfig",
     retry_config: "RetryConfig",
 ) -> S3Store:
-    """Build a store; what obstore would read from `AWS_*` itself is set here."""
+    """Build a store, with values for everything that obstore would read from `AWS_*`."""
 
     def credentials() -> "S3Credential":
         return Boto3CredentialProvider(session, ttl=_CREDENTIALS_TTL)()
@@ -141,7 +141,7 @@ def _store(
     certificates = os.environ.get("AWS_CA_BUNDLE") or str(get_cert_path(verify=True))
     config: S3Config = {
         "region": settings.aws_region,
-        # The bucket is part of it, as in virtual hosts: obstore appends only the key.
+        # It contains the bucket, as a virtual host does: obstore appends only the key.
         "aws_endpoint_url_s3": base_url.removesuffix("/"),
         "virtual_hosted_style_request": True,
         "unsigned_payload": False,
@@ -154,7 +154,7 @@ def _store(
         "allow_http": base_url.startswith("http:"),
         "connect_timeout": timedelta(seconds=settings.connect_timeout_seconds),
         "pool_idle_timeout": _POOL_IDLE,
-        "pool_max_idle_per_host": str(2 * settings.threads),  # of requests, and of what follows
+        "pool_max_idle_per_host": str(2 * settings.threads),  # requests and their background work
         "root_certificate": Path(certificates).read_bytes(),
         "user_agent": "image-api",
     }

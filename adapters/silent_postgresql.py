@@ -1,9 +1,8 @@
 """PostgreSQL servers that fall silent: frozen, while the kernel still acknowledges packets.
 
 `statement_timeout` needs a server that works, and TCP keepalives detect only a host that is gone.
-libpq has no time-out for the rest, and psycopg2's `set_wait_callback` costs a metadata request a
-third, because each poll releases the GIL once more. So each connection notes when it started to
-wait, and one thread checks the notes.
+libpq has no timeout for this case. Each connection notes when it starts to wait, and one thread
+checks the notes.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ from psycopg2 import extensions
 
 
 class WatchedConnection(extensions.connection):
-    """A connection that notes when it started to wait for the server."""
+    """A connection that notes when it starts to wait for the server."""
 
     waiting_since: float | None = None
     given_up = False
@@ -49,7 +48,7 @@ class WatchedConnection(extensions.connection):
         self.wait_for(super().rollback)
 
     def give_up(self) -> None:
-        """Fail the call that waits for the server."""
+        """Make the call that waits for the server fail."""
         self.given_up = True
         with (
             contextlib.suppress(OSError, psycopg2.Error),  # already closed
@@ -70,7 +69,7 @@ class Watchdog:
     """Shuts down connections that wait for the server longer than `statement_timeout` allows."""
 
     def __init__(self, limit: float) -> None:
-        """Wait a quarter longer than `limit` seconds, when a working server ends statements."""
+        """Allow a quarter more than `limit` seconds, at which a working server ends statements."""
         self._limit = 1.25 * limit
         self._watched: WeakSet[WatchedConnection] = WeakSet()
         self._lock = threading.Lock()
@@ -82,7 +81,7 @@ class Watchdog:
             self._watched.add(connection)
             if not self._running:
                 threading.Thread(target=self._run, name="database-watchdog", daemon=True).start()
-                self._running = True  # not if there is no thread
+                self._running = True  # only once the thread has started
 
     def _run(self) -> None:
         while self._check():

@@ -1,8 +1,9 @@
 """Oracle and SQL Server, as their manuals describe them. The service has never run on either.
 
-The tests compile every table and statement for both, and run the contract on a server that is
-named to them. Oracle must be 12.2 or later with AL32UTF8, and SQL Server 2019 or later with
-ALLOW_SNAPSHOT_ISOLATION and READ_COMMITTED_SNAPSHOT. The service does not check these.
+The tests compile every table and statement for both, and run the contract on a server if
+TEST_ORACLE_URL or TEST_MSSQL_URL names one. Oracle must be 12.2 or later with AL32UTF8, and SQL
+Server 2019 or later with ALLOW_SNAPSHOT_ISOLATION and READ_COMMITTED_SNAPSHOT. The service checks
+none of these.
 """
 
 import math
@@ -25,7 +26,6 @@ DRIVERS = {
     "mssql+pymssql": "`pip install pymssql`",
 }
 
-# The isolation level at which all SELECTs of a transaction see the same moment.
 SNAPSHOT_LEVELS = {"oracle": "SERIALIZABLE", "mssql": "SNAPSHOT"}
 
 # SQL Server has no FOR UPDATE.
@@ -45,7 +45,7 @@ _UNDONE_MSSQL = {1205, 2601, 2627, 3960}
 def exact_text(backend: str, length: int) -> TypeEngine[str]:
     """Return the type of text that compares by its bytes.
 
-    Oracle compares as its session says. SQL Server ignores trailing spaces at any collation;
+    On Oracle the session decides that. SQL Server ignores trailing spaces in any collation, but
     neither names nor keys have any.
     """
     if backend == "oracle":
@@ -70,9 +70,9 @@ def connect_arguments(backend: str, settings: Settings) -> dict[str, Any]:
 
 
 def prepare(engine: Engine, settings: Settings) -> None:
-    """Log a warning; let Oracle compare bytes and bound its statements."""
-    if name := NAMES.get(engine.dialect.name):
-        logger.warning("%s is not verified: the service was never run on it", name)
+    """Log a warning, and make Oracle compare bytes and limit the time of statements."""
+    name = NAMES[engine.dialect.name]
+    logger.warning("%s is not verified: the service has never run on it", name)
     if engine.dialect.name == "oracle":
         configure = partial(_configure_oracle, settings.db_statement_timeout_seconds)
         event.listen(engine, "connect", configure)
@@ -87,7 +87,7 @@ def is_undone(error: BaseException) -> bool:
 
 
 def _configure_oracle(limit: float, dbapi_connection: Any, _record: object) -> None:
-    """Order and compare by bytes, whatever language the host has."""
+    """Compare and sort by bytes, independently of the language of the host."""
     dbapi_connection.call_timeout = math.ceil(limit * 1000)
     with dbapi_connection.cursor() as cursor:
         cursor.execute("ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY")

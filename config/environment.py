@@ -12,8 +12,11 @@ from errors import ConfigurationError
 
 def load_settings() -> Settings:
     """Read environment and `.env`. Raises ConfigurationError, which names every wrong variable."""
-    # Loaded into the environment, because boto3 reads its credentials from there.
-    load_dotenv(Path(".env"))
+    try:
+        # Loaded into the environment, because boto3 reads its credentials from there.
+        load_dotenv(Path(".env"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"Configuration: .env cannot be read: {exc}.") from None
     try:
         return Settings()
     except ValidationError as exc:

@@ -76,11 +76,11 @@ def _own_folder() -> Path:
     the start time.
     """
     supervisor = multiprocessing.parent_process()
-    leader = supervisor.pid if supervisor else os.getpid()
+    leader = str(supervisor.pid if supervisor else os.getpid())
     return Path(tempfile.gettempdir()) / f"{_PREFIX}{os.geteuid()}-{leader}-{_started(leader)}"
 
 
-def _started(pid: int | None) -> str:
+def _started(pid: str) -> str:
     """Return when a process started, in clock ticks since boot (proc(5)); `0` if it has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -91,10 +91,12 @@ def _remove_orphaned() -> None:
     """Remove the folders whose supervisor and workers have ended."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{os.geteuid()}-*"):
         *_, leader, started = path.name.split("-")
-        if started == "0" or _started(int(leader)) == started:
+        if started == "0" or _started(leader) == started:
             continue
-        if not any(map(_is_locked, path.glob("*.lock"))):
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # another worker removes it at the same time
+            ours = path.lstat().st_uid == os.geteuid()
+            if ours and not any(map(_is_locked, path.glob("*.lock"))):
+                shutil.rmtree(path)
 
 
 def _is_locked(file: Path) -> bool:

@@ -72,7 +72,7 @@ def test_never_another_key(images: Bucket, key: str) -> None:
         lambda: images.stored_name(key),
     )
     for ask in asks:
-        with pytest.raises(StorageUnavailableError, match="cannot ask for the key"):
+        with pytest.raises(StorageUnavailableError, match="cannot request the key"):
             ask()
 
 

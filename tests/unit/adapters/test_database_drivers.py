@@ -56,6 +56,8 @@ def test_not_undone() -> None:
         (pymysql.OperationalError(2013, "lost"), True),
         (pymysql.OperationalError(1927, "killed"), True),
         (pymysql.OperationalError(2013, "lost (timed out)"), False),
+        (pymysql.OperationalError(4031, "because of inactivity. See wait_timeout"), True),
+        (psycopg2.OperationalError("terminating connection due to idle-session timeout"), True),
         (pymysql.ProgrammingError(1064, "syntax"), False),
         (psycopg2.OperationalError("gone"), True),
         (psycopg2.OperationalError("timeout"), False),

@@ -67,6 +67,15 @@ def test_one_sentence(
     assert not [name for name in MINIMAL if name in sentence and name != variable]
 
 
+def test_unreadable_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A `.env` that is not UTF-8 is reported in one sentence, which does not repeat it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"DB_URL=hunter2\xff")
+    with pytest.raises(ConfigurationError, match=r"^Configuration: \.env [^\n]+\.$") as refused:
+        load_settings()
+    assert "hunter2" not in str(refused.value)
+
+
 def test_empty_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty variable counts as unset, except VARIANTS, which then offers none."""
     monkeypatch.chdir(tmp_path)

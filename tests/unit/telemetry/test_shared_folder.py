@@ -54,6 +54,20 @@ def test_orphaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not orphaned.exists()
 
 
+@pytest.mark.parametrize("end", ["x-1", "1-1"])
+def test_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """Folders that another user has given our names stay, and do not stop the start."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    other = os.geteuid() + 1
+    monkeypatch.setattr("os.geteuid", lambda: other)
+    foreign = tmp_path / f"image-api-metrics-{other}-{end}"
+    foreign.mkdir()
+    (foreign / "0.lock").symlink_to(tmp_path / "victim")
+    SharedFolder(tmp_path / "chosen").close()
+    assert foreign.exists()
+    assert not (tmp_path / "victim").exists()
+
+
 def test_unusable(tmp_path: Path) -> None:
     """A folder that cannot be used stops the start, and the sentence says which variable."""
     (tmp_path / "file").touch()
