@@ -1,8 +1,8 @@
-"""All errors. Each class that clients may see has its HTTP status, stable code and safe message."""
+"""All errors. Those that clients may see have an HTTP status, a stable code and a safe title."""
 
 
 class ServiceError(Exception):
-    """Base of all errors that a client may see, and the answer to a bug.
+    """Base of all errors that a client may see, and the response to a bug.
 
     `detail` is safe to show; `members` extend the problem document (RFC 9457 section 3.2).
     """
@@ -26,13 +26,13 @@ class ConfigurationError(ServiceError):
 
 
 class InvalidRequestError(ServiceError):
-    """The request cannot be understood."""
+    """The request is malformed."""
 
     status, code, title = 400, "invalid_request", "Invalid request"
 
 
 class InvalidNameError(InvalidRequestError):
-    """The image name violates a rule of `names.normalise_name`."""
+    """The image name breaks a rule of `names.normalise_name`."""
 
     code, title = "invalid_name", "Invalid image name"
 
@@ -56,7 +56,7 @@ class InvalidCursorError(InvalidRequestError):
 
 
 class DigestMismatchError(InvalidRequestError):
-    """The received bytes do not match the digest that the client announced."""
+    """The received bytes do not match the digest that the client sent."""
 
     code, title = "digest_mismatch", "The digest does not match"
 
@@ -68,7 +68,7 @@ class HostNotAllowedError(InvalidRequestError):
 
 
 class AccessError(ServiceError):
-    """The request lacks the API key that it needs (RFC 6750 section 3)."""
+    """The request lacks the API key that it requires (RFC 6750 section 3)."""
 
     status, challenge = 401, ""
 
@@ -107,7 +107,7 @@ class ReadOnlyKeyError(InsufficientScopeError):
 
 
 class ForeignImageError(InsufficientScopeError):
-    """The key has a prefix, and the request is about more than the images that it covers."""
+    """The key has a prefix, and the request concerns other images."""
 
     def __init__(self, prefix: str) -> None:
         super().__init__(f"The API key allows only images whose names begin with {prefix!r}.")
@@ -124,13 +124,13 @@ class InvalidLinkError(ServiceError):
 
 
 class RedirectNotAllowedError(ServiceError):
-    """The deployment does not issue URLs of its storage."""
+    """The deployment does not redirect to its storage."""
 
     status, code, title = 403, "redirect_not_allowed", "Redirects are switched off"
 
 
 class CrossSiteRequestError(ServiceError):
-    """A page of another web site requests a write."""
+    """A page of another site requests a write."""
 
     status, code, title = 403, "cross_site_request", "Pages of other sites may not write"
 
@@ -142,13 +142,13 @@ class ImageNotFoundError(ServiceError):
 
 
 class LinksNotConfiguredError(ServiceError):
-    """The deployment has no secret that signs links."""
+    """The deployment has no secret to sign links with."""
 
     status, code, title = 404, "links_not_configured", "The service has no LINK_SECRETS"
 
 
 class VariantNotFoundError(ServiceError):
-    """The deployment does not offer this variant, or it cannot be made of this image."""
+    """The deployment does not offer this variant, or cannot make it from this image."""
 
     status, code, title = 404, "variant_not_found", "Variant not found"
 
@@ -178,9 +178,9 @@ class ImageTooLargeError(ServiceError):
     status, code, title = 413, "image_too_large", "The image is too large"
 
     @classmethod
-    def of(cls, most: int) -> "ImageTooLargeError":
-        """Return the error for a file of more than `most` bytes."""
-        return cls(f"An image may have at most {most} bytes.")
+    def of(cls, max_bytes: int) -> "ImageTooLargeError":
+        """Return the error for a file of more than `max_bytes`."""
+        return cls(f"An image may have at most {max_bytes} bytes.")
 
 
 class TooManyPixelsError(ImageTooLargeError):
@@ -208,7 +208,7 @@ class NotAnImageError(ServiceError):
 
 
 class UnsupportedMediaTypeError(ServiceError):
-    """The Content-Type of a PUT is a form, or names another image format than the bytes have."""
+    """The Content-Type of a PUT is a form, or not the format of the bytes."""
 
     status, code, title = 415, "unsupported_media_type", "Content-Type not accepted"
 
@@ -242,7 +242,7 @@ class HeadersTooLargeError(ServiceError):
 
 
 class ImageLostError(ServiceError):
-    """A row names an object that does not exist: invariant I1 is broken."""
+    """A row names an object that does not exist, which violates invariant I1."""
 
     code, title = "image_lost", "The image cannot be read"
 
@@ -272,7 +272,7 @@ class UploadInterruptedError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """More requests wait, or more bytes are being uploaded, than the deployment allows."""
+    """More requests are waiting, or more bytes being uploaded, than the deployment allows."""
 
     code, title, retry_after = "overloaded", "Too many requests at once; try again", 1
 

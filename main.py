@@ -27,7 +27,7 @@ from web.openapi import complete
 from web.problem_details import HANDLERS
 from web.routed_path import is_probe
 
-# The project is not installed, it is deployed as it lies here.
+# The project is not installed, but runs from its folder.
 _PROJECT = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]
 
 DESCRIPTION = """
@@ -38,7 +38,7 @@ Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application; without `settings` it reads the environment when it starts."""
+    """Build the application. Without `settings`, it reads the environment when it starts."""
     # FastAPI with /docs from local files instead of a CDN.
     app = FastAPIOffline(
         title="Image API",
@@ -49,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
         exception_handlers=HANDLERS,
-        # Only where OTEL_* says so; see `telemetry.tracing`.
+        # Takes effect only if OTEL_* is set, as for `telemetry.tracing`.
         telemetry={"auto_configure": True, "metrics": False, "logs": False, "exclude": is_probe},
     )
     _add_head(app)
@@ -62,10 +62,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _add_middleware(app: FastAPI) -> None:
-    """Add what every request passes, the innermost first."""
+    """Add the middleware, the innermost first."""
     app.add_middleware(LoadSheddingMiddleware)
     app.add_middleware(NoReferrerMiddleware)
-    # Each looks at what the rules before it have found in order: the path, the key or link.
+    # Each rule relies on the ones before it: a valid path, then a valid key or link.
     rules = (refuse_ambiguous_paths, refuse_without_key, refuse_cross_site_writes)
     app.add_middleware(GuardMiddleware, rules=rules)
     app.add_middleware(CorsFromSettings)
@@ -75,7 +75,7 @@ def _add_middleware(app: FastAPI) -> None:
         header_name=HEADER,
         update_request_header=False,
         generator=new_request_id,
-        validator=None,  # it logs what it refuses, once for each request of a hostile client
+        validator=None,  # would log each refused id, so hostile clients could flood the log
         transformer=accept_request_id,
     )
     app.add_middleware(ObservationMiddleware)
@@ -83,7 +83,7 @@ def _add_middleware(app: FastAPI) -> None:
 
 
 def _add_head(app: FastAPI) -> None:
-    """Let HEAD work wherever the documentation's routes let GET work."""
+    """Allow HEAD on the documentation's routes that allow GET."""
     for route in app.routes:
         if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")

@@ -1,4 +1,4 @@
-"""What the service works with, opened and closed in one place, for the application and scripts."""
+"""The resources of the application and the scripts, opened and closed in one place."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,13 +24,13 @@ from services.readiness import Readiness, ping
 from services.recent_deletions import RecentDeletions
 from services.variant_store import VariantStore
 
-# Making a variant may take this many times the CPU time that inspecting its image may.
+# Making a variant may take this many times the CPU time of an inspection.
 _VARIANT_EFFORT = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the use cases work with; database and bucket connect when they are first used."""
+    """The resources of the use cases. Database and bucket connect on first use."""
 
     settings: Settings
     engine: Engine
@@ -47,7 +47,7 @@ class Resources:
     @classmethod
     @contextmanager
     def open(cls, settings: Settings) -> Iterator[Self]:
-        """Yield what `settings` describe, and close it in the end. Raises ConfigurationError."""
+        """Yield the resources that `settings` describe. Raises ConfigurationError."""
         with ExitStack() as stack:
             engine = build_engine(settings)
             stack.callback(engine.dispose)
@@ -66,17 +66,17 @@ class Resources:
             )
 
     def require_usable_database(self) -> None:
-        """Raise ConfigurationError if the database answers, but cannot hold every image name."""
+        """Raise ConfigurationError if the database responds but cannot hold every image name."""
         with suppress(SQLAlchemyError):
             self.engine.connect().close()
 
     @property
     def connections(self) -> tuple[int, int]:
-        """How many database connections are in use, and how many requests may have."""
+        """The number of database connections in use, and the number that requests may use."""
         return cast(QueuePool, self.engine.pool).checkedout(), self.settings.threads
 
     def store(self, session: Session) -> ImageStore:
-        """Return the use cases, on `session`."""
+        """Return the use cases of images, on `session`."""
         return ImageStore(
             *(session, self.bucket, self.inspector, self.settings),
             *(self.random_images, self.recent_deletions),
@@ -89,16 +89,16 @@ class Resources:
         )
 
     def sweeper(self) -> Sweeper:
-        """Return what finishes the work that crashed services left behind."""
+        """Build the sweeper, which finishes what interrupted writes left behind."""
         return Sweeper(self.sessions, self.bucket, self.settings)
 
     def verifier(self, *, deep: bool = False, repairs: bool = False) -> Verifier:
-        """Return what compares bucket and tables; see `Verifier`."""
+        """Build the verifier, which compares the bucket with the tables."""
         return Verifier(self.sessions, self.bucket, self.settings, deep=deep, repairs=repairs)
 
 
 def build_variant_maker(settings: Settings) -> VariantMaker:
-    """Return what makes variants, within bounds derived from `settings`."""
+    """Build the maker of variants with limits that follow from `settings`."""
     return VariantMaker(
         max_pixels=settings.max_pixels,
         max_animation_pixels=settings.max_animation_pixels,

@@ -1,1 +1,1 @@
-"""The process: its start and end, its log, its CPU."""
+"""The process: startup, shutdown, connections, log and memory."""

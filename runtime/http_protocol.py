@@ -1,7 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol with bounds on what one connection, and all of them, may cost.
-
-web/middleware/load_shedding.py bounds the requests.
-"""
+"""uvicorn's HTTP/1.1 protocol with limits for each connection and for their number."""
 
 import asyncio
 import resource
@@ -16,13 +13,13 @@ from errors import OverloadedError, ServiceError
 from runtime.strict_h11 import StrictH11
 from web.connection_refusals import render_refusal
 
-_CONNECTIONS = 1000
+_MAX_CONNECTIONS = 1000
 _HEAD_SECONDS, _REFUSAL_SECONDS = 10.0, 2.0
-_EVENTS_PER_TURN = 100  # of a body in tiny chunks, which take 2 ms
+_EVENTS_PER_TURN = 100  # take 2 ms for a body in tiny chunks
 
 
 class HttpProtocol(H11Protocol):
-    """One connection. `runtime.server` puts it in the place of uvicorn's own."""
+    """A connection. `runtime.server` installs this class in place of uvicorn's."""
 
     conn: StrictH11
     cycle: Any  # None before the first request
@@ -30,7 +27,7 @@ class HttpProtocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conn = StrictH11()
-        self._most, self.limit_concurrency = self.limit_concurrency, None
+        self._limit, self.limit_concurrency = self.limit_concurrency, None
         resources = self.app_state.get("resources")
         self._idle_seconds = resources.settings.client_idle_seconds if resources else 30.0
         self._head_begun = self._half_closed = self._refused = False
@@ -38,25 +35,25 @@ class HttpProtocol(H11Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is under way."""
+        """Whether no request is in progress."""
         return self._refused or self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept a connection; beyond the limit, close the one that has been idle longest."""
+        """Accept a connection. Beyond the limit, close the longest idle one, or refuse this one."""
         super().connection_made(transport)
         self._close_in(_HEAD_SECONDS)
-        if self.client:  # not for a Unix socket, see tcp(7)
-            limit = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._idle_seconds))
-            transport.get_extra_info("socket").setsockopt(*limit)
+        if self.client:  # not a Unix socket, see tcp(7)
+            option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._idle_seconds))
+            transport.get_extra_info("socket").setsockopt(*option)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # requests open files as well
-        most = min(self._most or _CONNECTIONS, files * 2 // 5)
-        if len(self.connections) > most:
+        limit = min(self._limit or _MAX_CONNECTIONS, files * 2 // 5)
+        if len(self.connections) > limit:
             others = cast("set[HttpProtocol]", self.connections) - {self}
             idle = sorted((o for o in others if o.idle), key=lambda o: o.idle_since)
             for oldest in idle[:1]:
                 self.connections.discard(oldest)
                 oldest.transport.abort()
-            if len(others) - len(idle) >= most:
+            if len(others) - len(idle) >= limit:
                 self._refuse(OverloadedError("Too many connections; try again."))
 
     def _close_in(self, seconds: float) -> None:
@@ -66,7 +63,7 @@ class HttpProtocol(H11Protocol):
         self.timeout_keep_alive_task = self.loop.call_later(min(seconds, self._idle_seconds), close)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrives before the last request has ended."""
+        """Parse data of the client."""
         if self.conn.their_state is h11.IDLE and not self._head_begun:
             data = data[:2].lstrip(b"\r\n") + data[2:]  # an empty line (RFC 9112 section 2.2)
         if data and not (self._refused or self.conn.their_state is h11.MUST_CLOSE):
@@ -74,7 +71,7 @@ class HttpProtocol(H11Protocol):
             self.handle_events()
 
     def handle_events(self) -> None:
-        """Read on, and parse what has arrived, for one turn."""
+        """Parse received data for one turn, and decide whether to read more."""
         if self.transport.is_closing():
             return
         self.flow.read_paused = True
@@ -89,19 +86,19 @@ class HttpProtocol(H11Protocol):
             self.loop.call_soon(self.handle_events)
         if self.conn.request_waits or not self.conn.events_left:
             self.transport.pause_reading()
-            self.flow.read_paused = False  # so that it does not resume for the application
+            self.flow.read_paused = False  # keeps the application from resuming
         begun = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
         if begun and not self._head_begun:
             self._close_in(_HEAD_SECONDS)
         self._head_begun = begun
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer a client that closes its side after its request."""
+        """Keep the connection for the response if the client closes its side after a request."""
         self._half_closed = True
         return not self.idle and not self.cycle.more_body and self.transport.can_write_eof()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or wait for it."""
+        """Continue with the next request, or wait for it."""
         self.idle_since = self.loop.time()
         super().on_response_complete()
         if self.idle and self._half_closed:
@@ -113,7 +110,7 @@ class HttpProtocol(H11Protocol):
         return False  # an offer that may be ignored (RFC 9110 section 7.8)
 
     def _refuse(self, error: ServiceError) -> None:
-        """Answer with a problem document, and close once the client has read it."""
+        """Send a problem document, and close after giving the client time to read it."""
         if self.cycle and (self.cycle.more_body or not self.cycle.response_complete):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -127,25 +124,25 @@ class HttpProtocol(H11Protocol):
         self._close_in(_REFUSAL_SECONDS)  # not at once: RFC 9112 section 9.6
 
     def pause_writing(self) -> None:
-        """Watch for a client that stops reading, if there is no TCP_USER_TIMEOUT to do so."""
+        """Detect a client that stops reading, if TCP_USER_TIMEOUT does not."""
         super().pause_writing()
         if not self.client:
-            self._look(-1)
+            self._check_progress(-1)
 
     def resume_writing(self) -> None:
-        """Note that the client has taken what it was sent."""
+        """Stop waiting for the client to read."""
         super().resume_writing()
         if self._watch:
             self._watch.cancel()
 
-    def _look(self, untaken: int) -> None:
-        if (left := self.transport.get_write_buffer_size()) == untaken:
+    def _check_progress(self, last_size: int) -> None:
+        if (size := self.transport.get_write_buffer_size()) == last_size:
             self.transport.abort()
         else:
-            self._watch = self.loop.call_later(self._idle_seconds, self._look, left)
+            self._watch = self.loop.call_later(self._idle_seconds, self._check_progress, size)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection. uvicorn drops what is sent from now on, without an error."""
+        """Forget the connection. uvicorn silently drops anything sent from now on."""
         self._unset_keepalive_if_required()
         if not self.idle:
             self.cycle.scope["state"]["client_left"] = True

@@ -1,9 +1,9 @@
-"""Startup and shutdown: what is opened, started and tuned, and in which order."""
+"""Startup and shutdown of the process, in order."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from typing import TypedDict
 
 import anyio
@@ -13,7 +13,7 @@ from config import Settings, load_settings
 from resources import Resources
 from runtime.logging import log_to_stderr
 from runtime.memory import tune_gc, tune_malloc
-from runtime.server import bound_connections, delay_shutdown, processes
+from runtime.server import count_workers, delay_shutdown, limit_connections
 from services.maintenance.sweeper import sweep_until
 from telemetry import logger
 from telemetry.metrics import recorder
@@ -23,11 +23,9 @@ from web.middleware.access_log import Observer
 from web.spool_space import SpoolSpace
 from web.variant_delivery import VariantDelivery
 
-_SAMPLING_SECONDS = 1.0
-
 
 class State(TypedDict):
-    """What every request sees of the application (ASGI lifespan state)."""
+    """The state of the application that each request receives (ASGI lifespan state)."""
 
     resources: Resources
     bulkhead: Bulkhead
@@ -40,9 +38,9 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
-    """Start the process, yield what requests need, and end it in order.
+    """Start the service, yield the state of requests, and shut the service down.
 
-    Without `settings` they are read from the environment. Raises ConfigurationError.
+    `settings` default to those of the environment. Raises ConfigurationError.
     """
     tune_malloc()
     settings = settings or load_settings()
@@ -54,51 +52,42 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
         resources.require_usable_database()
         if span := trace_backends(resources.engine):
             resources.bucket.span = span
-        stack.enter_context(_sweeping(resources))
-        spool_space = SpoolSpace(processes())
-        bound_connections()  # before delay_shutdown replaces the handler that names the server
+        stack.callback(_start_sweeper(resources).set)
+        spool_space = SpoolSpace(count_workers())
+        limit_connections()  # before delay_shutdown replaces the handler that leads to the server
         delay_shutdown(resources)
         tune_gc()
         if not settings.api_keys:
-            logger.warning("No API_KEYS: whoever reaches this service may read, write and delete")
+            logger.warning("No API_KEYS: all who reach this service may read, write and delete")
         observer = Observer(settings)
         bulkhead = Bulkhead(settings.concurrency)
-        async with _sampling(resources, observer):
-            yield {
-                "observer": observer,
-                "resources": resources,
-                "bulkhead": bulkhead,
-                "uploads": Bulkhead.for_uploads(settings.concurrency),
-                "spool_space": spool_space,
-                "variant_delivery": VariantDelivery(settings, bulkhead),
-                "metrics_limiter": anyio.CapacityLimiter(1),
-            }
+        stack.callback(observer.flush)
+        stack.callback(asyncio.create_task(_sample(resources, observer)).cancel)
+        yield {
+            "observer": observer,
+            "resources": resources,
+            "bulkhead": bulkhead,
+            "uploads": Bulkhead.for_uploads(settings.concurrency),
+            "spool_space": spool_space,
+            "variant_delivery": VariantDelivery(settings, bulkhead),
+            "metrics_limiter": anyio.CapacityLimiter(1),
+        }
 
 
-@contextmanager
-def _sweeping(resources: Resources) -> Iterator[None]:
-    """Sweep in the background as often as the settings say."""
+def _start_sweeper(resources: Resources) -> threading.Event:
+    """Sweep in the background, as often as the settings say, until the returned event is set."""
     stop = threading.Event()
     if interval := resources.settings.sweep_interval_seconds:
         arguments = stop, resources.sweeper(), interval
         thread = threading.Thread(target=sweep_until, args=arguments, name="sweeper", daemon=True)
         thread.start()
         resources.readiness.background.append(thread)
-    yield
-    stop.set()
+    return stop
 
 
-@asynccontextmanager
-async def _sampling(resources: Resources, observer: Observer) -> AsyncIterator[None]:
-    """Record every second what is in use and in progress, and at the end the last requests."""
-
-    async def sample() -> None:
-        while True:
-            recorder.note_connections(*resources.connections)
-            observer.flush()
-            await asyncio.sleep(_SAMPLING_SECONDS)
-
-    sampling = asyncio.create_task(sample())
-    yield
-    sampling.cancel()
-    observer.flush()
+async def _sample(resources: Resources, observer: Observer) -> None:
+    """Record every second the connections in use and the requests in progress."""
+    while True:
+        recorder.note_connections(*resources.connections)
+        observer.flush()
+        await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""How the C library and the interpreter treat memory: docs/decisions/011-memory-tuning.md."""
+"""Memory settings of the C library and the interpreter: docs/decisions/011-memory-tuning.md."""
 
 import ctypes
 import gc
@@ -9,14 +9,14 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 def tune_gc() -> None:
-    """Exclude what was loaded at startup from garbage collection, and collect less often."""
+    """Exclude the objects of startup from garbage collection, and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
 
 
 def tune_malloc() -> None:
-    """Let glibc use one arena, and keep blocks of usual size (mallopt(3)). No effect elsewhere."""
+    """Make glibc use one arena and keep blocks of usual sizes (mallopt(3)); no effect elsewhere."""
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_ARENA_MAX, 1)

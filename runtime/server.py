@@ -13,11 +13,11 @@ from telemetry import logger
 from web.date_header import DatedHeaders
 
 
-def bound_connections() -> None:
+def limit_connections() -> None:
     """Make the running uvicorn use `HttpProtocol` for its connections.
 
-    The application calls this when it starts, before uvicorn opens its sockets. So it works with
-    any options of uvicorn, and in every worker. Another server causes a warning.
+    The application calls this at startup, before uvicorn opens its sockets, so it works with any
+    options of uvicorn and in every worker. Logs a warning if another server is running.
     """
     server = _running_server()
     if server and not server.config.http2:
@@ -28,22 +28,22 @@ def bound_connections() -> None:
         logger.warning("Not run by uvicorn: heads, idle connections and pipelining are unbounded.")
 
 
-def processes() -> int:
-    """Return how many processes the running uvicorn has; 1 if another server runs."""
+def count_workers() -> int:
+    """Return the number of uvicorn's workers, 1 if another server is running."""
     server = _running_server()
     return server.config.workers if server else 1
 
 
 def _running_server() -> uvicorn.Server | None:
-    # uvicorn handles SIGTERM by a method of the server that is running.
+    # uvicorn handles SIGTERM with a method of the running server.
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return server if isinstance(server, uvicorn.Server) else None
 
 
 def delay_shutdown(resources: Resources) -> None:
-    """On SIGTERM fail readiness at once, and stop the server SHUTDOWN_DELAY_SECONDS later.
+    """On SIGTERM, fail readiness at once and stop the server after SHUTDOWN_DELAY_SECONDS.
 
-    Meanwhile a load balancer stops sending requests.
+    In between, the load balancer stops sending requests.
     """
     delay = resources.settings.shutdown_delay_seconds
     stop_server = signal.getsignal(signal.SIGTERM)

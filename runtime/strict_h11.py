@@ -1,4 +1,4 @@
-"""h11 with stricter rules for the heads of requests."""
+"""h11 with stricter rules for request heads."""
 
 import re
 from typing import Any
@@ -14,10 +14,10 @@ _HOST = re.compile(rb"[\w.~!$&'()*+,;=%\[\]:-]*", re.ASCII)  # RFC 9110 section 
 
 
 class StrictH11(h11.Connection):
-    """h11 on the server's side. It keeps the fault that it finds instead of raising it.
+    """The server's side of h11. It keeps a fault in `fault` instead of raising it.
 
-    It returns `events_left` events, so that a body in tiny chunks keeps nobody waiting.
-    `request_waits` says that the client has sent the next request ahead.
+    It returns at most `events_left` events, so that a body in tiny chunks delays nobody else.
+    `request_waits` is set if the client has already sent its next request.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class StrictH11(h11.Connection):
         self.request_waits = False
 
     def next_event(self) -> Any:
-        """Return the next event, or NEED_DATA: also after a fault, and when no events are left."""
+        """Return the next event, or NEED_DATA, as well after a fault and without events left."""
         if self.fault or not self.events_left or self.their_state is h11.MUST_CLOSE:
             return h11.NEED_DATA
         self.events_left -= 1
@@ -70,10 +70,10 @@ def _in_origin_form(request: h11.Request) -> h11.Request:
 
 
 def _verify(request: h11.Request, head: bytes) -> None:
-    """Refuse a head that h11 accepts, and that others refuse or read in another way.
+    """Refuse a head that h11 accepts but other parsers refuse or read differently.
 
-    h11 takes folded lines, lines that end in LF, chunks beside a length, and any version, Host and
-    target (RFC 9112 sections 2.2, 3.2, 5.2 and 6.1).
+    h11 accepts folded lines, lines that end in LF, chunks beside a length, and any version, Host
+    and target (RFC 9112 sections 2.2, 3.2, 5.2 and 6.1).
     """
     fields = {name.lower(): value for name, value in request.headers.raw_items()}
     lines = head.count(b"\r\n")

@@ -160,7 +160,7 @@ class Recorder:
         self._instruments.uploads.labels(outcome).inc()
 
     def count_lost_image(self) -> None:
-        """Count an image whose object is missing or truncated: invariant I1 is violated."""
+        """Count an image whose object is missing or truncated, which violates invariant I1."""
         self._instruments.lost.inc()
 
     def count_wait(self, wait: Wait) -> None:
