@@ -53,7 +53,8 @@ def _context(tls: Mapping[str, str]) -> ssl.SSLContext:
     if "ssl_cipher" in tls:
         context.set_ciphers(tls["ssl_cipher"])
     if "ssl_cert" in tls:
-        key, password = tls.get("ssl_key"), tls.get("ssl_key_password")
+        # Without a password OpenSSL would ask for it on the terminal.
+        key, password = tls.get("ssl_key"), tls.get("ssl_key_password", "")
         context.load_cert_chain(tls["ssl_cert"], key, password)
     return context
 
