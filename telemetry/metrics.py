@@ -137,7 +137,7 @@ class Recorder:
         self._instruments.in_progress.set(number)
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request. `route` is a path template, so that there are few of them."""
+        """Count a request. `route` is a path template, so that there are few series."""
         if method not in _METHODS:
             method = "other"
         self._instruments.requests.labels(route, method, str(status)).inc()
@@ -194,10 +194,7 @@ class Recorder:
         """Add up the metrics of all workers; return those of this one if the folder is gone."""
         if not shared.is_intact():
             if not self._reported_loss:
-                logger.error(
-                    "%s has been removed: until a restart /metrics has one worker's metrics",
-                    shared.path,
-                )
+                logger.error("Files in %s were removed: /metrics covers one worker", shared.path)
             self._reported_loss = True
             return [family for one in vars(self._instruments).values() for family in one.collect()]
         folder = str(shared.path)

@@ -22,7 +22,7 @@ _FILE_BYTES = {"counter": 512 * 1024, "histogram": 1024 * 1024, "gauge_livesum":
 
 
 class SharedFolder:
-    """The place of one worker: no other process has its `number` while it runs."""
+    """The place of a worker in the folder. No other process has its `number` while it runs."""
 
     def __init__(self, chosen: Path | None) -> None:
         """Take a place in `chosen`, or in the supervisor's folder. Raises ConfigurationError."""
@@ -45,8 +45,8 @@ class SharedFolder:
             raise ConfigurationError(
                 f"Configuration: PROMETHEUS_MULTIPROC_DIR: metrics cannot be kept: {exc}."
             ) from exc
-        # With a supervisor, the next worker continues the files.
-        self._is_passing = chosen is None and multiprocessing.parent_process() is None
+        # Below a supervisor, the next worker continues the files.
+        self._is_temporary = chosen is None and multiprocessing.parent_process() is None
         _remove_orphaned()
 
     def _lock_file(self, number: int) -> Path:
@@ -54,7 +54,7 @@ class SharedFolder:
 
     def close(self) -> None:
         """Release the place to the next worker."""
-        if self._is_passing:
+        if self._is_temporary:
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
@@ -66,7 +66,8 @@ class SharedFolder:
 
     def vacant_numbers(self) -> list[int]:
         """Return the numbers of the workers that ended and were not replaced."""
-        return [int(file.stem) for file in self.path.glob("*.lock") if not _is_locked(file)]
+        locks = [file for file in self.path.glob("*.lock") if file.stem.isdecimal()]
+        return [int(file.stem) for file in locks if not _is_locked(file)]
 
 
 def _own_folder() -> Path:

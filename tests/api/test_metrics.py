@@ -363,4 +363,4 @@ def test_folder_removed(service_environment: dict[str, str], tmp_path: Path) -> 
             after = scrape(service.base_url)
         assert requests_by(after) == requests_by(before)
         assert set(before.values) <= set(after.values)
-        assert service.log().count("has been removed") == 1
+        assert service.log().count("were removed") == 1

@@ -15,6 +15,7 @@ def test_numbers(tmp_path: Path) -> None:
     assert (first.number, second.number) == (0, 1)
     counts = tmp_path / "counter_0.db"
     counts.write_bytes(b"counts")
+    (tmp_path / "of-another-program.lock").touch()
     assert first.vacant_numbers() == []
     first.close()
     assert second.vacant_numbers() == [0]
