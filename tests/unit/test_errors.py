@@ -24,12 +24,12 @@ def test_codes() -> None:
 
 @pytest.mark.parametrize("error", CODED)
 def test_titles(error: type[ServiceError]) -> None:
-    """A title is one short line without a full stop, and the status is one of an error."""
+    """A title is one short line without a full stop, and the status is an error status."""
     assert re.fullmatch(r"[A-Z][^\n]{3,60}(?<!\.)", error.title)
     assert 400 <= error.status <= 599
 
 
 def test_retry_after() -> None:
-    """Clients of a temporary error are told when to retry."""
+    """A temporary error tells clients when to retry."""
     assert DatabaseUnavailableError().headers["Retry-After"] == str(UnavailableError.retry_after)
     assert "Retry-After" not in ServiceError().headers

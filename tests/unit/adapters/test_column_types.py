@@ -1,4 +1,4 @@
-"""Text is compared by its bytes, and moments are stored in UTC, on every engine."""
+"""Every engine compares text by its bytes and stores times in UTC."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -44,6 +44,6 @@ def test_moments(name: str) -> None:
     ids=["PostgreSQL", "MySQL", "MariaDB", "SQLite"],
 )
 def test_types(dialect: Dialect, text: str, moment: str) -> None:
-    """Each engine has a collation without case, and keeps microseconds."""
+    """Each engine has a collation that compares bytes, and keeps microseconds."""
     assert ExactText(9).compile(dialect=dialect) == text
     assert UTCDateTime().compile(dialect=dialect) == moment

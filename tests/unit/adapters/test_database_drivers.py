@@ -1,4 +1,4 @@
-"""Errors and arguments of the databases' drivers."""
+"""Errors and arguments of the database drivers."""
 
 import sqlite3
 from typing import Any
@@ -23,12 +23,12 @@ def wrapped(error: Exception, *, dead: bool = False) -> DBAPIError:
     ("code", "undone"), [(1062, True), (1213, True), (1205, True), (1020, True), (1054, False)]
 )
 def test_undone_in_mysql(code: int, *, undone: bool) -> None:
-    """Duplicates, deadlocks and lock waits are retried, mistakes in SQL are not."""
+    """Duplicates, deadlocks and lock waits are retried; invalid SQL is not."""
     assert is_undone(wrapped(pymysql.OperationalError(code, "reason"))) is undone
 
 
 def test_undone_in_sqlite() -> None:
-    """A violation of a unique index is retried, one of NOT NULL is not."""
+    """A violation of a unique index is retried; one of NOT NULL is not."""
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
         connection.execute(text("CREATE TABLE t (a PRIMARY KEY, b NOT NULL)"))
@@ -41,7 +41,7 @@ def test_undone_in_sqlite() -> None:
 
 
 def test_not_undone() -> None:
-    """After a lost connection nobody knows; without an answer of the database, neither."""
+    """A lost connection or a timeout leaves the outcome open, so the transaction is not retried."""
     assert not is_undone(wrapped(pymysql.OperationalError(1213, "reason"), dead=True))
     assert not is_undone(PoolTimeoutError("no free connection"))
 
@@ -67,7 +67,7 @@ def test_not_undone() -> None:
     ],
 )
 def test_lost_connection(error: BaseException | None, *, lost: bool) -> None:
-    """A dead connection is told from a slow server."""
+    """A dead connection is distinguished from a slow server."""
     assert lost_connection(error) is lost
 
 
@@ -81,12 +81,12 @@ def test_lost_connection(error: BaseException | None, *, lost: bool) -> None:
     ],
 )
 def test_bounds(url: str, expected: dict[str, Any]) -> None:
-    """Every driver bounds its waits as the settings say."""
+    """Every driver limits its waits to the times of the settings."""
     assert connect_arguments(make_url(url), SETTINGS).items() >= expected.items()
 
 
 def test_url_decides() -> None:
-    """A URL may choose other keepalives."""
+    """Keepalives in the URL take precedence."""
     arguments = connect_arguments(make_url("postgresql://h/i?keepalives_idle=5"), SETTINGS)
     assert "keepalives_idle" not in arguments
     assert arguments["keepalives_count"] == 3

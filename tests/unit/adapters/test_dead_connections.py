@@ -1,4 +1,4 @@
-"""A connection that died while it was idle is replaced; one in use is not asked."""
+"""A connection that died while idle is replaced; one in frequent use is not pinged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def ended(engine: Engine) -> object:
-    """Return the driver's pooled connection after ending it."""
+    """Close the driver's pooled connection and return it."""
     with engine.connect() as connection:
         dbapi = connection.connection.dbapi_connection
         assert dbapi
@@ -29,7 +29,7 @@ def ended(engine: Engine) -> object:
 
 
 def test_replaced(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that was idle and is dead is replaced before its next use."""
+    """A connection that died while idle is replaced before its next use."""
     monkeypatch.setattr(dead_connections, "_PING_AFTER_SECONDS", 0)
     dead = ended(engine)
     with engine.connect() as connection:
@@ -38,7 +38,7 @@ def test_replaced(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_not_asked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that was used a moment ago costs no query."""
+    """A connection that was just used is not pinged."""
     monkeypatch.setattr(dead_connections, "_PING_AFTER_SECONDS", 3600)
     dead = ended(engine)
     with engine.connect() as connection:

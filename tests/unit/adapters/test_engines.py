@@ -1,4 +1,4 @@
-"""URLs of databases that the service could open, but not use."""
+"""Database URLs that the service could open but not use."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A file in memory remembers its SHA-256, and notices when it has other bytes."""
+"""A file in memory remembers its SHA-256 until its bytes change."""
 
 import hashlib
 import sys
@@ -14,7 +14,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading does not make it forget the hash."""
+    """The hash is computed once, regardless of reads."""
     file = HashedBytes(CONTENT)
     assert sha256_of(file) == DIGEST
     monkeypatch.setattr("adapters.hashed_bytes.hashlib.sha256", None)
@@ -37,7 +37,7 @@ def test_written() -> None:
 
 @pytest.mark.parametrize("release", [HashedBytes.close, lambda file: file.truncate(0)])
 def test_released(release: Callable[[HashedBytes], object]) -> None:
-    """A file that is closed or emptied keeps no bytes, even if something still refers to it."""
+    """A closed or emptied file releases its bytes, even while something still refers to it."""
     content = bytes(10_000)
     before = sys.getrefcount(content)
     file = HashedBytes(content)
@@ -47,7 +47,7 @@ def test_released(release: Callable[[HashedBytes], object]) -> None:
 
 
 def test_other_files() -> None:
-    """Other files are read whole, wherever their position is."""
+    """Other files are hashed from the start, regardless of their position."""
     with tempfile.TemporaryFile() as file:
         file.write(CONTENT)
         assert sha256_of(file) == DIGEST

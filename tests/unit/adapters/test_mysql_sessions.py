@@ -1,4 +1,4 @@
-"""Unit tests of adapters/mysql_sessions.py."""
+"""PyMySQL reads and writes times in UTC."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -19,7 +19,7 @@ ELSEWHERE = timezone(timedelta(hours=5))
     ],
 )
 def test_read(text: str, moment: datetime) -> None:
-    """A column of moments, which has no time zone, is in UTC."""
+    """A time without a time zone is read as UTC."""
     assert arguments()["conv"][FIELD_TYPE.DATETIME](text) == moment
 
 
@@ -27,5 +27,5 @@ def test_read(text: str, moment: datetime) -> None:
     "moment", [MOMENT, MOMENT.astimezone(ELSEWHERE), MOMENT.replace(tzinfo=None)]
 )
 def test_write(moment: datetime) -> None:
-    """A moment is sent in UTC, whatever its time zone."""
+    """A time is sent in UTC, regardless of its time zone."""
     assert arguments()["conv"][datetime](moment, None) == "'2026-01-02 03:04:05.000006'"

@@ -43,7 +43,7 @@ def test_token(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_unsafe_tokens(url: str) -> None:
-    """The service does not start if others could read its tokens, or if none are needed."""
+    """The service does not start if others could read its tokens, or if it needs none."""
     settings = Settings(
         db_url=url, db_iam_auth=True, aws_region="eu-central-1", aws_s3_bucket="none"
     )

@@ -14,7 +14,7 @@ CONTENT = bytes(range(256)) * 4096
 
 
 def body() -> ObjectBody:
-    """Return the body of an object of 1 MB in a store in memory."""
+    """Return the body of an object in a store in memory."""
     store = MemoryStore()
     obstore.put(store, "key", CONTENT)
     return ObjectBody(obstore.get(store, "key"))
@@ -22,7 +22,7 @@ def body() -> ObjectBody:
 
 @pytest.mark.parametrize("size", [1, 100_000, 2_000_000])
 def test_pieces(size: int) -> None:
-    """Each piece has at least the size that was asked for, except the last one."""
+    """Each piece except the last has at least the requested size."""
     opened, pieces = body(), list[bytes]()
     while piece := opened.read(size):
         pieces.append(piece)
@@ -32,7 +32,7 @@ def test_pieces(size: int) -> None:
 
 
 def test_whole() -> None:
-    """A body is read whole, if it has the expected size."""
+    """A body is read whole if it has the expected size."""
     assert body().read_all() == body().read_all(len(CONTENT)) == CONTENT
     with pytest.raises(StorageUnavailableError, match="instead of 5"):
         body().read_all(5)

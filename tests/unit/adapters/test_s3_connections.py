@@ -1,4 +1,4 @@
-"""Which credentials sign requests to S3: those of boto3's chain, as they are at the moment."""
+"""Requests to S3 are signed with the current credentials of boto3's chain."""
 
 import shlex
 import sys
@@ -29,7 +29,7 @@ print(json.dumps({"Version": 1, "AccessKeyId": f"AKID{number}", "SecretAccessKey
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Let boto3 find no credentials, except in the configuration that is returned."""
+    """Hide all credentials from boto3, except those in the configuration file that is returned."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -40,7 +40,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingProxy]:
-    """Return what answers in place of S3."""
+    """Return a server that responds in place of S3."""
     with RecordingProxy(make_certificates(tmp_path, hosts=["store.example"])) as proxy:
         proxy.environment(monkeypatch)
         yield proxy
@@ -56,7 +56,7 @@ SETTINGS = Settings(
 
 @pytest.mark.usefixtures("nobody")
 def test_none(proxy: RecordingProxy) -> None:
-    """Without credentials nothing is sent; the service starts, and storage is unavailable."""
+    """Without credentials the service starts, sends nothing, and storage is unavailable."""
     with closing(Bucket(SETTINGS)) as bucket:
         for ask in (
             lambda: put(bucket, "a", b"x"),

@@ -41,7 +41,7 @@ class StubError(Exception):
 
 
 def test_not_verified(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The start warns that the engine is not verified; login and statements have time limits."""
+    """Startup warns that the engine is not verified; login and statements have time limits."""
     asked: list[dict[str, Any]] = []
 
     def connect(**options: Any) -> None:

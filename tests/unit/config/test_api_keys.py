@@ -39,7 +39,7 @@ def test_wrong_line(line: str) -> None:
 
 @pytest.mark.parametrize("key", ["the-key-itself", "write:the-key-itself", "the-key-itself:read"])
 def test_key_instead_of_line(key: str) -> None:
-    """A key in the place of its line is refused without being repeated."""
+    """A key in place of its line is refused, and the message does not repeat it."""
     with pytest.raises(ValueError, match="name:scope:sha256") as refused:
         ApiKey.parse(key)
     assert "itself" not in str(refused.value)
@@ -47,13 +47,13 @@ def test_key_instead_of_line(key: str) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", ",", " , "])
 def test_no_key(text: str) -> None:
-    """A source without a key is refused: it would leave the service open."""
+    """A variable without a key is refused, because it would leave the service open."""
     with pytest.raises(ValueError, match="has no key"):
         parse_keys(text)
 
 
 def test_file(tmp_path: Path) -> None:
-    """A file has a key on each line, beside comments and empty lines, as any editor saves it."""
+    """A file has a key on each line, with comments, empty lines and the line ends of any editor."""
     file = tmp_path / "keys"
     file.write_bytes(
         b"\xef\xbb\xbf# ours\r\n" + f"a:read:{DIGEST}\r\n\r\n  # b\nc:write:{OTHER}".encode()
@@ -63,7 +63,7 @@ def test_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"# only a comment", b"\xff\xfe"])
 def test_useless_file(tmp_path: Path, content: bytes) -> None:
-    """A file without a key, or that is not UTF-8, is refused."""
+    """A file that has no key or is not UTF-8 is refused."""
     (tmp_path / "keys").write_bytes(content)
     with pytest.raises(ValueError, match=r"has no key|cannot be read"):
         read_keys(str(tmp_path / "keys"))

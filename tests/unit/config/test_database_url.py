@@ -1,4 +1,4 @@
-"""URLs of databases get the driver that the service installs, or are refused."""
+"""Database URLs get the driver that the service installs, or are refused."""
 
 import pytest
 from sqlalchemy import make_url

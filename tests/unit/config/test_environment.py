@@ -1,4 +1,4 @@
-"""Settings come from the environment, and a wrong one is named in one sentence."""
+"""Settings come from the environment, and one sentence names an invalid variable."""
 
 import re
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_one_sentence(
 
 
 def test_unreadable_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A `.env` that is not UTF-8 is reported in one sentence, which does not repeat it."""
+    """A `.env` that is not UTF-8 is reported in one sentence that does not repeat its content."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_bytes(b"DB_URL=hunter2\xff")
     with pytest.raises(ConfigurationError, match=r"^Configuration: \.env [^\n]+\.$") as refused:

@@ -1,4 +1,4 @@
-"""Hosts and origins have one spelling each, the one that browsers send."""
+"""Each host and each origin has one spelling, which browsers send."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ ADDRESSES = st.ip_addresses(v=6)
 
 @given(st.sampled_from(["http", "HTTPS", "capacitor"]), HOSTS, st.integers(0, 65535))
 def test_one_spelling(scheme: str, host: str, port: int) -> None:
-    """An origin is in lower case, and has a port unless it is the default of its scheme."""
+    """An origin is in lower case, with a port unless it is the default of the scheme."""
     origin = normalise_origin(f"{scheme}://{host}:{port}/")
     default = {"http": 80, "https": 443}.get(scheme.lower())
     address = f"{scheme}://{host}".lower()
@@ -29,14 +29,14 @@ def test_one_spelling(scheme: str, host: str, port: int) -> None:
     ],
 )
 def test_no_origin(text: str) -> None:
-    """What no browser sends as an origin is refused."""
+    """Text that no browser sends as an origin is refused."""
     with pytest.raises(ValueError, match="needs origins such as"):
         normalise_origin(text)
 
 
 @given(ADDRESSES)
 def test_addresses(address: object) -> None:
-    """An IPv6 address is compressed and in brackets, however it is written."""
+    """An IPv6 address is compressed and put in brackets."""
     expected = f"[{address}]"
     for text in (str(address), f"[{address}]", str(getattr(address, "exploded", ""))):
         assert normalise_host(text) == expected

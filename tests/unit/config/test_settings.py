@@ -1,4 +1,4 @@
-"""Values of settings are brought to one form, and impossible ones are refused."""
+"""Values of settings are normalised, and impossible ones are refused."""
 
 from typing import Any
 
@@ -52,13 +52,13 @@ def test_buckets(bucket: str) -> None:
     ],
 )
 def test_no_bucket(bucket: str) -> None:
-    """A name that S3 never has for a bucket is refused."""
+    """A name that S3 does not allow for a bucket is refused."""
     with pytest.raises(ValidationError, match="is not a bucket name"):
         settings(aws_s3_bucket=bucket)
 
 
 def test_horizon() -> None:
-    """A PUT that may still land is not given up."""
+    """The sweeper's horizon is longer than a PUT can take."""
     with pytest.raises(ValidationError, match="must be longer than S3_PUT_TIMEOUT_SECONDS"):
         settings(s3_put_timeout_seconds=60, put_horizon_seconds=60)
     assert settings(put_horizon_seconds=60.1).put_horizon_seconds == 60.1

@@ -1,4 +1,4 @@
-"""Heads of requests mean the same, in whatever pieces they arrive."""
+"""Request heads mean the same, in whatever pieces they arrive."""
 
 import h11
 import pytest
@@ -13,7 +13,7 @@ UPLOAD = HEAD + b"Content-Length: 5\r\n\r\nhello"
 
 
 def received(*pieces: bytes) -> tuple[list[object], ServiceError | None]:
-    """Return the events of these pieces, and the fault if there is one."""
+    """Return the events of these pieces, and the fault, if any."""
     connection, events = StrictH11(), list[object]()
     for piece in pieces:
         connection.receive_data(piece)
@@ -25,7 +25,7 @@ def received(*pieces: bytes) -> tuple[list[object], ServiceError | None]:
 
 @given(st.sets(st.integers(1, len(UPLOAD) - 1), max_size=6))
 def test_any_pieces(cuts: set[int]) -> None:
-    """The cuts between the pieces of a request may be anywhere."""
+    """A request may be cut into pieces anywhere."""
     ends = [*sorted(cuts), len(UPLOAD)]
     starts = [0, *ends[:-1]]
     (request, *data, end), fault = received(
@@ -51,14 +51,14 @@ def test_any_pieces(cuts: set[int]) -> None:
     ],
 )
 def test_fault(head: bytes, error: type[ServiceError]) -> None:
-    """A head that others may read differently, or that is too large, is a fault for good."""
+    """A head that others may read differently, or that is too large, is a permanent fault."""
     events, fault = received(head, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert events == []
     assert type(fault) is error
 
 
 def test_absolute_form() -> None:
-    """A target in absolute form is a path, and its host counts (RFC 9112 section 3.2.2)."""
+    """A target in absolute form becomes a path, and its host counts (RFC 9112 section 3.2.2)."""
     (request, _), _ = received(b"GET http://a.example/b?c HTTP/1.1\r\nHost: other\r\n\r\n")
     assert isinstance(request, h11.Request)
     assert request.target == b"/b?c"
@@ -66,7 +66,7 @@ def test_absolute_form() -> None:
 
 
 def test_events_left() -> None:
-    """A body in tiny chunks yields no more events in one turn than are left."""
+    """A body in tiny chunks yields no more events in one turn than `events_left`."""
     connection = StrictH11()
     connection.receive_data(
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 9

@@ -1,4 +1,4 @@
-"""What a job wrote is read by another process, and the newest counts."""
+"""Metrics that jobs write are read by the service, and the newest count."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from telemetry.job_metrics import read_jobs, write_sweep, write_verification
 
 
 def samples(*folders: Path) -> dict[str, float]:
-    """Return the samples that are read, by name and label."""
+    """Return the samples in these folders by name and label."""
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
         for family in read_jobs(list(folders))
@@ -19,7 +19,7 @@ def samples(*folders: Path) -> dict[str, float]:
 
 
 def test_there_and_back(tmp_path: Path) -> None:
-    """Sweeps and verifications are read as they were written, with the time of their end."""
+    """Metrics of sweeps and verifications are read as written, with the time of their end."""
     write_sweep(tmp_path, {"U": 2, "D": 0}, 1.5)
     write_verification(tmp_path, {"orphan": 3})
     found = samples(tmp_path)
@@ -34,7 +34,7 @@ def test_there_and_back(tmp_path: Path) -> None:
 
 
 def test_newest(tmp_path: Path) -> None:
-    """Of two sweeps, in whatever folder, the newer one counts."""
+    """The newer of two sweeps counts, regardless of the order of their folders."""
     old, new = tmp_path / "old", tmp_path / "new"
     for number, folder in enumerate((old, new)):
         folder.mkdir()
@@ -45,7 +45,7 @@ def test_newest(tmp_path: Path) -> None:
 
 
 def test_unusable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A folder that cannot be written and a file that cannot be read are logged, and no more."""
+    """A folder that cannot be written and a file that cannot be read are only logged."""
     with caplog.at_level(logging.WARNING, "image_api"):
         write_sweep(tmp_path / "missing", {}, 0)
         (tmp_path / "sweep.prom").write_text("nonsense {")

@@ -1,4 +1,4 @@
-"""Lines of the log: one for each record, whatever it contains."""
+"""Each log record is one line, whatever it contains."""
 
 import contextlib
 import io
@@ -63,7 +63,7 @@ def test_fields() -> None:
 
 
 def test_unfitting_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message that its arguments do not fit is logged without them, and so is the mistake."""
+    """A message that does not fit its arguments is logged without them, with the error."""
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
     handler = LineHandler()
@@ -75,7 +75,7 @@ def test_unfitting_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flush that fails raises nothing, as any other line that cannot be written."""
+    """A flush that fails raises nothing, like any other line that cannot be written."""
     with open("/dev/full", "w", buffering=1) as full:  # noqa: PTH123 - line by line, as stderr
         monkeypatch.setattr(sys, "stderr", full)
         handler = LineHandler()

@@ -1,4 +1,4 @@
-"""Ids of requests are plain text, whatever a proxy sends."""
+"""Request ids are plain text, whatever a proxy sends."""
 
 import logging
 import re
@@ -15,20 +15,20 @@ PLAIN = st.from_regex("[A-Za-z0-9._-]{1,128}", fullmatch=True)
 
 @given(PLAIN)
 def test_kept(given_id: str) -> None:
-    """A plain id of a proxy is kept."""
+    """A plain id from a proxy is kept."""
     assert accept_request_id(given_id) == given_id
 
 
 @pytest.mark.parametrize("given_id", ["", "a b", "a\n", "é", '"', "a" * 129, "../a;b"])
 def test_replaced(given_id: str) -> None:
-    """Any other is replaced, each time by a new one."""
+    """Any other id is replaced by a new one each time."""
     first, second = (accept_request_id(given_id) for _ in range(2))
     assert first != second
     assert re.fullmatch("[0-9a-f]{32}", first)
 
 
 def test_log() -> None:
-    """A record gets the id of its request, or a dash, and keeps one that it has."""
+    """A record gets the id of its request, or a dash, and keeps an id that it has."""
     record = logging.makeLogRecord({})
     assert current_request_id() == "-"
     token = correlation_id.set("the-id")

@@ -1,4 +1,4 @@
-"""The waits of a request are noted with the request, from whatever thread."""
+"""Waits are recorded with their request, from any thread."""
 
 from collections.abc import Iterator
 from contextvars import copy_context
@@ -25,7 +25,7 @@ def metrics() -> Iterator[RequestMetrics]:
 
 
 def test_waits(metrics: RequestMetrics) -> None:
-    """A wait has its backend, its kind, and whether it failed."""
+    """A wait records its backend, its operation, and whether it failed."""
     with BackendTimer("database", "read"):
         pass
     with pytest.raises(StorageUnavailableError), BackendTimer("s3", "put"):
@@ -36,14 +36,14 @@ def test_waits(metrics: RequestMetrics) -> None:
 
 
 def test_other_errors(metrics: RequestMetrics) -> None:
-    """An error that is not the backend's is no failure of the backend."""
+    """Another backend's error does not count as a failure."""
     with pytest.raises(DatabaseUnavailableError), BackendTimer("s3", "get"):
         raise DatabaseUnavailableError
     assert [wait.failed for wait in metrics.waits] == [False]
 
 
 def test_other_threads(metrics: RequestMetrics) -> None:
-    """A thread that runs in a copy of the context notes with the same request."""
+    """A thread that runs in a copy of the context records waits with the same request."""
     context = copy_context()
     context.run(add_s3_wait, 0.5)
     context.run(add_s3_wait, 0.25)
@@ -52,7 +52,7 @@ def test_other_threads(metrics: RequestMetrics) -> None:
 
 
 def test_outside_of_requests() -> None:
-    """Outside of requests, as in the sweeper, nothing is noted, and nothing fails."""
+    """Outside of requests, as in the sweeper, nothing is recorded and nothing fails."""
     add_s3_wait(1)
     note_code("image_lost")
     with BackendTimer("database", "write"):

@@ -10,7 +10,7 @@ from telemetry.shared_folder import SharedFolder
 
 
 def test_numbers(tmp_path: Path) -> None:
-    """A worker gets the lowest number that is free, and continues the files of the last one."""
+    """A worker gets the lowest free number and continues the files of its previous owner."""
     first, second = SharedFolder(tmp_path), SharedFolder(tmp_path)
     assert (first.number, second.number) == (0, 1)
     counts = tmp_path / "counter_0.db"
@@ -26,7 +26,7 @@ def test_numbers(tmp_path: Path) -> None:
 
 
 def test_reserved(tmp_path: Path) -> None:
-    """The files have their space before they are mapped, so that a full disk kills no worker."""
+    """The files are allocated before they are mapped, so that a full disk kills no worker."""
     folder = SharedFolder(tmp_path)
     files = list(tmp_path.glob("*_0.db"))
     assert len(files) == 3
@@ -57,7 +57,7 @@ def test_orphaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("end", ["x-1", "1-1"])
 def test_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
-    """Folders that another user has given our names stay, and do not stop the start."""
+    """Folders of other users with such names are kept, and do not prevent the start."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     other = os.geteuid() + 1
     monkeypatch.setattr("os.geteuid", lambda: other)
@@ -70,7 +70,7 @@ def test_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> N
 
 
 def test_unusable(tmp_path: Path) -> None:
-    """A folder that cannot be used stops the start, and the sentence says which variable."""
+    """A folder that cannot be used prevents the start with a sentence that names the variable."""
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"^Configuration: PROMETHEUS_MULTIPROC_DIR: "):
         SharedFolder(tmp_path / "file")
