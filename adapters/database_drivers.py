@@ -42,8 +42,14 @@ _BEGINNINGS = {
     "mariadb": mysql_sessions.BEGINNINGS,
 }
 
-# Detect within a minute that the server's host is gone. A URL may override them.
-_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+# A URL may override these. Keepalives detect within a minute that the server's host is gone.
+_POSTGRESQL_DEFAULTS: dict[str, Any] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    # Otherwise OpenSSL asks for the password of an encrypted key on the terminal.
+    "sslpassword": "none",
+}
 
 # SQL_ASCII stores any bytes as they are.
 _COMPLETE_ENCODINGS = {"UTF8", "SQL_ASCII"}
@@ -114,13 +120,13 @@ def connect_arguments(url: URL, settings: Settings) -> dict[str, Any]:
     """Return the driver's arguments, which take precedence over those of the URL."""
     backend, limit = url.get_backend_name(), settings.db_statement_timeout_seconds
     if backend == "postgresql":
-        timeouts = _KEEPALIVES | {"tcp_user_timeout": math.ceil(1000 * limit)}
+        defaults = _POSTGRESQL_DEFAULTS | {"tcp_user_timeout": math.ceil(1000 * limit)}
         return {
             "connection_factory": WatchedConnection,
             "connect_timeout": math.ceil(settings.connect_timeout_seconds),
             # Overrides PGCLIENTENCODING and the settings of the role and the database.
             "client_encoding": "utf8",
-        } | {name: timeout for name, timeout in timeouts.items() if name not in url.query}
+        } | {name: value for name, value in defaults.items() if name not in url.query}
     if backend == "sqlite":
         # The driver starts no transactions; `_begin` does.
         return {"timeout": limit, "isolation_level": None}

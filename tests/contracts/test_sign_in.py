@@ -1,7 +1,10 @@
 """Signing in to the database: TLS, passwords and IAM tokens of RDS."""
 
 import os
+import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -13,10 +16,11 @@ from adapters import rds_iam
 from config import Settings
 from db import build_engine, build_sessions, reading
 from devstack.databases import connection, disconnect_others
+from devstack.service_process import ROOT
 from errors import DatabaseUnavailableError
 from scripts.create_tables import create_tables
 from services.readiness import ping
-from tests.support.certificates import make_certificates
+from tests.support.certificates import encrypt_key, make_certificates
 from tests.support.clear_text_server import ClearTextServer
 from tests.support.diagnoses import failures
 from tests.support.fault_proxy import FaultProxy
@@ -60,6 +64,34 @@ def refusal(settings: Settings) -> str:
         ping(build_sessions(engine)())
     assert refused.value.status == 503
     return str(refused.value.__cause__)
+
+
+def test_encrypted_key(database: Database, tmp_path: Path) -> None:
+    """An encrypted TLS key without its password is an error; nobody is asked for it."""
+    made = make_certificates(tmp_path)
+    encrypt_key(made.key, "hunter2")
+    prefix = "ssl" if database.kind == "postgresql" else "ssl_"
+    query = {f"{prefix}cert": str(made.certificate), f"{prefix}key": str(made.key)}
+    program = (
+        "from config import load_settings; from db import build_engine;"
+        "build_engine(load_settings()).connect()"
+    )
+    variables = {"DB_URL": database.url(query=query), "AWS_REGION": "r", "AWS_S3_BUCKET": "images"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=os.environ | variables,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.wait(timeout=30) == 1
+        finally:
+            process.kill()
+        assert process.stderr
+        assert re.search("could not load private key|TLS .* cannot be read", process.stderr.read())
 
 
 def test_tls(database: Database) -> None:

@@ -55,6 +55,14 @@ def make_certificates(
     return made
 
 
+def encrypt_key(file: Path, password: str) -> None:
+    """Encrypt a private key with a password."""
+    key = serialization.load_pem_private_key(file.read_bytes(), None)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    encryption = serialization.BestAvailableEncryption(password.encode())
+    file.write_bytes(key.private_bytes(pem, pkcs8, encryption))
+
+
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 

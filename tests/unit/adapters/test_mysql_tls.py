@@ -1,18 +1,14 @@
 """The TLS arguments of MySQL and MariaDB URLs mean what PyMySQL documents."""
 
 import ssl
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from sqlalchemy import make_url
 
 from adapters.engines import build_engine
 from adapters.mysql_tls import split_tls
 from config import Settings
-from devstack.service_process import ROOT
 from errors import ConfigurationError
 from tests.support.certificates import make_certificates
 
@@ -51,31 +47,3 @@ def test_wrong_arguments(tmp_path: Path, query: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^Configuration: DB_URL [^\n]+\.$") as refused:
         build_engine(Settings(db_url=url, aws_region="a", aws_s3_bucket="abc"))
     assert "hunter2" not in str(refused.value)
-
-
-def test_no_prompt(tmp_path: Path) -> None:
-    """An encrypted key without its password stops the start, instead of asking for it."""
-    made = make_certificates(tmp_path)
-    key = serialization.load_pem_private_key(made.key.read_bytes(), None)
-    encryption = serialization.BestAvailableEncryption(b"hunter2")
-    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    made.key.write_bytes(key.private_bytes(pem, pkcs8, encryption))
-    url = f"mysql+pymysql://u@h/i?ssl_cert={made.certificate}&ssl_key={made.key}"
-    program = (
-        "from sqlalchemy import make_url; from adapters.mysql_tls import split_tls; "
-        f"split_tls(make_url({url!r}))"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        try:
-            assert process.wait(timeout=20) == 1
-            assert process.stderr
-            assert b"a file of its TLS arguments cannot be read" in process.stderr.read()
-        finally:
-            process.kill()
-    split_tls(make_url(f"{url}&ssl_key_password=hunter2"))
