@@ -275,7 +275,7 @@ class Bucket:
         """Return a store whose requests end before `deadline`. Raises StorageUnavailableError."""
         seconds = deadline - time.monotonic()
         if seconds <= 0:
-            raise StorageUnavailableError("The time to send this object is over.")
+            raise StorageUnavailableError("The time limit for sending this object has passed.")
         return self._puts if seconds > self._usual_seconds else self._put_store(seconds)
 
 

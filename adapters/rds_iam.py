@@ -29,16 +29,16 @@ def require_verified_server(url: URL, tls: Mapping[str, Any]) -> None:
     backend = url.get_backend_name()
     if backend not in _PORTS or not (url.username and url.host):
         raise ConfigurationError(
-            "Configuration: DB_IAM_AUTH is for users of RDS for PostgreSQL, MySQL and MariaDB."
+            "Configuration: DB_IAM_AUTH requires a user of RDS for PostgreSQL, MySQL or MariaDB."
         )
     if backend == "postgresql":
         safe, remedy = url.query.get("sslmode") == "verify-full", "sslmode=verify-full"
     else:
-        safe, remedy = verifies_server(tls), "ssl_ca, without turning checks off"
+        safe, remedy = verifies_server(tls), "ssl_ca, and turn no check off"
     if not safe:
         raise ConfigurationError(
             "Configuration: DB_IAM_AUTH sends tokens in clear text, so the URL of the database "
-            f"must verify the server: by {remedy}."
+            f"must verify the server: use {remedy}."
         )
 
 

@@ -28,7 +28,7 @@ class DeadlineReader:
     def read(self, size: int = -1) -> bytes:
         """Return the next `size` bytes. Raises StorageUnavailableError after the deadline."""
         if time.monotonic() > self._deadline:
-            raise StorageUnavailableError("The time to send this object is over.")
+            raise StorageUnavailableError("The time limit for sending this object has passed.")
         return self._file.read(size)
 
 

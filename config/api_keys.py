@@ -105,6 +105,6 @@ def require_distinct(keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
         other = by_secret.setdefault(key.sha256, key)
         if (other.scope, other.prefix) != (key.scope, key.prefix):
             raise ValueError(
-                f"allows one key two things, under the names {other.name} and {key.name}"
+                f"gives one key different rights, under the names {other.name} and {key.name}"
             )
     return keys

@@ -257,11 +257,13 @@ def test_one_key_for_two_things(monkeypatch: pytest.MonkeyPatch, other: str) -> 
     again = api_key(other, READER)
     Path("keys").write_text(f"{KEYS[0].line}\n{again.line}\n")
     monkeypatch.setenv("API_KEYS_FILE", "keys")
-    with pytest.raises(ConfigurationError, match="API_KEYS_FILE allows one key two things"):
+    with pytest.raises(ConfigurationError, match="API_KEYS_FILE gives one key different rights"):
         load_settings()
     Path("keys").write_text(KEYS[0].line)
     monkeypatch.setenv("API_KEYS", again.line)
-    with pytest.raises(ConfigurationError, match="API_KEYS allows one key two things") as refused:
+    with pytest.raises(
+        ConfigurationError, match="API_KEYS gives one key different rights"
+    ) as refused:
         load_settings()
     assert not re.search("[0-9a-f]{64}", str(refused.value))
     monkeypatch.setenv("API_KEYS", api_key("renamed:read", READER).line)

@@ -62,6 +62,6 @@ def test_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reader.read(3) == b"abc"
     reader.seek(1)
     now = 102
-    with pytest.raises(StorageUnavailableError, match="is over"):
+    with pytest.raises(StorageUnavailableError, match="has passed"):
         reader.read()
     assert reader.tell() == 1
