@@ -81,7 +81,13 @@ def test_build() -> None:
 
 
 def test_dependabot() -> None:
-    """Dependabot updates every kind of pinned dependency."""
+    """Dependabot updates every kind of pinned dependency, and both peers of the benchmarks."""
     updates = YAML(typ="safe").load(ROOT / ".github" / "dependabot.yml")["updates"]
-    kinds = {update["package-ecosystem"] for update in updates}
-    assert kinds == {"github-actions", "pip", "docker", "docker-compose"}
+    assert {(update["package-ecosystem"], update["directory"]) for update in updates} == {
+        ("github-actions", "/"),
+        ("pip", "/"),
+        ("pip", "/benchmarks/thumbor"),
+        ("npm", "/benchmarks/ipx"),
+        ("docker", "/"),
+        ("docker-compose", "/"),
+    }
