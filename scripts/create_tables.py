@@ -84,6 +84,7 @@ def _add(table: Table, lacking: Differences, engine: Engine) -> None:
     for index in lacking.indexes:
         # Do not block uploads. MySQL and MariaDB do not by default.
         copied[index.name].dialect_kwargs["postgresql_concurrently"] = True
+        copied[index.name].drop(engine, checkfirst=True)  # if its creation was interrupted
         copied[index.name].create(engine)
 
 

@@ -33,7 +33,12 @@ class Differences:
 def differences(table: Table, existing: Inspector) -> Differences:
     """Compare an existing table with its description."""
     present = {column["name"] for column in existing.get_columns(table.name)}
-    indexed = {tuple(index["column_names"]) for index in existing.get_indexes(table.name)}
+    indexed = {
+        tuple(index["column_names"])
+        for index in existing.get_indexes(table.name)
+        # PostgreSQL does not use an index whose creation was interrupted.
+        if not index.get("dialect_options", {}).get("postgresql_invalid")
+    }
     lacking = [index for index in table.indexes if tuple(index.columns.keys()) not in indexed]
     return Differences(
         columns=[column for column in table.columns if column.name not in present],

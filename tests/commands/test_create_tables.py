@@ -128,6 +128,17 @@ def test_additions_while_written_to(postgres_url: str) -> None:
         assert "Index images_by_last_update added." in adding.result(timeout=20)
 
 
+def test_interrupted_index(postgres_url: str) -> None:
+    """An index whose creation was interrupted, which PostgreSQL does not use, is created again."""
+    with fresh_database(postgres_url) as url:
+        create_tables(settings_for(url))
+        with connection(url) as db:
+            index = "indexrelid = CAST('images_by_last_update' AS regclass)"
+            db.execute(text(f"UPDATE pg_index SET indisvalid = false WHERE {index}"))  # noqa: S608
+        assert create_tables(settings_for(url))[1] == "Index images_by_last_update added."
+        assert create_tables(settings_for(url)) == EXIST
+
+
 WAITING = {
     "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
     "mysql": "SELECT count(*) FROM information_schema.processlist"
