@@ -23,12 +23,14 @@ from typing import NamedTuple, NoReturn
 import uvicorn
 from dotenv import load_dotenv
 from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from config import load_settings
 from devstack.object_store import ObjectStoreError, StoreProcess
 from devstack.processes import DirectoryInUseError, die_with_parent, exclusive
 from devstack.seaweedfs import seaweedfs
 from errors import ConfigurationError
+from scripts.command_line import failed
 from scripts.create_tables import TableError, create_tables
 
 DEFAULT_DATA_DIR = Path(__file__).resolve().parent.parent / ".data"
@@ -44,7 +46,10 @@ class RefusedError(Exception):
 
 
 # `main` prints these as one sentence, without a traceback.
-_EXPECTED = (ConfigurationError, DirectoryInUseError, ObjectStoreError, RefusedError, TableError)
+_EXPECTED = (
+    *(ConfigurationError, DirectoryInUseError, ObjectStoreError, RefusedError, TableError),
+    SQLAlchemyError,
+)
 
 
 class _Embedded(NamedTuple):
@@ -76,8 +81,7 @@ def main() -> int:
     try:
         _run(os.environ.get("HOST") or "127.0.0.1", options.port, options.data)
     except _EXPECTED as error:
-        print(error, file=sys.stderr)
-        return 1
+        return failed(error)
     return 0
 
 

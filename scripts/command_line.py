@@ -1,4 +1,4 @@
-"""What every command shares: its parser, and how it ends."""
+"""What all commands share: the parser, messages about failures, and the exit status."""
 
 import argparse
 import errno
@@ -10,7 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-_LONGEST_SECONDS = 10 * 365 * 24 * 3600
+from sqlalchemy.exc import SQLAlchemyError
+
+from errors import TransactionAbortedError, UnavailableError, WriteConflictError
+
+_MAX_SECONDS = 10 * 365 * 24 * 3600
 
 
 def build_parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -23,33 +27,45 @@ def build_parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def seconds(text: str) -> float:
-    """Read a positive number of seconds, at most ten years. Raises ArgumentTypeError."""
+    """Parse a positive number of seconds, at most ten years. Raises ArgumentTypeError."""
     try:
         value = float(text)
     except ValueError:
         value = 0
-    if not 0 < value <= _LONGEST_SECONDS:  # also refuses NaN
+    if not 0 < value <= _MAX_SECONDS:  # also refuses NaN
         raise argparse.ArgumentTypeError(
-            f"must be a number of seconds above 0 and at most {_LONGEST_SECONDS}, not {text!r}"
+            f"must be a number of seconds above 0 and at most {_MAX_SECONDS}, not {text!r}"
         )
     return value
 
 
 def explain(error: BaseException) -> str:
-    """Return the message of an error and the first line of its cause. The others may be SQL."""
-    cause = str(error.__cause__ or "").partition("\n")[0]
-    return f"{error}: {cause}" if cause else str(error)
+    """Return the message of an error and the first line of its cause; later lines may be SQL."""
+    message, cause = str(error), error.__cause__
+    if isinstance(error, SQLAlchemyError):
+        message, cause = "The database refused", getattr(error, "orig", None) or error
+    line = str(cause or "").strip().partition("\n")[0]
+    return ": ".join(filter(None, (message, "" if line in message else line)))
+
+
+def failed(error: Exception, status: int = 1) -> int:
+    """Print why a command failed, and whether to run it again; return its exit status."""
+    is_temporary = isinstance(
+        error, UnavailableError | WriteConflictError | TransactionAbortedError
+    )
+    print(explain(error) + ("; run it again" if is_temporary else ""), file=sys.stderr)
+    return status
 
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Run a command and exit with the status that it returns.
 
-    A closed pipe, as after `| head`, ends the command silently. The status is then 141, which
-    shells report of a program that SIGPIPE ended; Ctrl-C is 130 likewise. Output that cannot be
-    written, as to a full disk, is reported in one sentence, and the status is 74 (sysexits.h).
+    A closed pipe, as after `| head`, ends the command silently with status 141, which shells report
+    for a program that SIGPIPE ended. Ctrl-C gives 130 in the same way. If the output cannot be
+    written, for example to a full disk, one sentence says so, and the status is 74 (sysexits.h).
     """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # it was closed, as by `2>&-`
+        if getattr(sys, name) is None:  # closed, for example by `2>&-`
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
     try:
         try:

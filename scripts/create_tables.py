@@ -6,7 +6,6 @@ value for existing rows, or a unique index: then it names what is missing, leave
 is, and exits with status 1.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 
@@ -17,7 +16,7 @@ from sqlalchemy.schema import CreateColumn
 from config import Settings, load_settings
 from db import Base, build_engine
 from errors import ConfigurationError
-from scripts.command_line import build_parser, run
+from scripts.command_line import build_parser, failed, run
 from scripts.table_differences import Differences, differences
 
 _INDEX_SECONDS = 6 * 3600.0
@@ -32,19 +31,19 @@ _LOCKED = {"55P03", 1205}  # PostgreSQL; MySQL and MariaDB
 
 
 class TableError(Exception):
-    """The database does not answer, or a table lacks something; the message is one sentence."""
+    """A table lacks something that cannot be added; the message is one sentence."""
 
 
 def create_tables(settings: Settings) -> list[str]:
-    """Create what is missing; return a line for each. Raises ConfigurationError and TableError."""
+    """Create what is missing and return a line for each table and addition.
+
+    Raises ConfigurationError, TableError, and SQLAlchemyError if the database refuses.
+    """
     # Building the index of a large table takes longer than a request may.
     patient = {"db_statement_timeout_seconds": _INDEX_SECONDS}
     engine = build_engine(settings.model_copy(update=patient))
     try:
         return [line for table in Base.metadata.sorted_tables for line in _ensure(table, engine)]
-    except SQLAlchemyError as exc:
-        cause = str(getattr(exc, "orig", None) or exc).strip()
-        raise TableError(f"The database refused: {cause}") from exc
     finally:
         engine.dispose()
 
@@ -117,9 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     build_parser("create_tables", __doc__).parse_args(arguments)
     try:
         lines = create_tables(load_settings())
-    except (TableError, ConfigurationError) as exc:
-        print(exc, file=sys.stderr)
-        return 1
+    except (TableError, ConfigurationError, SQLAlchemyError) as exc:
+        return failed(exc)
     print("\n".join(lines))
     return 0
 

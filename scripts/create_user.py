@@ -7,7 +7,6 @@ MySQL. Exit status 1 if the database refuses.
 """
 
 import os
-import sys
 from collections.abc import Sequence
 
 from sqlalchemy import Engine, make_url, text
@@ -16,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from config import Settings, load_settings
 from db import build_engine
 from errors import ConfigurationError
-from scripts.command_line import build_parser, run
+from scripts.command_line import build_parser, failed, run
 
 # As AWS has them in "Creating a database account using IAM authentication".
 STATEMENTS = {
@@ -95,19 +94,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Create the user and print what was done; return the exit status."""
     build_parser("create_user", __doc__).parse_args(arguments)
     try:
-        admin, password = os.environ["DB_ADMIN_USER"], os.environ["DB_ADMIN_PASSWORD"]
-        print(create_user(load_settings(), admin, password))
-    except KeyError as exc:
-        print(f"{exc.args[0]} is missing.", file=sys.stderr)
-        return 1
-    except ConfigurationError as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    except SQLAlchemyError as exc:
-        cause = str(getattr(exc, "orig", None) or exc).partition("\n")[0]
-        print(f"The database refused: {cause}", file=sys.stderr)
-        return 1
+        print(create_user(load_settings(), *_administrator()))
+    except (ConfigurationError, SQLAlchemyError) as exc:
+        return failed(exc)
     return 0
+
+
+def _administrator() -> tuple[str, str]:
+    try:
+        return os.environ["DB_ADMIN_USER"], os.environ["DB_ADMIN_PASSWORD"]
+    except KeyError as exc:
+        raise ConfigurationError(f"{exc.args[0]} is missing.") from None
 
 
 if __name__ == "__main__":

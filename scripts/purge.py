@@ -6,12 +6,10 @@ versioned bucket keeps old versions of the objects: purge those yourself. A CDN 
 sent: invalidate the printed paths there, with any query. Exit status 0 if everything is erased.
 """
 
-import sys
-
 from config import load_settings
-from errors import ConfigurationError, InvalidNameError, TransactionAbortedError, UnavailableError
+from errors import ServiceError, TransactionAbortedError
 from resources import Resources
-from scripts.command_line import build_parser, explain, run
+from scripts.command_line import build_parser, failed, run
 from services.maintenance.purge import purge
 from services.names import normalise_name
 from web.addresses import all_paths
@@ -26,10 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
         with Resources.open(load_settings()) as resources:
             erased = purge(resources.sessions, resources.bucket, name)
             paths = all_paths(normalise_name(name), resources.settings)
-    except (ConfigurationError, InvalidNameError, UnavailableError, TransactionAbortedError) as exc:
-        again = "; run it again" if isinstance(exc, UnavailableError) else ""
-        print(f"{explain(exc)}{again}", file=sys.stderr)
-        return 1
+    except (ServiceError, TransactionAbortedError) as exc:
+        return failed(exc)
     print("\n".join([*erased, f"{len(erased)} objects erased; a CDN must forget:", *paths]))
     return 0
 

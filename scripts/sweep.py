@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from config import load_settings
-from errors import ConfigurationError, UnavailableError
+from errors import ConfigurationError, TransactionAbortedError, UnavailableError
 from resources import Resources
-from scripts.command_line import build_parser, explain, run, seconds
+from scripts.command_line import build_parser, explain, failed, run, seconds
 from services.maintenance.sweeper import Sweeper
 
 
@@ -33,14 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
                     status = _sweep(sweeper)
             return status
     except ConfigurationError as exc:
-        print(exc, file=sys.stderr)
-        return 1
+        return failed(exc)
 
 
 def _sweep(sweeper: Sweeper) -> int:
     try:
         report = sweeper.sweep()
-    except UnavailableError as exc:
+    except (UnavailableError, TransactionAbortedError) as exc:
         print(explain(exc), file=sys.stderr)
         return 1
     print(", ".join(f"{count} {what}" for what, count in asdict(report).items()), flush=True)

@@ -1,9 +1,12 @@
 """`python -m scripts.purge` erases at once what KEEP_DELETED_SECONDS would keep."""
 
+from unittest.mock import Mock
+
 import pytest
 from fastapi.testclient import TestClient
 
 from config import Settings
+from errors import WriteConflictError
 from scripts import purge
 from tests.support import pictures
 from tests.support.uploads import serving, upload
@@ -60,3 +63,11 @@ def test_refused(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         purge.main(["--help"])
     assert settings.aws_s3_bucket not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("environment")
+def test_conflict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Purge reports in one sentence that too many other writes kept it from erasing."""
+    monkeypatch.setattr(purge, "purge", Mock(side_effect=WriteConflictError))
+    assert purge.main(["secret one"]) == 1
+    assert capsys.readouterr().err == "Too many concurrent writes to this image; run it again\n"

@@ -31,6 +31,14 @@ def test_explain() -> None:
     assert explain(error) == "The database is away: connection refused"
 
 
+def test_explain_once() -> None:
+    """A cause that the message repeats is not repeated again; without a message it stands alone."""
+    for message, explained in (("Bad: the port.", "Bad: the port."), ("", "the port")):
+        error = ValueError(message)
+        error.__cause__ = OSError("the port")
+        assert explain(error) == explained
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     """The help names the command as it is called, and keeps the lines of its description."""
     with pytest.raises(SystemExit):
