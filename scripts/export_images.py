@@ -14,7 +14,7 @@ from collections import Counter
 from config import load_settings
 from resources import Resources
 from scripts.command_line import build_parser, run
-from scripts.progress import following
+from scripts.progress import Progress
 from scripts.transfer_command import access_of, add_transfer_options, finish, jobs_of
 from services.transfer.addresses import open_target
 from services.transfer.exporting import Exporter
@@ -39,7 +39,7 @@ def _export(options: argparse.Namespace) -> int:
     settings = load_settings()
     with (
         Resources.open(settings) as resources,
-        open_target(options.target, settings, access_of(options, "target")) as target,
+        open_target(options.target, settings, access_of(options)) as target,
     ):
         jobs = jobs_of(options, settings)
         return _print_results(Exporter(resources.sessions, resources.bucket, target, jobs))
@@ -47,14 +47,14 @@ def _export(options: argparse.Namespace) -> int:
 
 def _print_results(exporter: Exporter) -> int:
     outcomes, damaged = Counter[str](), False
-    with exporter.run() as (total, results), following("images", total) as progress:
-        for result in results:
+    with exporter.run() as (total, results), Progress(lines=True) as progress:
+        for done, result in enumerate(results, 1):
             outcomes[result.outcome] += 1
             if result.is_damaged:
                 damaged = True
                 progress.clear()
                 print(f"{result.outcome} {result.image.name!r}", flush=True)
-            progress.advance()
+            progress.show("images", done, total)
     counted = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
     print(f"{outcomes.total():,} images: {counted or 'nothing to export'}")
     return DAMAGED if damaged else DONE

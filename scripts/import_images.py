@@ -26,7 +26,7 @@ from resources import Resources
 from runtime.memory import tune_gc, tune_malloc
 from scripts.command_line import build_parser, run
 from scripts.import_report import writing_report
-from scripts.progress import following
+from scripts.progress import Progress
 from scripts.transfer_command import access_of, add_transfer_options, finish, jobs_of
 from services.transfer.addresses import open_source
 from services.transfer.failures import TransferError
@@ -62,7 +62,7 @@ def _open_and_import(options: argparse.Namespace) -> int:
     settings = load_settings()
     with (
         Resources.open(settings) as resources,
-        open_source(options.source, settings, access_of(options, "source")) as source,
+        open_source(options.source, settings, access_of(options)) as source,
     ):
         return _import(source, resources, options)
 
@@ -80,15 +80,15 @@ def _import(source: Source, resources: Resources, options: argparse.Namespace) -
     with (
         writing_report(options.report) as add,
         closing(importer.run(source, plan)) as results,
-        following("files", total) as progress,
+        Progress(lines=True) as progress,
     ):
-        for result in results:
+        for done, result in enumerate(results, 1):
             add(result)
             report.count(result)
             if result.outcome == "refused":
                 progress.clear()
                 print(f"refused {result.source!r}: {result.reason}", flush=True)
-            progress.advance()
+            progress.show("files", done, total)
     print(_summary(report, dry_run=options.dry_run))
     if options.dry_run:
         ours = requests_of(report, keeps_replaced=settings.keep_deleted_seconds > 0)

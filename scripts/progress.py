@@ -1,88 +1,60 @@
-"""How far a long command is: a bar on a terminal, and a line now and then elsewhere."""
+"""The progress of a long command, on standard error."""
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Self
 
-import click
-
+_BAR_WIDTH = 20  # characters: with a million items, the line has 80
+_BAR_SECONDS = 0.1  # between two drawings of the bar
+_CLEAR_LINE = "\r\x1b[K"
 _LINES = 20  # in all, at least
 _LINE_SECONDS = 30.0  # at most between two lines
-_CLEAR_LINE = "\r\x1b[K"
 
 
-class Progress(Protocol):
-    """Shows how far a command is, on standard error."""
+class Progress:
+    """Draws a bar on a terminal until the block ends; elsewhere prints lines, if `lines` is set."""
 
-    def advance(self) -> None:
-        """Count one more item."""
-        ...
+    def __init__(self, *, lines: bool) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._lines = lines and not self._is_terminal
+        self._what, self._begun, self._shown = "", 0.0, 0.0
 
-    def clear(self) -> None:
-        """Make room for a line on the terminal."""
-        ...
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self.clear()
 
-@contextmanager
-def following(what: str, total: int) -> Iterator[Progress]:
-    """Yield what shows the progress of `total` items, such as `files`."""
-    if not sys.stderr.isatty():
-        yield _Lines(what, total)
-        return
-    bar = _Bar(what, total)
-    with bar.widget:
-        yield bar
-
-
-class _Bar:
-    def __init__(self, what: str, total: int) -> None:
-        self._done, self._begun = 0, time.monotonic()
-        self.widget: Any = click.progressbar(
-            length=total,
-            file=sys.stderr,
-            show_pos=True,
-            item_show_func=lambda _: f"{_rate(self._done, self._begun)} {what}/s",
-        )
-
-    def advance(self) -> None:
-        """Count one more item."""
-        self._done += 1
-        self.widget.update(1)
-
-    def clear(self) -> None:
-        """Clear the line of the bar."""
-        print(_CLEAR_LINE, end="", file=sys.stderr, flush=True)
-
-
-class _Lines:
-    def __init__(self, what: str, total: int) -> None:
-        self._what, self._total = what, total
-        self._done = 0
-        self._begun = self._printed = time.monotonic()
-
-    def advance(self) -> None:
-        """Count one more item."""
-        self._done += 1
+    def show(self, what: str, done: int, total: int | None) -> None:
+        """Show how many items of how many are done. `what` names the items, or the step."""
         now = time.monotonic()
-        step = max(1, self._total // _LINES)
-        if self._done % step and now - self._printed < _LINE_SECONDS:
-            return
-        self._printed = now
-        left = (now - self._begun) / self._done * (self._total - self._done)
-        print(
-            f"{self._done:,} of {self._total:,} {self._what},"
-            f" {_rate(self._done, self._begun)} per second,"
-            f" {timedelta(seconds=round(left))} left",
-            file=sys.stderr,
-            flush=True,
-        )
+        if what != self._what:
+            self._what, self._begun, self._shown = what, now, now
+        pause = now - self._shown
+        if self._is_terminal and (pause >= _BAR_SECONDS or done == total):
+            self._print(_CLEAR_LINE + _bar(what, done, total) + self._speed(done, total))
+        is_line_due = total and (pause >= _LINE_SECONDS or done % max(1, total // _LINES) == 0)
+        if self._lines and is_line_due:
+            self._print(f"{done:,} of {total:,} {what}{self._speed(done, total)}\n")
 
     def clear(self) -> None:
-        """Do nothing: lines do not overlap."""
+        """Clear the bar, to make room for a line."""
+        if self._is_terminal:
+            self._print(_CLEAR_LINE)
+
+    def _speed(self, done: int, total: int | None) -> str:
+        elapsed = max(time.monotonic() - self._begun, 0.001)
+        left = timedelta(seconds=round(elapsed / done * (total - done))) if total else None
+        return f", {done / elapsed:,.1f}/s" + (f", {left} left" if total else "")
+
+    def _print(self, text: str) -> None:
+        self._shown = time.monotonic()
+        print(text, end="", file=sys.stderr, flush=True)
 
 
-def _rate(done: int, begun: float) -> str:
-    return f"{done / max(time.monotonic() - begun, 0.001):,.1f}"
+def _bar(what: str, done: int, total: int | None) -> str:
+    if not total:
+        return f"{what} {done:,}"
+    full = done * _BAR_WIDTH // total
+    return f"{what} [{'#' * full}{'.' * (_BAR_WIDTH - full)}] {done:,} of {total:,}"

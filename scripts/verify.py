@@ -16,23 +16,18 @@ null, such as the name of a variant. The last line is {"summary": {...}} or {"er
 Exit status: 0 clean or all journaled, 1 damage, 2 not checked.
 """
 
+import argparse
 import json
-import sys
-import time
-from functools import partial
 from typing import Any
 
 from config import load_settings
-from errors import ServiceError
+from errors import ServiceError, TransactionAbortedError
 from resources import Resources
-from scripts.command_line import build_parser, explain, run
-from services.maintenance.verification import Damage, Finding, Progress, VerifyReport
+from scripts.command_line import build_parser, explain, failed, run
+from scripts.progress import Progress
+from services.maintenance.verification import Damage, Finding, VerifyReport
 
 CLEAN, DAMAGED, UNCHECKED = 0, 1, 2
-
-_BAR_WIDTH = 30  # characters
-_BAR_PAUSE = 0.1  # seconds between two drawings of the bar
-_CLEAR_LINE = "\r\x1b[K"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,21 +38,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON Lines")
     options = parser.parse_args(arguments)
     try:
-        with Resources.open(load_settings()) as resources:
-            verifier = resources.verifier(deep=options.deep, repairs=options.repair)
-            report = verifier.verify(partial(_show, as_json=options.json), _progress())
+        report = _verify(options)
     except BrokenPipeError:  # nobody reads the findings any more
         raise
-    except (ServiceError, OSError) as exc:
-        _clear_bar()
-        if options.json:
-            print(json.dumps({"error": explain(exc)}))
-        else:
-            print(explain(exc), file=sys.stderr)
+    except (ServiceError, TransactionAbortedError, OSError) as exc:
+        if not options.json:
+            return failed(exc, UNCHECKED)
+        print(json.dumps({"error": explain(exc)}))
         return UNCHECKED
-    _clear_bar()
     print(json.dumps({"summary": _summary(report)}) if options.json else _sentence(report))
     return _exit_status(report)
+
+
+def _verify(options: argparse.Namespace) -> VerifyReport:
+    def show(finding: Finding) -> None:
+        progress.clear()
+        print(json.dumps(_document(finding)) if options.json else _line(finding), flush=True)
+
+    with Resources.open(load_settings()) as resources, Progress(lines=False) as progress:
+        verifier = resources.verifier(deep=options.deep, repairs=options.repair)
+        return verifier.verify(show, progress.show)
 
 
 def _exit_status(report: VerifyReport) -> int:
@@ -68,11 +68,6 @@ def _exit_status(report: VerifyReport) -> int:
 
 
 # --- for people -----------------------------------------------------------------------------------
-
-
-def _show(finding: Finding, *, as_json: bool) -> None:
-    _clear_bar()
-    print(json.dumps(_document(finding)) if as_json else _line(finding), flush=True)
 
 
 def _line(finding: Finding) -> str:
@@ -100,33 +95,6 @@ def _sentence(report: VerifyReport) -> str:
     found = ", ".join(f"{count} {damage}" for damage, count in sorted(report.found.items()))
     journaled = f" ({report.journaled} journaled)" if report.journaled else ""
     return f"{seen}: {found or 'clean'}{journaled}"
-
-
-def _progress() -> Progress:
-    """Return a function that draws the bar, or does nothing if stderr is no terminal."""
-    if not sys.stderr.isatty():
-        return lambda _what, _done, _total: None
-    drawn = -_BAR_PAUSE
-
-    def draw(what: str, done: int, total: int | None) -> None:
-        nonlocal drawn
-        if time.monotonic() - drawn >= _BAR_PAUSE or done == total:
-            drawn = time.monotonic()
-            print(_CLEAR_LINE + _bar(what, done, total), end="", file=sys.stderr, flush=True)
-
-    return draw
-
-
-def _bar(what: str, done: int, total: int | None) -> str:
-    if not total:
-        return f"{what} {done:,}"
-    full = min(done, total) * _BAR_WIDTH // total
-    return f"{what} [{'#' * full}{'.' * (_BAR_WIDTH - full)}] {done:,} of {total:,}"
-
-
-def _clear_bar() -> None:
-    if sys.stderr.isatty():
-        print(_CLEAR_LINE, end="", file=sys.stderr, flush=True)
 
 
 # --- for machines ---------------------------------------------------------------------------------

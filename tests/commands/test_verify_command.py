@@ -5,12 +5,15 @@ import json
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
 from config import Settings
 from devstack.object_store import ObjectStore
+from errors import TransactionAbortedError
 from scripts import verify
+from services.maintenance.verification import Verifier
 from tests.support.damage import STRANGE_KEY, World, healthy, worlds
 from tests.support.pictures import png
 
@@ -125,6 +128,15 @@ def test_unchecked(
 
 @on_sqlite
 @pytest.mark.usefixtures("environment")
+def test_aborted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A snapshot that the database cancels is no damage: a replica cancels long ones."""
+    monkeypatch.setattr(Verifier, "verify", Mock(side_effect=TransactionAbortedError("cancelled")))
+    assert verify.main(["--json"]) == verify.UNCHECKED
+    assert lines_of(capsys) == [{"error": "cancelled"}]
+
+
+@on_sqlite
+@pytest.mark.usefixtures("environment")
 def test_bar(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,5 +145,5 @@ def test_bar(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert verify.main(["--deep"]) == 0
     printed = capsys.readouterr()
-    assert f"checking [{'#' * 30}] 3 of 3" in printed.err
+    assert f"checking [{'#' * 20}] 3 of 3" in printed.err
     assert printed.out == "5 objects, 3 images, 4 journal entries: clean\n"

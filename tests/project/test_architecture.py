@@ -151,7 +151,6 @@ def test_packages() -> None:
         "botocore": {"s3_client", "adapters", "scripts"},
         "obstore": {"s3_client", "adapters"},
         "urllib3": {"scripts"},
-        "click": {"scripts"},
         "psycopg2": {"adapters"},
         "pymysql": {"adapters"},
         "PIL": {"imaging"},

@@ -15,15 +15,13 @@ from tests.transfer.conftest import Deployment
 
 @on_sqlite
 def test_lines(here: Deployment, tmp_path: Path) -> None:
-    """Without a terminal, twenty lines tell how many files are done, the rate and the rest."""
+    """Without a terminal, twenty lines show the files that are done, the rate and the time left."""
     for number in range(60):
         (tmp_path / f"{number}.png").write_bytes(png(8, 8, seed=number))
     lines = here.take(tmp_path).err.splitlines()
     assert len(lines) == 20
     for number, line in enumerate(lines, 1):
-        assert re.fullmatch(
-            rf"{3 * number} of 60 files, [\d,]+\.\d per second, \d:\d\d:\d\d left", line
-        )
+        assert re.fullmatch(rf"{3 * number} of 60 files, [\d,]+\.\d/s, \d:\d\d:\d\d left", line)
 
 
 @on_sqlite
@@ -34,11 +32,10 @@ def test_bar(here: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "text.txt").write_text("hello")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     done = here.take(tmp_path)
-    assert re.search(r"#\]  6/6", done.err)
-    assert re.search(r"\d files/s", done.err)
+    assert re.search(r"files \[#{20}\] 6 of 6, \d+\.\d/s, 0:00:00 left", done.err)
     assert "\r\x1b[K" in done.err
     assert len(done.out.splitlines()) == 2
-    assert "6/6" not in done.out
+    assert "6 of 6" not in done.out
 
 
 def test_options_of_the_page() -> None:
