@@ -1,7 +1,7 @@
-# The container image: the archive of `make dist` and the packages of its lock. Build it with `make image`.
+# The container image: the archive of `make dist` and the packages of its lock. `make image` builds it.
 FROM python:3.14-slim-trixie AS build
 ARG VERSION
-ADD dist/image-api-${VERSION}.tar.gz /srv/
+ADD image-api-${VERSION}.tar.gz /srv/
 WORKDIR /srv
 # Compile the bytecode now, because the file system of the running container is read-only.
 RUN mv image-api-* image-api \

@@ -1,5 +1,5 @@
-# The commands of a developer. `make` without a target lists them.
-# Requires make and Python 3.11 or later with its venv module; the locks have the rest.
+# Commands for developers. `make` without a target lists them.
+# Requires Python 3.11 or later with its venv module; the locks contain everything else.
 
 PORT ?= 8000
 UV ?= uv
@@ -37,7 +37,7 @@ $(VENV)/requirements-dev.lock: requirements-dev.lock
 
 checkov: $(VENV)/checkov/requirements-checkov.lock ## Install checkov, for the tests, in an environment of its own
 
-# It needs older versions of boto3 and others than we do.
+# It needs older versions of boto3 and other packages.
 $(VENV)/checkov/requirements-checkov.lock: private python = $(VENV)/checkov/bin/python
 $(VENV)/checkov/requirements-checkov.lock: requirements-checkov.lock | install
 	@if cmp -s $< $@; then touch $@; exit; fi; \
@@ -51,7 +51,7 @@ CREATE = if [ -z "$(PYTHON)" ]; then \
 INSTALL = echo "Installing the $$(grep -c == $<) packages of $< ..."; \
 	$(python) -m pip install --disable-pip-version-check --quiet --require-hashes
 
-# `exec` and --parent make signals and the death of make reach the service.
+# With `exec` signals reach the service; with --parent it stops when make dies.
 run: $(VENV)/requirements-run.lock ## Serve on PORT (8000) with an embedded database and object store
 	@exec $(python) -m devstack --port $(PORT) --parent $$PPID
 
@@ -98,9 +98,9 @@ $(PEERS)/ipx/package-lock.json: benchmarks/ipx/package-lock.json
 	echo 'Installing ipx ...'; mkdir -p $(@D) && cp benchmarks/ipx/package*.json $(@D) && \
 	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent || { rm -f $@; exit 1; }
 
-# For Python 3.11 and later on every platform: requirements-dev.lock for this checkout, and with the
-# same versions requirements-run.lock for `make run`, requirements.lock for deployment and
-# requirements-traces.lock for deployment with traces. Keeps the locked versions where it can; delete the locks first to get the newest ones.
+# The locks are for Python 3.11 and later on every platform. requirements-dev.lock is resolved first;
+# the others have the same versions. Locked versions stay where possible: to get the newest ones,
+# delete the locks first.
 RESOLVE = --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' --quiet
 COMPILE = $(UV) pip compile pyproject.toml $(RESOLVE)
 
@@ -115,14 +115,13 @@ lock: ## Resolve the locks from pyproject.toml (requires uv)
 DIST ?= dist
 VERSION := $(shell sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
 NAME := image-api-$(VERSION)
-NOT_DEPLOYED := devstack tests benchmarks Makefile requirements-dev.lock requirements-run.lock requirements-checkov.lock .ci .github .gitignore \
-	.pre-commit-config.yaml \
-	Dockerfile .dockerignore
-# The checkout may belong to another user.
+NOT_DEPLOYED := devstack tests benchmarks Makefile Dockerfile .ci .github .gitignore \
+	.pre-commit-config.yaml requirements-dev.lock requirements-run.lock requirements-checkov.lock
+# Git refuses a checkout that belongs to another user.
 GIT := git -c 'safe.directory=$(CURDIR)'
 
-# Packs the files that git tracks, as they are in the checkout. All times are those of the commit, so
-# equal files give equal bytes, and bytecode of another commit never counts as current.
+# Packs the tracked files as they are in the checkout. All files have the time of the commit: equal
+# files give equal archives, and Python never takes the bytecode of another commit for current.
 dist: ## Build the archive for deployment in DIST (dist)
 	@mkdir -p '$(DIST)'
 	@$(GIT) ls-files -z -- . $(NOT_DEPLOYED:%=':!%') >'$(DIST)/files' && \
@@ -149,8 +148,8 @@ audit: install ## Check the deployed packages for known vulnerabilities
 
 CONTAINER ?= docker
 
-# The build context is the folder of DIST, of which .dockerignore leaves only the archive. Podman and
+# The build context is DIST, so nothing else of the checkout, such as secrets, is sent. Podman and
 # Buildah leave HEALTHCHECK out of images in their default format.
 image: dist ## Build the container image image-api from the archive (CONTAINER: docker, podman or buildah)
 	@BUILDAH_FORMAT=docker $(CONTAINER) build --file Dockerfile --build-arg VERSION=$(VERSION) \
-		--tag image-api:$(VERSION) --tag image-api '$(DIST)/..'
+		--tag image-api:$(VERSION) --tag image-api '$(DIST)'

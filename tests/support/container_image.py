@@ -82,7 +82,7 @@ class ContainerImages:
 
     def make(self, tool: str) -> "ContainerImage":
         """Run `make image` with buildah or podman and return what it built."""
-        archive = self._folder / "build" / "dist"
+        archive = self._folder / "archive"
         self._run("make", "image", f"DIST={archive}", f"CONTAINER=unshare --mount {tool}")
         return self._image("image-api")
 
