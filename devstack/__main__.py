@@ -1,7 +1,7 @@
 """`make run`: the whole service on this machine, with nothing to install or configure.
 
-Starts a SQLite database if neither the environment nor `.env` sets DB_URL, and a SeaweedFS object
-store if neither sets AWS_S3_BUCKET. Both store their files in the data directory.
+Without DB_URL in the environment or `.env` it uses a SQLite database, and without AWS_S3_BUCKET it
+starts a SeaweedFS object store. Both keep their files in the data directory.
 
     python -m devstack [--port PORT] [--data DIRECTORY]
 """
@@ -36,7 +36,7 @@ from scripts.create_tables import TableError, create_tables
 DEFAULT_DATA_DIR = Path(__file__).resolve().parent.parent / ".data"
 BUCKET = "images"
 
-# In development both jobs should run often enough to be seen.
+# Short, so that developers see both jobs work.
 _DEFAULTS = {"SWEEP_INTERVAL_SECONDS": "60", "KEEP_DELETED_SECONDS": "300"}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -45,7 +45,7 @@ class RefusedError(Exception):
     """The service cannot run here. The message is one sentence for the user."""
 
 
-# `main` prints these as one sentence, without a traceback.
+# `main` prints these without a traceback.
 _EXPECTED = (
     *(ConfigurationError, DirectoryInUseError, ObjectStoreError, RefusedError, TableError),
     SQLAlchemyError,
@@ -53,7 +53,7 @@ _EXPECTED = (
 
 
 class _Embedded(NamedTuple):
-    """The parts that run here because the environment names no others."""
+    """The parts that run here because the environment names none."""
 
     locations: list[str]  # lines that print where each part stores its files
     store: StoreProcess | None
@@ -109,13 +109,13 @@ def _quit(_signum: int, _frame: FrameType | None) -> NoReturn:
 
 def _run(host: str, port: int, data_dir: Path) -> None:
     """Start the missing parts, then serve. Raises the errors in `_EXPECTED`."""
-    # Takes as long as the start of the store. Not `main`, which replaces the log of uvicorn.
+    # Importing takes as long as starting the store. Not `main`, which would replace uvicorn's log.
     threading.Thread(target=import_module, args=("routers.images",), daemon=True).start()
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         load_dotenv(Path(".env"))
         if host in _LOOPBACK:
-            # A page that rebinds its own name to 127.0.0.1 would be same-origin.
+            # Otherwise a page that rebinds its own name to 127.0.0.1 is same-origin.
             os.environ["ALLOWED_HOSTS"] = os.environ.get("ALLOWED_HOSTS") or ",".join(_LOOPBACK)
         embedded = stack.enter_context(_embedded_parts(data_dir.resolve()))
         for line in create_tables(load_settings()):
@@ -138,7 +138,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def _embedded_parts(data_dir: Path) -> Iterator[_Embedded]:
-    """Run the parts that the environment does not name, and set their environment variables.
+    """Run the parts that the environment lacks, and set their environment variables.
 
     Raises ObjectStoreError, and RefusedError when another process uses `data_dir`.
     """
@@ -164,7 +164,6 @@ def _embedded_parts(data_dir: Path) -> Iterator[_Embedded]:
 
 def _claim(data_dir: Path, stack: ExitStack) -> None:
     """Lock `data_dir` until `stack` closes. Raises RefusedError if another process holds it."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         stack.enter_context(exclusive(data_dir))
     except DirectoryInUseError:
@@ -214,7 +213,7 @@ def _stop_after(store: StoreProcess, server: uvicorn.Server) -> None:
 
 
 def _reachable(host: str) -> str:
-    """Return the host for a URL by which a browser on this machine reaches address `host`."""
+    """Return the host of the URL at which a browser on this machine reaches `host`."""
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # no binding, a look-up
     host = loopback.get(host, host)
     return f"[{host}]" if ":" in host else host

@@ -18,8 +18,8 @@ from devstack.object_store import (
     Credentials,
     ObjectStoreError,
     StoreProcess,
+    running,
     start_process,
-    wait_until_ready,
 )
 from devstack.processes import exclusive
 from devstack.waiting import free_port
@@ -75,9 +75,7 @@ def ceph(data_dir: Path) -> Iterator[StoreProcess]:
         cluster.run("radosgw-admin", "user", "create", "--uid=test", "--display-name=test", *keys)
         gateway = cluster.start("radosgw", "--name=client.admin")
         store = StoreProcess(f"http://{address}", *credentials, REGION, data_dir, gateway)
-        ends.callback(store.stop)
-        wait_until_ready(store)
-        yield store
+        yield ends.enter_context(running(store))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

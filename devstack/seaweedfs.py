@@ -1,13 +1,13 @@
 """SeaweedFS, an S3 server that pip installs: its program, ports, options and keys.
 
 `python -m devstack`, the tests and the benchmarks store their objects in it. Acknowledged PUTs
-survive SIGKILL and a restart. It is not for production: it does not fsync, and every user of this
-machine can reach its gRPC ports.
+survive SIGKILL and a restart. Do not use it in production: it does not fsync, and every user of
+this machine can reach its gRPC ports.
 
 One process runs five servers: master, volume, filer, S3 gateway and admin. The service uses the S3
-gateway only. Any page in a browser on this machine can send requests to all ports, so these are
-closed: filer and most of the master do not serve HTTP, the volume server requires a token that
-only SeaweedFS can sign, and S3 requires a signature and allows no other origin to read.
+gateway only. Any page in a browser on this machine can send requests to all ports. Therefore the
+filer and most of the master do not serve HTTP, the volume server requires a token that only
+SeaweedFS can sign, and S3 requires a signature and allows no other origin to read.
 """
 
 import os
@@ -29,8 +29,8 @@ from devstack.object_store import (
     ObjectStoreError,
     StoreProcess,
     program,
+    running,
     start_process,
-    wait_until_ready,
 )
 from devstack.processes import exclusive
 
@@ -74,8 +74,8 @@ class Ports(NamedTuple):
     def remove_sockets(self) -> None:
         """Remove the Unix sockets that a killed SeaweedFS left for these ports."""
         for port in self.grpc.values():
-            for left in _sockets(port):
-                left.unlink(missing_ok=True)
+            for file in _sockets(port):
+                file.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -87,16 +87,13 @@ def seaweedfs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProce
     uses `data_dir`.
     """
     data_dir = data_dir.resolve()
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A killed predecessor may take a moment to end.
     with exclusive(data_dir, timeout=5.0) as lock:
         ports = Ports.choose(data_dir, port)
-        store = _start(data_dir, ports, lock)
         try:
-            wait_until_ready(store, lambda _: _has_volumes(ports))
-            yield store
+            with running(_start(data_dir, ports, lock), lambda: _has_volumes(ports)) as store:
+                yield store
         finally:
-            store.stop()
             ports.remove_sockets()  # they remain if it was killed
 
 
@@ -145,8 +142,8 @@ def _command(data_dir: Path, ports: Ports) -> list[str]:
         # Relative to the working directory, because a socket's path may have 107 bytes at most.
         "-filer.localSocket=filer.sock",
         "-s3.localSocket=s3.sock",
-        # Filer and master require no credentials over HTTP. With this the filer answers nothing,
-        # and the master only its status page.
+        # Filer and master require no credentials over HTTP. With this option the filer serves
+        # nothing, and the master only its status page.
         "-disableHttp=true",
         # Without this every origin is allowed. No page has this origin.
         f"-s3.allowedOrigins=http://{HOST}:{ports.http['s3']}",
@@ -157,15 +154,15 @@ def _command(data_dir: Path, ports: Ports) -> list[str]:
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-master.telemetry=false",
-        # A bucket needs at least one volume, a file that grows as it fills. The default number of
-        # volumes depends on the free space: on a full disk a new bucket would get none.
+        # A bucket needs at least one volume, a file that grows as it fills. By default the number
+        # of volumes depends on the free space, and on a full disk a new bucket gets none.
         "-master.volumeSizeLimitMB=128",
         "-volume.max=1000",
         # As in S3, buckets must be created.
         "-s3.autoCreateBucket=false",
         "-volume.preStopSeconds=0",
-        # A resumed master waits for an election, which a single one does not need; volume servers
-        # that register meanwhile retry only after 5 seconds.
+        # A resumed master waits for an election, which a single master does not need, and volume
+        # servers that register meanwhile retry only after 5 seconds.
         "-master.resumeState=false",
     ]
 
@@ -194,7 +191,7 @@ def _is_free(port: int) -> bool:
     if any(path.lstat().st_uid != os.getuid() for path in _sockets(port)):
         return False
     with socket.socket() as probe:
-        # As SeaweedFS does, so that lingering connections of a predecessor do not matter.
+        # As SeaweedFS does: lingering connections of a predecessor do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))

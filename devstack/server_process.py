@@ -18,10 +18,11 @@ from devstack.waiting import wait_until
 
 
 class ServerProcess:
-    """A server on `port` as a process group, which answers `probe` with `status` when it is live.
+    """A server on `port`, as a process group. It is live once it answers `probe` with `status`.
 
     Entering the context starts the process, from a thread that must outlive it; leaving the context
-    kills it. The kernel sends `death_signal` to the process when its parent ends.
+    kills it. The kernel sends `death_signal` to the process when its parent ends. `folder` is the
+    working folder, which also holds the log.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class ServerProcess:
         death_signal: int = signal.SIGKILL,
     ) -> None:
         self._command = command
-        self._environment = environment
+        self.environment = environment
         self._probe, self._status = probe, status
         self._parent_death_signal = death_signal
         self.port = port
@@ -43,7 +44,7 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         with ExitStack() as ends:
-            self._folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="service-")))
+            self.folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="service-")))
             self.start()
             ends.callback(self._after_end)
             ends.callback(self.kill)
@@ -51,18 +52,18 @@ class ServerProcess:
         return self
 
     def _after_end(self) -> None:
-        """Do what must be done while the log still exists."""
+        """Hook that runs after the end of the process, while its log exists."""
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
 
     def start(self, *, timeout: float = 30) -> None:
         """Start the process, or restart it on the same port, and wait until it answers."""
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                cwd=self._folder,
-                env=self._environment,
+                cwd=self.folder,
+                env=self.environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -85,16 +86,6 @@ class ServerProcess:
         return False
 
     @property
-    def folder(self) -> Path:
-        """The working folder, which also holds the log."""
-        return self._folder
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The process's environment variables."""
-        return self._environment
-
-    @property
     def pid(self) -> int:
         """The process id, which is also the id of its process group."""
         return self._process.pid
@@ -106,7 +97,7 @@ class ServerProcess:
 
     def log(self) -> str:
         """Return the output so far."""
-        return (self._folder / "log").read_text(errors="replace")
+        return (self.folder / "log").read_text(errors="replace")
 
     def terminate(self, *, timeout: float = 30) -> int:
         """Send SIGTERM, wait until the process ends and return its exit status."""

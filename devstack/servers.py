@@ -1,9 +1,9 @@
 """`python -m devstack.servers FILE`: run the servers that the service needs, without the service.
 
-For rehearsing a deployment on one machine. Starts PostgreSQL (or uses the server that TEST_DB_URL
-names) with an empty database, and SeaweedFS with an empty bucket. Writes the service's environment
-variables to FILE as shell assignments and runs until Ctrl-C or SIGTERM. Database and objects are
-deleted at the end.
+For rehearsing a deployment on one machine. Starts SeaweedFS with an empty bucket, and PostgreSQL
+with an empty database, or creates it on the server in TEST_DB_URL. Writes the service's environment
+variables to FILE as shell assignments and runs until Ctrl-C or SIGTERM, when it deletes database
+and objects.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), servers() as variables:
         _write(file, variables)
-        print(f"PostgreSQL and SeaweedFS are running; {file} has the service's variables.")
+        print(f"PostgreSQL and SeaweedFS are running; {file} contains the service's variables.")
         while True:
             signal.pause()
 

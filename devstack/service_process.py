@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 class ServiceProcess(ServerProcess):
     """The real service, or another `application`, as a separate process on a free port.
 
-    Its variables are `environment` and those of this process except AWS_* and DB_*. It works in an
-    empty folder, so that it reads no `.env`. `args` are options of uvicorn. `root` is another
-    deployment with its own `.venv`; by default this checkout and this Python run. Without
-    `log_config` uvicorn starts with its own logging.
+    It gets `environment` and the variables of this process except AWS_* and DB_*. It runs in an
+    empty folder, so it reads no `.env`. `args` are options of uvicorn. `root` is another deployment
+    with its own `.venv`; the default is this checkout and this Python. Without `log_config` uvicorn
+    starts with its own logging.
     """
 
     on_end: ClassVar[list[Callable[["ServiceProcess"], None]]] = []
-    """Functions to call with each service that has ended, while its log exists."""
+    """Functions that are called with each service that has ended, while its log exists."""
 
     def __init__(
         self,

@@ -280,7 +280,7 @@ def test_every_service_is_checked(service_environment: dict[str, str], settings:
     """A test fails if its service logs a secret."""
     leaking = service_environment | {"CORS_ALLOW_ORIGINS": f"https://{settings.aws_s3_bucket}"}
     with pytest.raises(AssertionError, match="logged"), ServiceProcess(leaking) as service:
-        (service._folder / "log").write_text(leaking["AWS_SECRET_ACCESS_KEY"])
+        (service.folder / "log").write_text(leaking["AWS_SECRET_ACCESS_KEY"])
 
 
 @on_sqlite

@@ -93,7 +93,7 @@ class WithEnvFile(ServiceProcess):
 
     def start(self, *, timeout: float = 30) -> None:
         """Write the file, then start the service."""
-        (self._folder / ".env").write_text("\n".join(["# Ours", *self._lines, ""]))
+        (self.folder / ".env").write_text("\n".join(["# Ours", *self._lines, ""]))
         super().start(timeout=timeout)
 
 
