@@ -101,7 +101,7 @@ def test_metrics_exist() -> None:
 
 
 def test_periods() -> None:
-    """An alarm looks back a day at most, or with periods of an hour a week (AWS: "Alarms")."""
+    """An alarm covers at most a day, or a week with periods of an hour (AWS: "Alarms")."""
     for alarm in ALARMS.values():
         period = alarm.get("Period") or alarm["Metrics"][1]["MetricStat"]["Period"]
         assert period * alarm["EvaluationPeriods"] <= (7 * DAY if period >= 3600 else DAY)
@@ -139,7 +139,7 @@ def test_lost_image(
 
 @on_sqlite
 def test_overload(service_environment: dict[str, str]) -> None:
-    """The line of a request that is refused for lack of room matches the pattern."""
+    """The log line of a request that is refused as overloaded matches the pattern."""
     length = shutil.disk_usage(tempfile.gettempdir()).free * 6 // 10
     head = f"POST /images HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n"
     head += f"Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
@@ -175,7 +175,7 @@ def run(
 
 @on_sqlite
 def test_sweeps(settings: Settings, run: Callable[..., list[str]]) -> None:
-    """Each sweep has a line whose last number says how many objects could not be removed."""
+    """Each sweep prints a line whose last number counts the objects that could not be removed."""
     engine = build_engine(settings)
     with writing(build_sessions(engine)()) as connection:
         moment = datetime.now(UTC) - timedelta(minutes=10)

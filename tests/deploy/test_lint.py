@@ -49,7 +49,7 @@ def scanned() -> dict[str, Any]:
 
 
 def test_checkov(scanned: dict[str, Any]) -> None:
-    """Checkov finds no insecure property beyond those that are explained where they are."""
+    """Checkov finds no insecure property except those that the template explains."""
     failed = [(one["check_id"], one["resource"]) for one in scanned["failed_checks"]]
     assert failed == []
     assert not scanned["parsing_errors"]
@@ -57,7 +57,7 @@ def test_checkov(scanned: dict[str, Any]) -> None:
 
 
 def test_exceptions(scanned: dict[str, Any]) -> None:
-    """Each exception says why, and names a check that checkov makes."""
+    """Each exception gives a reason and names an existing check of checkov."""
     reasons = re.findall(r'skip: \[\{id: (\w+), comment: "([^"]{20,})"\}\]', FILE.read_text())
     made = {one["check_id"] for one in scanned["skipped_checks"]}
     assert {name for name, _ in reasons} == made

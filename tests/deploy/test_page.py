@@ -69,7 +69,7 @@ def test_sums(section: str) -> None:
 
 @pytest.mark.parametrize(("column", "size"), list(enumerate(SIZES, 1)))
 def test_sizes_of_the_page(column: int, size: str) -> None:
-    """The costs are those of the tasks and the class that the template has."""
+    """The costs match the tasks and the database class of the template."""
     tasks, _, database, *_ = rows("What a month costs")
     stack = Stack(Size=size)
     cpu, memory = (int(stack["ServiceTask"][one]) // 1024 for one in ("Cpu", "Memory"))
@@ -84,7 +84,7 @@ def test_sizes_of_the_page(column: int, size: str) -> None:
 
 
 def test_number_of_alarms() -> None:
-    """Secrets, alarms and metrics cost as many times as there are: by metric, and two a policy."""
+    """The costs count all secrets, metrics and alarms, including two alarms per scaling policy."""
     stack = Stack()
     alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
     read = sum(str(one).count("'MetricName'") for one in alarms)

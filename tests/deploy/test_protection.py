@@ -19,7 +19,7 @@ each_container = pytest.mark.parametrize("container", CONTAINERS.values(), ids=m
 
 @each_container
 def test_confined(container: dict[str, Any]) -> None:
-    """No container has root, capabilities, or a disk to write on but /tmp."""
+    """No container has root or capabilities, or can write anywhere but to /tmp."""
     assert container["User"] == IMAGE["USER"].text
     assert container["ReadonlyRootFilesystem"] is True
     assert container["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
@@ -72,7 +72,7 @@ def test_clear_text_is_refused(engine: str, parameters: dict[str, str]) -> None:
 
 
 def test_cache() -> None:
-    """CloudFront keys on what decides about an answer, and caches only what may be cached."""
+    """The cache key covers what responses depend on, and CloudFront caches only what it may."""
     config = STACK["Distribution"]["DistributionConfig"]
     (variants,) = config["CacheBehaviors"]
     assert variants["CachePolicyId"] == "${VariantCachePolicy}"
@@ -147,7 +147,7 @@ def test_verification() -> None:
 
 
 def test_existing_network() -> None:
-    """With a VPC of yours the stack makes no network, and needs the subnets."""
+    """With an existing VPC the stack creates no network and requires the subnets."""
     stack = Stack(VpcId="vpc-0123abcd", SubnetIds="subnet-0123abcd,subnet-4567abcd")
     made = {name for name in STACK.resources if name not in stack.resources}
     assert {"Vpc", "SubnetA", "S3Endpoint", "LogsEndpoint", "InternetGateway"} <= made

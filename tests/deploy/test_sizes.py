@@ -26,7 +26,7 @@ by_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
 def connections(container: dict[str, Any]) -> int:
-    """Return how many connections one process of a container opens, as the settings say."""
+    """Return how many connections a process of a container opens with its settings."""
     variables = environment(container)
     named = Settings(
         db_url="sqlite:///none",
@@ -43,7 +43,7 @@ def most(minimum: int, service: dict[str, Any]) -> int:
 
 
 def needed(stack: Stack) -> int:
-    """Return the most connections that all tasks of the stack can have."""
+    """Return the maximum number of connections of all tasks of the stack."""
     service = stack.container("ServiceTask", "service")
     workers = int(environment(service)["WEB_CONCURRENCY"])
     tasks = most(stack["Scaling"]["MaxCapacity"], stack["Service"])
@@ -61,7 +61,7 @@ def needed(stack: Stack) -> int:
 @by_size
 @by_engine
 def test_connections(size: str, engine: str) -> None:
-    """All tasks together stay below what the database accepts, and the alarm is there."""
+    """The alarm is at what the database accepts, and all tasks together stay below it."""
     stack = Stack(Size=size, Engine=engine)
     divisor, highest = DIVISORS[engine]
     memory = MEMORY[stack["Database"]["DBInstanceClass"]]
@@ -82,7 +82,7 @@ def test_pool() -> None:
 
 @by_size
 def test_tasks(size: str) -> None:
-    """Two zones have a task each, and one more fits while they are replaced."""
+    """Each zone has a task, the scaling can add more, and so can a deployment."""
     stack = Stack(Size=size)
     least = stack["Scaling"]["MinCapacity"]
     assert 2 <= least < stack["Scaling"]["MaxCapacity"]
@@ -92,7 +92,7 @@ def test_tasks(size: str) -> None:
 
 @by_size
 def test_fargate(size: str) -> None:
-    """Fargate offers the CPU and memory, and a worker has a gigabyte at least (docs/sizing.md)."""
+    """Fargate offers this CPU and memory, and a worker has at least a gigabyte (docs/sizing.md)."""
     stack = Stack(Size=size)
     for task in stack.of_type("AWS::ECS::TaskDefinition").values():
         least, largest = FARGATE[int(task["Cpu"])]

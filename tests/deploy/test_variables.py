@@ -116,7 +116,7 @@ def test_administrator() -> None:
 
 
 def test_clients_are_told_apart() -> None:
-    """The client's address is what CloudFront appended, whatever the client itself claims."""
+    """The client's address is the one that CloudFront appends, whatever the client claims."""
     proxies = _TrustedHosts(environment(SERVICE)["FORWARDED_ALLOW_IPS"])
     balancer = "10.20.0.7"
     assert balancer in proxies

@@ -49,7 +49,7 @@ def commands_of(workflow: dict[Any, Any]) -> dict[str, str]:
 
 
 def test_workflow_is_off(workflow: dict[Any, Any]) -> None:
-    """It runs only by hand and where a variable says so, and tells that nobody has run it."""
+    """It runs only by hand and with a variable, and states that nobody has run it."""
     assert list(workflow[True]) == ["workflow_dispatch"]  # YAML 1.1 reads `on` as true
     (job,) = workflow["jobs"].values()
     assert job["if"] == "vars.TRY_AWS == 'yes'"
