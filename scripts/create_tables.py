@@ -1,9 +1,9 @@
 """Create the tables, and add to them what a newer version needs.
 
-Run it at any time, also while the service runs. It keeps what exists, creates missing tables, adds
-missing indexes and nullable columns, and prints what it did. It does not add a column that needs a
-value for existing rows, or a unique index: then it names what is missing, leaves that table as it
-is, and exits with status 1.
+Run it at any time, even while the service runs. It keeps existing tables and their rows, creates
+missing tables, adds missing indexes and nullable columns, and prints what it did. It cannot add a
+unique index, or a column that needs a value for existing rows: it then names what is missing,
+leaves that table unchanged, and exits with status 1.
 """
 
 import time
@@ -20,8 +20,8 @@ from scripts.command_line import build_parser, failed, run
 from scripts.table_differences import Differences, differences
 
 _INDEX_SECONDS = 6 * 3600.0
-# While an ALTER TABLE waits for a lock, all later statements on the table wait behind it. So it
-# waits for one second at a time, and lets them pass in between.
+# While an ALTER TABLE waits for a lock, all later statements on the table queue behind it. So each
+# attempt waits for one second only, and the others pass before the next one.
 _BRIEF_LOCKS = {
     "postgresql": "SET lock_timeout = '1s'",
     **dict.fromkeys(("mysql", "mariadb"), "SET lock_wait_timeout = 1"),
@@ -49,11 +49,11 @@ def create_tables(settings: Settings) -> list[str]:
 
 
 def _ensure(table: Table, engine: Engine) -> list[str]:
-    """Create or complete a table; return a line for it and each addition. Raises TableError."""
+    """Create or complete a table; return a line for it and for each addition."""
     try:
         return _create_or_complete(table, engine)
     except SQLAlchemyError:
-        # Another process may have added it first; otherwise this fails again.
+        # Another process may have been faster. Any other error occurs again.
         return _create_or_complete(table, engine)
 
 
@@ -81,14 +81,14 @@ def _add(table: Table, lacking: Differences, engine: Engine) -> None:
         _alter(f"ALTER TABLE {table.name} ADD COLUMN {described}", engine)
     copied = {index.name: index for index in table.to_metadata(MetaData()).indexes}
     for index in lacking.indexes:
-        # Do not block uploads. MySQL and MariaDB do not by default.
+        # So that uploads go on; MySQL and MariaDB do not block them by default.
         copied[index.name].dialect_kwargs["postgresql_concurrently"] = True
         copied[index.name].drop(engine, checkfirst=True)  # if its creation was interrupted
         copied[index.name].create(engine)
 
 
 def _alter(statement: str, engine: Engine) -> None:
-    """Change a table as soon as no transaction uses it, without holding up the service."""
+    """Change a table once no transaction uses it, without delaying the service."""
     for attempts_left in reversed(range(_LOCK_ATTEMPTS)):
         try:
             with engine.connect() as connection:
@@ -106,7 +106,7 @@ def _alter(statement: str, engine: Engine) -> None:
 
 
 def _is_locked(exc: DBAPIError) -> bool:
-    """Whether the statement ended because it waited too long for a lock."""
+    """Return whether the statement timed out waiting for a lock."""
     arguments = exc.orig.args if exc.orig else ()
     return bool(_LOCKED & {getattr(exc.orig, "pgcode", None), *arguments[:1]})
 

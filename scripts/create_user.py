@@ -1,9 +1,9 @@
 """Create the user of DB_URL on RDS, for IAM sign-in: `python -m scripts.create_user`.
 
-Changes nothing if the user can sign in already. Otherwise signs in as DB_ADMIN_USER with
-DB_ADMIN_PASSWORD, which the service itself does not need, and creates the user or completes its
-grants. Run it at any time, also while the service runs. For DB_IAM_AUTH on RDS for PostgreSQL and
-MySQL. Exit status 1 if the database refuses.
+Changes nothing if the user can already sign in. Otherwise signs in as DB_ADMIN_USER with
+DB_ADMIN_PASSWORD, which only this command needs, and creates the user or completes its grants. Run
+it at any time, even while the service runs. For DB_IAM_AUTH on RDS for PostgreSQL and MySQL. Exit
+status 1 if the database refuses.
 """
 
 import os
@@ -17,7 +17,7 @@ from db import build_engine
 from errors import ConfigurationError
 from scripts.command_line import build_parser, failed, run
 
-# As AWS has them in "Creating a database account using IAM authentication".
+# From AWS: "Creating a database account using IAM authentication".
 STATEMENTS = {
     "postgresql": (
         "CREATE USER {user}",
@@ -29,7 +29,7 @@ STATEMENTS = {
         "GRANT ALL ON {database}.* TO {user}",
     ),
 }
-# Whether a user that has signed in has its grants; on MySQL it otherwise cannot open the database.
+# Whether the signed-in user has its grants. On MySQL it cannot open the database without them.
 _IS_ABLE = {
     "postgresql": """SELECT has_schema_privilege('public', 'CREATE')
                      AND has_schema_privilege('public', 'USAGE')""",
@@ -42,7 +42,7 @@ _EXISTS = {
 
 
 def create_user(settings: Settings, admin: str, password: str) -> str:
-    """Create the user of `db_url` if it is missing, grant what it needs, and say which it was.
+    """Create the user of `db_url` unless it exists, grant what it needs, and return what was done.
 
     Raises ConfigurationError, and SQLAlchemyError if the database refuses.
     """
@@ -63,10 +63,10 @@ def create_user(settings: Settings, admin: str, password: str) -> str:
 
 
 def _is_able(settings: Settings, question: str) -> bool:
-    """Whether the user signs in and has its grants.
+    """Return whether the user can sign in and has its grants.
 
-    Since PostgreSQL 16 whoever creates a member of `rds_iam` is a member too, and cannot leave; RDS
-    may then refuse the administrator's password. So an existing user needs no administrator.
+    Since PostgreSQL 16, a user who creates a member of `rds_iam` becomes a permanent member, too,
+    and RDS may then refuse its password. So this check does without the administrator.
     """
     engine = build_engine(settings)
     try:
@@ -79,7 +79,7 @@ def _is_able(settings: Settings, question: str) -> bool:
 
 
 def _create(engine: Engine, user: str, database: str) -> bool:
-    """Run the statements in one transaction, without the first one if the user exists."""
+    """Run the statements in one transaction; skip the first one if the user exists."""
     kind, quote = engine.dialect.name, engine.dialect.identifier_preparer.quote
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
         exists = connection.scalar(text(_EXISTS[kind]), {"name": user}) is not None

@@ -1,11 +1,12 @@
 """Export all images: `python -m scripts.export_images TARGET`.
 
-TARGET is a folder or s3://bucket/prefix. It gets a file for each image, and a manifest with the
-names and all metadata, image-api-manifest.jsonl. The export shows the images of one moment, also
-while others are uploaded and deleted. The manifest gets its name last: an export without it is not
-finished. Start an interrupted one again and it continues. scripts.import_images reads exports.
+TARGET is a folder or s3://bucket/prefix. The export consists of a file for each image and of
+image-api-manifest.jsonl, a manifest with the names and all metadata. It contains the images of one
+moment, even if others are uploaded or deleted meanwhile. The manifest is written last: an export
+without one is not finished. To continue an interrupted export, start it again.
+scripts.import_images reads exports.
 
-Exit status: 0 done, 1 done except for lost, altered or unreadable images, 2 not finished.
+Exit status: 0 complete, 1 complete except for lost, altered or unreadable images, 2 not finished.
 """
 
 import argparse
@@ -23,7 +24,7 @@ DONE, DAMAGED = 0, 1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Export once and print which images are damaged; return the exit status."""
+    """Export all images and print which are damaged; return the exit status."""
     options = _parser().parse_args(arguments)
     return finish(lambda: _export(options))
 

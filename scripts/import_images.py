@@ -1,20 +1,20 @@
 """Import images: `python -m scripts.import_images SOURCE`.
 
 SOURCE is a folder, a .zip, .tar or .tar.gz file, or s3://bucket/prefix. Each file is inspected and
-stored like an upload. An image that has the bytes already is unchanged, so a run that was
-interrupted continues when it is started again.
+stored like an upload. Images that already have the same bytes are unchanged, so an interrupted
+import continues when you start it again.
 
-All names are checked first. Files that would get the same name, or one that breaks a rule, are
-refused; the others are imported. --names says how files get their names:
+All names are checked first. Files whose names are invalid, or the same, are refused; the others are
+imported. --names sets how files get their names:
 
   stem        the file name without its extension (default)
   path:-      the whole path without the extension, with - for each slash
   csv:FILE    the columns `source` (a path within SOURCE) and `name` of a CSV file;
               files that are not in it are skipped
 
-An export of scripts.export_images brings its own names and dates.
+An export of scripts.export_images contains its own names and dates.
 
-Exit status: 0 done, 1 done except for refused files, 2 not finished.
+Exit status: 0 complete, 1 complete except for refused files, 2 not finished.
 """
 
 import argparse
@@ -40,7 +40,7 @@ _OUTCOMES: tuple[Outcome, ...] = ("created", "replaced", "unchanged", "skipped",
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Import once and print what was refused; return the exit status."""
+    """Import a source and print which files were refused; return the exit status."""
     options = _parser().parse_args(arguments)
     return finish(lambda: _open_and_import(options))
 
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     add("source", metavar="SOURCE", help="folder, archive or s3://bucket/prefix")
     add("--names", metavar="RULE", help="stem, path:SEPARATOR or csv:FILE (default: stem)")
     add("--replace", action="store_true", help="replace images that have other bytes")
-    add("--keep-dates", action="store_true", help="the dates of the files become `created_at`")
+    add("--keep-dates", action="store_true", help="make the dates of the files `created_at`")
     add("--dry-run", action="store_true", help="inspect everything, store nothing")
     add("--report", type=Path, metavar="FILE", help="write a line for each file: .csv or .jsonl")
     add_transfer_options(parser, "files", "source")

@@ -1,4 +1,4 @@
-"""The report of an import: a line for each file, as CSV or as JSON Lines."""
+"""The report of an import: a line for each file, in CSV or JSON Lines."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ _COLUMNS = ("source", "name", "result", "reason")
 
 @contextmanager
 def writing_report(path: Path | None) -> Iterator[Callable[[FileResult], None]]:
-    """Yield a function that adds a file to the report at `path`, if there is one."""
+    """Yield a function that adds a file to the report at `path`, or does nothing without one."""
     if path is None:
         yield lambda _: None
         return

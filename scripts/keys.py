@@ -1,8 +1,8 @@
 """Make an API key: `python -m scripts.keys NAME read|write [--prefix PREFIX]`.
 
-Prints the key, which only the client may have, and the line for API_KEYS or API_KEYS_FILE, which
-holds the SHA-256 of the key. A key with the scope `write` can also read. With a prefix the key is
-only for images whose names begin with it; a line with a comma fits only in API_KEYS_FILE. The
+Prints the key, for the client alone, and the line for API_KEYS or API_KEYS_FILE, which contains the
+SHA-256 of the key. A key with the scope `write` can also read. A key with a prefix covers only the
+images whose names begin with it; if the line contains a comma, it must be in API_KEYS_FILE. The
 command stores nothing. To rotate a key, add the new line, give the client the new key, and remove
 the old line.
 """

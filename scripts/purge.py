@@ -1,9 +1,9 @@
 """Erase an image and all its versions at once: `python -m scripts.purge NAME`.
 
-Deletes the image, its variants, and every object of that name that KEEP_DELETED_SECONDS still keeps
-in S3. Use it where the law requires erasure. Backups of the database still hold the rows, and a
-versioned bucket keeps old versions of the objects: purge those yourself. A CDN keeps what it has
-sent: invalidate the printed paths there, with any query. Exit status 0 if everything is erased.
+Deletes the image, its variants, and every object of that name that KEEP_DELETED_SECONDS retains in
+S3. Use it where the law requires erasure. Backups of the database still contain the rows, and a
+versioned bucket keeps old versions of the objects: delete those yourself. A CDN keeps its copies:
+invalidate the printed paths there, with any query. Exit status 0 if everything is erased.
 """
 
 from config import load_settings

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser("sweep", __doc__)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--once", action="store_true", help="sweep once (the default)")
-    mode.add_argument("--interval", type=seconds, help="sweep again every so many seconds")
+    mode.add_argument("--interval", type=seconds, help="seconds between two sweeps")
     options = parser.parse_args(arguments)
     try:
         with Resources.open(load_settings()) as resources:

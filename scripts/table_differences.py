@@ -1,4 +1,4 @@
-"""What a table in the database lacks, compared with its description in `db.py`."""
+"""Compares a table in the database with its declaration in `db.py`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class Differences:
         return sorted(c.name for c in self.columns if not (c.nullable or c.server_default))
 
     def sentence(self) -> str:
-        """Name the missing columns and indexes; empty if there are none."""
+        """Return the names of the missing columns and indexes; empty if there are none."""
         lacking = {
             "columns": sorted(column.name for column in self.columns),
             "indexes": [str(index.name) for index in self.indexes],
@@ -31,7 +31,7 @@ class Differences:
 
 
 def differences(table: Table, existing: Inspector) -> Differences:
-    """Compare an existing table with its description."""
+    """Compare an existing table with its declaration."""
     present = {column["name"] for column in existing.get_columns(table.name)}
     indexed = {
         tuple(index["column_names"])
@@ -48,7 +48,7 @@ def differences(table: Table, existing: Inspector) -> Differences:
 
 
 def _unique(table: Table) -> set[Columns]:
-    """Return the columns that the write protocol needs to be unique."""
+    """Return the columns that must be unique for the write protocol."""
     constraints = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
     return {tuple(c.columns.keys()) for c in (table.primary_key, *constraints)}
 
@@ -59,7 +59,7 @@ def _unique_in(existing: Inspector, table: str) -> set[Columns]:
     found = [c["column_names"] for c in constraints if "duplicates_index" not in c]
     found.append(existing.get_pk_constraint(table)["constrained_columns"])
     for index in existing.get_indexes(table):
-        # A partial index, or one of a prefix, does not keep the whole column unique.
+        # An index of some rows, or of a prefix, does not keep the whole column unique.
         partial = [o for o in index.get("dialect_options", {}) if o.endswith(("_where", "_length"))]
         if index["unique"] and not partial:
             found.append([str(column) for column in index["column_names"]])

@@ -1,4 +1,4 @@
-"""What import_images and export_images have in common: the other store, jobs and failures."""
+"""What import_images and export_images share: the options, and the exit status of a failure."""
 
 import argparse
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _JOBS = 8
 def add_transfer_options(
     parser: argparse.ArgumentParser, what: str, end: Literal["source", "target"]
 ) -> None:
-    """Add the options for the store at the other `end`, and `--jobs` for the number of `what`."""
+    """Add `--jobs`, for the number of `what` at once, and the options of the store at `end`."""
     add, name = parser.add_argument, end.upper()
     add("--jobs", type=int, default=_JOBS, metavar="N", help=f"{what} at once (default: {_JOBS})")
     add(f"--{end}-endpoint", dest="endpoint", metavar="URL", help=f"endpoint of {name}'s store")
@@ -26,7 +26,7 @@ def add_transfer_options(
 
 
 def access_of(options: argparse.Namespace) -> Access:
-    """Return how to reach the store at the other end."""
+    """Return the address and the credentials of the store at the other end."""
     return Access(options.endpoint, options.region, options.profile)
 
 
@@ -37,10 +37,10 @@ def jobs_of(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def finish(transfer: Callable[[], int]) -> int:
-    """Return the exit status of a transfer, and print the reason if it cannot be finished."""
+    """Return the exit status of a transfer; if it cannot be finished, print the reason."""
     try:
         return transfer()
-    except BrokenPipeError:  # nobody reads the results any more
+    except BrokenPipeError:  # the reader of the output has ended
         raise
     except (ServiceError, TransactionAbortedError, TransferError, OSError) as exc:
         return failed(exc, UNFINISHED)

@@ -1,17 +1,16 @@
 """Compare bucket and tables: `python -m scripts.verify [--deep] [--repair] [--json]`.
 
 Reports images whose object is lost, objects that no row names (orphans), and objects that do not
-have the size in their row. With --deep it reads every object and compares its SHA-256, too. The
+have the size in their row. With --deep it also reads every object and compares its SHA-256. The
 bucket must belong to the service alone: any other object in it counts as an orphan.
 
-Changes nothing without --repair. With it, orphans and damaged variants are journaled. The sweeper
-deletes orphans after PUT_HORIZON_SECONDS; docs/backup-and-restore.md shows how to save them before.
-The service makes variants again. Lost and altered images need you: upload them again, or delete
-them.
+Without --repair it changes nothing. With --repair it journals orphans and damaged variants. The
+sweeper deletes orphans after PUT_HORIZON_SECONDS; docs/backup-and-restore.md shows how to save them
+before. The service makes variants again. Lost and altered images you must upload again, or delete.
 
 With --json it prints JSON Lines, one object per finding: {"damage", "key", "name", "row":
-{"size_bytes", "sha256"}, "object": {"size_bytes", "sha256"}, "journaled"}. What does not exist is
-null, such as the name of a variant. The last line is {"summary": {...}} or {"error": "..."}.
+{"size_bytes", "sha256"}, "object": {"size_bytes", "sha256"}, "journaled"}. Missing values are null,
+such as the name of a variant. The last line is {"summary": {...}} or {"error": "..."}.
 
 Exit status: 0 clean or all journaled, 1 damage, 2 not checked.
 """
@@ -33,13 +32,14 @@ CLEAN, DAMAGED, UNCHECKED = 0, 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Verify once and print the findings; return the exit status."""
     parser = build_parser("verify", __doc__)
-    parser.add_argument("--deep", action="store_true", help="read and hash every object")
-    parser.add_argument("--repair", action="store_true", help="journal what is not an image's")
-    parser.add_argument("--json", action="store_true", help="print JSON Lines")
+    add = parser.add_argument
+    add("--deep", action="store_true", help="read and hash every object")
+    add("--repair", action="store_true", help="journal orphans and damaged variants")
+    add("--json", action="store_true", help="print JSON Lines")
     options = parser.parse_args(arguments)
     try:
         report = _verify(options)
-    except BrokenPipeError:  # nobody reads the findings any more
+    except BrokenPipeError:  # the reader of the output has ended
         raise
     except (ServiceError, TransactionAbortedError, OSError) as exc:
         if not options.json:
@@ -71,7 +71,7 @@ def _exit_status(report: VerifyReport) -> int:
 
 
 def _line(finding: Finding) -> str:
-    """Describe a finding. Uses repr, because keys of strangers may hold control characters."""
+    """Describe a finding. Keys that the service did not generate may contain control characters."""
     owner = ""
     if finding.row:
         owner = f" of image {finding.row.name!r}" if finding.row.is_image else " of a variant"

@@ -1,1 +1,1 @@
-"""`python -m scripts.doctor`: tests what the service needs of its database and bucket."""
+"""`python -m scripts.doctor`: checks what the service needs from its database and bucket."""

@@ -1,7 +1,7 @@
-"""Check what the service needs of its database and bucket: `python -m scripts.doctor`.
+"""Check what the service needs from its database and bucket: `python -m scripts.doctor`.
 
-Prints a line for each permission and each assumption: `ok`, `warning` or `FAILED`, what it saw, and
-the fix. Exit status 1 if anything failed. Safe beside the running service: it rolls back what it
+Prints a line for each permission and assumption: `ok`, `warning` or `FAILED`, the observation, and
+the fix. Exit status 1 if a check failed. It is safe while the service runs: it rolls back what it
 writes into the tables, and deletes the small objects that it puts into the bucket.
 """
 
@@ -19,7 +19,7 @@ from scripts.doctor.database_checks import DATABASE_CHECKS
 
 
 class Result(NamedTuple):
-    """The outcome of one check: what it saw and, unless it is ok, the fix."""
+    """The outcome of a check: what it saw and, unless it is ok, the fix."""
 
     title: str
     status: Status
@@ -32,7 +32,7 @@ class Result(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check what the environment names and print a line for each check; return the exit status."""
+    """Print the result of each check of the configured service; return the exit status."""
     build_parser("doctor", __doc__).parse_args(arguments)
     failed = False
     try:
@@ -48,10 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 @check("API keys", "set API_KEYS, or authenticate clients in a proxy")
 def _access(subject: Subject) -> str:
-    """Describe who may do what."""
+    """Describe what each key allows."""
     settings = subject.settings
     if not settings.api_keys:
-        return "none: anybody who reaches the service may read, write and delete"
+        return "none: anyone who can reach the service may read, write and delete"
     names = ", ".join(f"{key.name} ({_described(key)})" for key in settings.api_keys)
     readers = {True: "public", "images": "public by name", False: "for keys only"}
     return f"{names}; reading is {readers[settings.public_reads]}"
@@ -67,37 +67,36 @@ def _times(subject: Subject) -> str:
     settings = subject.settings
     longest = settings.connect_timeout_seconds + 2 * settings.s3_put_timeout_seconds
     if settings.upload_grace_seconds <= longest:
-        raise CheckWarning("the sweeper may give up an upload that is still under way")
+        raise CheckWarning("the sweeper may abort an upload that is still running")
     return f"a PUT takes at most {longest:g} s: to connect, to send, and to be answered"
 
 
 def examine(settings: Settings) -> Iterator[Result]:
     """Yield the result of each check. Raises ConfigurationError before the first one."""
-    missed: set[str] = set()  # failed or untried checks
+    unmet: set[str] = set()  # the titles of failed and skipped checks
     with Resources.open(settings) as resources, closing(Subject(resources)) as subject:
         for each in (_times, _access, *DATABASE_CHECKS, *BUCKET_CHECKS):
-            tried = each.needs not in missed
-            result = _run(each, subject) if tried else _untried(each)
-            if not tried or result.status is Status.FAILED:
-                missed.add(each.title)
+            if each.needs in unmet:
+                seen = f"not tested, because this failed: {each.needs}"
+                result = Result(each.title, Status.WARNING, seen)
+            else:
+                result = _run(each, subject)
+            if each.needs in unmet or result.status is Status.FAILED:
+                unmet.add(each.title)
             yield result
 
 
-def _untried(its: Check) -> Result:
-    return Result(its.title, Status.WARNING, f"not tested, because this failed: {its.needs}")
-
-
-def _run(its: Check, subject: Subject) -> Result:
+def _run(each: Check, subject: Subject) -> Result:
     try:
-        return Result(its.title, Status.OK, its.run(subject))
+        return Result(each.title, Status.OK, each.run(subject))
     except CheckFailed as exc:
-        return Result(its.title, exc.status, str(exc), exc.fix or its.fix)
-    except Exception as exc:  # noqa: BLE001 - whatever breaks a check is a finding
-        return Result(its.title, Status.FAILED, _cause(exc), FIXES.get(code_of(exc), its.fix))
+        return Result(each.title, exc.status, str(exc), exc.fix or each.fix)
+    except Exception as exc:  # noqa: BLE001 - any error of a check is a finding
+        return Result(each.title, Status.FAILED, _cause(exc), FIXES.get(code_of(exc), each.fix))
 
 
 def _cause(exc: Exception) -> str:
-    """Return the first line of the cause of an error; the others of SQLAlchemy are SQL."""
+    """Return the first line of the cause of an error; in later lines SQLAlchemy quotes SQL."""
     sentence = str(exc.__cause__ or exc).partition("\n")[0].removeprefix("Configuration: ")
     return sentence.rstrip(".") or type(exc).__name__
 

@@ -1,7 +1,7 @@
-"""The checks of S3: each permission, tried on a small object that is deleted again.
+"""The checks of S3. They try each permission on a small object, `doctor-*`, and delete it.
 
-The doctor does not journal that object, `doctor-*`, because it must work without a database. If the
-doctor crashes, `scripts.verify` finds the object as an orphan.
+The doctor does not journal the object, because it must work without a database. If the doctor
+crashes, `scripts.verify` reports the object as an orphan.
 """
 
 from contextlib import closing
@@ -24,8 +24,8 @@ FIXES = {
     "PermanentRedirect": _WRONG_REGION,
     "NoSuchBucket": "create the bucket, or name another in AWS_S3_BUCKET",
     "InvalidAccessKeyId": "set AWS_ACCESS_KEY_ID to a key that the store knows",
-    "SignatureDoesNotMatch": "set AWS_SECRET_ACCESS_KEY to the one that belongs to the key",
-    "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give a role",
+    "SignatureDoesNotMatch": "set AWS_SECRET_ACCESS_KEY to the secret of the access key",
+    "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role",
     "ExpiredToken": "renew the credentials",
     "RequestTimeTooSkewed": "set the clock of this host (NTP)",
     "NotImplemented": "set S3_CHECKSUM=false, because the store does not support checksums",
@@ -113,7 +113,7 @@ def _presigned(subject: Subject) -> str:
     return f"answers at {urlsplit(url).netloc}"
 
 
-@check("checksum", "use https: nothing else protects the bytes in transit", _PUT)
+@check("checksum", "use https: otherwise nothing protects the bytes in transit", _PUT)
 def _checksum(subject: Subject) -> str:
     if not subject.settings.s3_checksum:
         raise CheckWarning("not sent", "set S3_CHECKSUM=true if the store supports checksums")
@@ -121,7 +121,7 @@ def _checksum(subject: Subject) -> str:
         subject.put_altered(generate_s3_key("doctor", "txt"))
     except StorageUnavailableError as exc:
         answer = getattr(exc.__cause__, "response", {}).get("ResponseMetadata", {})
-        if answer.get("HTTPStatusCode") != 400:  # other trouble
+        if answer.get("HTTPStatusCode") != 400:  # not about the checksum
             raise
         return f"altered bytes are refused ({code_of(exc)})"
     raise CheckWarning("the store accepts bytes that were altered in transit")
@@ -155,9 +155,9 @@ def _missing(subject: Subject) -> str:
     key = generate_s3_key("doctor", "txt")
     try:
         with closing(subject.bucket.download_image(key)):
-            raise CheckFailed("an object exists that nobody stored", "the store is broken")
+            raise CheckFailed("an object exists that was never stored", "the store is broken")
     except ObjectMissingError:
-        return "told apart from a forbidden one"
+        return "distinguished from a forbidden one"
 
 
 BUCKET_CHECKS = (

@@ -1,4 +1,4 @@
-"""What the checks of `scripts.doctor` share: their form, their outcomes, and their subject."""
+"""What the checks of `scripts.doctor` share: their declaration, outcomes and subject."""
 
 import io
 from base64 import b64encode
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class CheckFailed(Exception):
-    """An assumption does not hold. `fix` replaces the fix of the check."""
+    """An assumption does not hold. `fix`, if given, replaces the fix of the check."""
 
     status = Status.FAILED
 
@@ -40,7 +40,7 @@ class CheckFailed(Exception):
 
 
 class CheckWarning(CheckFailed):
-    """The service works, but an assumption holds only in part."""
+    """The service works, but an assumption holds only partly."""
 
     status = Status.WARNING
 
@@ -48,7 +48,7 @@ class CheckWarning(CheckFailed):
 class Subject:
     """The settings, database and bucket to check.
 
-    `key` is the key of the probe, and `headers` are those that S3 sent with it.
+    `key` is the key of the probe, and `headers` are the headers of S3's response to a HEAD of it.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -72,7 +72,7 @@ class Subject:
         self.bucket.upload_image(io.BytesIO(PROBE), key, "text/plain", sha256=digest)
 
     def put_altered(self, key: str) -> None:
-        """Put bytes that are altered in transit, after checksum and signature were computed."""
+        """Put bytes that are altered in transit, after checksum and signature are computed."""
         self._put.add(key)
         events = self.bucket.client.meta.events
         events.register("before-send.s3.PutObject", _alter)
@@ -107,9 +107,9 @@ def _alter(request: AWSPreparedRequest, **_: object) -> None:
 
 
 class Check(NamedTuple):
-    """One line of the report: a title, the function that checks, and the fix if it fails.
+    """A check: its title in the report, the function that runs it, and the fix if it fails.
 
-    `run` returns what it saw, or raises. It is not tried if the check that it `needs` failed.
+    `run` returns what it saw, or raises. The check is skipped if the check that it `needs` failed.
     """
 
     title: str
@@ -119,12 +119,12 @@ class Check(NamedTuple):
 
 
 def check(title: str, fix: str, needs: str = "") -> Callable[[Callable[[Subject], str]], Check]:
-    """Decorate a function that checks, which makes it a `Check`."""
+    """Return a decorator that turns a function into a `Check`."""
     return lambda run: Check(title, run, fix, needs)
 
 
 def compare_clock(theirs: datetime) -> str:
-    """Return how far a clock is from ours. Raises CheckWarning if that is too far."""
+    """Return the offset of a clock from ours. Raises CheckWarning if it is too large."""
     skew = theirs - datetime.now(UTC)
     seen = f"{skew.total_seconds():+.1f} s from ours"
     if abs(skew) > _TOLERATED_SKEW:

@@ -15,7 +15,7 @@ from repositories.variants import VariantRecord
 from scripts.doctor.checks import CheckFailed, Subject, check, compare_clock
 from scripts.table_differences import differences
 
-# They differ byte for byte; some collations treat some of them as equal.
+# Different bytes, but equal in some collations.
 _HOSTILE = ("a", "A", "\u00e4", "a\u0308", "a ", "ss", "\u00df", "\U0001f600", "\U0001f601")
 
 _ANSWERS, _TABLES = "database answers", "tables"
@@ -39,7 +39,7 @@ def _probe_row(text: str) -> dict[str, Any]:
     moment = datetime.now(UTC).replace(microsecond=123456)
     about = {"extension": "png", "content_type": "image/png", "sha256": "0" * 64}
     sizes = {"size_bytes": 1, "width": 1, "height": 1}
-    # A minute apart, so that they stay in order in a column that rounds.
+    # A minute apart, so that they stay in order even if the column rounds.
     times = {"created_at": moment - timedelta(minutes=1), "last_updated_at": moment}
     return {"name": text, "s3_key": text, **about, **sizes, **times}
 

@@ -61,7 +61,7 @@ def test_user_is_able(lacking_user: Settings, admin: str) -> None:
 
 
 def test_grants_are_completed(lacking_user: Settings, admin: str) -> None:
-    """A user that signs in but may not create tables gets what it lacks."""
+    """A user that can sign in but not create tables gets the missing grants."""
     url = make_url(lacking_user.db_url)
     admins = url.set(username=admin).render_as_string(hide_password=False)
     with connection(admins) as db:

@@ -76,7 +76,7 @@ def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     ("variable", "fix"),
     [
         ("AWS_ACCESS_KEY_ID", "set AWS_ACCESS_KEY_ID to a key that the store knows"),
-        ("AWS_SECRET_ACCESS_KEY", "set AWS_SECRET_ACCESS_KEY to the one that belongs to the key"),
+        ("AWS_SECRET_ACCESS_KEY", "set AWS_SECRET_ACCESS_KEY to the secret of the access key"),
     ],
 )
 def test_wrong_credentials(

@@ -110,7 +110,7 @@ def test_database_away(base_settings: Settings) -> None:
 def test_damaged_mariadb(
     base_settings: Settings, mariadb_url: str, statement: str, title: str
 ) -> None:
-    """Unsafe column, index and engine definitions on MariaDB are found."""
+    """The doctor finds unsafe column, index and engine definitions on MariaDB."""
     assert title in failures_after(base_settings, mariadb_url, statement)
 
 
@@ -125,12 +125,12 @@ def test_damaged_mariadb(
 def test_damaged_postgresql(
     base_settings: Settings, postgres_url: str, statement: str, title: str
 ) -> None:
-    """A PostgreSQL table that merges names, rounds times or lacks a unique index is found."""
+    """The doctor finds PostgreSQL tables that merge names, round times or lack a unique index."""
     assert list(failures_after(base_settings, postgres_url, statement)) == [title]
 
 
 def test_wrong_order(base_settings: Settings, postgres_url: str) -> None:
-    """A collation that orders names other than by their bytes is found."""
+    """The doctor finds a collation that does not order names by their bytes."""
     with connection(postgres_url) as opened:
         if not opened.scalar(text("SELECT 1 FROM pg_collation WHERE collname = 'en-x-icu'")):
             pytest.skip("this PostgreSQL has no ICU, so all its collations are binary")
@@ -143,13 +143,13 @@ def test_wrong_order(base_settings: Settings, postgres_url: str) -> None:
 def test_isolation(
     base_settings: Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An isolation level other than READ COMMITTED is found."""
+    """The doctor finds an isolation level other than READ COMMITTED."""
     monkeypatch.setattr(engines, "WRITE_LEVEL", "REPEATABLE READ")
     assert list(failures_after(base_settings, postgres_url)) == ["isolation level"]
 
 
 def test_read_only(base_settings: Settings, tmp_path: Path) -> None:
-    """Read-only tables are found."""
+    """The doctor finds read-only tables."""
     url = f"sqlite:///{tmp_path}/images.db"
     create_tables(on_database(base_settings, url))
     read_only = f"sqlite:///file:{tmp_path}/images.db?mode=ro&uri=true"

@@ -83,7 +83,7 @@ def verify(resources: Resources, *, repairs: bool = False) -> tuple[VerifyReport
 
 
 def undo_repair(resources: Resources) -> None:
-    """Remove repaired orphans from the journal by the statement that the page documents."""
+    """Remove repaired orphans from the journal with the statement of the page."""
     statement = re.search(r"`(DELETE FROM [^`]*)`", PAGE.read_text())
     assert statement
     with resources.engine.begin() as connection:

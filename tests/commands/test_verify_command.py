@@ -129,7 +129,7 @@ def test_unchecked(
 @on_sqlite
 @pytest.mark.usefixtures("environment")
 def test_aborted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A snapshot that the database cancels is no damage: a replica cancels long ones."""
+    """If the database cancels the snapshot, as replicas do, that does not count as damage."""
     monkeypatch.setattr(Verifier, "verify", Mock(side_effect=TransactionAbortedError("cancelled")))
     assert verify.main(["--json"]) == verify.UNCHECKED
     assert lines_of(capsys) == [{"error": "cancelled"}]

@@ -40,7 +40,7 @@ def test_explain_once() -> None:
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help names the command as it is called, and keeps the lines of its description."""
+    """The help shows the command as users call it, and keeps the lines of its description."""
     with pytest.raises(SystemExit):
         build_parser("sweep", "First.\n\n  Second.").parse_args(["--help"])
     printed = capsys.readouterr().out

@@ -45,7 +45,7 @@ def found(db: Connection, *statements: str) -> Differences:
 
 
 def test_none(db: Connection) -> None:
-    """A table that was created from its description lacks nothing."""
+    """A table that was created from its declaration lacks nothing."""
     THINGS.create(db)
     same = found(db)
     assert (same.sentence(), same.unique, same.impossible) == ("", [], [])
@@ -68,6 +68,6 @@ def test_lacking(db: Connection) -> None:
     ],
 )
 def test_unique(db: Connection, index: str, lacks: list[str]) -> None:
-    """A column is unique by any index that covers all of it."""
+    """Any unique index that covers the whole column makes it unique."""
     create = "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT, size INTEGER)"
     assert found(db, create, index).unique == lacks
