@@ -14,7 +14,6 @@ from uuid import uuid4
 
 from devstack.object_store import (
     HOST,
-    REGION,
     Credentials,
     ObjectStoreError,
     StoreProcess,
@@ -74,7 +73,7 @@ def ceph(data_dir: Path) -> Iterator[StoreProcess]:
         keys = [f"--access-key={credentials.access_key}", f"--secret-key={credentials.secret_key}"]
         cluster.run("radosgw-admin", "user", "create", "--uid=test", "--display-name=test", *keys)
         gateway = cluster.start("radosgw", "--name=client.admin")
-        store = StoreProcess(f"http://{address}", *credentials, REGION, data_dir, gateway)
+        store = StoreProcess(f"http://{address}", *credentials, data_dir, gateway)
         yield ends.enter_context(running(store))
 
 

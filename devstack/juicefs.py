@@ -11,7 +11,6 @@ from pathlib import Path
 
 from devstack.object_store import (
     HOST,
-    REGION,
     Credentials,
     ObjectStoreError,
     StoreProcess,
@@ -44,7 +43,7 @@ def juicefs(data_dir: Path, *, port: int | None = None) -> Iterator[StoreProcess
         _format(data_dir, volume, environment)
         address = f"{HOST}:{port or free_port()}"
         process = start_process(data_dir, _command(data_dir, volume, address), environment, lock)
-        store = StoreProcess(f"http://{address}", *credentials, REGION, data_dir, process)
+        store = StoreProcess(f"http://{address}", *credentials, data_dir, process)
         with running(store):
             yield store
 

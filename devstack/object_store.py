@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from boto3.session import Session
 from botocore.config import Config
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 HOST = "127.0.0.1"
-REGION = "us-east-1"
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
+_LOG_FILE = "server.log"
 
 
 class ObjectStoreError(RuntimeError):
@@ -67,7 +67,7 @@ class ObjectStore:
     endpoint_url: str
     access_key: str
     secret_key: str
-    region: str
+    region: ClassVar[str] = "us-east-1"
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that point boto3, and so the service, at this store."""
@@ -119,7 +119,7 @@ class StoreProcess(ObjectStore):
     @property
     def log_file(self) -> Path:
         """The server's log file, which each start truncates."""
-        return log_file(self.data_dir)
+        return self.data_dir / _LOG_FILE
 
     def stop(self) -> None:
         """Send SIGTERM, then SIGKILL after STOP_TIMEOUT, and wait until the server has ended."""
@@ -129,11 +129,6 @@ class StoreProcess(ObjectStore):
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-
-def log_file(data_dir: Path) -> Path:
-    """Return the log file of the server on `data_dir`."""
-    return data_dir / "server.log"
 
 
 def program(name: str, package: str) -> str:
@@ -158,7 +153,7 @@ def start_process(
     process ends first. Call this from a thread that outlives the server: Linux treats the end of
     the forking thread as the death of the parent.
     """
-    with log_file(data_dir).open("wb") as log:
+    with (data_dir / _LOG_FILE).open("wb") as log:
         return subprocess.Popen(
             command,
             cwd=data_dir,

@@ -24,7 +24,6 @@ import urllib3
 
 from devstack.object_store import (
     HOST,
-    REGION,
     Credentials,
     ObjectStoreError,
     StoreProcess,
@@ -109,7 +108,7 @@ def _start(data_dir: Path, ports: Ports, lock: int) -> StoreProcess:
         data_dir, _command(data_dir, ports), _environment(data_dir, credentials), lock
     )
     endpoint_url = f"http://{HOST}:{ports.http['s3']}"
-    return StoreProcess(endpoint_url, *credentials, REGION, data_dir, process)
+    return StoreProcess(endpoint_url, *credentials, data_dir, process)
 
 
 def _has_volumes(ports: Ports) -> bool:

@@ -56,11 +56,11 @@ def _unique(table: Table) -> set[Columns]:
 def _unique_in(existing: Inspector, table: str) -> set[Columns]:
     """Return the columns that the database keeps unique."""
     constraints = existing.get_unique_constraints(table)
-    found = [c["column_names"] for c in constraints if "duplicates_index" not in c]
-    found.append(existing.get_pk_constraint(table)["constrained_columns"])
+    unique = [c["column_names"] for c in constraints if "duplicates_index" not in c]
+    unique.append(existing.get_pk_constraint(table)["constrained_columns"])
     for index in existing.get_indexes(table):
         # An index of some rows, or of a prefix, does not keep the whole column unique.
         partial = [o for o in index.get("dialect_options", {}) if o.endswith(("_where", "_length"))]
         if index["unique"] and not partial:
-            found.append([str(column) for column in index["column_names"]])
-    return set(map(tuple, found))
+            unique.append([str(column) for column in index["column_names"]])
+    return set(map(tuple, unique))

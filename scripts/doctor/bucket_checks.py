@@ -71,7 +71,7 @@ def _list(subject: Subject) -> str:
 
 @check(_PUT, "allow s3:PutObject on all objects of the bucket", _S3)
 def _put(subject: Subject) -> str:
-    subject.put(subject.key)
+    subject.put()
     return f"allowed, {'with' if subject.settings.s3_checksum else 'without'} checksum"
 
 
@@ -79,7 +79,7 @@ def _put(subject: Subject) -> str:
 def _get(subject: Subject) -> str:
     if subject.bucket.download_image(subject.key).read_all(len(PROBE)) != PROBE:
         raise CheckFailed("the object comes back changed", "the store is broken: use another")
-    head = subject.ask("head_object", Key=subject.key)
+    head = subject.call("head_object", Key=subject.key)
     subject.headers = head["ResponseMetadata"]["HTTPHeaders"]
     return f"allowed, signed for {subject.settings.aws_region}"
 
@@ -118,7 +118,7 @@ def _checksum(subject: Subject) -> str:
     if not subject.settings.s3_checksum:
         raise CheckWarning("not sent", "set S3_CHECKSUM=true if the store supports checksums")
     try:
-        subject.put_altered(generate_s3_key("doctor", "txt"))
+        subject.put_altered()
     except StorageUnavailableError as exc:
         answer = getattr(exc.__cause__, "response", {}).get("ResponseMetadata", {})
         if answer.get("HTTPStatusCode") != 400:  # not about the checksum

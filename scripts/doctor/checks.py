@@ -54,39 +54,36 @@ class Subject:
     def __init__(self, resources: Resources) -> None:
         self.settings = resources.settings
         self.engine = resources.engine
+        self.on_sqlite = resources.engine.dialect.name == "sqlite"
         self.sessions = resources.sessions
         self.bucket = resources.bucket
         self.key = generate_s3_key("doctor", "txt")
         self.headers: Mapping[str, str] = {}
         self._put: set[str] = set()
 
-    @property
-    def on_sqlite(self) -> bool:
-        """Whether the database is a file on this host."""
-        return self.engine.dialect.name == "sqlite"
-
-    def put(self, key: str) -> None:
-        """Put the probe under `key`."""
-        self._put.add(key)
+    def put(self) -> None:
+        """Put the probe."""
+        self._put.add(self.key)
         digest = sha256(PROBE).hexdigest()
-        self.bucket.upload_image(io.BytesIO(PROBE), key, "text/plain", sha256=digest)
+        self.bucket.upload_image(io.BytesIO(PROBE), self.key, "text/plain", sha256=digest)
 
-    def put_altered(self, key: str) -> None:
+    def put_altered(self) -> None:
         """Put bytes that are altered in transit, after checksum and signature are computed."""
+        key = generate_s3_key("doctor", "txt")
         self._put.add(key)
         events = self.bucket.client.meta.events
         events.register("before-send.s3.PutObject", _alter)
         try:
             digest = b64encode(sha256(PROBE).digest()).decode()
-            self.ask("put_object", Key=key, Body=PROBE, ChecksumSHA256=digest)
+            self.call("put_object", Key=key, Body=PROBE, ChecksumSHA256=digest)
         finally:
             events.unregister("before-send.s3.PutObject", _alter)
 
-    def ask(self, operation: str, **parameters: object) -> Any:
-        """Ask the bucket through boto3. Raises StorageUnavailableError."""
+    def call(self, operation: str, **parameters: object) -> Any:
+        """Call an operation of boto3 on the bucket. Raises StorageUnavailableError."""
         try:
-            ask = getattr(self.bucket.client, operation)
-            return ask(Bucket=self.settings.aws_s3_bucket, **parameters)
+            method = getattr(self.bucket.client, operation)
+            return method(Bucket=self.settings.aws_s3_bucket, **parameters)
         except (BotoCoreError, ClientError) as exc:
             raise StorageUnavailableError from exc
 
@@ -97,8 +94,8 @@ class Subject:
 
     def close(self) -> None:
         """Delete the remaining probes, if that is allowed."""
-        with suppress(StorageUnavailableError):
-            for key in set(self._put):
+        for key in set(self._put):
+            with suppress(StorageUnavailableError):
                 self.delete(key)
 
 

@@ -113,8 +113,8 @@ def _rollback(subject: Subject) -> str:
         images.insert_image(connection, _probe_row(text))
         pending_objects.journal_upload(connection, text, datetime.now(UTC))
     with reading(subject.sessions()) as connection:
-        if left := references.read_of_key(connection, text):
-            raise CheckFailed(f"{len(left)} rows named {text} stayed: delete them")
+        if rows := references.read_of_key(connection, text):
+            raise CheckFailed(f"{len(rows)} rows named {text} remain: delete them")
     return "leaves nothing"
 
 

@@ -63,7 +63,7 @@ def deployment() -> Iterator[Deployment]:
         server.execute(*(statement.format(password=password) for statement in RDS))
         moto = ends.enter_context(moto_store())
         stack = MotoStack(moto.url, PARAMETERS, (*server.address, password))
-        meter = ends.enter_context(S3Meter(ObjectStore(moto.url, "key", "secret", REGION)))
+        meter = ends.enter_context(S3Meter(ObjectStore(moto.url, "key", "secret")))
         deployment = Deployment(stack, server, meter)
         with deployment.running("HousekeepingTask", "prepare") as prepare:
             assert prepare.wait() == 0, prepare.log()

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from adapters.rds_iam import token_source
 from config import load_settings
 from devstack.databases import fresh_database
-from devstack.object_store import REGION, ObjectStore
+from devstack.object_store import ObjectStore
 from main import create_app
 from s3_client import Bucket
 from tests.support.aws_policy import Call, rds_call, refused, role_permissions
@@ -93,7 +93,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     """Use the service and its commands on moto, as they are deployed."""
     with ExitStack() as ends:
         patch = ends.enter_context(pytest.MonkeyPatch.context())
-        moto = ObjectStore(ends.enter_context(moto_store()).url, "key", "secret", REGION)
+        moto = ObjectStore(ends.enter_context(moto_store()).url, "key", "secret")
         moto.create_bucket(BUCKET)
         meter = ends.enter_context(S3Meter(moto))
         variables = moto.environment() | {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from devstack import ceph
 from devstack.juicefs import juicefs
-from devstack.object_store import REGION, ObjectStore
+from devstack.object_store import ObjectStore
 from devstack.seaweedfs import seaweedfs
 from tests.support.moto_store import moto_store
 
@@ -48,7 +48,7 @@ class StoreKind:
 @contextmanager
 def _moto(_: Path) -> Iterator[ObjectStore]:
     with moto_store() as store:
-        yield ObjectStore(store.url, "key", "secret", REGION)
+        yield ObjectStore(store.url, "key", "secret")
 
 
 def _ceph_version() -> str:
