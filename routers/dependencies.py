@@ -14,10 +14,10 @@ from services.names import normalise_name
 from web.access import admit_upload
 from web.bulkhead import Bulkhead
 from web.caller import caller
-from web.multipart import receive_form
-from web.raw_body import receive_file
-from web.received_file import Upload
 from web.small_body import receive_small_body
+from web.uploads.form import receive_form
+from web.uploads.raw_body import receive_file
+from web.uploads.received_file import Upload
 
 ImageName = Annotated[str, Path(description="The image's name, percent-encoded UTF-8.")]
 

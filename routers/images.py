@@ -31,8 +31,8 @@ from web.metadata_response import (
     metadata_response,
 )
 from web.pagination import Cursor, Limit, OrderBy, Prefix, decode_cursor, encode_cursor, next_link
-from web.received_file import Upload
-from web.upload_response import upload_response
+from web.uploads.received_file import Upload
+from web.uploads.response import upload_response
 
 router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
 

@@ -20,7 +20,7 @@ from telemetry.metrics import recorder
 from telemetry.tracing import trace_backends
 from web.bulkhead import Bulkhead
 from web.middleware.access_log import Observer
-from web.spool_space import SpoolSpace
+from web.uploads.spool_space import SpoolSpace
 from web.variant_delivery import VariantDelivery
 
 

@@ -7,7 +7,7 @@ import anyio
 from fastapi import Request
 from starlette.types import Message
 
-from web.received_file import Upload
+from web.uploads.received_file import Upload
 
 CONTENT = b"content"
 

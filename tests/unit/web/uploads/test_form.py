@@ -18,9 +18,9 @@ from errors import (
 from tests.support.records import SETTINGS
 from tests.support.upload_messages import piece, upload_from
 from tests.support.uploads import FORM, form
-from web.multipart import receive_form
-from web.received_file import Upload
-from web.spool_space import SpoolSpace
+from web.uploads.form import receive_form
+from web.uploads.received_file import Upload
+from web.uploads.spool_space import SpoolSpace
 
 BODY = form(('name="file"; filename="a.png"', b"content"))
 

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 
 from config import Settings
 from errors import InvalidRequestError, UploadTooSlowError
-from web.received_file import ReceivedFile
+from web.uploads.received_file import ReceivedFile
 
 
 class BodyParser(Protocol):

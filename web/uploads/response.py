@@ -1,4 +1,7 @@
-"""Responses to uploads: 201 or 200, and the metadata of the stored image."""
+"""Responses to uploads: 201 or 200, the metadata of the image, and Upload-Result.
+
+`ImageStore.upload` decides whether the result is `created`, `replaced` or `unchanged`.
+"""
 
 from starlette.responses import Response
 

@@ -18,9 +18,9 @@ from errors import (
 from tests.support.records import SETTINGS
 from tests.support.upload_messages import CONTENT, piece, upload_from
 from web.digests import render_digest
-from web.raw_body import receive_file
-from web.received_file import Upload
-from web.spool_space import SpoolSpace
+from web.uploads.raw_body import receive_file
+from web.uploads.received_file import Upload
+from web.uploads.spool_space import SpoolSpace
 
 SHA256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
 SMALL = SETTINGS.model_copy(update={"max_upload_bytes": len(CONTENT)})

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 import pytest
 
 from errors import OutOfResourcesError, OverloadedError
-from web import spool_space
-from web.spool_space import SpoolSpace
+from web.uploads import spool_space
+from web.uploads.spool_space import SpoolSpace
 
 DISK = 64 * 1024 * 1024
 

@@ -13,8 +13,8 @@ from errors import ImageTooLargeError, InvalidMultipartError
 from tests.support import pictures
 from tests.support.records import SETTINGS
 from tests.support.uploads import BOUNDARY, form
-from web.form_parser import FormParser
-from web.received_file import ReceivedFile, Upload
+from web.uploads.form_parser import FormParser
+from web.uploads.received_file import ReceivedFile, Upload
 
 CONTENT = pictures.noise_png(30_000)
 NAME = ('name="name"', b"b")

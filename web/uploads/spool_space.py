@@ -7,7 +7,7 @@ from tempfile import SpooledTemporaryFile, gettempdir
 from typing import IO
 
 from errors import OutOfResourcesError, OverloadedError
-from web.received_file import PIECE_BYTES
+from web.uploads.received_file import PIECE_BYTES
 
 # Up to here a file stays in memory, as long as all files together take no more than that; others
 # go to disk. Under sustained uploads of 5 MB by 16 clients RSS peaked at 253 MB with 32 MB for all

@@ -14,11 +14,11 @@ from python_multipart.multipart import parse_options_header
 from config import Settings
 from errors import InvalidMultipartError
 from web.digests import announced_digests, require_digests
-from web.form_parser import MAX_OVERHEAD_BYTES, FormParser
-from web.received_file import ReceivedFile, Upload
-from web.spool_space import SpoolSpace
-from web.upload_body import receive
-from web.upload_head import announced_length, refuse_content_codings
+from web.uploads.body import receive
+from web.uploads.form_parser import MAX_OVERHEAD_BYTES, FormParser
+from web.uploads.head import announced_length, refuse_content_codings
+from web.uploads.received_file import ReceivedFile, Upload
+from web.uploads.spool_space import SpoolSpace
 
 _MAX_CONTENT_TYPE_BYTES = 1024
 

@@ -7,10 +7,10 @@ from fastapi import Request
 
 from config import Settings
 from web.digests import announced_digests, require_digests
-from web.received_file import ReceivedFile, Upload
-from web.spool_space import SpoolSpace
-from web.upload_body import receive
-from web.upload_head import announced_length, image_type, refuse_content_codings, refuse_parts
+from web.uploads.body import receive
+from web.uploads.head import announced_length, image_type, refuse_content_codings, refuse_parts
+from web.uploads.received_file import ReceivedFile, Upload
+from web.uploads.spool_space import SpoolSpace
 
 
 @asynccontextmanager

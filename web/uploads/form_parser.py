@@ -1,6 +1,6 @@
 """Incremental parsing of an upload form with at most MAX_UPLOAD_BYTES in its file.
 
-web/spool_space.py decides where the file is kept meanwhile.
+web/uploads/spool_space.py decides where the file is kept meanwhile.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from config import Settings
 from errors import ImageTooLargeError, InvalidMultipartError
 from services.names import split_extension
 from web.content_disposition import part_parameters
-from web.received_file import ReceivedFile, Upload
+from web.uploads.received_file import ReceivedFile, Upload
 
 # Boundaries, headers and small fields around the file.
 MAX_OVERHEAD_BYTES = 256 * 1024

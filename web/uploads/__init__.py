@@ -1,0 +1,1 @@
+"""Uploads: receiving a form or a file, and the response."""
