@@ -1,10 +1,16 @@
-"""The JSON that the service sends. Adding a field here adds it to the responses."""
+"""The JSON models of requests and responses.
+
+A field of `ImageMetadata` that no code sets is the field of `ImageRecord` with the same name.
+"""
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.config import JsonDict
+
+Right = Literal["read", "variants", "upload"]
+"""What a link allows."""
 
 _EXAMPLE: JsonDict = {
     "name": "sunset",
@@ -26,11 +32,11 @@ class ImageMetadata(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    name: Annotated[str, Field(description="Name, unique, NFC-normalised.")]
+    name: Annotated[str, Field(description="Unique name, NFC-normalised.")]
     size_bytes: Annotated[int, Field(description="Size of the file in bytes.")]
     extension: Annotated[
         str,
-        Field(description="Lower case; the format's own if the file name disagrees."),
+        Field(description="Lower case; that of the file name if it matches the format."),
     ]
     last_updated_at: Annotated[datetime, Field(description="When these bytes were stored.")]
     content_type: Annotated[str, Field(description="Media type of the content.")]
@@ -39,12 +45,10 @@ class ImageMetadata(BaseModel):
     height: Annotated[int, Field(description="Height in pixels.")]
     created_at: Annotated[datetime, Field(description="When the name was first uploaded.")]
     url: Annotated[str, Field(description="Address of these bytes, which caches may keep.")]
-    variants: Annotated[
-        dict[str, str], Field(description="Addresses of its smaller pictures by their sizes.")
-    ]
+    variants: Annotated[dict[str, str], Field(description="Addresses of the variants, by size.")]
     created_by: Annotated[
         str | None,
-        Field(description="Name of the API key of the first upload; only told with an API key."),
+        Field(description="API key that created the image; only in responses to API keys."),
     ] = None
 
 
@@ -54,40 +58,38 @@ class ImageList(BaseModel):
     images: list[ImageMetadata]
     next_cursor: Annotated[
         str | None,
-        Field(description="The parameter `cursor` of the next page; null on the last page."),
+        Field(description="Value of `cursor` for the next page; null on the last page."),
     ]
 
 
 class LinkRequest(BaseModel):
-    """The link to make."""
+    """A request for links to an image."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"allows": "read", "expires_in": 3600}]}
     )
 
     allows: Annotated[
-        Literal["read", "variants", "upload"],
-        Field(description="The original, its metadata and all variants; only variants; `PUT`."),
+        Right,
+        Field(description="The image, its metadata and variants; only its variants; or `PUT`."),
     ]
     expires_in: Annotated[
-        int, Field(ge=1, le=604800, description="Seconds; at most an eighth is added.")
+        int, Field(ge=1, le=604800, description="Seconds, rounded up by at most an eighth.")
     ]
     replace: Annotated[
-        bool, Field(description="For `upload`: whether the image may exist already.")
+        bool, Field(description="For `upload`: whether it may replace an image.")
     ] = False
-    max_bytes: Annotated[int | None, Field(ge=1, description="For `upload`: the largest file.")] = (
-        None
-    )
+    max_bytes: Annotated[int | None, Field(ge=1, description="For `upload`: maximum size.")] = None
 
     @model_validator(mode="after")
-    def _limits_are_of_uploads(self) -> Self:
+    def _limit_only_uploads(self) -> Self:
         if self.allows != "upload" and (self.replace or self.max_bytes):
-            raise ValueError("replace and max_bytes are for upload")
+            raise ValueError("replace and max_bytes apply only to upload")
         return self
 
     @classmethod
     def from_json(cls, body: bytes) -> Self:
-        """Read a body. Raises ValueError, whose message names what is wrong."""
+        """Parse a body. Raises ValueError, whose message names each invalid field."""
         try:
             return cls.model_validate_json(body, strict=True)
         except ValidationError as exc:
@@ -101,26 +103,26 @@ class Links(BaseModel):
     url: Annotated[
         str | None,
         Field(
-            description="Of the image; null if only `variants` are allowed.",
+            description="Address of the image; null if the link allows only `variants`.",
             examples=["/images/sunset?v=9f86d081884c7d65&allows=read&expires=1795997250&sig=..."],
         ),
     ]
     variants: Annotated[
         dict[str, str] | None,
-        Field(description="Of its smaller pictures by their sizes; null for an `upload`."),
+        Field(description="Addresses of the variants, by size; null for an `upload`."),
     ]
-    expires_at: Annotated[datetime, Field(description="When the service begins to refuse them.")]
+    expires_at: Annotated[datetime, Field(description="When the addresses expire.")]
 
 
 class Deleted(BaseModel):
-    """The image is gone."""
+    """The image was deleted."""
 
     name: Annotated[str, Field(examples=["sunset"])]
     deleted: Annotated[bool, Field(examples=[True])]
 
 
 class Health(BaseModel):
-    """Whether the service is alive, or ready."""
+    """The state of the service."""
 
     status: Annotated[str, Field(examples=["ready"])]
     checks: Annotated[
@@ -136,8 +138,6 @@ class Problem(BaseModel):
     title: Annotated[str, Field(examples=["Image not found"])]
     status: Annotated[int, Field(examples=[404])]
     detail: Annotated[str, Field(examples=["Image not found"])]
-    instance: Annotated[str, Field(description="The request's path.", examples=["/images/sunset"])]
+    instance: Annotated[str, Field(description="Path of the request.", examples=["/images/sunset"])]
     code: Annotated[str, Field(description="Stable, for programs.", examples=["image_not_found"])]
-    request_id: Annotated[
-        str, Field(description="The X-Request-ID of the response; the log has it, too.")
-    ]
+    request_id: Annotated[str, Field(description="X-Request-ID of the response, also logged.")]

@@ -61,7 +61,9 @@ async def get_form(request: Request) -> AsyncIterator[Upload]:
 async def get_file(request: Request, name: ImageName) -> AsyncIterator[Upload]:
     """Yield the received body of an upload as `get_form` does; its name is checked first."""
     name, space = normalise_name(name), request.state.spool_space
-    settings = caller.get().upload_settings(resources_of(request).settings)
+    settings, link = resources_of(request).settings, caller.get().link
+    if link:
+        settings = link.upload_settings(settings)
     async with receive_file(request, name, settings, space) as upload, _upload_place(request):
         yield upload
 
@@ -73,7 +75,7 @@ async def _upload_place(request: Request) -> AsyncIterator[None]:
 
 
 async def get_link_request(request: Request) -> LinkRequest:
-    """Return the link that a client asks for. Raises InvalidParameterError."""
+    """Return the body of a request for links. Raises InvalidParameterError."""
     body = await receive_small_body(request, resources_of(request).settings)
     try:
         return LinkRequest.from_json(body)

@@ -9,7 +9,8 @@ from schemas import Links
 from services.names import normalise_name
 from web import openapi as docs
 from web.addresses import Addresses
-from web.link_response import links_response, make_link
+from web.link_response import links_response
+from web.signed_links import make_link
 
 router = APIRouter(prefix="/images", tags=["links"], responses=docs.COMMON)
 

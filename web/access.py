@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -21,7 +20,7 @@ from services.names import normalise_name
 from telemetry.request_waits import note_image
 from web.caller import Caller, caller
 from web.routed_path import UNMATCHED, match_route, routed_path
-from web.signed_links import SignedLink, is_link
+from web.signed_links import has_link, link_of
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/", "/page/")
@@ -44,16 +43,16 @@ def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
     nothing does.
     """
     if not settings.api_keys:
-        if scope["method"] == "PUT" and (link := _link_of(scope, settings)):
+        if scope["method"] == "PUT" and (link := link_of(scope, settings)):
             caller.set(Caller(link=link))  # limits the upload, and lets it come from other sites
         return None
     path = routed_path(scope)
     if path == "/" or path.startswith(_OPEN_PATHS):
         return None
     refusal = _refuse_without_key(scope, settings)
-    if refusal is None or not _has_link(scope):
+    if refusal is None or not has_link(scope):
         return refusal
-    if link := _link_of(scope, settings):
+    if link := link_of(scope, settings):
         caller.set(Caller(link=link))
         return None
     return InvalidLinkError() if isinstance(refusal, KeyRequiredError) else refusal
@@ -100,23 +99,6 @@ def _refuse_foreign(key: ApiKey, template: str, parameters: dict[str, str]) -> S
     except InvalidNameError as exc:
         return exc
     return None if covered else ForeignImageError(key.prefix)
-
-
-def _has_link(scope: Scope) -> bool:
-    """Whether a request comes by a link, valid or not."""
-    return is_link(scope["query_string"].decode("latin-1"))
-
-
-def _link_of(scope: Scope, settings: Settings) -> SignedLink | None:
-    """Return the link of a request; None unless it is valid and allows the request."""
-    template, parameters = match_route(scope)
-    try:
-        name = normalise_name(parameters.get("name", ""))
-    except InvalidNameError:
-        return None
-    query, now = scope["query_string"].decode("latin-1"), datetime.now(UTC)
-    link = SignedLink.from_query(query, name, settings.link_secrets, now)
-    return link if link and link.opens(scope["method"], template) else None
 
 
 def admit_upload(name: str) -> None:

@@ -101,7 +101,7 @@ def plan_download(
     if moved := plan_move(asked, address):
         return moved
     validators = image_validators(image)
-    left = asked.link.seconds_left(datetime.now(UTC)) if asked.link else None
+    left = asked.link.seconds_remaining(datetime.now(UTC)) if asked.link else None
     cache = _cache_control(asked, settings, left)
     if is_not_modified(asked.headers, validators):
         return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)

@@ -1,27 +1,20 @@
-"""Making signed links, and the answer that gives them."""
+"""The response to a request for signed links."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from starlette.responses import Response
 
-from schemas import LinkRequest, Links
+from schemas import Links
 from services.image_store import ImageRecord
 from web.addresses import Addresses
 from web.metadata_response import json_response
-from web.signed_links import SignedLink, expiry
-
-
-def make_link(name: str, wanted: LinkRequest) -> SignedLink:
-    """Return the link to the image `name`, as it is stored, that a client asks for now."""
-    expires = expiry(datetime.now(UTC), wanted.expires_in)
-    return SignedLink(wanted.allows, name, expires, wanted.replace, wanted.max_bytes)
+from web.signed_links import SignedLink
 
 
 def links_response(
     link: SignedLink, secret: str, addresses: Addresses, image: ImageRecord | None
 ) -> Response:
-    """Answer with the addresses that a link opens, of the current version of `image` if any."""
+    """Answer with the addresses of a link, those of the current version if there is an image."""
     signed = replace(addresses, link=link.query(secret))
     url, variants = signed.all_of(image) if image else signed.without_version(link.name)
     document = Links(

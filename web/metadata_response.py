@@ -41,7 +41,7 @@ def metadata_response(
     validators = Validators(f'"{tag}"', image.last_updated_at)
     told = _tells_creator(who.key, image)
     private = told or not is_public(settings, by_name=True)
-    left = who.link.seconds_left(datetime.now(UTC)) if who.link else None
+    left = who.link.seconds_remaining(datetime.now(UTC)) if who.link else None
     headers = validators.headers() | read_cache_control(settings, private=private, seconds=left)
     dated = image.last_updated_at > settled_at and not told
     if is_not_modified(request.headers, validators, dated=dated):

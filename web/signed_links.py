@@ -1,7 +1,10 @@
-"""Signed links: addresses that allow something without an API key, until they expire.
+"""Signed links: addresses that work without an API key until they expire.
 
-A link is of a name, whether or not there is such an image. Its signature, an HMAC-SHA-256 (RFC
-2104), covers the name and all parameters of the link, but no other parameters of the address.
+A link is for a name, whether or not the image exists. Its signature, an HMAC-SHA-256 (RFC 2104),
+covers the name and all parameters of the link, but no other parameters of the address.
+
+`link_of` enforces the name, the right and the expiry, `SignedLink.upload_settings` the size of an
+upload, and `Caller.uploader` whether it may overwrite an image.
 """
 
 import base64
@@ -11,20 +14,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Literal, Self, cast
+from typing import Self, cast
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
-Right = Literal["read", "variants", "upload"]
-"""What a link allows: to read all of an image, or its variants alone, or to upload it."""
+from starlette.types import Scope
+
+from config import Settings
+from errors import InvalidNameError
+from schemas import LinkRequest, Right
+from services.names import normalise_name
+from web.routed_path import match_route
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND, _SECOND = timedelta(microseconds=1), timedelta(seconds=1)
-# Nothing else that the same secret may sign looks like this.
+# Nothing else that the same secret may sign begins like this.
 _CONTEXT = "image-api link 1"
 _SIGNATURE = "sig"  # traces redact a parameter of this name
 _PARAMETERS = frozenset({"allows", "expires", "replace", "max_bytes", _SIGNATURE})
 
-# Which rights allow a request, by its route; all other requests need a key.
+# The rights that allow a request, by its route. All other requests need a key.
 _READERS: dict[str, tuple[Right, ...]] = {
     "/images/{name}": ("read",),
     "/images/{name}/metadata": ("read",),
@@ -40,9 +48,9 @@ _ALLOWING: dict[str, dict[str, tuple[Right, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class SignedLink:
-    """What is allowed with the image `name` before `expires`, in milliseconds of Unix time.
+    """A right to the image `name` until `expires`, in milliseconds of Unix time.
 
-    An upload may overwrite the image with `replace` only, and has at most `max_bytes`.
+    An upload may overwrite the image only with `replace`, and has at most `max_bytes`.
     """
 
     allows: Right
@@ -53,16 +61,17 @@ class SignedLink:
 
     @property
     def expires_at(self) -> datetime:
-        """The moment from which on the link is refused."""
+        """When the link expires; from this moment on it is refused."""
         return _EPOCH + timedelta(milliseconds=self.expires)
 
-    def opens(self, method: str, route: str) -> bool:
-        """Whether the link allows requests of a method and a route, such as `/images/{name}`."""
-        return self.allows in _ALLOWING.get(method, {}).get(route, ())
-
-    def seconds_left(self, now: datetime) -> int:
-        """Return how many whole seconds the link remains valid."""
+    def seconds_remaining(self, now: datetime) -> int:
+        """Return for how many whole seconds the link remains valid."""
         return max(0, (self.expires_at - now) // _SECOND)
+
+    def upload_settings(self, settings: Settings) -> Settings:
+        """Return the settings of an upload by this link, whose `max_bytes` may lower the limit."""
+        most = min(self.max_bytes or settings.max_upload_bytes, settings.max_upload_bytes)
+        return settings.model_copy(update={"max_upload_bytes": most})
 
     def query(self, secret: str) -> str:
         """Return the parameters that make an address of the image a link."""
@@ -79,36 +88,50 @@ class SignedLink:
     ) -> Self | None:
         """Return the link to the image `name` in a query string; None unless it is valid.
 
-        No parameter may be missing, changed, added or doubled. The time does not depend on how
-        wrong a signature is.
+        No parameter may be missing, changed, added or repeated. Signatures are compared in constant
+        time.
         """
-        given = [
-            pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] in _PARAMETERS
-        ]
+        pairs = parse_qsl(query, keep_blank_values=True)
+        given = [pair for pair in pairs if pair[0] in _PARAMETERS]
         parameters = dict(given)
         signature = parameters.pop(_SIGNATURE, "").encode()
         signed = [_sign(name, parameters, secret).encode() for secret in secrets]
         genuine = [hmac.compare_digest(one, signature) for one in signed]
         if not any(genuine) or len(given) != len(parameters) + 1:
             return None
-        link = cls._from_genuine(name, parameters)
-        return link if now < link.expires_at else None
-
-    @classmethod
-    def _from_genuine(cls, name: str, parameters: Mapping[str, str]) -> Self:
-        most = parameters.get("max_bytes")
-        return cls(
+        link = cls(
             cast("Right", parameters["allows"]),
             name,
             int(1000 * Decimal(parameters["expires"])),
             "replace" in parameters,
-            None if most is None else int(most),
+            int(parameters["max_bytes"]) if "max_bytes" in parameters else None,
         )
+        return link if now < link.expires_at else None
 
 
-def is_link(query: str) -> bool:
-    """Whether a query string has a parameter of links, even if others were lost."""
+def make_link(name: str, request: LinkRequest) -> SignedLink:
+    """Return the link to the image `name`, in the form in which it is stored, beginning now."""
+    expires = expiry(datetime.now(UTC), request.expires_in)
+    return SignedLink(request.allows, name, expires, request.replace, request.max_bytes)
+
+
+def has_link(scope: Scope) -> bool:
+    """Return whether a request has a parameter of links, even if the link is not valid."""
+    query = scope["query_string"].decode("latin-1")
     return not _PARAMETERS.isdisjoint(dict(parse_qsl(query, keep_blank_values=True)))
+
+
+def link_of(scope: Scope, settings: Settings) -> SignedLink | None:
+    """Return the link of a request; None unless it is valid and allows the request."""
+    template, parameters = match_route(scope)
+    try:
+        name = normalise_name(parameters.get("name", ""))
+    except InvalidNameError:
+        return None
+    query, now = scope["query_string"].decode("latin-1"), datetime.now(UTC)
+    link = SignedLink.from_query(query, name, settings.link_secrets, now)
+    rights = _ALLOWING.get(scope["method"], {}).get(template, ())
+    return link if link and link.allows in rights else None
 
 
 def link_parameters(query: str) -> str:
@@ -118,10 +141,10 @@ def link_parameters(query: str) -> str:
 
 
 def expiry(now: datetime, seconds: int) -> int:
-    """Return when a link for that many seconds expires, in milliseconds of Unix time.
+    """Return when a link made `now` for so many seconds expires, in milliseconds of Unix time.
 
-    The end is rounded up to a multiple of an eighth of the life. So links whose ends round up to
-    the same multiple are equal byte for byte, and caches keep what they lead to.
+    The moment is rounded up to a multiple of an eighth of the lifetime. Links that expire at the
+    same moment are equal byte for byte, so caches can reuse what they lead to.
     """
     eighth = 125 * seconds
     end = (now - _EPOCH + seconds * _SECOND) // _MICROSECOND
@@ -134,7 +157,7 @@ def _seconds(milliseconds: int) -> str:
 
 
 def _sign(name: str, parameters: Mapping[str, str], secret: str) -> str:
-    """Return the signature; JSON keeps what it is of apart."""
+    """Return the signature; JSON separates the parts of its message unambiguously."""
     message = json.dumps([_CONTEXT, name, sorted(parameters.items())]).encode()
     digest = hmac.digest(secret.encode(), message, "sha256")
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -13,10 +13,11 @@ from fastapi.testclient import TestClient
 
 from config import Settings
 from devstack.service_process import ServiceProcess
+from schemas import Right
 from tests.support.keys import api_key, bearer
 from tests.support.pictures import jpeg, png
 from tests.support.uploads import on_sqlite, problem, serving
-from web.signed_links import Right, SignedLink
+from web.signed_links import SignedLink
 
 pytestmark = on_sqlite
 OLD, SECRET = "old-" + "o" * 28, "new-" + "n" * 28

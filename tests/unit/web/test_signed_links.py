@@ -28,8 +28,8 @@ def test_expiry(seconds: int) -> None:
         assert link.expires <= at_once.expires
         query = link.query(SECRET)
         assert SignedLink.from_query(query, "a", [SECRET], now) == link
-        assert link.seconds_left(link.expires_at - timedelta(milliseconds=1500)) == 1
-        assert link.seconds_left(link.expires_at + life) == 0
+        assert link.seconds_remaining(link.expires_at - timedelta(milliseconds=1500)) == 1
+        assert link.seconds_remaining(link.expires_at + life) == 0
 
 
 def test_round_moments() -> None:
