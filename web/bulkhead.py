@@ -1,6 +1,6 @@
-"""A bulkhead: requests that need S3 leave threads to requests that do not.
+"""A bulkhead keeps requests that need S3 from taking the threads of requests that do not.
 
-web/middleware/load_shedding.py limits how many may wait.
+web/middleware/load_shedding.py limits how many requests wait.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,16 +20,16 @@ _Arguments = TypeVarTuple("_Arguments")
 
 
 class Bulkhead:
-    """Places for requests that need S3, fewer than `Settings.threads`. If S3 hangs, others proceed.
+    """Places for requests that need S3, fewer than `Settings.threads`.
 
     Work after a response starts (the rest of a large download, the deletion of an old object) runs
-    in threads of its own, as many as there are places.
+    in as many separate threads.
     """
 
-    def __init__(self, places: int, *, patience: float = 10.0) -> None:
-        """Offer `places`; a request waits at most `patience` seconds for one."""
+    def __init__(self, places: int, *, wait_seconds: float = 10.0) -> None:
+        """Offer `places`; a request waits for one for at most `wait_seconds`."""
         self.streams = 0  # downloads in progress, which share the memory of chunks
-        self._patience = patience
+        self._wait_seconds = wait_seconds
         self._places = anyio.Semaphore(places, fast_acquire=True)
         self._threads = anyio.CapacityLimiter(places)
 
@@ -37,16 +37,17 @@ class Bulkhead:
     def for_uploads(cls, concurrency: int) -> Self:
         """Offer half of the `CONCURRENCY` places to uploads, which take one of these first.
 
-        Uploads that wait for a decoder leave the other half to downloads. Uploads may wait longer,
-        because the client would have to send a large file again.
+        Uploads that wait for a decoder leave the other half to downloads. They wait longer than
+        downloads, because the client would have to send the file again, but with the wait for the
+        second place less than 60 seconds, after which AWS load balancers answer 504.
         """
-        return cls(max(1, concurrency // 2), patience=60.0)
+        return cls(max(1, concurrency // 2), wait_seconds=45.0)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Hold a place during the block. Raises OverloadedError if none becomes free."""
+        """Hold a place during the block. Raises OverloadedError if none becomes free in time."""
         try:
-            with anyio.fail_after(self._patience):
+            with anyio.fail_after(self._wait_seconds):
                 await self._places.acquire()
         except TimeoutError:
             raise OverloadedError from None
@@ -63,7 +64,7 @@ class Bulkhead:
 class S3Route(APIRoute):
     """A route whose handler runs in a place of the bulkhead.
 
-    It is not a dependency, because FastAPI needs 30 us for one that yields, a tenth of a 304.
+    A dependency that yields would take 30 us, a tenth of a 304.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

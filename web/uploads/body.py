@@ -1,6 +1,6 @@
 """Receives the bodies of uploads within their time limits."""
 
-from typing import Protocol
+from collections.abc import Callable
 
 import anyio
 from fastapi import Request
@@ -12,41 +12,28 @@ from errors import InvalidRequestError, UploadTooSlowError
 from web.uploads.received_file import ReceivedFile
 
 
-class BodyParser(Protocol):
-    """What takes a body as it arrives."""
-
-    def write(self, chunk: bytes, /) -> None:
-        """Take the next bytes."""
-
-
 async def receive(
-    request: Request, parser: BodyParser, file: ReceivedFile, settings: Settings
+    request: Request, write: Callable[[bytes], None], file: ReceivedFile, settings: Settings
 ) -> None:
-    """Pass the body to `parser`, which writes its file to `file`.
+    """Pass the body to `write`, which fills `file`.
 
-    Raises UploadTooSlowError, InvalidRequestError if the client disconnects, or what they raise.
+    Raises UploadTooSlowError, InvalidRequestError if the client disconnects, or what `write`
+    raises.
     """
+    timeout, idle = settings.upload_timeout_seconds, settings.client_idle_seconds
+    end = anyio.current_time() + timeout
     try:
-        await _receive(request, parser, file, settings)
+        # One scope with a moving deadline: one for each chunk costs as much as parsing the chunk.
+        with anyio.fail_after(min(timeout, idle)) as scope:
+            async for chunk in request.stream():
+                write(chunk)
+                if file.must_flush:
+                    await _flush(file)
+                scope.deadline = min(end, anyio.current_time() + idle)
     except TimeoutError:
         raise UploadTooSlowError from None
     except ClientDisconnect:
         raise InvalidRequestError("The connection was closed before the end of the body.") from None
-
-
-async def _receive(
-    request: Request, parser: BodyParser, file: ReceivedFile, settings: Settings
-) -> None:
-    latest = anyio.current_time() + settings.upload_timeout_seconds
-    # One scope with a moving deadline: one for each chunk costs as much as parsing the chunk.
-    with anyio.fail_after(
-        min(settings.upload_timeout_seconds, settings.client_idle_seconds)
-    ) as scope:
-        async for chunk in request.stream():
-            parser.write(chunk)
-            if file.must_flush:
-                await _flush(file)
-            scope.deadline = min(latest, anyio.current_time() + settings.client_idle_seconds)
     await _flush(file)
 
 

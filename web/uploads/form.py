@@ -1,7 +1,7 @@
 """The upload form: `multipart/form-data` with one `file` and an optional `name`.
 
-FastAPI's form parsing is not used: it accepts a body without its closing boundary, decodes fields
-that are not UTF-8 as Latin-1, and makes a thread hop for every 64 KB of a large file.
+FastAPI's own form parsing accepts a body without its closing boundary, decodes fields that are not
+UTF-8 as Latin-1, and makes a thread hop for every 64 KB of a large file.
 """
 
 from collections.abc import AsyncIterator
@@ -27,24 +27,24 @@ _MAX_CONTENT_TYPE_BYTES = 1024
 async def receive_form(
     request: Request, settings: Settings, space: SpoolSpace
 ) -> AsyncIterator[Upload]:
-    """Receive the form of an upload; close its file at the end.
+    """Receive the form of an upload, and close its file after the block.
 
-    An announced digest may be that of the whole body (RFC 9530), or of the file alone, which
-    clients can compute without rendering the form. Raises InvalidMultipartError, or what the
-    functions of `upload_head`, `upload_body` and `space` raise, each as early as possible.
+    An announced digest may be that of the body (RFC 9530), or of the file alone, which clients can
+    compute without rendering the form. Raises InvalidMultipartError, and what the functions of
+    `head`, `body` and `space` raise, each as early as possible.
     """
     refuse_content_codings(request)
     digests = announced_digests(request.headers)
     boundary = _boundary(request)
-    most = settings.max_upload_bytes + MAX_OVERHEAD_BYTES
-    length, hashing = announced_length(request, most, settings), bool(digests)
+    max_bytes = settings.max_upload_bytes + MAX_OVERHEAD_BYTES
+    length, hashing = announced_length(request, max_bytes, settings), bool(digests)
     with (
-        space.file_for(length, most) as spool,
+        space.file_for(length, max_bytes) as spool,
         closing(ReceivedFile(settings, spool, hashing=hashing)) as file,
     ):
         parser = FormParser(boundary, file, settings, hashing=hashing)
         try:
-            await receive(request, parser, file, settings)
+            await receive(request, parser.write, file, settings)
         except FormParserError:
             raise InvalidMultipartError("The form is malformed.") from None
         upload = parser.upload()

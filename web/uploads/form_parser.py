@@ -1,6 +1,6 @@
-"""Incremental parsing of an upload form with at most MAX_UPLOAD_BYTES in its file.
+"""Incremental parsing of an upload form whose file has at most MAX_UPLOAD_BYTES.
 
-web/uploads/spool_space.py decides where the file is kept meanwhile.
+web/uploads/spool_space.py decides where the file is kept.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from services.names import split_extension
 from web.content_disposition import part_parameters
 from web.uploads.received_file import ReceivedFile, Upload
 
-# Boundaries, headers and small fields around the file.
+# Boundaries, headers and small fields around the file
 MAX_OVERHEAD_BYTES = 256 * 1024
 _MAX_NAME_FIELD_BYTES = 4096
 _MAX_PARTS = 20
 
 
 class FormParser:
-    """Parses a form as its bytes arrive, and writes the file in it to `file`.
+    """Parses a form as its bytes arrive, and writes the file that it contains to `file`.
 
     With `hashing` it computes the SHA-256 of the whole body.
     """
@@ -61,7 +61,7 @@ class FormParser:
         self._parser.write(chunk)
 
     def upload(self) -> Upload:
-        """Return the file, and what the form says of it.
+        """Return the file and its name.
 
         Raises InvalidMultipartError unless the closing boundary and a file have arrived.
         """

@@ -1,4 +1,4 @@
-"""What the head of an upload decides before its body arrives: type, coding, part, length."""
+"""Checks of the head of an upload, before its body arrives: type, coding, part, length."""
 
 from fastapi import Request
 
@@ -13,21 +13,20 @@ from errors import (
 
 
 def image_type(request: Request, settings: Settings) -> str | None:
-    """Return the media type of an image that Content-Type names; None if it names no image.
+    """Return the media type in Content-Type if it is that of an image, otherwise None.
 
-    Others are ignored, because clients send defaults, such as that of a form. The inspector
-    compares the type with the bytes. Raises UnsupportedMediaTypeError.
+    Other types are ignored, because clients send defaults. The inspector compares the type with
+    the bytes. Raises UnsupportedMediaTypeError for forms and formats that are not accepted.
     """
-    named = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if named == "multipart/form-data":
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "multipart/form-data":
         raise UnsupportedMediaTypeError("PUT takes the bytes of the image; send forms with POST.")
-    if not named.startswith("image/"):
+    if not content_type.startswith("image/"):
         return None
-    subtype = named.removeprefix("image/").removeprefix("x-")
+    subtype = content_type.removeprefix("image/").removeprefix("x-")
     known = FORMATS.get(ALIASES.get(subtype, subtype))
-    accepted = {FORMATS[extension] for extension in settings.allowed_extensions}
-    if known is None or known not in accepted:
-        raise UnsupportedMediaTypeError(f"Images of the type {named} are not accepted here.")
+    if known not in {FORMATS[extension] for extension in settings.allowed_extensions}:
+        raise UnsupportedMediaTypeError(f"Images of type {content_type} are not accepted.")
     return known.media_type
 
 
@@ -46,14 +45,14 @@ def refuse_parts(request: Request) -> None:
         raise InvalidRequestError("PUT takes whole images: send no Content-Range.")
 
 
-def announced_length(request: Request, most: int, settings: Settings) -> int:
+def announced_length(request: Request, max_bytes: int, settings: Settings) -> int:
     """Return Content-Length, or 0 without one.
 
-    Raises ImageTooLargeError if that is more than `most`, before the body arrives.
+    Raises InvalidRequestError, or ImageTooLargeError if it is more than `max_bytes`.
     """
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal():
         raise InvalidRequestError("Content-Length is not a number.")
-    if int(announced) > most:
+    if int(announced) > max_bytes:
         raise ImageTooLargeError.of(settings.max_upload_bytes)
     return int(announced)

@@ -17,20 +17,20 @@ from web.uploads.spool_space import SpoolSpace
 async def receive_file(
     request: Request, name: str, settings: Settings, space: SpoolSpace
 ) -> AsyncIterator[Upload]:
-    """Receive the file of the image `name`; close it at the end.
+    """Receive the file of the image `name`, and close it after the block.
 
-    Raises what the functions of `upload_head`, `upload_body` and `space` raise, in that order.
+    Raises what the functions of `head`, `body` and `space` raise, in that order.
     """
     media_type = image_type(request, settings)
     refuse_parts(request)
     refuse_content_codings(request)
     digests = announced_digests(request.headers)
-    most = settings.max_upload_bytes
-    length = announced_length(request, most, settings)
+    max_bytes = settings.max_upload_bytes
+    length = announced_length(request, max_bytes, settings)
     with (
-        space.file_for(length, most) as spool,
+        space.file_for(length, max_bytes) as spool,
         closing(ReceivedFile(settings, spool, hashing=bool(digests))) as file,
     ):
-        await receive(request, file, file, settings)
+        await receive(request, file.write, file, settings)
         require_digests(digests, file.digest())
         yield Upload(file.content, name, media_type=media_type)

@@ -1,4 +1,4 @@
-"""The file of an upload, as its bytes arrive: at most MAX_UPLOAD_BYTES, in memory or in a spool."""
+"""The file of an upload while it arrives: at most MAX_UPLOAD_BYTES, in memory or in a spool."""
 
 import hashlib
 from typing import IO, NamedTuple
@@ -9,15 +9,14 @@ from services.image_store import HashedBytes
 
 # The file is spooled in pieces of at least this size.
 PIECE_BYTES = 512 * 1024
-# Smaller pieces are joined, because each object takes 300 bytes of its own.
+# Smaller chunks are joined, because every Python object takes 300 bytes more.
 _PAGE_BYTES = 4096
 
 
 class Upload(NamedTuple):
-    """A received file, and what its client says of it.
+    """A received file, its name, and the extension and media type that the client states, if any.
 
-    `extension` is that of its file name, and `media_type` one that it must have; either may be
-    unknown.
+    `extension` is that of the file name. The bytes must be of `media_type`.
     """
 
     file: IO[bytes]
@@ -27,7 +26,7 @@ class Upload(NamedTuple):
 
 
 class ReceivedFile:
-    """Takes the bytes of a file, and writes them to `spool` in pieces, or keeps them without one.
+    """Writes the bytes of a file to `spool` in pieces, or keeps them in memory without one.
 
     With `hashing` it computes their SHA-256.
     """
@@ -41,19 +40,19 @@ class ReceivedFile:
         self._chunks: list[memoryview | bytearray] = []
         self._size = self._buffered = 0
 
-    def write(self, piece: bytes | memoryview) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes. Raises ImageTooLargeError."""
-        self._size += len(piece)
+        self._size += len(chunk)
         if self._size > self._settings.max_upload_bytes:
             raise ImageTooLargeError.of(self._settings.max_upload_bytes)
         last = self._chunks[-1] if self._chunks else None
-        if len(piece) >= _PAGE_BYTES:
-            self._chunks.append(memoryview(piece))
+        if len(chunk) >= _PAGE_BYTES:
+            self._chunks.append(memoryview(chunk))
         elif isinstance(last, bytearray) and len(last) < _PAGE_BYTES:
-            last += piece
+            last += chunk
         else:
-            self._chunks.append(bytearray(piece))
-        self._buffered += len(piece)
+            self._chunks.append(bytearray(chunk))
+        self._buffered += len(chunk)
 
     @property
     def must_flush(self) -> bool:
@@ -66,7 +65,7 @@ class ReceivedFile:
         return self._spool is not None and self._size > PIECE_BYTES
 
     def flush(self) -> None:
-        """Store the bytes that arrived since the last call."""
+        """Store the bytes that have arrived since the last call."""
         content = b"".join(self._chunks)
         if self._spool is None:
             self.content = HashedBytes(content)  # does not copy, unlike `write`
@@ -83,9 +82,9 @@ class ReceivedFile:
         return self._hash.digest()
 
     def close(self) -> None:
-        """Release the memory at once, because a parser and its callbacks form a reference cycle.
+        """Release the memory now, because the parser and its callbacks form a reference cycle.
 
-        Without this, 600 MB waited for the garbage collector during uploads of 5 MB by 16 clients.
+        Without this, 600 MB waited for the garbage collector while 16 clients uploaded 5 MB each.
         """
         self._chunks.clear()
         self.content.close()

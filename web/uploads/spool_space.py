@@ -1,4 +1,4 @@
-"""Where the files of uploads are until they are stored: in memory or the temporary directory."""
+"""Memory, and space in the temporary directory, for the files of uploads until they are stored."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,9 +9,8 @@ from typing import IO
 from errors import OutOfResourcesError, OverloadedError
 from web.uploads.received_file import PIECE_BYTES
 
-# Up to here a file stays in memory, as long as all files together take no more than that; others
-# go to disk. Under sustained uploads of 5 MB by 16 clients RSS peaked at 253 MB with 32 MB for all
-# together, and at 296 MB with 96.
+# How much one file, and all files together, may keep in memory; other files go to disk. With 16
+# clients uploading 5 MB continuously, RSS peaked at 253 MB with 32 MB for all, at 296 MB with 96.
 _MEMORY_BYTES = 8 * 1024 * 1024
 _ALL_MEMORY_BYTES = 24 * 1024 * 1024
 
@@ -20,17 +19,17 @@ class SpoolSpace:
     """Memory and disk for the files of this process's uploads. Only the event loop uses it."""
 
     def __init__(self, processes: int) -> None:
-        """Use an equal share of the temporary directory, as one of so many `processes`."""
+        """Use one of `processes` equal shares of the temporary directory."""
         self._processes = processes
         self._memory = self._disk = 0  # bytes that are reserved
         self._most_free = 0
 
     @contextmanager
-    def file_for(self, announced: int, most: int) -> Iterator[IO[bytes] | None]:
+    def file_for(self, announced: int, max_bytes: int) -> Iterator[IO[bytes] | None]:
         """Open a file for a body, or reserve memory for it and yield None.
 
-        The body has `announced` bytes, or if that is 0, at most `most`. Raises OverloadedError if
-        other uploads have reserved the disk, OutOfResourcesError if it is too small.
+        The body has `announced` bytes, or at most `max_bytes` if that is 0. Raises OverloadedError
+        if other uploads have reserved the disk, OutOfResourcesError if the disk is too small.
         """
         if 0 < announced <= min(_MEMORY_BYTES, _ALL_MEMORY_BYTES - self._memory):
             self._memory += announced
@@ -39,7 +38,7 @@ class SpoolSpace:
             finally:
                 self._memory -= announced
             return
-        length = announced or most
+        length = announced or max_bytes
         reserved = self._reserve(length) if length > PIECE_BYTES else 0
         try:
             with SpooledTemporaryFile(max_size=PIECE_BYTES) as file:
@@ -52,12 +51,12 @@ class SpoolSpace:
             free = shutil.disk_usage(gettempdir()).free
         except FileNotFoundError as exc:  # from `tempfile`: nothing can be written anywhere
             raise OutOfResourcesError from exc
-        # Files of uploads take from what is free now, but not from what was.
+        # Files of uploads reduce what is free now, but not what was free at most.
         self._most_free = max(self._most_free, free)
         share = self._most_free // self._processes
         if length > share:
             raise OutOfResourcesError("The service has no disk space for an upload of this size.")
-        # Half of what the others leave, so that a smaller one still finds room.
+        # Take at most half of what the others leave, so that smaller uploads still find room.
         if self._disk and length > (share - self._disk) // 2:
             raise OverloadedError("Too many large uploads at once; try again.")
         self._disk += length

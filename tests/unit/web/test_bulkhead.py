@@ -13,7 +13,7 @@ def test_full() -> None:
     """A request that finds no place in time is refused; the next one gets the free place."""
 
     async def run() -> None:
-        bulkhead = Bulkhead(1, patience=0.01)
+        bulkhead = Bulkhead(1, wait_seconds=0.01)
         async with bulkhead.place():
             with pytest.raises(OverloadedError):
                 async with bulkhead.place():
@@ -28,7 +28,7 @@ def test_given_back() -> None:
     """A request that fails, or is cancelled, gives its place back."""
 
     async def run() -> None:
-        bulkhead = Bulkhead(1, patience=0.01)
+        bulkhead = Bulkhead(1, wait_seconds=0.01)
         with pytest.raises(RuntimeError, match="a bug"):
             async with bulkhead.place():
                 raise RuntimeError("a bug")
@@ -65,6 +65,11 @@ async def hold(bulkhead: Bulkhead) -> None:
     """Hold a place until cancelled."""
     async with bulkhead.place():
         await anyio.sleep_forever()
+
+
+def test_overloaded_before_a_load_balancer_gives_up() -> None:
+    """An upload waits for its two places for less than the 60 s of AWS load balancers."""
+    assert Bulkhead.for_uploads(16)._wait_seconds + Bulkhead(16)._wait_seconds <= 55
 
 
 def test_threads() -> None:
