@@ -24,12 +24,7 @@ from web.cache_control import read_cache_control
 from web.caller import caller
 from web.conditional_requests import write_precondition
 from web.image_response import DownloadRequest, download_response, plan_download
-from web.metadata_response import (
-    image_json,
-    json_response,
-    list_json,
-    metadata_response,
-)
+from web.metadata_response import image_json, json_response, list_json, metadata_response
 from web.pagination import Cursor, Limit, OrderBy, Prefix, decode_cursor, encode_cursor, next_link
 from web.uploads.received_file import Upload
 from web.uploads.response import upload_response
@@ -48,7 +43,7 @@ def describe_random(request: Request, session: SessionDep) -> Response:
     resources = resources_of(request)
     image = resources.store(session).describe_random()
     addresses = Addresses.of(request, resources.settings)
-    document = image_json(image, addresses, caller.get().key)
+    document = image_json(image, addresses)
     return json_response(document, {"Cache-Control": "no-store"})
 
 
@@ -63,8 +58,7 @@ def describe(request: Request, name: ImageName, session: SessionDep) -> Response
     """Describe an image."""
     resources = resources_of(request)
     image = resources.store(session).describe(name)
-    settings, settled_at = resources.settings, resources.opened_at
-    return metadata_response(request, image, settings, settled_at, caller.get())
+    return metadata_response(request, image, resources.settings, resources.opened_at)
 
 
 def download(
@@ -77,12 +71,12 @@ def download(
     """Download the bytes of an image."""
     resources = resources_of(request)
     store = resources.store(session)
-    asked = DownloadRequest.of(request, disposition, redirect)
+    requested = DownloadRequest.of(request, disposition, redirect)
     addresses = Addresses.of(request, resources.settings)
     image = store.describe(name)
     while True:
-        plan = plan_download(asked, image, addresses.image(image), resources.settings)
-        if response := download_response(asked, plan, store, image, bulkhead_of(request)):
+        plan = plan_download(requested, image, addresses.image(image), resources.settings)
+        if response := download_response(requested, plan, store, image, bulkhead_of(request)):
             return response
         image = store.describe_replacement(image)
 
@@ -108,15 +102,15 @@ def list_images(
     order: OrderBy = "name",
 ) -> Response:
     """List images page by page."""
-    resources, key = resources_of(request), caller.get().key
+    resources = resources_of(request)
     prefix = listed_prefix(normalise_prefix(prefix), resources.settings)
     after = decode_cursor(order, prefix, cursor) if cursor else None
     images = resources.store(session).list(order, prefix, after, limit + 1)
     page = images[:limit]
     following = encode_cursor(order, prefix, page[-1]) if len(images) > limit else None
-    private = key is not None or not is_public(resources.settings, by_name=False)
+    private = caller.get().key is not None or not is_public(resources.settings, by_name=False)
     headers = read_cache_control(resources.settings, private=private)
-    document = list_json(page, Addresses.of(request, resources.settings), following, key)
+    document = list_json(page, Addresses.of(request, resources.settings), following)
     return json_response(document, headers | next_link(request, following))
 
 
@@ -149,18 +143,18 @@ def put(request: Request, file: FileDep, session: SessionDep, after: BackgroundT
 
 
 def _store(request: Request, upload: Upload, session: Session, after: BackgroundTasks) -> Response:
-    resources, who = resources_of(request), caller.get()
+    resources = resources_of(request)
     store = resources.store(session)
     precondition = write_precondition(request.headers)
     stored = store.upload(
         *(upload.file, upload.name, upload.extension, precondition),
         media_type=upload.media_type,
-        by=who.uploader,
+        by=caller.get().uploader,
     )
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
     addresses = Addresses.of(request, resources.settings)
-    return upload_response(stored.image, stored.outcome, addresses, who.key)
+    return upload_response(stored.image, stored.outcome, addresses)
 
 
 @router.delete(

@@ -24,14 +24,14 @@ from web.ranges import render_content_range, select_range
 from web.signed_links import SignedLink
 from web.streaming import ByteSource, ObjectResponse
 
-# Smaller bodies are read at once and sent without a streaming task.
+# Bodies up to this size are read at once and sent without a streaming task.
 _WHOLE_BYTES = 1024 * 1024
 
 _Stored_contra = TypeVar("_Stored_contra", contravariant=True)
 
 
 class ObjectStore(Protocol[_Stored_contra]):
-    """The use cases that read an object of an image or of a variant."""
+    """The use cases that read the object of an image or a variant."""
 
     def presigned_url(
         self,
@@ -43,19 +43,19 @@ class ObjectStore(Protocol[_Stored_contra]):
     ) -> str | None:
         """Return a URL at which S3 answers `method` with the object and `headers`; None if lost.
 
-        S3 answers for REDIRECT_SECONDS, but not after the moment `until`.
+        The URL expires after REDIRECT_SECONDS, and not later than `until`.
         """
 
     def open_object(self, stored: _Stored_contra, first: int, last: int, /) -> ByteSource | None:
-        """Open the bytes `first` to `last` inclusive; None if the object is gone."""
+        """Open the bytes `first` to `last` inclusive; None if the object is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
-    """What a client requests of the bytes of an image or a variant.
+    """A request for the bytes of an image or a variant.
 
-    `version` is the tag in its address, empty without one, and `query` the whole query. Without the
-    `link`, if there is one, it would be refused.
+    `version` is the tag in the address, or empty, and `query` the whole query. `link` is the signed
+    link that allows the request, if it needs one.
     """
 
     method: str
@@ -68,7 +68,7 @@ class DownloadRequest:
 
     @classmethod
     def of(cls, request: Request, disposition: str, redirect: bool | None) -> Self:  # noqa: FBT001
-        """Return what `request` asks for, with these parameters of its query and its version."""
+        """Return `request` as a download, with these parameters of its query."""
         version = requested_version(request)
         query = request.scope["query_string"].decode("latin-1")
         link = caller.get().link
@@ -80,7 +80,7 @@ class DownloadPlan:
     """The status and headers of the response to a download, and the bytes to send.
 
     `span` is the first and the last byte, or None without a body. The headers of a redirect to S3
-    are those that S3 sends, for REDIRECT_SECONDS but not after the moment `until`.
+    are those that S3 sends. Its URL expires not later than `until`.
     """
 
     status: HTTPStatus
@@ -90,96 +90,94 @@ class DownloadPlan:
 
 
 def plan_download(
-    asked: DownloadRequest, image: ImageRecord, address: Address, settings: Settings
+    download: DownloadRequest, image: ImageRecord, address: Address, settings: Settings
 ) -> DownloadPlan:
     """Plan the response to a download from the request and the record of the image alone.
 
-    `address` is the current one of what is asked for. The version comes first, then conditions
-    (RFC 9110 section 13.2.2), then redirects to S3, then ranges. Raises PreconditionFailedError,
-    RangeNotSatisfiableError or RedirectNotAllowedError.
+    `address` is that of the current version. The requested version is considered first, then
+    conditions (RFC 9110 section 13.2.2), redirects to S3, and ranges. Raises
+    PreconditionFailedError, RangeNotSatisfiableError or RedirectNotAllowedError.
     """
-    if moved := plan_move(asked, address):
+    if moved := plan_move(download, address):
         return moved
     validators = image_validators(image)
-    left = asked.link.seconds_remaining(datetime.now(UTC)) if asked.link else None
-    cache = _cache_control(asked, settings, left)
-    if is_not_modified(asked.headers, validators):
+    remaining = download.link.seconds_remaining(datetime.now(UTC)) if download.link else None
+    cache = _cache_control(download, settings, remaining)
+    if is_not_modified(download.headers, validators):
         return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)
-    about = {
-        "Content-Type": image.content_type,
-        "Content-Disposition": content_disposition(asked.disposition, image.name, image.extension),
-    }
-    if _redirects(asked, settings) and left != 0:
-        return _plan_redirect(asked, about, settings, left)
-    headers = cache | about | validators.headers()
+    disposition = content_disposition(download.disposition, image.name, image.extension)
+    representation = {"Content-Type": image.content_type, "Content-Disposition": disposition}
+    if _redirects(download, settings) and remaining != 0:
+        return _plan_redirect(download, representation, settings, remaining)
+    headers = cache | representation | validators.headers()
     headers |= {
         "Accept-Ranges": "bytes",
         "Repr-Digest": render_digest(image.sha256),
         "X-Content-Type-Options": "nosniff",
     }
-    if asked.method == "HEAD":
+    if download.method == "HEAD":
         return DownloadPlan(HTTPStatus.OK, headers | {"Content-Length": str(image.size_bytes)})
-    part = select_range(asked.headers, validators, image.size_bytes)
+    part = select_range(download.headers, validators, image.size_bytes)
     if part is None:
         return DownloadPlan(HTTPStatus.OK, headers, (0, image.size_bytes - 1))
     headers["Content-Range"] = render_content_range(part, image.size_bytes)
     return DownloadPlan(HTTPStatus.PARTIAL_CONTENT, headers, part)
 
 
-def plan_move(asked: DownloadRequest, address: Address) -> DownloadPlan | None:
-    """Plan the redirect to the current `address` of what is asked for in another version.
+def plan_move(download: DownloadRequest, address: Address) -> DownloadPlan | None:
+    """Plan the redirect from another version to the current `address`.
 
-    Returns None if the request names the current version, or none.
+    Returns None if the request names the current version or no version.
     """
-    if (location := address.moved(asked.version, asked.query)) is None:
+    if (location := address.moved(download.version, download.query)) is None:
         return None
     return DownloadPlan(HTTPStatus.FOUND, {"Location": location, "Cache-Control": "no-cache"})
 
 
 def _cache_control(
-    asked: DownloadRequest, settings: Settings, seconds: int | None
+    download: DownloadRequest, settings: Settings, seconds: int | None
 ) -> dict[str, str]:
     private = not is_public(settings, by_name=True)
-    versioned = bool(asked.version)
+    versioned = bool(download.version)
     return read_cache_control(settings, private=private, versioned=versioned, seconds=seconds)
 
 
 def _plan_redirect(
-    asked: DownloadRequest, headers: dict[str, str], settings: Settings, left: int | None
+    download: DownloadRequest, headers: dict[str, str], settings: Settings, remaining: int | None
 ) -> DownloadPlan:
-    """Plan a redirect to S3, within the seconds that are `left` of a link.
+    """Plan a redirect to S3, within the `remaining` seconds of a link, if any.
 
-    S3 answers until its URL expires, and only then does a cache begin to count.
+    A cache counts from the response of S3, which may come as late as the URL expires.
     """
-    if left is None:
-        cache, until = _cache_control(asked, settings, None), None
+    if remaining is None:
+        cache, until = _cache_control(download, settings, None), None
     else:
-        lives = min(settings.redirect_seconds, left)
-        cache = _cache_control(asked, settings, left - lives)
-        until = datetime.now(UTC) + timedelta(seconds=lives)
+        lifetime = min(settings.redirect_seconds, remaining)
+        cache = _cache_control(download, settings, remaining - lifetime)
+        until = datetime.now(UTC) + timedelta(seconds=lifetime)
     return DownloadPlan(HTTPStatus.TEMPORARY_REDIRECT, cache | headers, until=until)
 
 
-def _redirects(asked: DownloadRequest, settings: Settings) -> bool:
-    if asked.redirect and settings.redirects == "off":
+def _redirects(download: DownloadRequest, settings: Settings) -> bool:
+    if download.redirect and settings.redirects == "off":
         raise RedirectNotAllowedError
-    return settings.redirects == "default" if asked.redirect is None else asked.redirect
+    return settings.redirects == "default" if download.redirect is None else download.redirect
 
 
 def download_response(
-    asked: DownloadRequest,
+    download: DownloadRequest,
     plan: DownloadPlan,
     store: ObjectStore[_Stored_contra],
     stored: _Stored_contra,
     bulkhead: Bulkhead,
 ) -> Response | None:
-    """Return the planned response with the bytes of `stored`; None if its object is gone.
+    """Return the planned response with the bytes of `stored`; None if its object is lost.
 
     Raises what `store` raises, and StorageUnavailableError if S3 truncates a small body. If S3
-    truncates a large one, the connection is aborted.
+    truncates a large body, the server aborts the connection.
     """
     if plan.status is HTTPStatus.TEMPORARY_REDIRECT:
-        if (url := store.presigned_url(stored, asked.method, plan.headers, plan.until)) is None:
+        if (url := store.presigned_url(stored, download.method, plan.headers, plan.until)) is None:
             return None
         # The URL expires, so caches must not store the redirect.
         headers = {"Location": url, "Cache-Control": "no-store"}

@@ -1,6 +1,6 @@
-"""Answers requests for variants: with the stored variant, or with one that is made first.
+"""Answers requests for variants with a stored variant, or makes it first.
 
-web/image_response.py has the headers, statuses and ranges, which are those of a download.
+web/image_response.py determines headers, statuses and ranges, as for every download.
 """
 
 from collections.abc import Awaitable, Callable
@@ -33,18 +33,15 @@ class VariantSource(ObjectStore[Variant], Protocol):
     """The use cases of variants."""
 
     def find(self, name: str, choice: VariantChoice, /) -> Variant | MissingVariant:
-        """Return the variant of the image `name` if it is stored, else what `make` needs."""
+        """Return the variant of the image `name` if it is stored, otherwise what `make` needs."""
 
     def make(self, missing: MissingVariant, /) -> Variant:
-        """Make a variant; return it with its content."""
+        """Make a variant, and return it with its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class VariantRequest:
-    """Which variant a client requests, such as `320.webp` of the image `name`, and how.
-
-    `client` identifies who waits if it must be made.
-    """
+    """A request by `client` for a variant, such as `320.webp`, of the image `name`."""
 
     download: DownloadRequest
     addresses: Addresses
@@ -58,64 +55,64 @@ class VariantRequest:
 
 
 class _LaterResponse(Response):
-    """A response that is known only when it is sent, after the handler has returned.
+    """A response that is made only after the handler has returned.
 
-    Meanwhile the request holds no thread, and no place in the bulkhead. Starlette answers errors
-    that are raised before the response begins like those of the handler.
+    Meanwhile the request holds no thread, and no place in the bulkhead. Starlette handles errors
+    that are raised before the response begins like those of a handler.
     """
 
-    def __init__(self, find: Callable[[], Awaitable[Response]]) -> None:
+    def __init__(self, make: Callable[[], Awaitable[Response]]) -> None:
         super().__init__()
-        self._find = find
+        self._make = make
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (await self._find())(scope, receive, send)
+        await (await self._make())(scope, receive, send)
 
 
 class VariantDelivery:
-    """Answers requests for variants; shared by all requests of the process."""
+    """Answers all requests for variants in this process."""
 
     def __init__(self, settings: Settings, bulkhead: Bulkhead) -> None:
         self._settings = settings
         self._bulkhead = bulkhead
         self._queue = VariantQueue()
 
-    def respond(self, asked: VariantRequest, store: VariantSource) -> Response:
-        """Answer with a variant; a missing one is made while the response is sent.
+    def respond(self, request: VariantRequest, store: VariantSource) -> Response:
+        """Answer with a variant; a missing one is made after the handler has returned.
 
-        Raises what the use cases and `download_response` raise, or VariantNotFoundError.
+        Raises VariantNotFoundError, and what the use cases and `download_response` raise.
         """
-        with vary_on_accept(asked.variant) as headers:
-            choice = choose_variant(asked.variant, asked.download.headers, self._settings)
-            found = store.find(asked.name, choice)
+        with vary_on_accept(request.variant) as headers:
+            choice = choose_variant(request.variant, request.download.headers, self._settings)
+            found = store.find(request.name, choice)
             while isinstance(found, Variant):
-                if response := self._response(asked, store, found):
+                if response := self._response(request, store, found):
                     response.headers.update(headers)
                     return response
                 # The object was lost, and the row is deleted.
-                found = store.find(asked.name, choice)
-        if moved := plan_move(asked.download, asked.address_of(found.image)):
+                found = store.find(request.name, choice)
+        if moved := plan_move(request.download, request.address_of(found.image)):
             return Response(status_code=moved.status, headers=moved.headers | headers)
-        return _LaterResponse(partial(self._make, asked, store, found))
+        return _LaterResponse(partial(self._make, request, store, found))
 
     async def _make(
-        self, asked: VariantRequest, store: VariantSource, missing: MissingVariant
+        self, request: VariantRequest, store: VariantSource, missing: MissingVariant
     ) -> Response:
-        with vary_on_accept(asked.variant) as headers:
-            made = await self._queue.run(asked.client, missing, partial(store.make, missing))
+        with vary_on_accept(request.variant) as headers:
+            made = await self._queue.run(request.client, missing, partial(store.make, missing))
             async with self._bulkhead.place():
-                answer = await run_in_threadpool(self._response, asked, store, made)
-            response = cast("Response", answer)  # a made variant has its content, and is not lost
+                answer = await run_in_threadpool(self._response, request, store, made)
+            response = cast("Response", answer)  # a new variant has its content, so it is not lost
             response.headers.update(headers)
             return response
 
     def _response(
-        self, asked: VariantRequest, store: VariantSource, variant: Variant
+        self, request: VariantRequest, store: VariantSource, variant: Variant
     ) -> Response | None:
         """Answer with a variant; None if its object is lost."""
-        download = asked.download
+        download = request.download
         if not variant.is_stored:
             download = replace(download, redirect=False)
-        address = asked.address_of(variant.original)
+        address = request.address_of(variant.original)
         plan = plan_download(download, variant.image, address, self._settings)
         return download_response(download, plan, store, variant, self._bulkhead)

@@ -5,18 +5,15 @@
 
 from starlette.responses import Response
 
-from config import ApiKey
 from services.image_store import ImageRecord
 from web.addresses import Addresses
 from web.conditional_requests import image_validators
 from web.metadata_response import image_json, json_response
 
 
-def upload_response(
-    image: ImageRecord, outcome: str, addresses: Addresses, key: ApiKey | None
-) -> Response:
-    """Answer an upload with the metadata of the image for the holder of `key`; 201 if it is new."""
+def upload_response(image: ImageRecord, outcome: str, addresses: Addresses) -> Response:
+    """Answer an upload with the metadata of the image; 201 if it is new."""
     headers = image_validators(image).headers() | {"Upload-Result": outcome}
     if created := outcome == "created":
         headers["Location"] = str(addresses.image(image))
-    return json_response(image_json(image, addresses, key), headers, 201 if created else 200)
+    return json_response(image_json(image, addresses), headers, 201 if created else 200)
