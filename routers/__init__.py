@@ -1,1 +1,1 @@
-"""HTTP to use case and back: a module of routes each, and in dependencies.py what they ask for."""
+"""The routes: each handler translates a request to a use case and its result to a response."""

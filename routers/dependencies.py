@@ -19,7 +19,7 @@ from web.uploads.form import receive_form
 from web.uploads.raw_body import receive_file
 from web.uploads.received_file import Upload
 
-ImageName = Annotated[str, Path(description="The image's name, percent-encoded UTF-8.")]
+ImageName = Annotated[str, Path(description="Name of the image, percent-encoded UTF-8.")]
 
 
 def resources_of(request: Request) -> Resources:
@@ -35,22 +35,22 @@ def bulkhead_of(request: Request) -> Bulkhead:
 
 
 def client_of(request: Request) -> str:
-    """Return who sent a request, as far as it is known: its API key and address."""
+    """Return what identifies the sender of a request: its API key and its address."""
     return f"{caller.get().name} {request.client.host if request.client else ''}"
 
 
 async def get_session(request: Request) -> Session:
     """Return a database session for this request.
 
-    The session connects when a use case begins a transaction, and the use case ends it, so nothing
-    is left to close: a connection held until the response is sent would let slow clients starve
-    the pool. `async`, because FastAPI runs a plain function or generator in a thread.
+    It connects when a use case begins a transaction. The use case also ends the transaction: a
+    connection held until the response is sent would let slow clients exhaust the pool. `async`,
+    because FastAPI would run a plain function in a thread.
     """
     return resources_of(request).sessions()
 
 
 async def get_form(request: Request) -> AsyncIterator[Upload]:
-    """Yield the received form of an upload, holding a place; close its file afterwards."""
+    """Yield the form of an upload while holding a place, and close its file afterwards."""
     settings, space = resources_of(request).settings, request.state.spool_space
     async with receive_form(request, settings, space) as upload:
         admit_upload(upload.name)
@@ -59,7 +59,7 @@ async def get_form(request: Request) -> AsyncIterator[Upload]:
 
 
 async def get_file(request: Request, name: ImageName) -> AsyncIterator[Upload]:
-    """Yield the received body of an upload as `get_form` does; its name is checked first."""
+    """Yield the body of an upload as `get_form` does, after checking the name."""
     name, space = normalise_name(name), request.state.spool_space
     settings, link = resources_of(request).settings, caller.get().link
     if link:
@@ -88,8 +88,8 @@ FormDep = Annotated[Upload, Depends(get_form, scope="function")]
 FileDep = Annotated[Upload, Depends(get_file, scope="function")]
 LinkRequestDep = Annotated[LinkRequest, Depends(get_link_request)]
 Disposition = Annotated[
-    Literal["attachment", "inline"], Query(description="Save the image, or show it.")
+    Literal["attachment", "inline"], Query(description="Whether browsers save or show the image.")
 ]
 Redirect = Annotated[
-    bool | None, Query(description="Answer with a redirect to S3, or do not; default: a setting.")
+    bool | None, Query(description="Whether to redirect to S3; `REDIRECTS` sets the default.")
 ]

@@ -1,4 +1,4 @@
-"""Whether the process is alive, and whether it can serve."""
+"""Health checks: whether the process is alive, and whether it is ready."""
 
 from fastapi import APIRouter, Request
 
@@ -10,7 +10,7 @@ from web.openapi import LIVE, READY
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-# Both answer in the event loop, even while all threads wait for the database or for S3.
+# Both run in the event loop, so they answer even while all threads wait for the database or S3.
 @router.head("/live", include_in_schema=False, response_model_exclude_unset=True)
 @router.get("/live", operation_id="live", response_model_exclude_unset=True, responses=LIVE)
 async def live() -> Health:
@@ -23,7 +23,7 @@ async def live() -> Health:
 async def ready(request: Request) -> Health:
     """Ready: database and bucket answer within 2 seconds, and the service is not shutting down.
 
-    If SWEEP_INTERVAL_SECONDS makes the service sweep, the sweeper must run, too.
+    With SWEEP_INTERVAL_SECONDS, the sweeper must also be running.
     """
     readiness = resources_of(request).readiness
     if readiness.shutting_down:

@@ -39,7 +39,7 @@ router = APIRouter(prefix="/images", tags=["images"], responses=docs.COMMON)
     responses=docs.RANDOM,
 )
 def describe_random(request: Request, session: SessionDep) -> Response:
-    """Describe an image picked at random, every image with the same probability."""
+    """Describe a random image; every image has the same probability."""
     resources = resources_of(request)
     image = resources.store(session).describe_random()
     addresses = Addresses.of(request, resources.settings)
@@ -125,12 +125,12 @@ def list_images(
 def upload(
     request: Request, form: FormDep, session: SessionDep, after: BackgroundTasks
 ) -> Response:
-    """Store an image under its name, replacing the one that was there."""
+    """Store an image under its name, replacing any existing one."""
     return _store(request, form, session, after)
 
 
 @router.put(
-    "/{name}",  # noqa: FAST003 - `FileDep` checks it before the body arrives
+    "/{name}",  # noqa: FAST003 - a parameter of `FileDep`
     operation_id="put_image",
     status_code=201,
     response_model=ImageMetadata,
@@ -138,7 +138,7 @@ def upload(
     openapi_extra=docs.PUT_FILE,
 )
 def put(request: Request, file: FileDep, session: SessionDep, after: BackgroundTasks) -> Response:
-    """Store the body as the image of that name, replacing the one that was there."""
+    """Store the body as the image of that name, replacing any existing one."""
     return _store(request, file, session, after)
 
 
@@ -173,7 +173,7 @@ def delete(
     return Deleted(name=image.name, deleted=True)
 
 
-# Routes are matched in order, at 6 us each, so the rarest come last.
+# Routes are matched in order, at 6 us each, so the least used come last.
 router.head("/random/metadata", include_in_schema=False)(describe_random)
 router.head("/{name}/metadata", include_in_schema=False)(describe)
 router.add_api_route(

@@ -23,13 +23,16 @@ router = APIRouter(prefix="/images", tags=["links"], responses=docs.COMMON)
     openapi_extra=docs.LINK_REQUEST,
 )
 def create_links(
-    request: Request, name: ImageName, wanted: LinkRequestDep, session: SessionDep
+    request: Request, name: ImageName, link_request: LinkRequestDep, session: SessionDep
 ) -> Response:
-    """Make addresses that work without an API key for a while, whether or not the image exists."""
+    """Create addresses that work without an API key until they expire.
+
+    The image may be uploaded later.
+    """
     resources = resources_of(request)
     if not resources.settings.link_secrets:
         raise LinksNotConfiguredError
-    link = make_link(normalise_name(name), wanted)
+    link = make_link(normalise_name(name), link_request)
     image = None if link.allows == "upload" else resources.store(session).find(link.name)
     addresses = Addresses.of(request, resources.settings)
     return links_response(link, resources.settings.link_secrets[0], addresses, image)

@@ -10,11 +10,11 @@ from telemetry.metrics import recorder
 router = APIRouter(include_in_schema=False)
 
 
-# Renders in a thread of its own: it answers while all others wait for the database or S3.
+# Renders in a separate thread, so it answers while all others wait for the database or S3.
 @router.head("/metrics")
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Answer the metrics of all workers in Prometheus's text format."""
+    """Answer with the metrics of all workers in Prometheus's text format."""
     request.state.observer.flush()
     jobs = resources_of(request).settings.metrics_folder
     content = await anyio.to_thread.run_sync(

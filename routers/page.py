@@ -1,4 +1,4 @@
-"""The page at `/`, where people look at the pictures: a client of the public API alone."""
+"""The page at `/` for looking at the images. It uses only the public API."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
@@ -12,12 +12,12 @@ router = APIRouter(include_in_schema=False)
 @router.head("/")
 @router.get("/")
 def page(request: Request) -> FileResponse:
-    """Answer the page."""
+    """Answer with the page."""
     return page_response("index.html", resources_of(request).settings)
 
 
 @router.head("/page/{file}")
 @router.get("/page/{file}")
 def part(request: Request, file: str) -> FileResponse:
-    """Answer a script or a style of the page."""
+    """Answer with a script or a style sheet of the page."""
     return page_response(file, resources_of(request).settings)

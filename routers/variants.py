@@ -40,13 +40,13 @@ def download_variant(
     disposition: Disposition = "attachment",
     redirect: Redirect = None,
 ) -> Response:
-    """Download a smaller picture of an image; it is made when it is asked for the first time.
+    """Download a smaller picture of an image, which is made on its first request.
 
-    Without an ending it is WebP where Accept names that, else of the image's own kind.
+    Without a file extension it is WebP if Accept names that, otherwise it has the image's format.
     """
     resources = resources_of(request)
     download = DownloadRequest.of(request, disposition, redirect)
     addresses = Addresses.of(request, resources.settings)
-    asked = VariantRequest(download, addresses, name, variant, client_of(request))
+    variant_request = VariantRequest(download, addresses, name, variant, client_of(request))
     delivery: VariantDelivery = request.state.variant_delivery
-    return delivery.respond(asked, resources.variants(session))
+    return delivery.respond(variant_request, resources.variants(session))

@@ -1,6 +1,6 @@
 """The parts of the OpenAPI document that FastAPI cannot derive from the handlers.
 
-Statuses, headers and form fields of every route; docs/api.md is written from the document.
+These are the statuses, headers and form fields of every route. docs/api.md is generated from them.
 """
 
 from typing import Any
@@ -24,17 +24,17 @@ HEADERS = {
     "Last-Modified": "The time at which this version was stored.",
     "Link": 'The next page, as rel="next" (RFC 8288).',
     "Location": "The address of the image, or the URL of its bytes.",
-    "Referrer-Policy": "`no-referrer` in responses to requests by a link.",
+    "Referrer-Policy": "`no-referrer` in responses to signed links.",
     "Repr-Digest": "SHA-256 of the whole image (RFC 9530).",
     "Retry-After": "Seconds to wait.",
-    "Vary": "`Accept` if it decides on the format (RFC 9110).",
+    "Vary": "`Accept` if this header selects the format (RFC 9110).",
     "WWW-Authenticate": "The required authentication (RFC 6750).",
     "X-Content-Type-Options": "`nosniff`.",
-    "X-Request-ID": "The id of the request in the log; the id of a proxy is kept.",
+    "X-Request-ID": "The id of the request in the log; an id from a proxy is kept.",
     "Upload-Result": "`created`, `replaced`, or `unchanged` if the image already had these bytes.",
 }
 
-# Headers that scripts of other origins may read with CORS
+# Headers that CORS lets scripts of other origins read
 EXPOSED_HEADERS = frozenset(HEADERS) | {"Date"}
 
 _CONDITIONS = {
@@ -42,7 +42,7 @@ _CONDITIONS = {
     "If-None-Match": "Only if this is not the current version; `*`: only if there is none.",
     "If-Modified-Since": "Only if this is not the Last-Modified of the current version; "
     "ignored with If-None-Match.",
-    "If-Unmodified-Since": "Only if it has not changed since; ignored with If-Match.",
+    "If-Unmodified-Since": "Only if the image has not changed since; ignored with If-Match.",
 }
 _RANGES = {
     "Range": "One range of bytes, such as `bytes=0-499`; several ranges return the whole image.",
@@ -71,8 +71,8 @@ def _problem(description: str, *headers: str) -> dict[str, Any]:
 _VERSION = {
     "name": "v",
     "in": "query",
-    "description": "The tag of a version, as in the addresses that metadata give. The response to "
-    "the current one may be kept for a year; another one is redirected to it (302).",
+    "description": "The tag of a version, from the addresses in the metadata. Caches may keep the "
+    "current version for a year; any other tag redirects to it (302).",
     "schema": _STRING,
 }
 
@@ -89,7 +89,7 @@ _STORED = ("ETag", "Last-Modified", "Upload-Result")
 _NOT_MODIFIED = _response("The client has this version.", *_VALIDATORS)
 _FAILED = _problem("A precondition is not met.")
 _CONFLICT = _problem("Too many concurrent writes to this name; try again.", "Retry-After")
-# Generators of clients only know the last type.
+# Client generators use only the last type.
 _TYPES = (*(accepted.media_type for accepted in FORMATS.values()), "application/octet-stream")
 _IMAGE = {media_type: {"schema": _BINARY} for media_type in _TYPES}
 
@@ -110,7 +110,7 @@ LIVE: Responses = {200: _response("The process answers.")}
 READY: Responses = {
     200: _response("The service is ready."),
     503: _problem(
-        "The database, the bucket or the sweeper fails; the detail names it.", "Retry-After"
+        "The database, the bucket or the sweeper fails; the detail says which.", "Retry-After"
     ),
 }
 RANDOM: Responses = {
@@ -138,7 +138,7 @@ _BYTES = (
 DOWNLOAD: Responses = _NAMED | {
     200: _response("The image.", *_BYTES, content=_IMAGE),
     206: _response("A part of the image.", *_BYTES, "Content-Range", content=_IMAGE),
-    302: _response("Another version is current, at that address.", "Location", "Cache-Control"),
+    302: _response("The current version has another address.", "Location", "Cache-Control"),
     304: _NOT_MODIFIED,
     307: _response("The bytes are at a presigned URL, which expires.", "Location", "Cache-Control"),
     416: _problem("The range begins after the end of the image.", "Content-Range"),
@@ -226,7 +226,7 @@ def complete(openapi: dict[str, Any]) -> dict[str, Any]:
         "ApiKey": {
             "type": "http",
             "scheme": "bearer",
-            "description": "With API keys, writing needs one, and reading may need one.",
+            "description": "With API keys, writing requires one, and reading may require one.",
         }
     }
     for path, operations in openapi["paths"].items():

@@ -1,4 +1,4 @@
-"""Pages of the listing: parameters, orders, opaque cursors, and the link to the next page."""
+"""Pages of the listing: parameters, opaque cursors, and the link to the next page."""
 
 import base64
 import json
@@ -13,12 +13,12 @@ from services.image_store import ImageRecord
 from services.names import normalise_prefix
 
 OrderName = Literal["name", "-name", "last_updated_at", "-last_updated_at"]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Most images on a page.")]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
-Prefix = Annotated[str, Query(max_length=255, description="Beginning of the names.")]
-OrderBy = Annotated[OrderName, Query(description="A minus sign says descending.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of images on a page.")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the previous page.")]
+Prefix = Annotated[str, Query(max_length=255, description="What the names begin with.")]
+OrderBy = Annotated[OrderName, Query(description="A minus sign means descending.")]
 
-# More than a cursor with the longest prefix and name has
+# Longer than a cursor with the longest prefix and name
 _MAX_CURSOR_BYTES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ def encode_cursor(order: OrderName, prefix: str, last: ImageRecord) -> str:
 
 
 def decode_cursor(order: OrderName, prefix: str, cursor: str) -> tuple[Any, int]:
-    """Return the order value and the id of the image that the page follows.
+    """Return the sort value and the id of the image that the page follows.
 
     Raises InvalidCursorError unless the service issued the cursor for this order and prefix.
     """
