@@ -23,7 +23,7 @@ from web.routed_path import match_route
 
 access_logger = logging.getLogger("image_api.access")
 
-_CLIENT_LEFT = 499  # nginx's status for a client that disconnected
+_CLIENT_LEFT = 499  # the status that nginx logs when a client disconnects
 _ABORTING = frozenset({StorageUnavailableError.code, OutOfResourcesError.code})
 _UPLOADS = frozenset({("POST", "/images"), ("PUT", "/images/{name}")})
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -32,13 +32,13 @@ _BATCH_SECONDS = 0.05
 
 
 class ObservationMiddleware:
-    """Counts, times and logs requests, the refused ones, too. Never logs queries or headers."""
+    """Counts, times and logs all requests, including refused ones, without queries or headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and observe it to its end."""
+        """Handle a request, and observe it until it ends."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -60,9 +60,9 @@ class ObservationMiddleware:
 
 
 class Observer:
-    """Counts and logs requests in batches, a moment after they ended.
+    """Counts and logs requests in batches, shortly after they end.
 
-    `in_progress` is how many have not ended.
+    `in_progress` is the number of requests that have not ended.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -90,7 +90,7 @@ class Observer:
 
 
 class _Exchange(RequestMetrics):
-    """A request and its answer as they pass."""
+    """A request and its response as they pass."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class _Exchange(RequestMetrics):
         return message
 
     async def send(self, message: Message) -> None:
-        """Send the next part of the answer."""
+        """Send the next part of the response."""
         await self._send(message)
         if message["type"] == "http.response.start":
             self._status = message["status"]
@@ -121,12 +121,12 @@ class _Exchange(RequestMetrics):
             self._complete = not message.get("more_body", False)
 
     def fail(self, exc: Exception) -> None:
-        """Note which error, that nothing has answered, ended the request."""
+        """Note an error that ended the request without a response."""
         error = exhaustion(exc) or ServiceError
         self._status, self.code, self._complete = error.status, error.code, True
 
     def end(self, scope: Scope) -> None:
-        """Keep what is counted and logged, and drop the rest."""
+        """Keep what is counted and logged, and release the rest."""
         self._ended = time.time()
         self._seconds = time.perf_counter() - self._begun
         del self._receive, self._send  # and with them the connection
@@ -137,7 +137,7 @@ class _Exchange(RequestMetrics):
         if self._method == "HEAD":
             self._sent = 0  # the server leaves the body out
         self._left |= scope["state"].get("client_left", False)
-        # What became of the request may differ from how the answer began.
+        # The response may have ended otherwise than it began.
         if self._left or not (self._complete or self.code in _ABORTING):
             self._status = _CLIENT_LEFT
         elif not self._complete:
@@ -155,7 +155,7 @@ class _Exchange(RequestMetrics):
             recorder.count_upload(self._upload.decode() or _failure(self._status))
 
     def line(self) -> logging.LogRecord:
-        """Return the line for the log."""
+        """Return the line of the access log."""
         waited = {"database": 0.0, "s3": self.body_seconds}
         for wait in self.waits:
             waited[wait.backend] += wait.seconds
@@ -193,14 +193,13 @@ def _failure(status: int) -> str:
 
 
 def _route(scope: Scope) -> str:
-    """Return the template of the request's route, so that no client can make a series."""
-    route = scope.get("route")
-    # Without one it was refused before routing, or there is none.
+    """Return the template of the route: with paths, clients could create any number of series."""
+    route = scope.get("route")  # None if the request was refused before routing
     return match_route(scope)[0] if route is None else str(route.path)
 
 
 def _image(scope: Scope) -> str:
-    """Return the name of the image in the path of a request, as it is stored; "" without one."""
+    """Return the normalised name of the image in the path of a request, or ""."""
     try:
         return normalise_name(match_route(scope)[1].get("name", ""))
     except InvalidNameError:

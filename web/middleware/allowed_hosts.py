@@ -1,4 +1,4 @@
-"""Refuses requests for other hosts, so that no page can point its own name at the service."""
+"""Refuses requests for other hosts, which prevents DNS rebinding by web pages."""
 
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,16 +10,16 @@ from web.routed_path import routed_path
 
 
 class AllowedHostsMiddleware:
-    """Starlette's TrustedHostMiddleware with ALLOWED_HOSTS; it refuses with a problem document.
+    """Applies Starlette's TrustedHostMiddleware, but refuses with a problem document.
 
-    Health checks of load balancers name the address of the process, so `/health/` is open.
+    Load balancers name the address of the process in health checks, so `/health/` allows any host.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 400."""
+        """Handle a request, or answer 400."""
         if scope["type"] != "http" or await _is_admitted(scope, receive):
             await self.app(scope, receive, send)
         else:
@@ -39,6 +39,6 @@ async def _is_admitted(scope: Scope, receive: Receive) -> bool:
     async def discard(_message: Message) -> None:
         """Drop Starlette's refusal, which is plain text."""
 
-    starlettes = TrustedHostMiddleware(admit, settings.allowed_hosts, www_redirect=False)
-    await starlettes(scope, receive, discard)
+    check = TrustedHostMiddleware(admit, settings.allowed_hosts, www_redirect=False)
+    await check(scope, receive, discard)
     return admitted

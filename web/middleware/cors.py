@@ -1,4 +1,4 @@
-"""CORS as the settings say."""
+"""CORS for CORS_ALLOW_ORIGINS."""
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -8,10 +8,10 @@ from web.openapi import EXPOSED_HEADERS
 
 
 class CorsFromSettings:
-    """Lets pages of CORS_ALLOW_ORIGINS use the API, also from public to private networks.
+    """Lets pages of CORS_ALLOW_ORIGINS use the API, even in a private network from a public one.
 
-    Starlette's middleware is built at the first request: the settings of the module's own `app` are
-    read when the server starts, which is after middleware is added.
+    Starlette's middleware is built at the first request, because the settings are read when the
+    server starts, after middleware is added.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -19,7 +19,7 @@ class CorsFromSettings:
         self._built: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request to Starlette's middleware, if any origin is allowed."""
+        """Handle a request with Starlette's middleware if any origin is allowed."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,7 +1,7 @@
 """Refuses writes that a browser sends for a page of another web site.
 
-Without API keys only the network protects the service, and a browser inside that network lets pages
-from outside send forms.
+Without API keys only the network protects the service, but browsers inside it let pages from
+outside send forms.
 """
 
 from fastapi import Request
@@ -18,8 +18,8 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 secti
 def refuse_cross_site_writes(scope: Scope, settings: Settings) -> CrossSiteRequestError | None:
     """Refuse a write by a page of an origin that is neither the service's own nor allowed.
 
-    Programs that are not browsers send neither Origin nor Sec-Fetch-Site, and are not affected.
-    Browsers do not add API keys or links by themselves, so a page that sends one was given it.
+    Other programs than browsers send neither Origin nor Sec-Fetch-Site, and are not affected.
+    Browsers never add API keys or links themselves, so a page that sends one was given it.
     """
     if (
         scope["method"] in _SAFE_METHODS
@@ -35,8 +35,8 @@ def _is_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> bool:
     """Return whether a page of an origin that is neither ours nor allowed sent the request.
 
     Browsers send Sec-Fetch-Site (Fetch Metadata) over HTTPS and to localhost. Without it, Origin is
-    compared with Host, so over plain HTTP a proxy must not change Host. Other sites of the same
-    registrable domain are foreign, too.
+    compared with Host, so a proxy for plain HTTP must not change Host. Other hosts of the same
+    registrable domain also count as foreign.
     """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     if "*" in allowed_origins or (origin and _normalised(origin) in allowed_origins):
@@ -47,7 +47,7 @@ def _is_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> bool:
 
 
 def _own_origins(request: Request) -> set[str]:
-    """Return the origins at Host: of the request's scheme, and of HTTPS, which a proxy may end."""
+    """Return the origins of Host: with the request's scheme, and with HTTPS, for a TLS proxy."""
     host = request.headers.get("host", "")
     origins = {_normalised(f"{scheme}://{host}") for scheme in ("https", request.scope["scheme"])}
     return {origin for origin in origins if origin}

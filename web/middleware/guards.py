@@ -1,4 +1,4 @@
-"""Refuses requests before their body is read, by the rules of the modules beside this one."""
+"""Refuses requests by rules before their body is read."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,18 +9,18 @@ from errors import ServiceError
 from web.problem_details import send_problem
 
 Rule = Callable[[Scope, Settings], ServiceError | None]
-"""Returns why a request is refused, or None."""
+"""Returns the error with which a request is refused, or None."""
 
 
 class GuardMiddleware:
-    """Answers each request that a rule refuses; the first such rule counts."""
+    """Refuses a request with the error of the first rule that returns one."""
 
     def __init__(self, app: ASGIApp, rules: Sequence[Rule]) -> None:
         self.app = app
         self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
+        """Handle a request, or refuse it."""
         if scope["type"] == "http":
             settings: Settings = scope["state"]["resources"].settings
             for rule in self._rules:

@@ -1,8 +1,8 @@
-"""Refuses paths that mean something else once they are decoded, before any rule looks at them.
+"""Refuses paths whose meaning changes when the server decodes them, before other rules see them.
 
-`%2F` becomes a path separator, so that `/images/a%2Fmetadata` would describe `a`. Wrong UTF-8
-becomes replacement characters, so that two names would be one. Routes are regular expressions,
-whose `$` matches before a line feed, so that `/metrics%0A` would pass each rule for `/metrics`.
+`%2F` would become a path separator: `/images/a%2Fmetadata` would describe `a`. Invalid UTF-8 would
+become replacement characters: two names would be one. The `$` in the regular expressions of routes
+matches before a line feed: `/metrics%0A` would evade the rules for `/metrics`.
 """
 
 import re

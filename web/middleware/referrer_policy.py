@@ -1,4 +1,4 @@
-"""The header Referrer-Policy of responses to signed links."""
+"""Referrer-Policy in responses to signed links."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,13 +7,13 @@ from web.caller import caller
 
 
 class NoReferrerMiddleware:
-    """Keeps links out of the header Referer of whatever a browser requests next."""
+    """Keeps signed links out of the Referer of a browser's later requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; if a link allows it, add a header to the response."""
+        """Handle a request; if a link allows it, add the header to the response."""
         if caller.get().link is None:
             await self.app(scope, receive, send)
             return

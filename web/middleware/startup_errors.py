@@ -1,4 +1,4 @@
-"""How a start that fails is reported."""
+"""Reports why the service could not start."""
 
 import sys
 
@@ -8,13 +8,13 @@ from errors import ConfigurationError
 
 
 class StartupErrorMiddleware:
-    """Reports a wrong configuration in one sentence instead of a stack trace."""
+    """Reports an invalid configuration in one sentence instead of a stack trace."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on but the stack trace of a failed start."""
+        """Handle an event; replace the stack trace of a failed start."""
         if scope["type"] != "lifespan":
             await self.app(scope, receive, send)
             return
