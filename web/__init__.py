@@ -1,1 +1,1 @@
-"""HTTP beyond the routes: forms, conditions, pages, problems, bytes, and what OpenAPI says."""
+"""HTTP beyond the routes: access, uploads, conditional requests, responses, OpenAPI."""

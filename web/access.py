@@ -1,4 +1,4 @@
-"""Who may do what: by API key (RFC 6750, bearer tokens), by signed link, or without either."""
+"""Access control: by API key (RFC 6750, bearer tokens), by signed link, or without either."""
 
 import hashlib
 import hmac
@@ -25,12 +25,12 @@ from web.signed_links import has_link, link_of
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/", "/page/")
 _METRICS_PATH = "/metrics"
-# Handlers limit a listing, and an upload once its name has arrived, to what the key covers.
+# Handlers limit a listing, and an upload whose name has arrived, to what the key covers.
 _LIMITED_LATER = frozenset({"/images", UNMATCHED})
 
 
 def is_public(settings: Settings, *, by_name: bool) -> bool:
-    """Whether a read needs no key: of one image `by_name`, or of those that a listing finds."""
+    """Return whether reads need no key: of an image `by_name`, or of images in general."""
     public = settings.public_reads
     return not settings.api_keys or public is True or (by_name and public == "images")
 
@@ -38,13 +38,13 @@ def is_public(settings: Settings, *, by_name: bool) -> bool:
 def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
     """Refuse a request without the key or the link that it needs.
 
-    All paths are refused alike, so a response does not reveal whether an image exists. Health,
-    documentation and what PUBLIC_READS opens need no key, but `/metrics` does. Without API_KEYS
-    nothing does.
+    All paths are refused alike, so a response does not reveal whether an image exists. Health
+    checks, documentation and what PUBLIC_READS allows need no key; `/metrics` needs one. Without
+    API_KEYS, nothing needs a key.
     """
     if not settings.api_keys:
         if scope["method"] == "PUT" and (link := link_of(scope, settings)):
-            caller.set(Caller(link=link))  # limits the upload, and lets it come from other sites
+            caller.set(Caller(link=link))  # limits the upload, and allows it from other sites
         return None
     path = routed_path(scope)
     if path == "/" or path.startswith(_OPEN_PATHS):
@@ -78,19 +78,16 @@ def _refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None
 
 
 def _find_key(keys: tuple[ApiKey, ...], token: str) -> ApiKey | None:
-    """Return the key that is `token`, None if there is none. Takes the same time for every key."""
+    """Return the key of a token, or None. Takes the same time for every key."""
     digest = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-    found = None
-    for key in keys:
-        if hmac.compare_digest(digest, key.sha256):
-            found = key
-    return found
+    matches = [key for key in keys if hmac.compare_digest(digest, key.sha256)]
+    return matches[-1] if matches else None
 
 
 def _refuse_foreign(key: ApiKey, template: str, parameters: dict[str, str]) -> ServiceError | None:
-    """Refuse all but images whose names begin with the key's prefix, whether or not they exist.
+    """Refuse everything but names that begin with the key's prefix, whether or not they exist.
 
-    A random image is refused, too: to draw one of some names uniformly, all have to be counted.
+    A random image is refused too: drawing uniformly among some names requires counting them.
     """
     if template in _LIMITED_LATER:
         return None
@@ -102,7 +99,7 @@ def _refuse_foreign(key: ApiKey, template: str, parameters: dict[str, str]) -> S
 
 
 def admit_upload(name: str) -> None:
-    """Refuse the name of an upload before anything is stored; the log names it.
+    """Check the name of an upload before anything is stored, and note it for the log.
 
     Raises InvalidNameError or ForeignImageError.
     """
@@ -113,9 +110,9 @@ def admit_upload(name: str) -> None:
 
 
 def listed_prefix(prefix: str, settings: Settings) -> str:
-    """Return the prefix that a page asked for with `prefix` has: the longer of it and the key's.
+    """Return the prefix of a listing: the longer one of the requested `prefix` and the key's.
 
-    Raises ForeignImageError if they exclude each other.
+    Raises ForeignImageError if no name can have both.
     """
     key = caller.get().key
     if key is None or is_public(settings, by_name=False) or prefix.startswith(key.prefix):

@@ -1,7 +1,7 @@
-"""Addresses: what the service tells clients to request. All of them are built here.
+"""Builds all addresses that the service gives to clients.
 
-An address names the version that it shows by a tag, so that caches may keep the response for ever:
-an image has another address after each overwrite.
+An address contains the tag of its version, so an overwrite changes it, and caches may keep the
+response forever.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,13 @@ class Address(NamedTuple):
         return f"{self.path}?{VERSION}={self.tag}"
 
     def moved(self, version: str, query: str) -> str | None:
-        """Return where a request with this `version` and `query` is to go, or None if it is here.
+        """Return the address to which a request for another `version` is redirected.
 
-        The current version and none are here; any other leads to the current one.
+        It keeps the other parameters of the request's `query`. Returns None for the current version
+        and for a request without a version.
         """
-        return None if version in {"", self.tag} else self.keeping(query)
-
-    def keeping(self, query: str) -> str:
-        """Return the address with the parameters of a request's `query`, except its version."""
+        if version in {"", self.tag}:
+            return None
         parameters = [part for part in query.split("&") if part and not _is_version(part)]
         return "&".join([str(self), *parameters])
 
@@ -45,8 +44,7 @@ class Address(NamedTuple):
 class Addresses:
     """Builds addresses as one client sees them: below `root_path`, the prefix of a proxy.
 
-    With the parameters of a signed `link`, all of them but those of `image` and `variant` are
-    signed.
+    `all_of` and `without_version` append the parameters of a signed `link`, if there is one.
     """
 
     root_path: str
@@ -56,9 +54,9 @@ class Addresses:
 
     @classmethod
     def of(cls, request: Request, settings: Settings) -> Self:
-        """Return what builds addresses for the client of `request`.
+        """Return the builder for the client of `request`.
 
-        Whoever reads by a link gets addresses that the link opens as well.
+        A client that reads by a link gets addresses with the same link.
         """
         root_path: str = request.scope.get("root_path", "")
         signed = caller.get().link
@@ -82,7 +80,7 @@ class Addresses:
         return self._all_of(image.name, of_image, of_variants)
 
     def without_version(self, name: str) -> tuple[str, dict[str, str]]:
-        """Return the addresses of an image and its variants whether or not it exists."""
+        """Return the addresses of an image, which need not exist, and its variants."""
         return self._all_of(name, f"?{self.link}", f"?{self.link}")
 
     def _all_of(self, name: str, of_image: str, of_variants: str) -> tuple[str, dict[str, str]]:
@@ -93,7 +91,7 @@ class Addresses:
 
 
 def requested_version(request: Request) -> str:
-    """Return the version in the address of a request, the last one of several; empty without."""
+    """Return the version in the address of a request, the last one of several, or ""."""
     return request.query_params.get(VERSION, "")
 
 
@@ -103,7 +101,7 @@ def image_path(name: str) -> str:
 
 
 def all_paths(name: str, settings: Settings) -> list[str]:
-    """Return every path at which the service shows something of the image `name`."""
+    """Return every path at which the service serves the image `name`, a variant or its metadata."""
     path = image_path(name)
     endings = ["", *(f".{encoding}" for encoding in settings.variant_formats)]
     variants = [variant + ending for variant in settings.variants for ending in endings]

@@ -12,11 +12,10 @@ _BEYOND = frozenset({"s-maxage", "stale-while-revalidate", "stale-if-error"})
 def read_cache_control(
     settings: Settings, *, private: bool, versioned: bool = False, seconds: int | None = None
 ) -> dict[str, str]:
-    """Return the header of a read: CACHE_CONTROL, or a year if its address has a version.
+    """Return the header of a read: CACHE_CONTROL, or a year if the address has a version.
 
-    It is `private` instead of `public` if only some may read. CACHE_CONTROL may forbid to store
-    responses, or shared caches to do so: that holds for versions as well. Caches keep the
-    response for at most so many `seconds`, if given.
+    It is `private` instead of `public` if not everybody may read. `no-store` and `private` in
+    CACHE_CONTROL also apply to versions. If `seconds` is given, caches keep the response no longer.
     """
     directives = [part.strip() for part in settings.cache_control.split(",")]
     known = {directive.lower() for directive in directives}
@@ -34,7 +33,7 @@ def read_cache_control(
 
 
 def _shortened(directives: list[str], seconds: int) -> Iterator[str]:
-    """Yield the directives with at most so many seconds, and with no others for shared caches."""
+    """Yield the directives, limited to `seconds`, without those that could extend them."""
     bounded = False
     for directive in directives:
         name, _, value = directive.lower().partition("=")
@@ -44,4 +43,4 @@ def _shortened(directives: list[str], seconds: int) -> Iterator[str]:
             yield directive
         bounded |= name in {"max-age", "no-cache", "no-store"}
     if not bounded:
-        yield "max-age=0"  # rather than what a cache thinks fit (RFC 9111 section 4.2.2)
+        yield "max-age=0"  # prevents heuristic freshness (RFC 9111 section 4.2.2)

@@ -1,7 +1,6 @@
 """Conditional requests (RFC 9110 section 13) as pure functions of headers."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -11,8 +10,8 @@ from starlette.datastructures import Headers
 from errors import PreconditionFailedError
 from services.image_store import ImageRecord, Precondition
 
-# entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3) as an element of a list (section 5.6.1),
-# also with white space in a tag. Possessive quantifiers prevent backtracking.
+# entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3) as an element of a list (section 5.6.1).
+# A tag may contain white space. Possessive quantifiers prevent backtracking.
 _ENTITY_TAG = re.compile(r'(W/)?+("[\t\x20\x21\x23-\x7e\x80-\xff]*+")\s*+(?:,[\s,]*+|$)')
 # HTTP-date in its three formats (RFC 9110 section 5.6.7)
 _HTTP_DATE = re.compile(
@@ -41,7 +40,7 @@ def image_validators(image: ImageRecord) -> Validators:
 
 
 def write_precondition(headers: Headers) -> Precondition:
-    """Return what an upload or a deletion requires of the current image, if any (13.2.2)."""
+    """Return the precondition of an upload or a deletion (RFC 9110 section 13.2.2)."""
 
     def require(image: ImageRecord | None) -> None:
         current = image_validators(image) if image else None
@@ -53,14 +52,14 @@ def write_precondition(headers: Headers) -> Precondition:
 
 
 def is_not_modified(headers: Headers, current: Validators, *, dated: bool = True) -> bool:
-    """Return whether a GET or HEAD is answered 304. Raises PreconditionFailedError if 412.
+    """Return whether the response to a GET or HEAD is 304. Raises PreconditionFailedError for 412.
 
-    Unless it is `dated`, the time of the current version does not identify it.
+    If it is not `dated`, the time of the current version does not identify it.
     """
     _require_unchanged(headers, current)
     if (tags := _field(headers, "if-none-match")) is not None:
         return _names(tags, current)
-    # Not a later date: only this one says that the client has seen this version (13.1.3).
+    # A later date does not prove that the client has this version (RFC 9110 section 13.1.3).
     return dated and _date(_field(headers, "if-modified-since")) == _seconds(current)
 
 
@@ -94,12 +93,11 @@ def _names(tags: str, current: Validators | None, *, strong: bool = False) -> bo
 
 def _field(headers: Headers, name: str) -> str | None:
     """Return all lines of a list-valued field as one (RFC 9110 section 5.3)."""
-    lines: Sequence[str] = headers.getlist(name)
-    return ", ".join(lines) if lines else None
+    return ", ".join(headers.getlist(name)) if name in headers else None
 
 
 def _date(value: str | None) -> datetime | None:
-    """Return an HTTP-date; None if it is missing or malformed, in which case it is ignored."""
+    """Parse an HTTP-date; return None if it is missing or malformed, and thus ignored."""
     if value is None or not _HTTP_DATE.fullmatch(value):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Responses that the connection sends itself, because the application never sees a request."""
+"""Responses to connections whose request never reaches the application."""
 
 from http import HTTPStatus
 
@@ -15,9 +15,9 @@ from web.routed_path import UNMATCHED
 
 
 def render_refusal(error: ServiceError, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Return a whole HTTP/1.1 response with a problem document, after which the connection ends.
+    """Return a complete HTTP/1.1 response with a problem document; it closes the connection.
 
-    Its `instance` is "/", whatever was asked for. The request is counted, and logged with its id.
+    `instance` is always "/". The request is counted, and logged with a new id.
     """
     token = correlation_id.set(new_request_id())
     try:

@@ -1,4 +1,4 @@
-"""Content-Disposition: the file name of a download (RFC 6266), and of a part of a form."""
+"""Content-Disposition of downloads (RFC 6266) and of the parts of a form (RFC 7578)."""
 
 import re
 from urllib.parse import quote, unquote_to_bytes
@@ -9,15 +9,15 @@ from errors import InvalidMultipartError
 from services.names import split_extension
 
 _PARAMETER = re.compile(rb';\s*+([^=;\s]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^;]*+)')
-# ext-value (RFC 8187 section 3.2.1), with the characters that encodeURIComponent leaves, too.
+# ext-value (RFC 8187 section 3.2.1), and what encodeURIComponent leaves unencoded
 _EXTENDED = re.compile(rb"(utf-8|iso-8859-1)'[^']*'((?:[!-$&-~]|%[0-9a-f]{2})*+)", re.IGNORECASE)
 
 
 def part_parameters(header: bytes) -> dict[bytes, bytes]:
     """Return the parameters of a part's Content-Disposition, encoded as UTF-8.
 
-    `filename*` wins over `filename`, which .NET then sends as an encoded word: RFC 7578 forbids the
-    notation of RFC 8187 here, but clients use it. Raises InvalidMultipartError if it is malformed.
+    `filename*` takes precedence over `filename`, which .NET then sends as an encoded word. RFC 7578
+    forbids `filename*`, but clients send it. Raises InvalidMultipartError if it is malformed.
     """
     _, parameters = parse_options_header(header)
     for key, value in _PARAMETER.findall(header):
@@ -35,10 +35,10 @@ def _decode_extended(value: bytes, name: str) -> bytes:
 
 
 def content_disposition(kind: str, name: str, extension: str) -> str:
-    """Render Content-Disposition with `filename` for old clients and `filename*` for the others.
+    """Render Content-Disposition with `filename` for old clients and `filename*` for others.
 
     `filename` is ASCII without quotes, backslashes and percent signs, which user agents parse
-    differently (RFC 6266 section 4.3, appendix D); `filename*` encodes the name (RFC 8187).
+    differently (RFC 6266 section 4.3, appendix D). `filename*` is the full name (RFC 8187).
     """
     filename = name if split_extension(name)[1] == extension else f"{name}.{extension}"
     plain = "".join(char if " " <= char <= "~" and char not in '"\\%' else "_" for char in filename)

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 
 class DatedHeaders(list[tuple[bytes, bytes]]):
-    """uvicorn's headers for every response. Adding those of a response adds Date as well.
+    """uvicorn's default headers, which add the current Date to the headers of each response.
 
-    uvicorn's own Date is that of the request: the Last-Modified of an upload would be later.
+    uvicorn's own Date is the time of the request, which precedes the Last-Modified of an upload.
     """
 
     def __add__(self, headers: Any) -> Any:

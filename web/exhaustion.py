@@ -1,4 +1,4 @@
-"""Which errors mean that the host has nothing left."""
+"""Recognises errors that mean that the host is out of resources."""
 
 import errno
 
@@ -11,11 +11,11 @@ _EXHAUSTED = {
 
 
 def exhaustion(exc: BaseException) -> OutOfResourcesError | None:
-    """Return the error for `exc` if it means that the host has nothing left; None for a bug."""
+    """Return the error for `exc` if the host is out of resources; None if `exc` is a bug."""
     if isinstance(exc, OSError):
         exhausted = exc.errno in _EXHAUSTED
     else:
-        # Python has no class for it (threading.Thread.start).
+        # threading.Thread.start raises a plain RuntimeError.
         exhausted = isinstance(exc, MemoryError) or str(exc) == "can't start new thread"
     if not exhausted:
         return None

@@ -1,4 +1,4 @@
-"""The files of the page at `/`, with what the browser may do for it (CSP level 3)."""
+"""The files of the page at `/`, with their Content-Security-Policy (CSP level 3)."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from config import Settings
 
 _FOLDER = Path(__file__).with_name("page")
 _FILES = frozenset({"index.html", "gallery.css", "gallery.js"})
-# Without inline code and other hosts. Blobs are pictures fetched with an API key.
+# No inline code, no other hosts. Blobs are pictures fetched with an API key.
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:{stores}; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
@@ -18,7 +18,7 @@ _POLICY = (
 
 
 def page_response(file: str, settings: Settings) -> FileResponse:
-    """Answer a file of the page. Raises HTTPException (404) without it, or if GALLERY is off."""
+    """Answer with a file of the page. Raises HTTPException (404) if unknown, or without GALLERY."""
     if file not in _FILES or not settings.gallery:
         raise HTTPException(404)
     headers = {
@@ -31,7 +31,7 @@ def page_response(file: str, settings: Settings) -> FileResponse:
 
 
 def _stores(settings: Settings) -> str:
-    """Return the origins of the store if pictures are redirected to it by default."""
+    """Return the origins of the store if downloads are redirected to it by default."""
     if settings.redirects != "default":
         return ""
     url = settings.s3_public_endpoint_url or settings.aws_endpoint_url_s3

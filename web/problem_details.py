@@ -1,7 +1,4 @@
-"""Errors as clients see them: RFC 9457 problem details, the same shape for all.
-
-errors.py lists them with status and code.
-"""
+"""Answers errors with problem details (RFC 9457); errors.py lists their statuses and codes."""
 
 import json
 from http import HTTPStatus
@@ -26,8 +23,8 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 async def answer_service_error(request: Request, exc: ServiceError) -> Response:
-    """Answer one of our own errors. Log its code, and its cause if the fault is ours."""
-    if isinstance(exc, OverloadedError):  # a stack trace for each would add load
+    """Answer one of our own errors. Log its code, and its cause if the service is at fault."""
+    if isinstance(exc, OverloadedError):  # without a stack trace, which would add load
         logger.warning("%s %s: %s", request.method, request.url.path, exc.code)
     elif exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, request.url.path, exc.code, exc_info=exc)
@@ -55,29 +52,29 @@ async def answer_http_exception(request: Request, exc: HTTPException) -> Respons
 
 
 async def answer_validation_error(request: Request, exc: RequestValidationError) -> Response:
-    """Answer invalid parameters, and name each."""
+    """Answer invalid parameters; the detail names each."""
     faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors()]
     return await answer_service_error(request, InvalidParameterError("; ".join(faults)))
 
 
 async def answer_exhaustion(request: Request, exc: Exception) -> Response:
-    """Answer if the host is out of disk, memory, threads or files; raise other errors (bugs)."""
+    """Answer if the host is out of disk, memory, threads or files; raise any other error."""
     if error := exhaustion(exc):
         return await answer_service_error(request, error)
     raise exc
 
 
 async def answer_unexpected_error(request: Request, exc: Exception) -> Response:
-    """Answer any other error: log it, and do not reveal it.
+    """Log any other error, and answer without its details.
 
-    Errors of middleware arrive here as well, and may mean that the host is exhausted.
+    Errors of middleware also arrive here, and may mean that the host is out of resources.
     """
     if error := exhaustion(exc):
         answer = await answer_service_error(request, error)
     else:
         logger.error("%s %s: unexpected", request.method, request.url.path, exc_info=exc)
         answer = problem(request, ServiceError())
-    # The middleware that adds this header to other responses does not see this one.
+    # The middleware that adds this header does not see this response.
     answer.headers[HEADER] = current_request_id()
     return answer
 
@@ -100,7 +97,7 @@ def problem(request: Request, error: ServiceError) -> Response:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """All methods of all routes at this path; a router alone knows only its first route's."""
+    """Return the methods of all routes at this path; Starlette names those of the first only."""
     scope = dict(request.scope)
     return [
         method
@@ -112,7 +109,7 @@ def _allowed_methods(request: Request) -> list[str]:
     ]
 
 
-# Starlette types handlers for any Exception, and calls each for its own.
+# `Any`: Starlette types handlers for any Exception, but calls each for its own class.
 HANDLERS: dict[type[Exception], Any] = {
     ServiceError: answer_service_error,
     HTTPException: answer_http_exception,

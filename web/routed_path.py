@@ -1,4 +1,4 @@
-"""The path that routes know: what clients ask for, without the prefix of a proxy in front."""
+"""The path of a request as the routes know it, without the prefix of a proxy."""
 
 import re
 from functools import lru_cache
@@ -12,7 +12,7 @@ _PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 def routed_path(scope: Scope) -> str:
-    """Return the path below `root_path`, with which servers begin it (ASGI, "root_path")."""
+    """Return the path without `root_path`, with which servers prefix it (ASGI, "root_path")."""
     path: str = scope["path"]
     root_path: str = scope.get("root_path", "")
     if root_path and (path == root_path or path.startswith(f"{root_path}/")):
@@ -23,7 +23,7 @@ def routed_path(scope: Scope) -> str:
 def match_route(scope: Scope) -> tuple[str, dict[str, str]]:
     """Return the template of the path, such as `/images/{name}`, and its parameters.
 
-    Routes of one path differ in their methods alone, so the first one that matches is enough. The
+    Routes with the same path differ only in their methods, so the first match is enough. The
     template of a path without a route is UNMATCHED.
     """
     path = routed_path(scope)
@@ -40,5 +40,5 @@ def _templates(app: FastAPI) -> list[tuple[re.Pattern[str], str]]:
 
 
 def is_probe(scope: Scope) -> bool:
-    """Whether a machine watches the service by this request. Traces exclude these."""
+    """Return whether a request is a health check or a scrape, which traces exclude."""
     return scope["type"] == "http" and routed_path(scope) in _PROBES

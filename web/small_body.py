@@ -1,4 +1,4 @@
-"""Bodies that are not files, received whole: small, and in a short time."""
+"""Receives small bodies that are not files, with limits of size and time."""
 
 import anyio
 from fastapi import Request
@@ -13,7 +13,7 @@ _MAX_BYTES = 4096
 async def receive_small_body(request: Request, settings: Settings) -> bytes:
     """Return the body of a request. Raises InvalidRequestError or UploadTooSlowError.
 
-    FastAPI would receive any number of bytes, for any time.
+    FastAPI would receive any number of bytes, and wait for them forever.
     """
     body = b""
     try:

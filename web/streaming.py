@@ -13,7 +13,7 @@ from web.bulkhead import Bulkhead
 from web.exhaustion import exhaustion
 
 # Each chunk costs two thread hops, and occupies memory until the client takes it. Downloads start
-# with small chunks; clients that take them promptly get larger ones, if there are few downloads.
+# with small chunks. Clients that take them promptly get larger ones, if there are few downloads.
 _LARGEST_CHUNK_BYTES = 2 * 1024 * 1024
 _SMALLEST_CHUNK_BYTES = 256 * 1024
 _ALL_CHUNKS_BYTES = 32 * 1024 * 1024
@@ -27,7 +27,7 @@ class ByteSource(Protocol):
         """Return up to `size` bytes. Raises StorageUnavailableError."""
 
     def read_all(self, size: int) -> bytes:
-        """Return all `size` bytes and close. Raises StorageUnavailableError."""
+        """Return all `size` bytes, and close. Raises StorageUnavailableError."""
 
     def close(self) -> None:
         """Release the connection."""
@@ -36,8 +36,8 @@ class ByteSource(Protocol):
 class ObjectResponse(Response):
     """Streams an object of a known length.
 
-    Between chunks it occupies no thread and no database connection. If S3 truncates the object, or
-    the client disconnects, the response stays incomplete, so the server aborts the connection.
+    Between chunks it occupies no thread and no database connection. If S3 truncates the object or
+    the client disconnects, the response stays incomplete, and the server aborts the connection.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ObjectResponse(Response):
     ) -> None:
         super().__init__(None, status, headers | {"Content-Length": str(length)})
         self._object = body
-        self._left = length
+        self._remaining = length
         self._sent = 0
         self._chunk_bytes = _SMALLEST_CHUNK_BYTES
         self._bulkhead = bulkhead
@@ -72,14 +72,14 @@ class ObjectResponse(Response):
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         )
         try:
-            while self._left > 0:
+            while self._remaining > 0:
                 chunk = await self._bulkhead.run(self._object.read, self._chunk_bytes)
-                if not chunk or len(chunk) > self._left:
+                if not chunk or len(chunk) > self._remaining:
                     raise StorageUnavailableError("The object does not have the length in its row.")
-                self._left -= len(chunk)
+                self._remaining -= len(chunk)
                 began = anyio.current_time()
                 await send(
-                    {"type": "http.response.body", "body": chunk, "more_body": self._left > 0}
+                    {"type": "http.response.body", "body": chunk, "more_body": self._remaining > 0}
                 )
                 self._choose_chunk(anyio.current_time() - began)
         except (StorageUnavailableError, MemoryError, OSError, RuntimeError) as exc:
@@ -88,12 +88,12 @@ class ObjectResponse(Response):
                 raise
             note_code(error.code)
             # The server closes a connection whose response is incomplete.
-            logger.warning("Download aborted with %d bytes to go", self._left, exc_info=True)
+            logger.warning("Download aborted with %d bytes to go", self._remaining, exc_info=True)
 
     def _choose_chunk(self, seconds: float) -> None:
-        """Choose the size of the next chunk by how long the client took for the last one.
+        """Choose the size of the next chunk by the time that the client took for the last one.
 
-        The first does not count, because it only fills the connection's buffer.
+        The first chunk does not count, because it only fills the connection's buffer.
         """
         self._sent += 1
         share = min(_LARGEST_CHUNK_BYTES, _ALL_CHUNKS_BYTES // self._bulkhead.streams)

@@ -1,4 +1,4 @@
-"""Which variant a URL and the Accept header ask for."""
+"""Chooses the variant for a URL and an Accept header."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ _WEBP = "image/webp"
 
 
 def choose_variant(variant: str, headers: Headers, settings: Settings) -> VariantChoice:
-    """Return what `variant`, such as `320` or `320.webp`, stands for.
+    """Parse `variant`, such as `320` or `320.webp`. Raises VariantNotFoundError.
 
-    Without an ending the client gets WebP where its Accept header names it (RFC 9110 section
-    12.5.1; `*/*` names nothing), else the image's own kind. Raises VariantNotFoundError.
+    Without a file extension it is WebP if Accept names that (RFC 9110 section 12.5.1; `*/*` does
+    not), otherwise it has the format of the image.
     """
     spec, _, encoding = variant.partition(".")
     encodings = settings.variant_formats
@@ -30,9 +30,9 @@ def choose_variant(variant: str, headers: Headers, settings: Settings) -> Varian
 
 @contextmanager
 def vary_on_accept(variant: str) -> Iterator[dict[str, str]]:
-    """Yield the headers to add to the answer, and add them to any ServiceError raised meanwhile.
+    """Yield the headers to add to the response, and add them to any ServiceError in the block.
 
-    They are `Vary: Accept` (RFC 9110 section 12.5.5) if `variant` leaves the format to Accept.
+    They are `Vary: Accept` (RFC 9110 section 12.5.5) if `variant` has no file extension.
     """
     headers = {} if "." in variant else {"Vary": "Accept"}
     try:

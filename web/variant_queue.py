@@ -1,6 +1,6 @@
-"""The variants that this process makes: a few at a time, while others wait for their turn.
+"""Makes the variants of this process, a few at a time, while others wait for their turn.
 
-Turns alternate between clients, and between the images of a client, so that none takes all places.
+Turns alternate between clients, and between the images of a client, so that none takes all turns.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ import anyio.to_thread
 from errors import OverloadedError
 from services.variant_store import MissingVariant, Variant
 
-# As many as there are decoders. 40 thumbnails at once left the p99 of metadata at 0.9 to 1.3 times
-# that under other load of the CPU; with four threads, which fetch more from S3, at 1.2 to 2.6.
+# As many as there are decoders. With 40 thumbnails at once, the p99 of metadata was 0.9 to 1.3
+# times that under other CPU load; with four threads, which fetch more from S3, 1.2 to 2.6 times.
 _THREADS = 2
 _THREADS_FOR_LARGE = 1
 _LARGE_PIXELS = 16_000_000
-_MOST_WAITING = 128
+_MAX_WAITING = 128
 
 
 @dataclass(eq=False, slots=True)
@@ -46,7 +46,7 @@ class _Turn:
 class _Waiting:
     """Waiting turns by client and image.
 
-    The client that was served last goes to the end of the line; so does its image.
+    The client that was served last moves to the end of the line, and so does its image.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class _Waiting:
         self._lines.setdefault(turn.client, {}).setdefault(turn.image, []).append(turn)
 
     def adopt(self, client: str, turn: _Turn) -> None:
-        """Charge a turn to another client that asks for it, if that client waits for fewer."""
+        """Charge a turn to another client that requests it too, if that client has fewer turns."""
         if self._turns_of(client) < self._turns_of(turn.client):
             self._remove(turn)
             turn.client = client
@@ -77,9 +77,9 @@ class _Waiting:
         return turn
 
     def shed(self) -> _Turn:
-        """Remove and return the newest turn of the greediest client and image.
+        """Remove and return the newest turn of the client and image with the most turns.
 
-        Among images with equally many turns that is the one with the most pixels.
+        Among images with equally many turns, the one with the most pixels loses its turn.
         """
         client = max(reversed(self._lines), key=self._turns_of)
         images = self._lines[client]
@@ -110,9 +110,9 @@ class VariantQueue:
     async def run(
         self, client: str, missing: MissingVariant, make: Callable[[], Variant]
     ) -> Variant:
-        """Call `make` in one of the queue's threads, or await the call that is already running.
+        """Call `make` in a thread of the queue, or await the call that is already under way.
 
-        An image has one call at a time, and large images have one at a time together. Raises what
+        Only one call runs at a time for each image, and only one for all large images. Raises what
         `make` raises, or OverloadedError if too many wait and this client or image has the most.
         """
         turn = self._turns.get(missing.key)
@@ -124,12 +124,12 @@ class VariantQueue:
 
     def _enqueue(self, turn: _Turn, make: Callable[[], Variant]) -> _Turn:
         turn.task = asyncio.create_task(self._make(turn, make))
-        # If every client has gone, nobody else retrieves the exception.
+        # If all clients have disconnected, nobody else retrieves the exception.
         turn.task.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._turns[turn.missing.key] = turn
         self._waiting.add(turn)
         self._begin_turns()
-        if len(self._waiting) > _MOST_WAITING:
+        if len(self._waiting) > _MAX_WAITING:
             error = OverloadedError("Too many variants at once; try again.")
             self._waiting.shed().begin.set_exception(error)
         return turn

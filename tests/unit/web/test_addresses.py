@@ -17,12 +17,12 @@ PARTS = st.sampled_from(
 @given(st.lists(PARTS, max_size=12).map("".join))
 def test_keeping(query: str) -> None:
     """Whatever the query is, only its versions are replaced, and repeating it changes nothing."""
-    moved = ADDRESS.keeping(query)
+    moved = str(ADDRESS.moved("old", query))
     path, _, kept = moved.partition("?")
     others = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != VERSION]
     assert path == ADDRESS.path
     assert parse_qsl(kept, keep_blank_values=True) == [(VERSION, "current"), *others]
-    assert ADDRESS.keeping(kept) == moved
+    assert ADDRESS.moved("old", kept) == moved
 
 
 def test_one_builder() -> None:

@@ -222,7 +222,7 @@ def test_sheds_the_greediest(
     maker: Maker, monkeypatch: pytest.MonkeyPatch, greedy: list[tuple[str, MissingVariant]]
 ) -> None:
     """While too many wait, the newest of the greediest client or image is refused; no other is."""
-    monkeypatch.setattr(variant_queue, "_MOST_WAITING", 4)
+    monkeypatch.setattr(variant_queue, "_MAX_WAITING", 4)
 
     async def run() -> None:
         async with anyio.create_task_group() as group:
