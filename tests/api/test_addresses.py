@@ -1,4 +1,4 @@
-"""Addresses name the version that they show: kept for ever, and never the address of another."""
+"""Addresses name their version: caches keep it forever, and it never becomes another."""
 
 import hashlib
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def test_tags(client: TestClient) -> None:
 def test_tag_of_variants(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It covers the revision of the renderer and VARIANT_FORMATS, but not which sizes there are."""
+    """The tag of variants depends on the renderer's revision and VARIANT_FORMATS, not on sizes."""
     before = upload(client, WIDE).json()
     seen = {version(before["variants"]["320"])}
     with serving(settings, variants=("320",)) as other:
@@ -83,7 +83,7 @@ def test_tag_of_variants(
 
 @on_sqlite
 def test_current(client: TestClient) -> None:
-    """The response at a current address may be kept for ever, whatever its status."""
+    """The response at a current address may be kept forever, whatever its status."""
     document = upload(client, png(200, 100)).json()
     for address in addresses(document):
         whole = client.get(address)
@@ -104,7 +104,7 @@ def test_current(client: TestClient) -> None:
 
 @on_sqlite
 def test_negotiated(client: TestClient) -> None:
-    """All formats of a variant have one tag; without an ending they vary by Accept."""
+    """All formats of a variant have one tag; without a file extension they vary by Accept."""
     document = upload(client, WIDE).json()
     path, _, query = document["variants"]["320"].partition("?")
     kinds = [("", "image/webp"), ("", "*/*"), (".webp", ""), (".jpg", ""), (".png", "")]
@@ -139,7 +139,7 @@ CONDITIONS: list[list[tuple[str, str]]] = [
 @pytest.mark.parametrize("suffix", ["", "/variants/160", "/variants/320.webp"])
 @pytest.mark.parametrize("stored", [True, False])
 def test_another_version(metered: MeteredService, suffix: str, *, stored: bool) -> None:
-    """It is redirected to the current one before conditions and ranges, without S3."""
+    """Another version is redirected before conditions and ranges, without S3."""
     path = metered.image(jpeg(400, 300), "jpg") + suffix
     document = metered.send("GET", f"{path.removesuffix(suffix)}/metadata").json()
     current = document["variants"]["160"] if suffix else document["url"]
@@ -160,7 +160,7 @@ def test_another_version(metered: MeteredService, suffix: str, *, stored: bool) 
 
 
 def test_other_parameters(metered: MeteredService) -> None:
-    """The redirect keeps all other parameters as they are, and has one version."""
+    """The redirect keeps all other parameters unchanged, and has one version."""
     path = metered.image(png())
     tag = version(metered.send("GET", f"{path}/metadata").json()["url"])
     queries = {
@@ -179,7 +179,7 @@ def test_other_parameters(metered: MeteredService) -> None:
 
 @on_sqlite
 def test_overwritten(client: TestClient) -> None:
-    """An old address leads to the new picture, and says which one that is."""
+    """An old address redirects to the new picture and its address."""
     old = upload(client, WIDE, "a.jpg").json()
     for address in addresses(old):
         assert client.get(address).is_success
@@ -197,7 +197,7 @@ def test_overwritten(client: TestClient) -> None:
 
 @on_sqlite
 def test_missing(client: TestClient) -> None:
-    """What does not exist is 404 with any version, and is not kept."""
+    """A missing image is 404 with any version, and caches do not keep that."""
     document = upload(client, WIDE, "a.jpg").json()
     tag = version(document["variants"]["160"])
     unknown = f"/images/a/variants/161?v={tag}"
@@ -222,7 +222,7 @@ def test_missing(client: TestClient) -> None:
     ],
 )
 def test_who_may_keep_it(settings: Settings, changes: dict[str, Any], expected: str) -> None:
-    """Shared caches keep only what needs no key, and CACHE_CONTROL may forbid more."""
+    """Shared caches keep only public reads, and CACHE_CONTROL can forbid more."""
     with serving(settings, **changes) as client:
         client.headers["Authorization"] = f"Bearer {KEY}"
         document = upload(client, png()).json()
@@ -234,7 +234,7 @@ def test_who_may_keep_it(settings: Settings, changes: dict[str, Any], expected: 
 
 @on_sqlite
 def test_redirect_to_s3(client: TestClient) -> None:
-    """It is not kept, because its URL expires; that of another version is found first."""
+    """Caches do not keep a redirect to S3; other versions are redirected before it."""
     document = upload(client, WIDE, "a.jpg").json()
     client.get(document["variants"]["160"]).raise_for_status()
     for address in (document["url"], document["variants"]["160"]):
@@ -262,7 +262,7 @@ def test_below_a_prefix(settings: Settings) -> None:
 
 @on_sqlite
 def test_metadata_under_other_settings(settings: Settings) -> None:
-    """A date alone does not stand for a document that other settings have changed since."""
+    """A date does not identify a document that other settings have since changed."""
     with serving(settings) as client:
         assert upload(client, png()).is_success
         seen = client.get("/images/a/metadata")

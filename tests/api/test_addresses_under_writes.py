@@ -1,4 +1,4 @@
-"""While images are overwritten, no response that may be kept for ever has bytes of another tag."""
+"""While images are overwritten, no response that may be kept forever has bytes of another tag."""
 
 import hashlib
 import itertools
@@ -29,7 +29,7 @@ Clock = Callable[[], bool]
 
 
 class Storm:
-    """Writers and readers of a few names. `seen` counts what readers were answered."""
+    """Writers and readers of a few names. `seen` counts the responses to readers."""
 
     def __init__(self, service: ServiceProcess) -> None:
         self._url = service.base_url
@@ -72,7 +72,7 @@ class Storm:
             _require_truth(address, answer)
 
     def run(self, writers: int, readers: int, over: Callable[[], Clock]) -> None:
-        """Let them work at once; each stops when its own clock says so."""
+        """Run all clients at once; each stops when its own clock ends."""
         with httpx.Client(base_url=self._url) as client:
             for name in NAMES:
                 upload(client, PICTURES[COLOURS[0]], name=name).raise_for_status()
@@ -94,7 +94,7 @@ def _require_truth(address: str, answer: httpx.Response) -> None:
 
 
 def turns(number: int) -> Callable[[], Clock]:
-    """Return what makes clocks that end after so many turns."""
+    """Return a factory of clocks that end after so many turns."""
 
     def clock() -> Clock:
         left = iter(range(number))

@@ -165,7 +165,7 @@ def test_open_paths(guarded: TestClient) -> None:
 def test_cache_control(guarded: TestClient) -> None:
     """Responses to reads that need a key are `private`, including those from S3.
 
-    So is metadata for the holder of a key, because it tells more.
+    Metadata for the holder of a key is private too, because it contains more.
     """
     private = not guarded.app_state["resources"].settings.public_reads
     for path in ("/images/a", "/images/a/metadata", "/images"):
@@ -222,7 +222,7 @@ NO_PREFIXES = [
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_prefix(prefix: str) -> None:
-    """A prefix is one with which the names of images can begin, and its line gives it back."""
+    """A valid prefix is one that names of images can have; its line contains it unchanged."""
     key = api_key(f"web:read:{prefix}", READER)
     assert key.prefix == prefix
     assert ApiKey.parse(key.line) == key
@@ -232,14 +232,14 @@ def test_prefix(prefix: str) -> None:
 
 @pytest.mark.parametrize("prefix", NO_PREFIXES)
 def test_wrong_prefix(prefix: str) -> None:
-    """A prefix with which no name begins, or whose end cannot be seen, is refused."""
+    """A prefix that no name can have, or whose end is invisible, is refused."""
     with pytest.raises(ValueError, match=r"needs a prefix .* for the key web"):
         api_key(f"web:read:{prefix}", READER)
 
 
 @pytest.mark.usefixtures("minimal")
 def test_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the file a line is one key, so that its prefix may have a comma; the variable has many."""
+    """A prefix may contain a comma in the file, which has one key per line, unlike the variable."""
     with_comma = api_key("web:read:a, b:c", READER)
     Path("keys").write_text(f"{with_comma.line}\n{KEYS[1].line}\n")
     monkeypatch.setenv("API_KEYS_FILE", "keys")
@@ -311,7 +311,7 @@ EMPTY_FILES = [
 @pytest.mark.parametrize("value", EMPTY)
 @pytest.mark.parametrize("other", [False, True])
 def test_variable_without_keys(monkeypatch: pytest.MonkeyPatch, value: str, *, other: bool) -> None:
-    """API_KEYS without a key stops the start, also if the file has one."""
+    """API_KEYS without a key stops the start, even if the file has one."""
     if other:
         Path("keys").write_text(KEYS[0].line)
         monkeypatch.setenv("API_KEYS_FILE", "keys")
@@ -324,7 +324,7 @@ def test_variable_without_keys(monkeypatch: pytest.MonkeyPatch, value: str, *, o
 @pytest.mark.parametrize("content", EMPTY_FILES)
 @pytest.mark.parametrize("other", [False, True])
 def test_file_without_keys(monkeypatch: pytest.MonkeyPatch, content: str, *, other: bool) -> None:
-    """A file without a key stops the start, also if the variable has one."""
+    """A file without a key stops the start, even if the variable has one."""
     Path("keys").write_text(content)
     if other:
         monkeypatch.setenv("API_KEYS", KEYS[0].line)

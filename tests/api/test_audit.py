@@ -54,7 +54,7 @@ def test_creator(client: TestClient) -> None:
 
 
 def test_creator_of_an_older_row(client: TestClient, settings: Settings) -> None:
-    """An image that an older release stored has no creator, also after it is overwritten."""
+    """An image that an older release stored has no creator, even after an overwrite."""
     put(client, "all", png(), "a")
     with connection(settings.db_url) as db:
         db.execute(text("UPDATE images SET created_by = NULL"))
@@ -64,7 +64,7 @@ def test_creator_of_an_older_row(client: TestClient, settings: Settings) -> None
 
 @on_sqlite
 def test_who_is_told(client: TestClient) -> None:
-    """Only keys that cover an image are told its creator, and shared caches do not keep that."""
+    """Only keys that cover an image see its creator, and shared caches do not keep it."""
     put(client, "all", png(), "a")
     put(client, "team", png(), "team-1")
     for name, told in (("a", {"all", "reader"}), ("team-1", {"all", "reader", "team"})):
@@ -96,7 +96,7 @@ def test_who_is_told(client: TestClient) -> None:
 
 @on_sqlite
 def test_without_keys(settings: Settings) -> None:
-    """A service without keys tells no creator, whatever a request claims."""
+    """A service without keys shows no creator, whatever a request claims."""
     with serving(settings) as client:
         assert "created_by" not in put(client, "all", png(), "a")
         assert "created_by" not in client.get("/images/a/metadata", headers=bearer("all")).text
@@ -121,7 +121,7 @@ WRITES: list[tuple[str, Write, int, str, str | None]] = [
 @on_sqlite
 @pytest.mark.parametrize("prefix", ["", "/pictures"])
 def test_log(service_environment: dict[str, str], prefix: str) -> None:
-    """The line of every write names the image and the key, also if it is refused."""
+    """The line of every write names the image and the key, even if the write is refused."""
     environment = service_environment | {
         "API_KEYS": ",".join(key.line for key in KEYS),
         "LOG_FORMAT": "json",

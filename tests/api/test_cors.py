@@ -187,6 +187,6 @@ def test_preflight(start: Start, path: str, method: str) -> None:
 
 
 def test_vary_without_origin(start: Start) -> None:
-    """Responses without Origin vary by it too, so that no cache serves them to scripts."""
+    """Responses without Origin also vary by it, so caches never serve them to scripts."""
     for answer in answers(start(OURS)):
         assert "Origin" in answer.headers.get("vary", "")

@@ -89,7 +89,7 @@ def test_foreign_writes(settings: Settings, headers: dict[str, str]) -> None:
 
 
 def test_plain_page_of_a_secure_service(settings: Settings) -> None:
-    """A service that is reached by HTTPS is foreign to pages of its host over plain HTTP."""
+    """A page of the same host over plain HTTP is foreign to a service over HTTPS."""
     with serving(settings) as client:
         client.base_url = httpx.URL("https://nas")
         assert write(client, {"Host": "nas", "Origin": "https://nas"})[0].status_code == 201
@@ -108,7 +108,7 @@ def test_allowed_origin(settings: Settings, origins: tuple[str, ...]) -> None:
 
 
 def test_with_keys(settings: Settings) -> None:
-    """With API keys the key decides, because browsers do not add one by themselves."""
+    """With API keys the key decides, because browsers do not add it themselves."""
     key = ApiKey("w", "write", hashlib.sha256(b"secret").hexdigest())
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": GALLERY}
     with serving(settings, api_keys=(key,)) as client:

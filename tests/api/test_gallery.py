@@ -171,7 +171,7 @@ def test_replaced_by_somebody_else(visit: Visit) -> None:
 
 
 def test_refused_file(visit: Visit) -> None:
-    """A refused file shows the server's sentence; the others go on."""
+    """A refused file shows the server's message; the other uploads continue."""
     visit.choose(("fake.png", b"no picture"), ("good.png", png()))
     visit.tile("good")
     refused = visit.page.locator("#uploads li", has_text="fake.png")

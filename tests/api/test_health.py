@@ -154,7 +154,7 @@ def test_no_tables(settings: Settings) -> None:
 
 
 def in_progress(service: ServiceProcess) -> float:
-    """Return how many requests the service works on."""
+    """Return how many requests the service is handling."""
     metrics = httpx.get(f"{service.base_url}/metrics").text
     found = re.findall(r"^image_api_requests_in_progress\S* (\S+)$", metrics, re.MULTILINE)
     return sum(map(float, found))
@@ -162,7 +162,7 @@ def in_progress(service: ServiceProcess) -> float:
 
 @on_sqlite
 def test_shutdown_with_waiting_requests(service_environment: dict[str, str]) -> None:
-    """Requests that still wait when the time to finish has passed get a problem document."""
+    """Requests that still wait when the shutdown timeout ends get a problem document."""
     store = service_environment["AWS_ENDPOINT_URL_S3"]
     with FaultProxy(("127.0.0.1", int(store.rpartition(":")[2]))) as proxy:
         environment = service_environment | {

@@ -152,7 +152,7 @@ def test_empty_line(port: int) -> None:
 
 
 def read_answers(connection: socket.socket, number: int) -> Iterator[tuple[int, bytes]]:
-    """Yield status and body of so many answers, which may come at once."""
+    """Yield status and body of so many responses, which may arrive together."""
     with connection.makefile("rb") as stream:
         for _ in range(number):
             status, length = int(stream.readline().split()[1]), 0
@@ -198,7 +198,7 @@ def test_behind_chunks(port: int) -> None:
 
 
 def test_behind_the_last_request(port: int) -> None:
-    """What follows `Connection: close` is not answered, and does not take the answer away."""
+    """Bytes after `Connection: close` get no response, and do not prevent that of the request."""
     last = LIVE_LINE + HOST + b"Connection: close\r\n\r\n"
     for more in (b"\r\n", LIVE, b"\x00" * 1000):
         with connect(port, last + more) as connection:
@@ -207,7 +207,7 @@ def test_behind_the_last_request(port: int) -> None:
 
 
 def test_trailers(service: MeteredService, port: int) -> None:
-    """Fields after the last chunk are read; without end they are refused, and take no memory."""
+    """Trailers are read; endless ones are refused, and take no memory."""
     few = BODY.removesuffix(b"\r\n") + b"A: b\r\n" * 10 + b"\r\n"
     with connect(port, POST + CHUNKED + b"\r\n" + few + LIVE) as connection:
         assert [status for status, _ in read_answers(connection, 2)] == [400, 200]  # no form
@@ -247,7 +247,7 @@ OFFERS = {
 def test_upgrade_is_ignored(
     service: MeteredService, port: int, what: str, *, chunked: bool
 ) -> None:
-    """An offer to speak another protocol is answered as if it were none, and its body is kept."""
+    """A request to upgrade the protocol is handled without the upgrade, and keeps its body."""
     offer = OFFERS[what]
     name, content = service.new_name(), png(seed=service._names)
     body = form(('name="name"', name.encode()), ('name="file"; filename="a.png"', content))
@@ -261,7 +261,7 @@ def test_upgrade_is_ignored(
 
 
 def half_close(port: int, data: bytes) -> socket.socket:
-    """Send `data` and say that nothing more will come."""
+    """Send `data`, and close the sending side."""
     connection = connect(port, data)
     connection.shutdown(socket.SHUT_WR)
     return connection
@@ -270,7 +270,7 @@ def half_close(port: int, data: bytes) -> socket.socket:
 @on_sqlite
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_half_closed(service_environment: dict[str, str], loop: str) -> None:
-    """A client that closes its side after its requests gets all answers, and then the end."""
+    """A client that closes its sending side gets all responses, and then the connection ends."""
     content = noise_png(5_000_000)
     body = form(('name="file"; filename="a.png"', content))
     upload = POST + KIND + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -403,7 +403,7 @@ def test_downloads_take_two_files(service_environment: dict[str, str]) -> None:
 
 @on_sqlite
 def test_limit_of_the_server(service_environment: dict[str, str]) -> None:
-    """The limit of uvicorn itself is answered with a problem document as well."""
+    """Uvicorn's own limit is also answered with a problem document."""
     with (
         ServiceProcess(service_environment, args=["--limit-concurrency", "2"]) as process,
         ExitStack() as stack,

@@ -1,4 +1,4 @@
-"""A key with a prefix is for images whose names begin with it, and learns nothing of others."""
+"""A key with a prefix covers names that begin with it, and learns nothing about others."""
 
 import base64
 import json
@@ -59,7 +59,7 @@ pytestmark = on_sqlite
 
 
 def shown(answer: httpx.Response) -> tuple[int, Any]:
-    """Return what a response tells, without what names the request itself."""
+    """Return the parts of a response that do not identify the request."""
     body = answer.json() if answer.content else {}
     return answer.status_code, {
         k: v for k, v in body.items() if k not in {"instance", "request_id"}
@@ -81,7 +81,7 @@ def listed(client: TestClient, token: str, **parameters: str) -> list[str]:
 @private
 @pytest.mark.parametrize("token", ["writer", "reader"])
 def test_foreign_names(client: TestClient, token: str, settings: Settings) -> None:
-    """Whatever is asked of a foreign name is refused alike, whether or not it exists."""
+    """Every request for a foreign name is refused alike, whether or not the image exists."""
     for method, path in OPERATIONS:
         told = set()
         for name in FOREIGN:
@@ -124,7 +124,7 @@ def test_public_names(client: TestClient) -> None:
 
 
 def test_uploads(client: TestClient, settings: Settings, s3: "S3Client") -> None:
-    """An upload is refused by its name before anything is stored, whatever tells the name."""
+    """An upload is refused by its name before anything is stored, wherever the name comes from."""
     client.headers.update(bearer("writer"))
     before = count(settings, "images"), len(objects(settings, s3))
     for name in FOREIGN:

@@ -1,4 +1,4 @@
-"""Signed links at the service: made with a key, used without one, refused alike otherwise."""
+"""Signed links: made with a key, used without one, and refused alike in all other cases."""
 
 import json
 import re
@@ -145,7 +145,7 @@ def wrong_queries(name: str) -> list[str]:
 
 
 def test_refusals_are_alike(client: TestClient) -> None:
-    """Whatever is wrong with a link, and whether its image exists or not, the refusal is one."""
+    """All invalid links get the same refusal, whether or not the image exists."""
     told = set()
     for name, status in (("a", 200), ("none", 404)):
         assert client.get(f"/images/{name}?{query(name)}").status_code == status
@@ -160,7 +160,7 @@ def test_refusals_are_alike(client: TestClient) -> None:
 
 
 def test_every_character(client: TestClient) -> None:
-    """A link with any character changed is refused, or leads to the version that it is of."""
+    """A link with any character changed is refused, or redirects to its version."""
     url = links(client, "a")["url"]
     assert client.get(url).status_code == 200
     version = re.search(r"\?v=\w*", url)  # without the question mark it has no parameters
@@ -198,7 +198,7 @@ def test_of_the_name(client: TestClient) -> None:
 
 
 def test_versions(client: TestClient) -> None:
-    """The addresses are of the current version; an older one leads to it and stays signed."""
+    """The addresses name the current version; older ones redirect to it and stay signed."""
     made = links(client, "a")
     for url in (made["url"], made["variants"]["160"]):
         (expires,) = parse_qs(urlsplit(url).query)["expires"]
@@ -221,7 +221,7 @@ def test_versions(client: TestClient) -> None:
 
 
 def test_equal(client: TestClient) -> None:
-    """Links of one window are equal byte for byte, and those of other lives or rights differ."""
+    """Links of one window are equal byte for byte; those with other lifetimes or rights differ."""
     wanted: list[dict[str, Any]] = [{}, {"expires_in": 604800}, {"allows": "variants"}]
     made = [[ask(client, "a", "all", **one).content for _ in range(3)] for one in wanted]
     # A window may end between two of the three.
@@ -230,7 +230,7 @@ def test_equal(client: TestClient) -> None:
 
 
 def test_expires_at(client: TestClient) -> None:
-    """The answer tells the moment that is signed."""
+    """The response contains the expiry that is signed."""
     for seconds in (1, 60, 604800):
         before = datetime.now(UTC)
         made = links(client, "a", expires_in=seconds)
@@ -255,7 +255,7 @@ WRONG: list[Any] = [
 
 
 def test_wrong_requests(client: TestClient) -> None:
-    """A request for a link that says too little, too much or something else is refused."""
+    """A request for a link with missing, additional or invalid members is refused."""
     for body in WRONG:
         answer = client.post("/images/a/links", json=body, headers=bearer("all"))
         problem(answer, 422, "invalid_parameter")
@@ -268,7 +268,7 @@ def test_wrong_requests(client: TestClient) -> None:
 
 
 def test_who_makes_links(client: TestClient, settings: Settings) -> None:
-    """Only a key that may write the name makes links to it; without keys, anybody does."""
+    """Only a key that may write the name can create links to it; without keys, anybody can."""
     problem(ask(client, "a", None), 401, "key_required")
     problem(ask(client, "a", "reader"), 403, "insufficient_scope")
     problem(ask(client, "a", "team"), 403, "insufficient_scope")
@@ -326,7 +326,7 @@ def test_public(settings: Settings) -> None:
 
 
 def test_caching(client: TestClient) -> None:
-    """What a link opens is private, is not kept longer than the link, and tells no Referer."""
+    """Responses to links are private, kept no longer than the link, and send no Referer."""
     for seconds in (30, 1e6):
         signed = query("a", seconds=seconds)
         for path in ("/images/a", "/images/a/metadata", "/images/a/variants/160"):
@@ -349,7 +349,7 @@ def test_caching(client: TestClient) -> None:
 
 
 def test_redirects(client: TestClient, settings: Settings) -> None:
-    """A redirect to S3 lives no longer than the link, and S3 does not see the signature."""
+    """A redirect to S3 expires no later than the link, and S3 does not see the signature."""
     for path in ("/images/a", "/images/a/variants/160"):
         client.get(f"{path}?{query('a')}").raise_for_status()  # makes the variant
         for seconds, most in ((30, 30), (1e6, settings.redirect_seconds)):
@@ -368,7 +368,7 @@ def test_redirects(client: TestClient, settings: Settings) -> None:
 
 
 def test_log(service_environment: dict[str, str]) -> None:
-    """No log has a signature: neither the service's own access log nor that of uvicorn."""
+    """No log contains a signature: neither the service's own access log nor that of uvicorn."""
     for access_log in ("true", "false"):
         environment = service_environment | {
             "API_KEYS": ",".join(key.line for key in KEYS),

@@ -122,7 +122,7 @@ def test_pictures(
 def test_upload(
     service: ServiceProcess, client: httpx.Client, origin: str, pages: dict[str, str]
 ) -> None:
-    """A page uploads by a link, reads the answer, and has no other way to upload."""
+    """A page can upload only by a link, and reads the response."""
     wanted = {"allows": "upload", "expires_in": 60, "max_bytes": 100_000}
     url = service.base_url + client.post("/images/new/links", json=wanted).json()["url"]
     with chromium() as browser, other_site(pages) as other:

@@ -145,7 +145,7 @@ def test_one_access_log(
     *,
     log_config: bool,
 ) -> None:
-    """Requests have our line, or with ACCESS_LOG=false uvicorn's, if it logs any; both are JSON."""
+    """Requests have our line, or uvicorn's with ACCESS_LOG=false; both are JSON."""
     environment = service_environment | {"LOG_FORMAT": "json", "ACCESS_LOG": access_log}
     with ServiceProcess(environment, args=[option], log_config=log_config) as service:
         httpx.get(f"{service.base_url}/nowhere")
@@ -179,7 +179,7 @@ def test_text_shows_no_control_characters(service_environment: dict[str, str]) -
 
 @on_sqlite
 def test_decoders(service_environment: dict[str, str], tmp_path: Path) -> None:
-    """What a decoder process prints is JSON, too, by whichever way its libraries print it."""
+    """Output of a decoder process is also JSON, however its libraries print it."""
     (tmp_path / "sitecustomize.py").write_text(PRINTING)
     environment = service_environment | {"LOG_FORMAT": "json", "PYTHONPATH": str(tmp_path)}
     with ServiceProcess(environment) as service, httpx.Client(base_url=service.base_url) as client:
@@ -285,7 +285,7 @@ def test_every_service_is_checked(service_environment: dict[str, str], settings:
 
 @on_sqlite
 def test_no_queries(service_environment: dict[str, str]) -> None:
-    """The own lines of uvicorn have no query either, which may have the signature of a link."""
+    """Uvicorn's own lines contain no query, which could have the signature of a link."""
     environment = service_environment | {"ACCESS_LOG": "false", "LOG_FORMAT": "json"}
     with ServiceProcess(environment, args=["--access-log"]) as service:
         httpx.get(f"{service.base_url}/images/none?q={HIDDEN}")

@@ -100,7 +100,7 @@ def test_the_schema_decides() -> None:
 
 
 def test_random_of_none(client: TestClient) -> None:
-    """Without images the random image is 404, also after the last image was deleted."""
+    """Without images the random image is 404, even after the last image was deleted."""
     problem(client.get("/images/random/metadata"), 404, "image_not_found")
     upload(client, pictures.png()).raise_for_status()
     assert client.get("/images/random/metadata").json()["name"] == "a"

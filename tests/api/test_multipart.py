@@ -163,7 +163,7 @@ def test_extended_file_names(client: TestClient) -> None:
 
 
 def test_extended_extension(client: TestClient) -> None:
-    """The extension of `filename*` decides, and its path is no way round the rules of names."""
+    """The extension of `filename*` decides, and its path cannot evade the rules of names."""
     refused = {
         "a.svg": "extension_not_allowed",
         "..%2Fa.png": "invalid_name",

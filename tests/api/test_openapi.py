@@ -54,7 +54,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_valid(document: dict[str, Any]) -> None:
-    """The document is OpenAPI 3.1, and its names are those that generators of clients take."""
+    """The document is OpenAPI 3.1, and its names suit client generators."""
     validate(document)
     for kind in document["components"].values():
         assert not [name for name in kind if not re.fullmatch(r"[A-Za-z0-9._-]+", name)]
@@ -226,7 +226,7 @@ def exchanges(metered: MeteredService) -> Iterator[tuple[str, str, httpx.Respons
 
 
 def link_exchanges(metered: MeteredService, path: str) -> Iterator[tuple[str, str, httpx.Response]]:
-    """Yield as above the responses to requests for links."""
+    """Yield path, method and response of each kind of request for a link."""
     for body in (b'{"allows":"read","expires_in":9}', b"{}", b" " * 9999):
         yield "/images/{name}/links", "post", metered.client.post(f"{path}/links", content=body)
 

@@ -68,7 +68,7 @@ def test_control_characters(service: ServiceProcess) -> None:
 
 
 def test_spellings(service: ServiceProcess) -> None:
-    """Without a key, no spelling of a path that needs one is answered with more than a refusal."""
+    """Without a key, every spelling of a path that needs one is refused."""
     for path in ("/metrics", "/images", "/images/random/metadata"):
         assert get(service, path, key=True).status in {200, 404}
         for target in spelled(path):
@@ -78,7 +78,7 @@ def test_spellings(service: ServiceProcess) -> None:
 
 
 def test_metrics_need_a_key_although_reads_are_public(service_environment: dict[str, str]) -> None:
-    """With public reads, no spelling of `/metrics` is answered without a key."""
+    """With public reads, every spelling of `/metrics` still needs a key."""
     environment = service_environment | {"API_KEYS": KEY}
     with ServiceProcess(environment) as process:
         assert get(process, "/images").status == 200

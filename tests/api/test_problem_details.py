@@ -189,7 +189,7 @@ def test_storage_fails(settings: Settings) -> None:
 
 @on_sqlite
 def test_storage_stalls(settings: Settings) -> None:
-    """A PUT may pause while it sends for longer than CONNECT_TIMEOUT_SECONDS."""
+    """A PUT may pause for longer than CONNECT_TIMEOUT_SECONDS while it sends."""
     content = pictures.noise_png(12_000_000)  # more than fits into the sockets' buffers
     with before_storage(settings) as (proxy, _):
         endpoint = f"http://127.0.0.1:{proxy.address[1]}"

@@ -33,7 +33,7 @@ CONTINUE = b"HTTP/1.1 100 "
 
 
 def test_like_a_form(client: TestClient, settings: Settings) -> None:
-    """The answers are those of POST: 201 with Location, 200, and the same document."""
+    """The responses are those of POST: 201 with Location, 200, and the same document."""
     first = client.put("/images/a%20b", content=png())
     assert (first.status_code, first.headers["Upload-Result"]) == (201, "created")
     assert first.headers["Location"] == first.json()["url"]
@@ -111,7 +111,7 @@ def test_kind(settings: Settings, inspection: str) -> None:
 
 @on_sqlite
 def test_extension_of_the_bytes(client: TestClient) -> None:
-    """The extension that is told is that of the bytes, whatever the name ends in."""
+    """The metadata has the extension of the bytes, whatever the name ends in."""
     for name in ("a.png", "a.exe", "b", "c."):
         stored = client.put(f"/images/{name}", content=pictures.jpeg()).json()
         assert (stored["name"], stored["extension"]) == (name, "jpg")
@@ -121,7 +121,7 @@ def test_extension_of_the_bytes(client: TestClient) -> None:
 
 @on_sqlite
 def test_refused_bodies(settings: Settings) -> None:
-    """What is no whole image of an accepted kind, or too large, is refused and changes nothing."""
+    """A file that is incomplete, too large or of another kind is refused and changes nothing."""
     with serving(settings, allowed_extensions=("png",), max_upload_bytes=50_000) as client:
         assert client.put("/images/a", content=png()).status_code == 201
         for content in (b"", b"nothing", png()[:-1], b"<svg/>", pictures.jpeg()):
@@ -137,7 +137,7 @@ def test_refused_bodies(settings: Settings) -> None:
 
 @on_sqlite
 def test_refused_requests(client: TestClient, settings: Settings) -> None:
-    """A form, a part of a file and a compressed file are refused with what to do instead."""
+    """A form, a part of a file and a compressed file are refused; the detail says what to send."""
     body = form(('name="file"; filename="a.png"', png()))
     answer = client.put("/images/a", content=body, headers={"Content-Type": FORM})
     assert "POST" in problem(answer, 415, "unsupported_media_type")["detail"]
@@ -156,7 +156,7 @@ def test_refused_requests(client: TestClient, settings: Settings) -> None:
 
 @on_sqlite
 def test_names(client: TestClient, settings: Settings) -> None:
-    """The name in the path obeys the rules of names, before the body is looked at."""
+    """The name in the path is checked before the body is read."""
     refused = ["random", "%2E%2E", "%20", "a%00", "a%FF", "a%2Fb", "a%5Cb", quote("\u00e9" * 128)]
     for name in refused:
         problem(client.put(f"/images/{name}", content=b"nothing"), 400, "invalid_name")
@@ -220,7 +220,7 @@ EARLY = {
 
 @on_sqlite
 def test_refused_before_the_body(guarded: ServiceProcess, settings: Settings) -> None:
-    """What the head decides is answered without `100 Continue`."""
+    """Errors in the head are answered without `100 Continue`."""
     for what, (request, status, code) in EARLY.items():
         refused = ask(guarded.port, request)
         assert (refused.status, refused.code) == (status, code), what
@@ -234,7 +234,7 @@ def test_refused_before_the_body(guarded: ServiceProcess, settings: Settings) ->
 
 @on_sqlite
 def test_other_site_before_the_body(service: ServiceProcess) -> None:
-    """A page of another site is refused without `100 Continue`, too."""
+    """A page of another site is also refused without `100 Continue`."""
     refused = ask(service.port, head("/images/a", "Sec-Fetch-Site: cross-site", key=""))
     assert (refused.status, refused.code) == (403, "cross_site_request")
 
@@ -274,7 +274,7 @@ def test_disconnect(service: ServiceProcess, settings: Settings) -> None:
 
 @on_sqlite
 def test_unfinished_bodies(service_environment: dict[str, str]) -> None:
-    """Clients that are still sending their files do not count as waiting for an answer."""
+    """Clients that are still sending their files do not count as waiting for a response."""
     with (
         ServiceProcess(service_environment | {"CONCURRENCY": "1"}) as service,
         ExitStack() as unfinished,
@@ -305,7 +305,7 @@ def test_same_file_by_both(client: TestClient) -> None:
 
 @on_sqlite
 def test_stripped(settings: Settings) -> None:
-    """With STRIP_METADATA digests are those of what is sent, and the rest is of what is stored."""
+    """With STRIP_METADATA, digests are those of the sent file, metadata that of the stored file."""
     content = pictures.encoded(pictures.picture(30, 20), "JPEG", comment=b"a secret place")
     sent = {"Content-Digest": render_digest(hashlib.sha256(content).hexdigest())}
     with serving(settings, strip_metadata="all") as client:

@@ -60,7 +60,7 @@ class Reloadable:
         self.keys = keys
 
     def statuses(self) -> set[int]:
-        """Return how so many requests with the key are answered that both workers get some."""
+        """Return the statuses of enough requests with the key to reach both workers."""
         headers = {"Authorization": f"Bearer {self.token}", "Connection": "close"}
         url = f"{self.process.base_url}/images"
         return {httpx.get(url, headers=headers, timeout=30).status_code for _ in range(20)}

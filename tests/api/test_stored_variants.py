@@ -55,7 +55,7 @@ def test_overwritten(client: TestClient, settings: Settings) -> None:
 
 
 def test_of_an_older_renderer(client: TestClient, settings: Settings) -> None:
-    """Variants that an older renderer stored are made anew, and their objects are removed."""
+    """Variants of an older renderer are made again, and their objects are removed."""
     upload(client, WIDE, "a.jpg")
     for side in (320, 640):
         client.get(f"/images/a/variants/{side}").raise_for_status()

@@ -1,4 +1,4 @@
-"""STRIP_METADATA: what is stored, described, hashed and sent is the file without its metadata."""
+"""With STRIP_METADATA the service stores, describes and sends the file without its metadata."""
 
 import hashlib
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def client(settings: Settings) -> Iterator[TestClient]:
 
 
 def test_stored_file(client: TestClient) -> None:
-    """Metadata, ETag, digest and variants are of the stripped file, which is sent."""
+    """Metadata, ETag, digest and variants are those of the stripped file."""
     created = upload(client, _PHOTO, "photo.jpg")
     assert created.status_code == 201
     described = client.get("/images/photo/metadata").json()
@@ -75,7 +75,7 @@ def test_size_limit(settings: Settings) -> None:
 
 
 def test_large_file(client: TestClient) -> None:
-    """A file that is spooled to the disk is stored without its metadata as well."""
+    """A file that is spooled to disk is also stored without its metadata."""
     plain = noise_png(9 * 1024 * 1024)
     photo = plain[:33] + chunk(b"tEXt", b"Comment\0" + _SECRET) + plain[33:]
     assert upload(client, photo, "large.png").status_code == 201

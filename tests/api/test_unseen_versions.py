@@ -30,7 +30,7 @@ def test_versions_of_one_second(client: TestClient) -> None:
 
 
 def test_deleted_in_between(client: TestClient) -> None:
-    """Nor does it stand for an image that replaces a deleted one within the second."""
+    """It does not stand for an image that replaces a deleted one within the second either."""
     last = "Thu, 01 Jan 1970 00:00:00 GMT"
     for seed in range(6):
         upload(client, pictures.png(seed=seed), "a.png").raise_for_status()
@@ -50,7 +50,7 @@ def test_seen_version(client: TestClient) -> None:
 
 @pytest.mark.parametrize("minutes", [-1, 1])
 def test_another_clock(client: TestClient, settings: Settings, minutes: int) -> None:
-    """A version is not taken for one that another host, whose clock differs, has stored."""
+    """A version is not mistaken for one that a host with another clock stored."""
     upload(client, pictures.png(), "a.png").raise_for_status()
     other = datetime.now(UTC).replace(tzinfo=None) + timedelta(minutes=minutes)
     with connection(settings.db_url) as db:

@@ -131,7 +131,7 @@ def test_not_a_picture(settings: Settings, inspection: str) -> None:
 @on_sqlite
 @both_inspections
 def test_misnamed(settings: Settings, inspection: str) -> None:
-    """A picture under the extension of another kind is taken as what it is."""
+    """A picture with the extension of another format is stored with its actual format."""
     kinds = {"jpg": "jpeg", "png": "png", "gif": "gif", "webp": "webp"}
     with serving(settings, inspection=inspection) as client:
         for kind, name in itertools.permutations(kinds, 2):
@@ -149,7 +149,7 @@ def test_misnamed(settings: Settings, inspection: str) -> None:
 
 @on_sqlite
 def test_misnamed_kind_is_not_allowed(settings: Settings) -> None:
-    """A picture of a kind that ALLOWED_EXTENSIONS leaves out is 415 under any name."""
+    """A picture in a format that ALLOWED_EXTENSIONS excludes is 415 under any name."""
     with serving(settings, allowed_extensions=("png",)) as client:
         refused = problem(upload(client, pictures.jpeg(), "a.png"), 415, "not_an_image")
         assert "JPEG" in refused["detail"]
@@ -157,7 +157,7 @@ def test_misnamed_kind_is_not_allowed(settings: Settings) -> None:
 
 @on_sqlite
 def test_other_extensions_of_jpeg(client: TestClient) -> None:
-    """Extensions that browsers and Windows give JPEG files are accepted; the answer says jpg."""
+    """Extensions that browsers and Windows give JPEG files are accepted, and become jpg."""
     for extension in ("jfif", "JFIF", "jpe", "jif", "jfi", "pjpeg", "pjp"):
         stored = upload(client, pictures.jpeg(), f"a.{extension}").json()
         assert (stored["name"], stored["extension"]) == ("a", "jpg")

@@ -1,4 +1,4 @@
-"""A link for uploading stores one image, within its limits, also from pages of other sites."""
+"""A link for uploading stores one image, within its limits, even from pages of other sites."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +77,7 @@ def test_nothing_else(client: TestClient) -> None:
 
 @on_sqlite
 def test_max_bytes(client: TestClient) -> None:
-    """A link bounds the file to the byte, whether or not its length is announced."""
+    """A link limits the file to the byte, whether or not its length is announced."""
     content = noise_png(10_000)
     for most, status in ((len(content), 201), (len(content) - 1, 413), (1, 413)):
         url = links(client, f"a{most}", allows="upload", max_bytes=most)["url"]

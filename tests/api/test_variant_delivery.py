@@ -43,7 +43,7 @@ class HeldService:
                 os.kill(decoder, signal.SIGCONT)
 
     def ask(self, path: str) -> Future[httpx.Response]:
-        """Ask for a variant; return when it is being made, or waits for another one."""
+        """Request a variant; return when it is being made, or waits for another one."""
         under_way = self.client.app_state["variant_delivery"]._queue._turns
         before = len(under_way)
         answer = self._threads.submit(self.client.get, path)

@@ -110,7 +110,7 @@ def test_delivery(client: TestClient) -> None:
 
 @on_sqlite
 def test_first_request(client: TestClient) -> None:
-    """The request for which a variant is made is answered like any other, errors included."""
+    """The request that makes a variant gets the same response as any other, including errors."""
     upload(client, WIDE, "a.jpg")
     path = "/images/a/variants/"
     head = client.head(f"{path}160.png")
@@ -148,7 +148,7 @@ def test_off(
     monkeypatch: pytest.MonkeyPatch,
     value: str,
 ) -> None:
-    """With empty VARIANTS there are none, and those made before go with their image."""
+    """With empty VARIANTS there are none, and existing ones are deleted with their image."""
     assert upload(client, WIDE, "a.jpg").status_code == 201
     assert client.get("/images/a/variants/320").status_code == 200
     for name, setting in (service_environment | {"VARIANTS": value}).items():
@@ -170,7 +170,7 @@ def test_off(
     "variables", [{"variants": "320,none"}, {"variants": ",".join(map(str, range(1, 22)))}]
 )
 def test_settings(settings: Settings, variables: dict[str, str]) -> None:
-    """An invalid spec, or more than 20 specs, stop the start."""
+    """An invalid spec, or more than 20 specs, stops the start."""
     known = settings.model_dump(include={"db_url", "aws_region", "aws_s3_bucket"})
     with pytest.raises(ValueError, match="variant"):
         Settings.model_validate(known | variables)
@@ -179,7 +179,7 @@ def test_settings(settings: Settings, variables: dict[str, str]) -> None:
 def test_failure_is_remembered(
     object_store: ObjectStore, s3: "S3Client", new_bucket: Callable[[], str]
 ) -> None:
-    """A variant that cannot be made is tried once, until the image is another."""
+    """A variant that cannot be made is tried only once per version of the image."""
     bucket = new_bucket()
     with metered_service(object_store, s3, bucket, INSPECTION="header") as service:
         upload(service.client, png_file(chunk(b"IDAT", b"no pixels")), "a.png").raise_for_status()

@@ -1,4 +1,4 @@
-"""An address keeps the other parameters of a request to the letter, and has one version."""
+"""An address keeps the other parameters of a request unchanged, and has one version."""
 
 from urllib.parse import parse_qsl
 
@@ -26,7 +26,7 @@ def test_keeping(query: str) -> None:
 
 
 def test_one_builder() -> None:
-    """Metadata give the addresses to which the service redirects."""
+    """Metadata contains the addresses to which the service redirects."""
     addresses = Addresses("/photos", ("320", "320x320-crop"), ("jpg",))
     image = IMAGE._replace(name="50% é/&?v=1")
     url, variants = addresses.all_of(image)
@@ -38,7 +38,7 @@ def test_one_builder() -> None:
 
 
 def test_all_paths() -> None:
-    """They are those of all addresses, with each ending, and of the metadata."""
+    """The paths are those of all addresses, with each file extension, and of the metadata."""
     settings = SETTINGS.model_copy(update={"variants": ("320",), "variant_formats": ("jpg", "png")})
     endings = ["", "/metadata", "/variants/320", "/variants/320.jpg", "/variants/320.png"]
     assert all_paths("a b", settings) == [f"/images/a%20b{ending}" for ending in endings]

@@ -1,4 +1,4 @@
-"""Places are few, given back, and waited for only so long."""
+"""Places are limited, given back, and waited for only for a limited time."""
 
 import threading
 

@@ -35,7 +35,7 @@ def test_lists(tags: list[tuple[str, str]], separator: str) -> None:
 
 @given(st.integers(-(10**6), 10**6), st.integers(0, 999_999))
 def test_dates(distance: int, microseconds: int) -> None:
-    """Only the second in which a version was stored says that the client has seen it."""
+    """Only the exact second of a version proves that the client has seen it."""
     stored = CURRENT.last_modified.replace(microsecond=microseconds)
     seen = CURRENT.last_modified + timedelta(seconds=distance)
     headers = Headers({"if-modified-since": format_datetime(seen, usegmt=True)})

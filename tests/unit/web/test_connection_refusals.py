@@ -1,4 +1,4 @@
-"""A refusal by the connection itself is a whole response."""
+"""A refusal by the connection itself is a complete response."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from web.connection_refusals import render_refusal
 
 
 def test_whole_response() -> None:
-    """A client reads status, headers and problem document, and that the connection ends."""
+    """The response has status, headers and a problem document, and closes the connection."""
     service, client = socket.socketpair()
     with service, client:
         service.sendall(render_refusal(HeadersTooLargeError(), [(b"server", b"ours")]))

@@ -18,6 +18,6 @@ def test_date() -> None:
 
 
 def test_one_date() -> None:
-    """The Date that uvicorn puts in front is left out."""
+    """The Date that uvicorn adds is dropped."""
     headers = [(b"date", b"earlier")] + DatedHeaders([SERVER])  # noqa: RUF005 - as above
     assert [name for name, _ in headers] == [b"server"]

@@ -1,4 +1,4 @@
-"""Digest fields carry 32 bytes there and back; anything else is refused (RFC 9530)."""
+"""Digest fields encode 32 bytes; anything else is refused (RFC 9530)."""
 
 from contextlib import suppress
 
@@ -20,7 +20,7 @@ def test_there_and_back(digest: bytes, field: str) -> None:
 
 @given(st.lists(DIGESTS, max_size=4))
 def test_every_line(digests: list[bytes]) -> None:
-    """The digests of all lines count, beside those of other algorithms."""
+    """The digests of all lines count; other algorithms are ignored."""
     lines = [
         (b"content-digest", f"sha-512=:AAAA:, {render_digest(digest.hex())};a=1".encode())
         for digest in digests

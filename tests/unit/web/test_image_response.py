@@ -88,7 +88,7 @@ def test_refused(headers: dict[str, str], redirects: str, error: type[Exception]
 
 
 def test_last_second() -> None:
-    """In the last second of a link nothing is kept, and S3, which counts seconds, is not asked."""
+    """In the last second of a link caches keep nothing, and nothing is redirected to S3."""
     settings = SETTINGS.model_copy(update={"cache_control": "public, max-age=60, s-maxage=70"})
     moment = int(1000 * datetime.now(UTC).timestamp()) + 999
     for version, kept in (("", "private, max-age=0"), ("current", "private, max-age=0, immutable")):

@@ -1,4 +1,4 @@
-"""Cursors are opaque to clients, and of use only where the service issued them."""
+"""Cursors are opaque to clients, and valid only in the listing that issued them."""
 
 import base64
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ def test_another_listing(order: OrderName, prefix: str) -> None:
 
 @given(st.binary(max_size=40) | st.text('[]{}"0123456789,.e-tfn', max_size=40).map(str.encode))
 def test_any_bytes(document: bytes) -> None:
-    """Whatever a client makes up is refused as a cursor, and by no other error."""
+    """Whatever a client invents is refused as an invalid cursor."""
     forged = base64.urlsafe_b64encode(document).decode()
     for order in (NAME, UPDATED):
         with pytest.raises(InvalidCursorError):

@@ -11,7 +11,7 @@ REQUEST = Request({"type": "http", "path": "/images/a b\u00e9", "headers": []})
 
 
 def test_document() -> None:
-    """The document repeats status, code and detail, and names what was asked for as a URL."""
+    """The document has status, code and detail, and the encoded path of the request."""
     answer = problem(REQUEST, RangeNotSatisfiableError(7))
     document = json.loads(bytes(answer.body))
     assert (answer.status_code, document["status"]) == (416, 416)

@@ -21,7 +21,7 @@ def selected(value: str, size: int) -> tuple[int, int] | None:
 
 @given(SIZES, st.data())
 def test_positions(size: int, data: st.DataObject) -> None:
-    """A range that begins within the image ends with it at the latest."""
+    """A range that begins within the image ends with the image at the latest."""
     first = data.draw(st.integers(0, size - 1))
     last = data.draw(st.integers(first, 10**30))
     assert selected(f"bytes={first}-{last}", size) == (first, min(last, size - 1))
@@ -36,7 +36,7 @@ def test_suffix(size: int, count: int) -> None:
 
 @given(SIZES, st.integers(0, 10**30))
 def test_behind_the_end(size: int, distance: int) -> None:
-    """A range that begins behind the end is refused, and the refusal states the size."""
+    """A range that begins after the end is refused, and the refusal states the size."""
     with pytest.raises(RangeNotSatisfiableError) as refused:
         selected(f"bytes={size + distance}-", size)
     assert refused.value.headers == {"Content-Range": f"bytes */{size}"}

@@ -11,7 +11,7 @@ PATHS = st.text("/ab", max_size=8).map("/".__add__)
 
 @given(PATHS, st.sampled_from(["", "/a", "/a/b"]))
 def test_prefix(path: str, root_path: str) -> None:
-    """The prefix of a proxy is taken away once."""
+    """The prefix of a proxy is removed once."""
     assert routed_path({"path": root_path + path, "root_path": root_path}) == path
 
 

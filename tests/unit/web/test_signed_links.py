@@ -1,4 +1,4 @@
-"""A signed link allows what it says, with one name, until it expires, and nothing else."""
+"""A signed link has one right to one name until it expires, and no other."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 29, 12, 0, 0, 1, tzinfo=UTC)
 
 @pytest.mark.parametrize("seconds", [1, 2, 3, 7, 8, 9, 60, 100, 3600, 86399, 604800])
 def test_expiry(seconds: int) -> None:
-    """A link lives as long as was asked and at most an eighth longer, up to a round moment."""
+    """A link lives for the requested time and at most an eighth longer, until a round moment."""
     life = timedelta(seconds=seconds)
     for shift in (timedelta(0), life / 3, life / 8 - timedelta(microseconds=2), 7.3 * life):
         now = NOW + shift
@@ -71,7 +71,7 @@ def valid(query: str, name: str) -> SignedLink | None:
 
 @pytest.mark.parametrize("link", LINKS)
 def test_changes(link: SignedLink) -> None:
-    """A link with any character changed, added or left out is none."""
+    """A link with any character changed, added or removed is invalid."""
     query = link.query(SECRET)
     assert valid(query, link.name) == link
     for i in range(len(query)):
@@ -91,7 +91,7 @@ def test_changes(link: SignedLink) -> None:
 
 @pytest.mark.parametrize("link", LINKS)
 def test_parameters(link: SignedLink) -> None:
-    """A link with parameters dropped, emptied or doubled is none; their order has no meaning."""
+    """A link with parameters removed, emptied or repeated is invalid; their order is irrelevant."""
     pairs = parse_qsl(link.query(SECRET))
     assert valid(urlencode(pairs[::-1]), link.name) == link
     assert valid(urlencode([("v", "0"), *pairs, ("x", "sig")]), link.name) == link
@@ -112,7 +112,7 @@ def test_parameters(link: SignedLink) -> None:
 
 
 def test_swapped() -> None:
-    """No mixture of the parameters of links is one, for any name, but the links themselves."""
+    """No mixture of the parameters of links is valid for any name, except the links themselves."""
     names = ("allows", "expires", "replace", "max_bytes", "sig")
     told = [dict(parse_qsl(link.query(SECRET))) for link in LINKS]
     values = [sorted({one[name] for one in told if name in one}) for name in names]

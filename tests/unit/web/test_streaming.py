@@ -1,4 +1,4 @@
-"""A large download is sent in chunks; a truncated one never looks whole."""
+"""A large download is sent in chunks; a truncated one never looks complete."""
 
 import io
 from collections.abc import Awaitable, Callable
@@ -63,12 +63,12 @@ def test_chunks() -> None:
 
 @pytest.mark.parametrize("length", [10, 12])
 def test_another_length(length: int) -> None:
-    """An object of another length than its row says never ends, so the server aborts."""
+    """A response whose object differs in length from its row never ends, so the server aborts."""
     messages = sent(InMemory(b"x" * 11), length)
     assert not [message for message in messages[1:] if not message["more_body"]]
 
 
 def test_disconnect() -> None:
-    """The object of a client that has gone is closed, and not read to its end."""
+    """If the client disconnects, the object is closed without reading the rest."""
     messages = sent(InMemory(bytes(20 * MEGABYTE)), 20 * MEGABYTE, _disconnected)
     assert sum(len(message.get("body", b"")) for message in messages) < 20 * MEGABYTE

@@ -25,7 +25,7 @@ NOTHING = Headers({})
     ],
 )
 def test_offered(variant: str, spec: VariantSpec, encoding: str) -> None:
-    """A variant that the settings name is found, with the format of its ending."""
+    """A variant in the settings is found, with the format of its file extension."""
     choice = choose_variant(variant, NOTHING, OFFERED)
     assert (choice.spec, choice.encoding_asked) == (spec, encoding)
 

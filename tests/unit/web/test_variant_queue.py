@@ -1,4 +1,4 @@
-"""Each variant is made once at a time, a few at once, and nobody keeps the others waiting."""
+"""Each variant is made only once, a few at a time, and no client keeps others waiting."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -28,12 +28,12 @@ MADE = Variant(image(""), image(""), b"picture")
 
 
 def missing(key: str, side: int = 320, pixels: int = 320) -> MissingVariant:
-    """Return what `make` needs for a variant of that side, of the image under that key."""
+    """Return a missing variant of that side, of the image under that key."""
     return MissingVariant(image(key, pixels), VariantChoice(VariantSpec(side, side), "png", ()))
 
 
 class Maker:
-    """Makes variants once it may go on, and notes which, in which order."""
+    """Makes variants once it is released, and records their order."""
 
     def __init__(self) -> None:
         self.begun: list[MissingVariant] = []
@@ -71,7 +71,7 @@ class Crowd:
         self._maker, self._group = maker, group
 
     async def ask(self, client: str, *variants: MissingVariant) -> None:
-        """Ask for variants; return when all wait, or are being made."""
+        """Request variants; return when all are waiting or being made."""
         for variant in variants:
             self._group.start_soon(self._ask, client, variant)
             await anyio.wait_all_tasks_blocked()
@@ -195,7 +195,7 @@ def test_clients_take_turns(maker: Maker) -> None:
 
 @pytest.mark.usefixtures("one_at_a_time")
 def test_waits_in_the_better_turn(maker: Maker) -> None:
-    """A variant that a greedy client waits for, too, is made in the turn of the other client."""
+    """A variant that a greedy client also waits for is made in the turn of the other client."""
 
     async def run() -> None:
         async with anyio.create_task_group() as group:
@@ -221,7 +221,7 @@ def test_waits_in_the_better_turn(maker: Maker) -> None:
 def test_sheds_the_greediest(
     maker: Maker, monkeypatch: pytest.MonkeyPatch, greedy: list[tuple[str, MissingVariant]]
 ) -> None:
-    """While too many wait, the newest of the greediest client or image is refused; no other is."""
+    """If too many wait, only the newest turn of the greediest client or image is refused."""
     monkeypatch.setattr(variant_queue, "_MAX_WAITING", 4)
 
     async def run() -> None:

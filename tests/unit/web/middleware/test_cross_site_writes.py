@@ -1,4 +1,4 @@
-"""A write by a page of another site is refused, by what its browser says of the page."""
+"""Writes by pages of other sites are refused, as their browser identifies them."""
 
 import pytest
 from starlette.types import Scope

@@ -27,7 +27,7 @@ def allows(_scope: Scope, _settings: Settings) -> None:
 
 
 def status(*rules: Rule, kind: str = "http") -> int:
-    """Return the status of a request under these rules; 204 is that of the application."""
+    """Return the status of a request under these rules; the application answers 204."""
     sent: list[Message] = []
 
     async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -61,5 +61,5 @@ def test_first_refusal(rules: list[Rule], expected: int) -> None:
 
 
 def test_other_scopes() -> None:
-    """Rules are for requests, and not for the lifespan of the application."""
+    """Rules apply to requests, not to the lifespan of the application."""
     assert status(refuses(KeyRequiredError), kind="lifespan") == 204

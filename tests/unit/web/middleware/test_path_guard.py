@@ -27,7 +27,7 @@ def test_names(name: str) -> None:
 
 @pytest.mark.parametrize("segment", ["a%2Fb", "a%2fb", "%ff", "%C0%AF", "%ed%a0%80", "a%0A", "%7f"])
 def test_ambiguous(segment: str) -> None:
-    """Encoded slashes, wrong UTF-8 and control characters are refused, also outside of names."""
+    """Encoded slashes, invalid UTF-8 and control characters are refused, even outside of names."""
     assert isinstance(refusal(f"/images/{segment}"), InvalidNameError)
     other = refusal(f"/metrics{segment}")
     assert other

@@ -52,7 +52,7 @@ def test_form(length: dict[str, str]) -> None:
     ],
 )
 def test_refused_by_its_head(headers: dict[str, str], error: type[ServiceError]) -> None:
-    """What the head shows is refused before a byte of the body is read."""
+    """Errors in the head are found before a byte of the body is read."""
     with pytest.raises(error):
         received(headers)
 

@@ -1,4 +1,4 @@
-"""A form is the same in whatever pieces it arrives."""
+"""A form has the same result however it is split into pieces."""
 
 import hashlib
 import tracemalloc
@@ -27,14 +27,14 @@ CONTENTS = st.lists(
 
 
 class Form:
-    """A form that arrives, whose file is kept in memory."""
+    """A form being received, whose file is kept in memory."""
 
     def __init__(self, settings: Settings = SETTINGS) -> None:
         self.file = ReceivedFile(settings, None, hashing=True)
         self.parser = FormParser(BOUNDARY.encode(), self.file, settings, hashing=True)
 
     def upload(self) -> Upload:
-        """Return the upload, once all has arrived."""
+        """Return the upload after all pieces have arrived."""
         self.file.flush()
         return self.parser.upload()
 

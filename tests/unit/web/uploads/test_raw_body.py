@@ -1,4 +1,4 @@
-"""The head of a PUT decides as much as it can, and its file is closed at the end."""
+"""A PUT is refused as early as possible, and its file is closed at the end."""
 
 from collections.abc import Mapping
 
@@ -60,7 +60,7 @@ def test_file(headers: dict[str, str], digest: str) -> None:
     ],
 )
 def test_type(sent: str, expected: str | None) -> None:
-    """Only types of images say what the file must be."""
+    """Only image types determine what the file must be."""
     assert received({"Content-Type": sent}, piece(CONTENT)).media_type == expected
 
 
@@ -78,7 +78,7 @@ def test_type(sent: str, expected: str | None) -> None:
     ],
 )
 def test_refused_by_its_head(headers: dict[str, str], error: type[ServiceError]) -> None:
-    """What the head shows is refused before a byte of the body is read."""
+    """Errors in the head are found before a byte of the body is read."""
     with pytest.raises(error):
         received(headers, settings=SMALL)
 

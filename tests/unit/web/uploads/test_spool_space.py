@@ -33,7 +33,7 @@ def test_shares(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that was full before the first upload is an exhausted host, and no bug."""
+    """A disk that is full before the first upload means an exhausted host, not a bug."""
 
     def refuse() -> str:
         raise FileNotFoundError("No usable temporary directory found")
@@ -44,7 +44,7 @@ def test_no_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory() -> None:
-    """Small uploads stay in memory, until all together would take too much of it."""
+    """Small uploads stay in memory until all of them together would take too much."""
     space, most = SpoolSpace(1), spool_space._MEMORY_BYTES
     with ExitStack() as uploads:
         for _ in range(spool_space._ALL_MEMORY_BYTES // most):
