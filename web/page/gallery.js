@@ -1,12 +1,12 @@
-// The page at `/`: a client of the public API, and of nothing else.
-// Texts of users become text nodes or attributes of known elements, never markup.
+// The page at `/`. It uses only the public API.
+// User text becomes text nodes or attributes of known elements, never markup.
 
 const get = (id) => document.getElementById(id);
 const images = new URL("images", document.baseURI);
 const KEY = "image-api-key";
-const cache = new Map(); // names of the grid's items, in their order, with their documents
+const cache = new Map(); // the metadata of the grid's items by name, in their order
 let cursor = "";
-let generation = 0; // of the listing: what an earlier one answers is dropped
+let generation = 0; // of the listing; responses to an earlier one are dropped
 let loading = false;
 
 function make(tag, properties = {}, ...children) {
@@ -59,7 +59,7 @@ function signIn(wasWrong) {
   return signingIn;
 }
 
-// With the key, which must not reach S3.
+// Fetches a picture with the key, without a redirect: S3 must not see the key.
 function fetchImage(address) {
   const url = new URL(address, document.baseURI);
   url.searchParams.set("redirect", "false");
@@ -68,7 +68,7 @@ function fetchImage(address) {
 
 const forget = (img) => img.src.startsWith("blob:") && URL.revokeObjectURL(img.src);
 
-// Shows a picture. An address that needs a key is fetched with it.
+// Shows a picture, fetched with the key if its address needs one.
 function show(img, address, srcset = "") {
   forget(img);
   img.onerror = async () => {
@@ -230,7 +230,7 @@ function showDetail(image) {
     const absolute = new URL(address, document.baseURI).href;
     const code = make("code", {}, absolute);
     const onclick = async () => {
-      getSelection().selectAllChildren(code); // browsers copy by themselves only over HTTPS
+      getSelection().selectAllChildren(code); // the clipboard API works only over HTTPS
       await navigator.clipboard?.writeText(absolute);
       say(`The address of ${spec} is ${navigator.clipboard ? "copied" : "selected"}.`, false, "detail-status");
     };
@@ -240,7 +240,7 @@ function showDetail(image) {
   get("download").href = url;
 }
 
-// Changes only the version that is shown: if somebody replaced it meanwhile, that one is shown.
+// Changes only the shown version. If somebody else has replaced it, shows the new one instead.
 async function change(act) {
   const { name, sha256 } = shown;
   try {
@@ -274,7 +274,7 @@ get("replacement").addEventListener("change", ({ target }) => {
   if (file) change(async (name, headers) => showDetail(await upload(file, { name }, headers)));
 });
 
-// An address that needs a key cannot be a link.
+// A link cannot send a key.
 get("download").addEventListener("click", async (event) => {
   if (!sessionStorage.getItem(KEY)) return;
   event.preventDefault();

@@ -4,6 +4,7 @@ FastAPI's own form parsing accepts a body without its closing boundary, decodes 
 UTF-8 as Latin-1, and makes a thread hop for every 64 KB of a large file.
 """
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
@@ -37,18 +38,25 @@ async def receive_form(
     digests = announced_digests(request.headers)
     boundary = _boundary(request)
     max_bytes = settings.max_upload_bytes + MAX_OVERHEAD_BYTES
-    length, hashing = announced_length(request, max_bytes, settings), bool(digests)
+    length = announced_length(request, max_bytes, settings)
+    body_hash = hashlib.sha256()
     with (
         space.file_for(length, max_bytes) as spool,
-        closing(ReceivedFile(settings, spool, hashing=hashing)) as file,
+        closing(ReceivedFile(settings, spool, hashing=bool(digests))) as file,
     ):
-        parser = FormParser(boundary, file, settings, hashing=hashing)
+        parser = FormParser(boundary, file, settings)
+
+        def write(chunk: bytes) -> None:
+            parser.write(chunk)
+            if digests:
+                body_hash.update(chunk)
+
         try:
-            await receive(request, parser.write, file, settings)
+            await receive(request, write, file, settings)
         except FormParserError:
             raise InvalidMultipartError("The form is malformed.") from None
         upload = parser.upload()
-        require_digests(digests, file.digest(), parser.digest())
+        require_digests(digests, file.digest(), body_hash.digest())
         yield upload
 
 

@@ -3,8 +3,6 @@
 web/uploads/spool_space.py decides where the file is kept.
 """
 
-import hashlib
-
 from python_multipart.multipart import MultipartParser, MultipartState
 
 from config import Settings
@@ -20,17 +18,10 @@ _MAX_PARTS = 20
 
 
 class FormParser:
-    """Parses a form as its bytes arrive, and writes the file that it contains to `file`.
+    """Parses a form as its bytes arrive, and writes the file that it contains to `file`."""
 
-    With `hashing` it computes the SHA-256 of the whole body.
-    """
-
-    def __init__(
-        self, boundary: bytes, file: ReceivedFile, settings: Settings, *, hashing: bool
-    ) -> None:
+    def __init__(self, boundary: bytes, file: ReceivedFile, settings: Settings) -> None:
         self._file = file
-        self._hashing = hashing
-        self._hash = hashlib.sha256()
         self._settings = settings
         self._received = 0
         self._parts = 0
@@ -56,8 +47,6 @@ class FormParser:
         self._received += len(chunk)
         if self._received > self._settings.max_upload_bytes + MAX_OVERHEAD_BYTES:
             raise ImageTooLargeError.of(self._settings.max_upload_bytes)
-        if self._hashing:
-            self._hash.update(chunk)
         self._parser.write(chunk)
 
     def upload(self) -> Upload:
@@ -72,10 +61,6 @@ class FormParser:
         stem, extension = split_extension(self._filename)
         name = stem if self._name is None else _utf8(bytes(self._name), "field 'name'")
         return Upload(self._file.content, name, extension)
-
-    def digest(self) -> bytes:
-        """Return the SHA-256 of the body."""
-        return self._hash.digest()
 
     def _begin_part(self) -> None:
         self._parts += 1

@@ -1,5 +1,6 @@
 """An upload is refused as early as possible, and its file is closed at the end."""
 
+import hashlib
 from collections.abc import Mapping
 
 import pytest
@@ -16,13 +17,14 @@ from errors import (
     UploadTooSlowError,
 )
 from tests.support.records import SETTINGS
-from tests.support.upload_messages import piece, upload_from
+from tests.support.upload_messages import CONTENT, piece, upload_from
 from tests.support.uploads import FORM, form
+from web.digests import render_digest
 from web.uploads.form import receive_form
 from web.uploads.received_file import Upload
 from web.uploads.spool_space import SpoolSpace
 
-BODY = form(('name="file"; filename="a.png"', b"content"))
+BODY = form(('name="file"; filename="a.png"', CONTENT))
 
 
 def received(
@@ -34,10 +36,18 @@ def received(
     )
 
 
-@pytest.mark.parametrize("length", [{}, {"Content-Length": str(len(BODY))}])
-def test_form(length: dict[str, str]) -> None:
-    """A form is received in pieces, whether or not its length is announced."""
-    parsed = received(FORM | length, piece(BODY[:50], more=True), piece(BODY[50:]))
+@pytest.mark.parametrize(
+    "announced",
+    [
+        {},
+        {"Content-Length": str(len(BODY))},
+        {"Content-Digest": render_digest(hashlib.sha256(BODY).hexdigest())},
+        {"Content-Digest": render_digest(hashlib.sha256(CONTENT).hexdigest())},
+    ],
+)
+def test_form(announced: dict[str, str]) -> None:
+    """A form is received in pieces, with and without its length, its digest or that of its file."""
+    parsed = received(FORM | announced, piece(BODY[:50], more=True), piece(BODY[50:]))
     assert (parsed.name, parsed.extension) == ("a", "png")
 
 
