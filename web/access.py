@@ -20,7 +20,7 @@ from services.names import normalise_name
 from telemetry.request_waits import note_image
 from web.caller import Caller, caller
 from web.routed_path import UNMATCHED, match_route, routed_path
-from web.signed_links import has_link, link_of
+from web.signed_links import link_of, link_parameters
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/", "/page/")
@@ -30,7 +30,7 @@ _LIMITED_LATER = frozenset({"/images", UNMATCHED})
 
 
 def is_public(settings: Settings, *, by_name: bool) -> bool:
-    """Return whether reads need no key: of an image `by_name`, or of images in general."""
+    """Return whether a read needs no key: of an image `by_name`, or of images found otherwise."""
     public = settings.public_reads
     return not settings.api_keys or public is True or (by_name and public == "images")
 
@@ -49,8 +49,8 @@ def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
     path = routed_path(scope)
     if path == "/" or path.startswith(_OPEN_PATHS):
         return None
-    refusal = _refuse_without_key(scope, settings)
-    if refusal is None or not has_link(scope):
+    refusal = _refuse_by_key(scope, settings)
+    if refusal is None or not link_parameters(scope["query_string"].decode("latin-1")):
         return refusal
     if link := link_of(scope, settings):
         caller.set(Caller(link=link))
@@ -58,7 +58,7 @@ def refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
     return InvalidLinkError() if isinstance(refusal, KeyRequiredError) else refusal
 
 
-def _refuse_without_key(scope: Scope, settings: Settings) -> ServiceError | None:
+def _refuse_by_key(scope: Scope, settings: Settings) -> ServiceError | None:
     path = routed_path(scope)
     template, parameters = match_route(scope)
     reads = scope["method"] in _SAFE_METHODS

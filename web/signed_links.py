@@ -70,8 +70,8 @@ class SignedLink:
 
     def upload_settings(self, settings: Settings) -> Settings:
         """Return the settings of an upload by this link, whose `max_bytes` may lower the limit."""
-        most = min(self.max_bytes or settings.max_upload_bytes, settings.max_upload_bytes)
-        return settings.model_copy(update={"max_upload_bytes": most})
+        max_bytes = min(self.max_bytes or settings.max_upload_bytes, settings.max_upload_bytes)
+        return settings.model_copy(update={"max_upload_bytes": max_bytes})
 
     def query(self, secret: str) -> str:
         """Return the parameters that make an address of the image a link."""
@@ -91,8 +91,7 @@ class SignedLink:
         No parameter may be missing, changed, added or repeated. Signatures are compared in constant
         time.
         """
-        pairs = parse_qsl(query, keep_blank_values=True)
-        given = [pair for pair in pairs if pair[0] in _PARAMETERS]
+        given = parse_qsl(link_parameters(query), keep_blank_values=True)
         parameters = dict(given)
         signature = parameters.pop(_SIGNATURE, "").encode()
         signed = [_sign(name, parameters, secret).encode() for secret in secrets]
@@ -115,12 +114,6 @@ def make_link(name: str, request: LinkRequest) -> SignedLink:
     return SignedLink(request.allows, name, expires, request.replace, request.max_bytes)
 
 
-def has_link(scope: Scope) -> bool:
-    """Return whether a request has a parameter of links, even if the link is not valid."""
-    query = scope["query_string"].decode("latin-1")
-    return not _PARAMETERS.isdisjoint(dict(parse_qsl(query, keep_blank_values=True)))
-
-
 def link_of(scope: Scope, settings: Settings) -> SignedLink | None:
     """Return the link of a request; None unless it is valid and allows the request."""
     template, parameters = match_route(scope)
@@ -135,7 +128,7 @@ def link_of(scope: Scope, settings: Settings) -> SignedLink | None:
 
 
 def link_parameters(query: str) -> str:
-    """Return the parameters of a link in a query string, without any others."""
+    """Return the parameters of a link in a query string, valid or not, without any others."""
     parts = query.split("&")
     return "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) in _PARAMETERS)
 
