@@ -74,12 +74,12 @@ class LinkRequest(BaseModel):
         Field(description="The image, its metadata and variants; only its variants; or `PUT`."),
     ]
     expires_in: Annotated[
-        int, Field(ge=1, le=604800, description="Seconds, rounded up by at most an eighth.")
+        int, Field(ge=1, le=604800, description="Seconds; the link lives at most an eighth longer.")
     ]
     replace: Annotated[
         bool, Field(description="For `upload`: whether it may replace an image.")
     ] = False
-    max_bytes: Annotated[int | None, Field(ge=1, description="For `upload`: maximum size.")] = None
+    max_bytes: Annotated[int | None, Field(ge=1, description="For `upload`: maximum bytes.")] = None
 
     @model_validator(mode="after")
     def _limit_only_uploads(self) -> Self:
