@@ -37,9 +37,9 @@ class Bulkhead:
     def for_uploads(cls, concurrency: int) -> Self:
         """Offer half of the `CONCURRENCY` places to uploads, which take one of these first.
 
-        Uploads that wait for a decoder leave the other half to downloads. They wait longer than
-        downloads, because the client would have to send the file again, but with the wait for the
-        second place less than 60 seconds, after which AWS load balancers answer 504.
+        Uploads that wait for a decoder leave the other half to downloads. They wait longer, because
+        the client would have to send the file again. Both waits together stay below the 60 seconds
+        after which AWS load balancers answer 504.
         """
         return cls(max(1, concurrency // 2), wait_seconds=45.0)
 

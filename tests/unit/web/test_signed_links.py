@@ -9,6 +9,7 @@ import pytest
 
 from config import load_settings
 from errors import ConfigurationError
+from tests.support.records import SETTINGS
 from web.signed_links import SignedLink, expiry
 
 OLD, SECRET, OTHER = "old-" + "o" * 28, "new-" + "n" * 28, "other-" + "x" * 28
@@ -122,6 +123,14 @@ def test_swapped() -> None:
         query = urlencode({k: v for k, v in zip(names, chosen, strict=True) if v})
         found += [link for name in ("a", "ab", "") if (link := valid(query, name))]
     assert sorted(map(str, found)) == sorted(map(str, LINKS))
+
+
+@pytest.mark.parametrize(("max_bytes", "limit"), [(None, 100), (99, 99), (101, 100)])
+def test_limit(max_bytes: int | None, limit: int) -> None:
+    """A link lowers the limit of an upload, and never raises it."""
+    settings = SETTINGS.model_copy(update={"max_upload_bytes": 100})
+    link = SignedLink("upload", "a", expiry(NOW, 60), max_bytes=max_bytes)
+    assert link.upload_settings(settings).max_upload_bytes == limit
 
 
 def test_secrets() -> None:
