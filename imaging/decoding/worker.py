@@ -113,7 +113,9 @@ def _render(job: Job, content: mmap.mmap, output: int) -> Result:
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(ours, _NICENESS_OF_VARIANTS))
     with open(output, "wb", closefd=False) as file:
-        file.truncate()  # removes the output of an attempt with less memory
+        # An attempt with less memory may have left output, and its offset, behind.
+        file.seek(0)
+        file.truncate()
         size = render_picture(content, job.image_format, job, job.encoding, file, job.memory)
     return Result(JobOutcome.DECODED, *size)
 

@@ -1,10 +1,9 @@
 """Render a picture at a smaller size: decode, resize, convert to sRGB, rotate and encode it.
 
-The result has no metadata of the original (Exif, XMP, comments, profile). An animation becomes its
-first frame. With the same libraries, the same file and spec give the same bytes.
+The variant has no metadata of the original (Exif, XMP, comments, profile). An animation becomes its
+first frame. With the same libraries, the same file and box give the same bytes.
 """
 
-import io
 import math
 import sys
 from typing import IO
@@ -34,8 +33,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Averaging before Lanczos is coarse but fast. It leaves twice the variant's size; of huge pictures
-# 1.5 times, which halves the CPU at 2048.
+# Averaging before Lanczos is coarse but fast. It leaves twice the size of the variant; for huge
+# pictures 1.5 times, which halves the CPU at 2048.
 _AVERAGED_PIXELS, _HUGE_PIXELS = 1_000_000, 40_000_000
 _GAP, _GAP_IF_HUGE = 2.0, 1.5
 
@@ -51,9 +50,9 @@ def render_picture(
     """Write the variant of a picture for `box` to `output`; return its width and height.
 
     `image_format` is `jpeg`, `png`, `gif` or `webp`; `encoding` is `jpg`, `png`, `webp` or `avif`.
-    Raises MalformedImageError if the picture cannot be decoded or encoded, or MemoryError: before
-    decoding, if rendering may take more than `memory` bytes. Libraries do not always report a lack
-    of memory as such.
+    Raises MalformedImageError if the picture cannot be decoded or encoded, and MemoryError, before
+    decoding, if rendering may take more than `memory` bytes. A lack of memory during rendering can
+    raise either.
     """
     try:
         source = still(content, image_format)
@@ -67,32 +66,29 @@ def render_picture(
         raise MalformedImageError("its pixels cannot be decoded") from exc
     if encoding == "jpg":
         picture = on_white(picture)
-    output.write(_encoded(picture, encoding).getbuffer())
+    _encode(picture, encoding, output)
     return picture.size
 
 
-def _encoded(picture: Image.Image, encoding: str) -> io.BytesIO:
-    """Encode a picture. Raises MalformedImageError, also for a lack of memory."""
+def _encode(picture: Image.Image, encoding: str, output: IO[bytes]) -> None:
+    """Encode a picture. Raises MalformedImageError, even for a lack of memory."""
     options = ENCODINGS[encoding]
     if encoding == "png" and math.prod(picture.size) > _THOROUGH_PIXELS:
         options = options | _QUICK_PNG
     picture.info.clear()  # encoders write it
-    encoded = io.BytesIO()
     try:
-        picture.save(encoded, **options)
+        picture.save(output, **options)
     except (OSError, ValueError, RuntimeError) as exc:
         raise MalformedImageError("it cannot be encoded") from exc
-    return encoded
 
 
 def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
     if math.prod(source.canvas) > (Image.MAX_IMAGE_PIXELS or sys.maxsize):
         raise MalformedImageError("it has too many pixels")
-    turned = source.orientation in SIDEWAYS
-    shown = _swapped(source.canvas) if turned else source.canvas
+    shown = source.shown
     target = target_size(shown, box)
     region = _stored_region(shown_region(shown, box), shown, source.orientation)
-    stored_target = _swapped(target) if turned else target
+    stored_target = target[::-1] if source.orientation in SIDEWAYS else target
     picture, region = decoded(source, image_format, region, stored_target)
     whole: Region = (0, 0, *picture.size)
     if stored_target != picture.size or region != whole:
@@ -105,14 +101,14 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
 
 
 def _reducing_gap(pixels: int) -> float | None:
-    """Return how many times the target's size averaging keeps for Lanczos; None: no averaging."""
+    """Return how many times the target's size averaging leaves for Lanczos; None to not average."""
     if pixels <= _AVERAGED_PIXELS:
         return None
     return _GAP if pixels <= _HUGE_PIXELS else _GAP_IF_HUGE
 
 
 def _stored_region(region: Region, shown: Size, orientation: int) -> Region:
-    """Return the region of the stored picture that a region of the displayed one shows."""
+    """Convert a region of the displayed picture to one of the stored picture."""
     left, top, right, bottom = region
     if orientation in {2, 3, 7, 6}:
         left, right = shown[0] - right, shown[0] - left
@@ -121,7 +117,3 @@ def _stored_region(region: Region, shown: Size, orientation: int) -> Region:
     if orientation in SIDEWAYS:
         return top, left, bottom, right
     return left, top, right, bottom
-
-
-def _swapped(size: Size) -> Size:
-    return size[1], size[0]

@@ -1,6 +1,6 @@
 """The first picture of a file as the smallest file that contains its pixels.
 
-Decoders never see text, profiles and other metadata. Our own code reads the orientation, the
+Decoders never see text, profiles or other metadata. Our own code reads the orientation, the
 placement and the colour space.
 """
 
@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import IO, Any
 
+from imaging.containers.exif import SIDEWAYS
+
 Piece = bytes | memoryview
 
 
 @dataclass(slots=True)
 class ColourSpace:
-    """What a file says about its colours.
+    """The colour space that a file declares.
 
     `icc` is an ICC profile (ICC.1:2010). `cicp` holds the colour primaries and the transfer
     function of a PNG's cICP chunk (ITU-T H.273); `gamma` and `chromaticities` (white, red, green
@@ -39,9 +41,9 @@ class Still:
     `colour_key` is the transparent grey, or red, green and blue, with 16 bits if the samples of
     the file have 16, else 8. If `at_once`, a decoder must receive the whole file in one piece.
 
-    `pixel_bytes` is the memory that decoding and averaging takes for each pixel of the canvas. If
-    a decoder `scales`, this does not include the decoded pixels. To an eighth of the size it needs
-    only the `coarse` pieces, if there are any.
+    `pixel_bytes` is the memory that decoding and averaging takes for each pixel of the canvas,
+    without the decoded pixels if the decoder `scales`. If there are `coarse` pieces, decoding at
+    an eighth of the size needs only them.
     """
 
     pieces: Sequence[Piece]
@@ -58,12 +60,17 @@ class Still:
     coarse: Sequence[Piece] = ()
 
     @property
+    def shown(self) -> tuple[int, int]:
+        """The canvas as viewers display it."""
+        return self.canvas[::-1] if self.orientation in SIDEWAYS else self.canvas
+
+    @property
     def size_bytes(self) -> int:
         """The length of the minimal file."""
         return sum(map(len, self.pieces))
 
     def open(self, *, coarse: bool = False) -> IO[bytes]:
-        """Return the minimal file, open for reading: at an eighth of its size if `coarse`."""
+        """Open the minimal file for reading; if `coarse`, for decoding at an eighth of the size."""
         return open_pieces(*((coarse and self.coarse) or self.pieces))
 
 
@@ -85,17 +92,16 @@ class _Pieces(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        start = (0, self._at, self._ends[-1])[whence]
-        self._at = start + offset
+        self._at = (0, self._at, self._ends[-1])[whence] + offset
         return self._at
 
     def readinto(self, buffer: Any) -> int:
         index = bisect.bisect_right(self._ends, self._at)
         if index == len(self._pieces):
             return 0
-        wanted = memoryview(buffer)
-        left = self._ends[index] - self._at
-        part = self._pieces[index][-left:][: len(wanted)]
-        wanted[: len(part)] = part
+        target = memoryview(buffer)
+        remaining = self._ends[index] - self._at
+        part = self._pieces[index][-remaining:][: len(target)]
+        target[: len(part)] = part
         self._at += len(part)
         return len(part)
