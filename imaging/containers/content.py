@@ -1,6 +1,7 @@
-"""Reading the bytes of a file, and the error of malformed ones."""
+"""Read the bytes of a file, and report malformed ones."""
 
 import mmap
+from typing import Literal
 
 Content = bytes | mmap.mmap
 
@@ -16,6 +17,6 @@ def take(content: Content, at: int, count: int) -> bytes:
     return content[at : at + count]
 
 
-def number(content: Content, at: int, count: int, order: str) -> int:
-    """Return the unsigned integer in `count` bytes; `order` is "big" or "little"."""
-    return int.from_bytes(take(content, at, count), order)  # type: ignore[arg-type]
+def number(content: Content, at: int, count: int, order: Literal["big", "little"]) -> int:
+    """Return the unsigned integer in `count` bytes. Raises the errors of `take`."""
+    return int.from_bytes(take(content, at, count), order)

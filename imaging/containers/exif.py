@@ -1,6 +1,6 @@
 """The Exif orientation, the only tag that affects pixels.
 
-Browsers obey it in JPEG and before the pixels of PNG, but not in WebP: the walkers decide on that.
+Browsers obey it in JPEG and before the pixels of PNG, but not in WebP. The walkers decide that.
 """
 
 import struct
@@ -38,7 +38,7 @@ def read_orientation(tiff: Content) -> int:
 
 
 def orientation_only(tiff: Content) -> bytes:
-    """Return Exif that says the same orientation and nothing else; no bytes if it is upright."""
+    """Return Exif with the orientation and nothing else; empty if the picture is upright."""
     orientation = read_orientation(tiff)
     if orientation == 1:
         return b""

@@ -1,4 +1,4 @@
-"""The formats: the signature and the walker of each."""
+"""The signature and the walker of each format."""
 
 import re
 from collections.abc import Callable
@@ -30,5 +30,5 @@ def walk(content: Content, image_format: str, limits: PixelLimits) -> Outline:
 
 def format_of(beginning: bytes) -> str | None:
     """Return the format of a file by its first SIGNATURE_BYTES; None if it is unknown."""
-    found = (name for name, signature in _SIGNATURES.items() if signature.match(beginning))
-    return next(found, None)
+    matches = (name for name, signature in _SIGNATURES.items() if signature.match(beginning))
+    return next(matches, None)

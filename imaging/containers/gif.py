@@ -7,17 +7,19 @@ from imaging.containers.content import Content, MalformedImageError, number, tak
 from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
-IMAGE, EXTENSION, _TRAILER, _PADDING = b",", b"!", b";", b"\0"
+IMAGE, EXTENSION, TRAILER, _PADDING = b",", b"!", b";", b"\0"
+HEAD_BYTES = 13  # signature and screen
 _INTRODUCERS = {IMAGE, EXTENSION, _PADDING}
-_COMMENT, _GRAPHIC_CONTROL, _CONTROL_BYTES = 0xFE, 0xF9, 4
-# Walking either number takes about 0.1 s.
-_MOST_BLOCKS = 100_000
-_MOST_SUB_BLOCKS = 1_000_000
+_COMMENT = 0xFE
+GRAPHIC_CONTROL = b"\xf9\4"  # with its length
+# Walking as many of either takes about 0.1 s.
+_MAX_BLOCKS = 100_000
+_MAX_SUB_BLOCKS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame: its size, and the offsets of its compressed pixels, which are in sub-blocks."""
+    """A frame: its size, and the offsets of the sub-blocks with its compressed pixels."""
 
     width: int
     height: int
@@ -42,18 +44,18 @@ class GifOutline(Outline):
 def walk(content: Content, limits: PixelLimits) -> GifOutline:
     """Find the frames of a file. Raises MalformedImageError or TooManyPixelsError."""
     screen = read_screen(content)
-    found: list[Frame] = []
+    frames: list[Frame] = []
     for introducer, at, end in blocks(content):
         if introducer == IMAGE:
             frame = _read_frame(content, at, end)
             limits.spend(frame.width, frame.height)
-            if not found:
+            if not frames:
                 screen = screen_with(content, at, screen)
-            found.append(frame)
-    if not found:
+            frames.append(frame)
+    if not frames:
         raise MalformedImageError("it has no frame")
     limits.check(*screen)
-    return GifOutline(width=screen[0], height=screen[1], frames=found)
+    return GifOutline(width=screen[0], height=screen[1], frames=frames)
 
 
 def read_screen(content: Content) -> tuple[int, int]:
@@ -64,7 +66,7 @@ def read_screen(content: Content) -> tuple[int, int]:
 
 
 def screen_with(content: Content, at: int, screen: tuple[int, int]) -> tuple[int, int]:
-    """Return the screen, extended like in browsers to the first frame, whose descriptor is `at`."""
+    """Extend the screen, as browsers do, to the first frame, whose descriptor is at `at`."""
     left, top, width, height = (number(content, at + i, 2, "little") for i in (0, 2, 4, 6))
     return max(screen[0], left + width), max(screen[1], top + height)
 
@@ -72,54 +74,56 @@ def screen_with(content: Content, at: int, screen: tuple[int, int]) -> tuple[int
 def blocks(content: Content) -> Iterator[tuple[bytes, int, int]]:
     """Yield the introducer, the offset after it, and the end of each block before the trailer.
 
-    After a complete frame, like in browsers, an unknown introducer ends the file as well.
+    As in browsers, an unknown introducer after a complete frame also ends the file.
     """
-    left, has_frame = _MOST_SUB_BLOCKS, False
-    at = 13 + color_table_bytes(take(content, 10, 3)[0])
-    for _ in range(_MOST_BLOCKS):
+    remaining, has_frame = _MAX_SUB_BLOCKS, False
+    at = HEAD_BYTES + color_table_bytes(take(content, 10, 3)[0])
+    for _ in range(_MAX_BLOCKS):
         introducer = content[at : at + 1]
-        if introducer == _TRAILER or (has_frame and introducer not in _INTRODUCERS):
+        if introducer == TRAILER or (has_frame and introducer not in _INTRODUCERS):
             return
         at += 1
         start = at
         if introducer == EXTENSION:
             _check_extension(content, at, has_frame=has_frame)
-            at, left = _skip_sub_blocks(content, at + 1, left)
+            at, remaining = _skip_sub_blocks(content, at + 1, remaining)
         elif introducer == IMAGE:
-            at, left = _skip_sub_blocks(content, at + _frame_header_bytes(content, at), left)
+            at, remaining = _skip_sub_blocks(
+                content, at + _frame_header_bytes(content, at), remaining
+            )
             has_frame = True
         elif introducer != _PADDING:  # some encoders add a zero byte, which browsers skip
             reason = "it has an unknown block" if introducer else "it is cut short"
             raise MalformedImageError(reason)
-        if left < 0:
-            raise MalformedImageError(f"it has more than {_MOST_SUB_BLOCKS} sub-blocks")
+        if remaining < 0:
+            raise MalformedImageError(f"it has more than {_MAX_SUB_BLOCKS} sub-blocks")
         yield introducer, start, at
-    raise MalformedImageError(f"it has more than {_MOST_BLOCKS} blocks")
+    raise MalformedImageError(f"it has more than {_MAX_BLOCKS} blocks")
 
 
 def _check_extension(content: Content, at: int, *, has_frame: bool) -> None:
-    """Refuse the extensions with which no browser shows the first frame."""
+    """Refuse extensions that keep every browser from showing the first frame."""
     kind, length = take(content, at, 2)
     if not length and kind != _COMMENT:
         raise MalformedImageError("it has an empty extension")
-    is_control = kind == _GRAPHIC_CONTROL and not has_frame
-    if is_control and (length != _CONTROL_BYTES or take(content, at + 6, 1) != b"\0"):
+    is_control = kind == GRAPHIC_CONTROL[0] and not has_frame
+    if is_control and (length != GRAPHIC_CONTROL[1] or take(content, at + 6, 1) != b"\0"):
         raise MalformedImageError("a graphic control extension has a wrong length")
 
 
-def _skip_sub_blocks(content: Content, at: int, left: int) -> tuple[int, int]:
-    """Return the offset after the sub-blocks, and how many more the file may have."""
+def _skip_sub_blocks(content: Content, at: int, remaining: int) -> tuple[int, int]:
+    """Return the offset after the sub-blocks, and how many more the file may contain."""
     try:
-        while left >= 0 and (length := content[at]):
+        while remaining >= 0 and (length := content[at]):
             at += length + 1
-            left -= 1
+            remaining -= 1
     except IndexError:
         raise MalformedImageError("it is cut short") from None
-    return at + 1, left
+    return at + 1, remaining
 
 
 def _frame_header_bytes(content: Content, at: int) -> int:
-    """Return the bytes of the image descriptor, local color table and code size together."""
+    """Return the total bytes of the image descriptor, local color table and code size."""
     return 10 + color_table_bytes(take(content, at, 9)[8])
 
 

@@ -4,5 +4,5 @@ HEADER_BYTES = 128
 
 
 def is_profile(beginning: bytes) -> bool:
-    """Return whether a file begins as a profile does (section 7.2.12); decoders ignore others."""
+    """Return whether a file begins like a profile (section 7.2.12). Decoders ignore others."""
     return beginning[36:40] == b"acsp"

@@ -1,6 +1,6 @@
 """JPEG (ITU T.81, annex B): segments, scans, and the data of the first picture.
 
-Phones append further pictures (MPO) or a video. Like browsers, the walk reads the first picture.
+Phones append more pictures (MPO) or a video. Like browsers, the walk reads only the first picture.
 """
 
 import re
@@ -22,16 +22,16 @@ FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, Huffman a
 PROGRESSIVE, ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
 TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # DHT, DAC, DQT, DRI
 _KNOWN = {*FRAMES, *TABLES, SOS, _DNL, *range(0xE0, 0xF0), _COM}
-_MOST_SEGMENTS = 10_000
-_MOST_SCANS = 100
-_MOST_TABLE_BYTES = 1024 * 1024
+_MAX_SEGMENTS = 10_000
+_MAX_SCANS = 100
+_MAX_TABLE_BYTES = 1024 * 1024
 _COEFFICIENTS = 64
 _COMPLETE = [0] * _COEFFICIENTS
 
 
 @dataclass(slots=True)
 class Component:
-    """A colour component: its name, sampling factors, and the missing bits of each coefficient.
+    """A colour component: its name, its sampling factors and the missing bits of each coefficient.
 
     A coefficient that no scan has sent is None in `missing`.
     """
@@ -52,7 +52,6 @@ class JpegOutline(Outline):
     start: int = 0
     end: int = 0
     scans: int = 0
-    exif: bool = False
 
     @property
     def buffered(self) -> bool:
@@ -61,7 +60,7 @@ class JpegOutline(Outline):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is one scan of Huffman codes, whose end a decoder detects."""
+        """Whether it is a single scan of Huffman codes, whose end a decoder detects."""
         return not self.buffered and self.frame not in ARITHMETIC
 
     @property
@@ -79,32 +78,31 @@ def walk(content: Content, limits: PixelLimits) -> JpegOutline:
     """Find the first picture of a file. Raises MalformedImageError or TooManyPixelsError."""
     if content[:3] != b"\xff\xd8\xff":
         raise MalformedImageError("it does not begin as a JPEG file does")
-    found, table_bytes = JpegOutline(), 0
+    outline, table_bytes, has_exif = JpegOutline(), 0, False
     for marker, at, length in segments(content):
         if marker == SOS:
-            found.start = found.start or at - 4
-            found.scans += 1
-            _read_scan(found, take(content, at, length))
+            outline.start = outline.start or at - 4
+            outline.scans += 1
+            _read_scan(outline, take(content, at, length))
         elif marker == EOI:
-            found.end = at
+            outline.end = at
         elif marker in FRAMES:
-            _read_frame(found, marker, take(content, at, length))
-            limits.check(found.width, found.height)
-        elif marker == APP1 and not (found.exif or found.start):
-            found.exif = is_exif(content, at, length)
-            if found.exif:
-                found.orientation = read_orientation(content[at + 6 : at + length])
-        if not found.start and (marker in TABLES or marker in FRAMES):
+            _read_frame(outline, marker, take(content, at, length))
+            limits.check(outline.width, outline.height)
+        elif marker == APP1 and not (has_exif or outline.start) and is_exif(content, at, length):
+            has_exif = True
+            outline.orientation = read_orientation(content[at + 6 : at + length])
+        if not outline.start and (marker in TABLES or marker in FRAMES):
             table_bytes += length
-            found.tables.append(content[at - 4 : at + length])
-            if table_bytes > _MOST_TABLE_BYTES:
+            outline.tables.append(content[at - 4 : at + length])
+            if table_bytes > _MAX_TABLE_BYTES:
                 raise MalformedImageError("its tables are too long")
-    _require_complete(found)
-    return found
+    _require_complete(outline)
+    return outline
 
 
 def is_exif(content: Content, at: int, length: int) -> bool:
-    """Return whether an APP1 segment contains Exif. Browsers ignore the byte after the zero."""
+    """Return whether an APP1 segment contains Exif. Browsers ignore the byte after its zero."""
     return length > 6 and content[at : at + 5] == b"Exif\0"
 
 
@@ -114,7 +112,7 @@ def segments(content: Content) -> Iterator[tuple[int, int, int]]:
     The offset of End Of Image is that of its marker, after all scans.
     """
     at, after = 2, _MARKER
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         match = after.search(content, at)
         if match is None:
             raise MalformedImageError("it has no End Of Image marker")
@@ -131,40 +129,40 @@ def segments(content: Content) -> Iterator[tuple[int, int, int]]:
         length = number(content, at, 2, "big") - 2
         if length < 0 or at + 2 + length > len(content):
             raise MalformedImageError("it is cut short")
-        # The marker, without fill bytes, is four bytes before the content.
+        # The content follows two bytes of marker, without fill bytes, and two of length.
         yield marker, at + 2, length
         at += 2 + length
         after = _MARKER_AFTER_SCAN if marker == SOS else _MARKER
-    raise MalformedImageError(f"it has more than {_MOST_SEGMENTS} segments")
+    raise MalformedImageError(f"it has more than {_MAX_SEGMENTS} segments")
 
 
-def _read_frame(found: JpegOutline, marker: int, frame: bytes) -> None:
+def _read_frame(outline: JpegOutline, marker: int, frame: bytes) -> None:
     """Read a frame header (B.2.2)."""
-    if found.frame:
+    if outline.frame:
         raise MalformedImageError("it has two frame headers")
     if len(frame) < 6 or len(frame) != 6 + 3 * frame[5]:
         raise MalformedImageError("its frame header has a wrong length")
     if frame[0] != 8 or frame[5] not in {1, 3, 4}:
         raise MalformedImageError("it does not have 8 bits in each of 1, 3 or 4 components")
-    found.frame = marker
-    found.height, found.width = number(frame, 1, 2, "big"), number(frame, 3, 2, "big")
+    outline.frame = marker
+    outline.height, outline.width = number(frame, 1, 2, "big"), number(frame, 3, 2, "big")
     for at in range(6, len(frame), 3):
         horizontal, vertical = frame[at + 1] >> 4, frame[at + 1] & 15
         if not (1 <= horizontal <= 4 and 1 <= vertical <= 4):
             raise MalformedImageError("its sampling factors are out of range")
-        found.components.append(Component(frame[at], horizontal, vertical))
+        outline.components.append(Component(frame[at], horizontal, vertical))
 
 
-def _read_scan(found: JpegOutline, scan: bytes) -> None:
+def _read_scan(outline: JpegOutline, scan: bytes) -> None:
     """Read a scan header (B.2.3): which bits of which coefficients the scan sends."""
-    if found.scans > _MOST_SCANS:
-        raise MalformedImageError(f"it has more than {_MOST_SCANS} scans")
+    if outline.scans > _MAX_SCANS:
+        raise MalformedImageError(f"it has more than {_MAX_SCANS} scans")
     if not scan or len(scan) != 4 + 2 * scan[0]:
         raise MalformedImageError("its scan header has a wrong length")
     first, last, approximation = scan[-3], scan[-2], scan[-1]
-    if found.frame not in PROGRESSIVE:
+    if outline.frame not in PROGRESSIVE:
         first, last, approximation = 0, _COEFFICIENTS - 1, 0
-    unsent = list(found.components)
+    unsent = list(outline.components)
     for name in scan[1:-3:2]:
         # Like libjpeg, use the first component of that name that this scan has not named yet.
         component = next((component for component in unsent if component.name == name), None)
@@ -174,10 +172,10 @@ def _read_scan(found: JpegOutline, scan: bytes) -> None:
         component.missing[first : last + 1] = [approximation & 15] * (last + 1 - first)
 
 
-def _require_complete(found: JpegOutline) -> None:
+def _require_complete(outline: JpegOutline) -> None:
     """Raise MalformedImageError unless the scans send every bit of every coefficient."""
-    if not found.start:
+    if not outline.start:
         raise MalformedImageError("it has no scan")
-    for component in found.components:
+    for component in outline.components:
         if component.missing != _COMPLETE:
             raise MalformedImageError("its last scans are missing")

@@ -11,9 +11,9 @@ PART_HEADER_BYTES = len(_ICC_PROFILE) + 2
 
 
 def colour_model(marker: int, segment: bytes) -> bytes:
-    """Return a segment that selects the colour model at its standard length; else no bytes.
+    """Return the segment cut to its standard length if it selects the colour model, else no bytes.
 
-    A JFIF segment (ITU T.871) loses its thumbnail and keeps the resolution.
+    A JFIF segment (ITU T.871) keeps its resolution and loses its thumbnail.
     """
     if marker == _APP0 and segment[:5] == b"JFIF\0" and len(segment) >= _JFIF_BYTES:
         return b"\xff\xe0\0\x10" + segment[:12] + b"\0\0"
@@ -25,19 +25,19 @@ def colour_model(marker: int, segment: bytes) -> bytes:
 def profile_parts(content: Content) -> list[tuple[int, int]]:
     """Return the offset and length of each part of the ICC profile (ICC.1:2010 annex B.4).
 
-    Empty, as for decoders, unless every announced part is before the first scan exactly once, and
-    the first begins as a profile does.
+    Like decoders, ignore a profile unless each of its parts precedes the first scan exactly once,
+    and the first part begins like a profile.
     """
-    found = []
+    parts = []
     for marker, at, length in segments(content):
         if marker == SOS:
             break
         if marker == _APP2 and content[at : at + len(_ICC_PROFILE)] == _ICC_PROFILE:
             start, end = at + PART_HEADER_BYTES, at + length
-            found.append((tuple(content[start - 2 : min(start, end)]), (start, end - start)))
-    found.sort()
-    numbers, places = [number for number, _ in found], [place for _, place in found]
-    if not found or numbers != [(number, len(found)) for number in range(1, len(found) + 1)]:
+            parts.append((tuple(content[start - 2 : min(start, end)]), (start, end - start)))
+    parts.sort()
+    numbers = [number for number, _ in parts]
+    if not parts or numbers != [(number, len(parts)) for number in range(1, len(parts) + 1)]:
         return []
-    at, length = places[0]
-    return places if is_profile(content[at : at + length]) else []
+    at, length = parts[0][1]
+    return [place for _, place in parts] if is_profile(content[at : at + length]) else []

@@ -1,4 +1,4 @@
-"""The result of a walk that all formats have in common."""
+"""What a walk of any format finds."""
 
 from dataclasses import dataclass
 
@@ -21,5 +21,5 @@ class Outline:
 
     @property
     def decoded_bytes(self) -> int:
-        """The most memory that decoding takes, in bytes, without the file itself."""
+        """The maximum memory that decoding takes, in bytes, besides the file itself."""
         raise NotImplementedError

@@ -13,16 +13,17 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _NEEDED = {b"IHDR", b"PLTE", b"IDAT"}
 OF_FRAMES = {b"fcTL", b"IDAT", b"fdAT"}
-_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by colour type
-_DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
+GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types
+_SAMPLES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}  # per pixel
+_DEPTHS = {GREY: {1, 2, 4, 8, 16}, PALETTE: {1, 2, 4, 8}}  # of other types, 8 and 16
 # Left, top, horizontal and vertical step of the seven passes of Adam7 (section 8.1)
 _ADAM7 = [
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
     (0, 1, 1, 2),
 ]  # fmt: skip
 _LAST_DISPOSAL, _LAST_BLENDING = 2, 1
-_MOST_CHUNKS = 100_000
-_MOST_COLOURS = 256
+_MAX_CHUNKS = 100_000
+MAX_COLOURS = 256
 BLOCK_BYTES = 64 * 1024
 INFLATED_BYTES = 256 * 1024
 
@@ -74,10 +75,10 @@ class _Animation:
 
 @dataclass(slots=True, kw_only=True)
 class PngOutline(Outline):
-    """A PNG file. Its pixels are inflated and checked in pieces, and not kept.
+    """A PNG file.
 
-    `surplus` has the start and end of what follows compressed pixels in their chunks; None before
-    they are inflated.
+    `surplus` has the start and end of each stretch that follows compressed pixels in their chunks;
+    it is None before the pixels are inflated.
     """
 
     header: Header
@@ -85,7 +86,7 @@ class PngOutline(Outline):
 
     @property
     def decoded_bytes(self) -> int:
-        """The memory that inflating takes, for any picture."""
+        """The memory that inflating takes: pixels are checked in pieces and not kept."""
         return 4 * INFLATED_BYTES
 
 
@@ -123,7 +124,7 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
 def announced_frames(content: Content) -> int:
     """Return the number of frames of an animation; 0 if the file is not animated.
 
-    As in browsers, an animation control chunk behind the pixels does not count.
+    As in browsers, an animation control chunk after the pixels does not count.
     """
     for kind, at, length in chunks(content):
         if kind == b"IDAT":
@@ -138,16 +139,17 @@ def read_header(content: Content) -> Header:
     if content[:8] != SIGNATURE or content[8:16] != b"\0\0\0\x0dIHDR":
         raise MalformedImageError("it does not begin as a PNG file does")
     depth, colour, compression, filtering, interlace = take(content, 24, 5)
-    if depth not in _DEPTHS.get(colour, set()) or compression or filtering or interlace > 1:
+    is_known = colour in _SAMPLES and depth in _DEPTHS.get(colour, {8, 16})
+    if not is_known or compression or filtering or interlace > 1:
         raise MalformedImageError("its header is not one of the standard")
     width, height = number(content, 16, 4, "big"), number(content, 20, 4, "big")
-    return Header(width, height, depth * _SAMPLES[colour], colour == 3, interlace == 1)
+    return Header(width, height, depth * _SAMPLES[colour], colour == PALETTE, interlace == 1)
 
 
 def chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind, offset and length of the content of each chunk up to IEND, inclusive."""
     at = 8
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         length, kind = number(content, at, 4, "big"), take(content, at + 4, 4)
         if at + 12 + length > len(content):
             raise MalformedImageError("it is cut short")
@@ -155,7 +157,7 @@ def chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         at += 12 + length
-    raise MalformedImageError(f"it has more than {_MOST_CHUNKS} chunks")
+    raise MalformedImageError(f"it has more than {_MAX_CHUNKS} chunks")
 
 
 def _check_critical(kind: bytes, earlier: set[bytes], last: bytes, header: Header) -> None:
@@ -173,9 +175,9 @@ def _check_critical(kind: bytes, earlier: set[bytes], last: bytes, header: Heade
 
 
 def _check_colours(kind: bytes, earlier: set[bytes], content: bytes) -> None:
-    """Refuse what no browser displays: palettes of invalid size, and cICP other than RGB."""
-    if kind == b"PLTE" and not 0 < len(content) // 3 <= _MOST_COLOURS:
-        raise MalformedImageError(f"its palette does not have 1 to {_MOST_COLOURS} colours")
+    """Refuse what no browser displays: a palette of invalid size, or cICP for other than RGB."""
+    if kind == b"PLTE" and not 0 < len(content) // 3 <= MAX_COLOURS:
+        raise MalformedImageError(f"its palette does not have 1 to {MAX_COLOURS} colours")
     # Matrix coefficients 0 and the range flag (section 11.3.2.6).
     unread = {b"PLTE", b"IDAT", b"cICP"} & earlier or len(content) != 4
     if kind == b"cICP" and not unread and (content[2] or content[3] > 1):
@@ -188,7 +190,7 @@ def is_intact(content: Content, kind: bytes, at: int, length: int) -> bool:
 
 
 def checksum(content: Content, kind: bytes, at: int, length: int) -> int:
-    """Return the CRC of a chunk of that kind and content."""
+    """Compute the CRC of a chunk."""
     crc = zlib.crc32(kind)
     for start in range(at, at + length, BLOCK_BYTES):
         crc = zlib.crc32(content[start : min(start + BLOCK_BYTES, at + length)], crc)
@@ -198,7 +200,7 @@ def checksum(content: Content, kind: bytes, at: int, length: int) -> int:
 def _next_frame_size(
     content: Content, at: int, header: Header, earlier: set[bytes]
 ) -> tuple[int, int]:
-    """Return the size of an animation frame; one before IDAT must be the whole default image."""
+    """Return the size of an animation frame; before IDAT it must be that of the default image."""
     size = frame_size(content, at, header)
     if b"IDAT" not in earlier and size != (header.width, header.height):
         raise MalformedImageError("its first frame is smaller than its default image")
@@ -208,7 +210,7 @@ def _next_frame_size(
 def frame_size(content: Content, at: int, header: Header) -> tuple[int, int]:
     """Return the size of an animation frame.
 
-    Raises MalformedImageError outside the picture, and for unknown operations.
+    Raises MalformedImageError if it lies outside the picture or has an unknown operation.
     """
     width, height, x, y = (number(content, at + i, 4, "big") for i in (4, 8, 12, 16))
     if x + width > header.width or y + height > header.height:

@@ -1,4 +1,4 @@
-"""The chunks of a PNG file around its pixels: which of them count, and how one is written."""
+"""The chunks of a PNG file besides its pixels: which of them count, and how to write one."""
 
 import struct
 import zlib
@@ -8,18 +8,18 @@ from imaging.containers.content import Content
 from imaging.containers.icc import is_profile
 from imaging.containers.png import chunks, is_intact, read_header
 
-_MOST_NAME_BYTES = 79
-_MOST_PROFILE_BYTES = 4 * 1024 * 1024
+_MAX_NAME_BYTES = 79
+_MAX_PROFILE_BYTES = 4 * 1024 * 1024
 
 
 def counting_chunks(content: Content, kinds: AbstractSet[bytes]) -> dict[bytes, tuple[int, int]]:
-    """Return the offset and length of the content of the chunks that count, among some kinds.
+    """Return the offset and length of the content of the chunks of these kinds that count.
 
     They must precede the pixels. The transparency of a palette must follow the palette, and cICP
     must precede it.
     """
     palette_first = read_header(content).needs_palette
-    found: dict[bytes, tuple[int, int]] = {}
+    places: dict[bytes, tuple[int, int]] = {}
     has_palette = False
     for kind, at, length in chunks(content):
         if kind == b"IDAT":
@@ -28,8 +28,8 @@ def counting_chunks(content: Content, kinds: AbstractSet[bytes]) -> dict[bytes, 
         has_palette |= kind == b"PLTE"
         if kind not in kinds or misplaced.get(kind) or not is_intact(content, kind, at, length):
             continue
-        found.setdefault(kind, (at, length))  # the first one counts, of Exif as well
-    return found
+        places.setdefault(kind, (at, length))  # the first one counts
+    return places
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -42,14 +42,14 @@ def read_profile(iccp: bytes) -> tuple[bytes, bytes]:
     """Return the inflated profile of an iCCP chunk, and its compressed bytes alone.
 
     Both are empty if the chunk has no valid name, or if the profile is truncated, too long,
-    compressed in another way, or not a profile.
+    compressed by an unknown method, or not a profile.
     """
     name, _, compressed = iccp.partition(b"\0")
-    if not 1 <= len(name) <= _MOST_NAME_BYTES or compressed[:1] != b"\0":  # the only method
+    if not 1 <= len(name) <= _MAX_NAME_BYTES or compressed[:1] != b"\0":  # the only method
         return b"", b""
     inflater = zlib.decompressobj()
     try:
-        profile = inflater.decompress(compressed[1:], _MOST_PROFILE_BYTES)
+        profile = inflater.decompress(compressed[1:], _MAX_PROFILE_BYTES)
     except zlib.error:
         return b"", b""
     if not (inflater.eof and is_profile(profile)):

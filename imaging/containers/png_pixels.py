@@ -1,39 +1,31 @@
-"""The compressed pixels of a PNG or APNG file, inflated without keeping them."""
+"""Inflate and check the compressed pixels of a PNG or APNG file without keeping them."""
 
 import itertools
 import zlib
 from collections.abc import Iterator
 from operator import itemgetter
 
+from imaging.containers import png
 from imaging.containers.content import Content, MalformedImageError
-from imaging.containers.png import (
-    BLOCK_BYTES,
-    INFLATED_BYTES,
-    OF_FRAMES,
-    Header,
-    announced_frames,
-    chunks,
-    frame_size,
-)
 
 _FILTER_TYPES = bytes(range(5))
 _Chunks = Iterator[tuple[bytes, int, int]]
 
 
-def inflate(content: Content, header: Header) -> list[tuple[int, int]]:
+def inflate(content: Content, header: png.Header) -> list[tuple[int, int]]:
     """Inflate the pixels of every frame of a file that was walked.
 
-    Return the start and end of what follows the compressed pixels of a frame in its chunks: no
-    decoder reads it. Raises MalformedImageError unless every frame has all its scanlines, with
-    known filters.
+    Return the start and end of each stretch that follows the compressed pixels of a frame in its
+    chunks, which no decoder reads. Raises MalformedImageError unless every frame has all its
+    scanlines, with known filters.
     """
     size = header.width, header.height
-    kinds = OF_FRAMES if announced_frames(content) else {b"IDAT"}
-    frames = (chunk for chunk in chunks(content) if chunk[0] in kinds)
+    kinds = png.OF_FRAMES if png.announced_frames(content) else {b"IDAT"}
+    frames = (chunk for chunk in png.chunks(content) if chunk[0] in kinds)
     surplus = []
     for kind, group in itertools.groupby(frames, key=itemgetter(0)):
         if kind == b"fcTL":
-            size = [frame_size(content, at, header) for _, at, _ in group][-1]
+            size = [png.frame_size(content, at, header) for _, at, _ in group][-1]
             continue
         stream = _Stream(content, group)
         _check_scanlines(stream.inflated(), header.passes(*size))
@@ -55,12 +47,12 @@ class _Stream:
         inflater = self._inflater
         try:
             for block in self._blocks():
-                yield inflater.decompress(block, INFLATED_BYTES)
+                yield inflater.decompress(block, png.INFLATED_BYTES)
                 while inflater.unconsumed_tail and not inflater.eof:
-                    yield inflater.decompress(inflater.unconsumed_tail, INFLATED_BYTES)
+                    yield inflater.decompress(inflater.unconsumed_tail, png.INFLATED_BYTES)
                 if inflater.eof:  # zlib would collect what follows
                     return
-            while piece := inflater.decompress(b"", INFLATED_BYTES):
+            while piece := inflater.decompress(b"", png.INFLATED_BYTES):
                 yield piece
         except zlib.error:
             raise MalformedImageError("its pixels cannot be inflated") from None
@@ -68,7 +60,7 @@ class _Stream:
             raise MalformedImageError("its pixels are cut short")
 
     def surplus(self) -> list[tuple[int, int]]:
-        """Return the start and end of what follows the compressed data, if that has ended."""
+        """Return the start and end of what follows the compressed data; empty if nothing does."""
         if not self._inflater.eof:
             return []
         start, end = self._read - len(self._inflater.unused_data), self._end_of_chunk
@@ -80,27 +72,27 @@ class _Stream:
         for kind, at, length in self._chunks:
             start = at + 4 if kind == b"fdAT" else at  # after the sequence number
             self._end_of_chunk = at + length
-            for place in range(start, at + length, BLOCK_BYTES):
-                self._read = min(place + BLOCK_BYTES, at + length)
+            for place in range(start, at + length, png.BLOCK_BYTES):
+                self._read = min(place + png.BLOCK_BYTES, at + length)
                 yield self._content[place : self._read]
 
 
 def _check_scanlines(data: Iterator[bytes], passes: list[tuple[int, int]]) -> None:
-    stride, left = 0, 0  # of the current pass: bytes of a scanline, and bytes left
+    stride, remaining = 0, 0  # of the current pass: bytes of a scanline, and bytes to come
     waiting = list(reversed(passes))
     for block in data:
         at = 0
         while at < len(block):
-            if not left:
+            if not remaining:
                 if not waiting:
                     return
                 stride, rows = waiting.pop()
-                left = stride * rows
-            part = block[at : at + left]
+                remaining = stride * rows
+            part = block[at : at + remaining]
             # Every scanline begins with its filter type.
-            if part[left % stride :: stride].translate(None, _FILTER_TYPES):
+            if part[remaining % stride :: stride].translate(None, _FILTER_TYPES):
                 raise MalformedImageError("a scanline has an unknown filter")
-            left -= len(part)
+            remaining -= len(part)
             at += len(part)
-    if left or waiting:
+    if remaining or waiting:
         raise MalformedImageError("it has too few pixels")

@@ -11,11 +11,11 @@ from imaging.containers.icc import HEADER_BYTES, is_profile
 from imaging.containers.limits import PixelLimits
 from imaging.containers.outline import Outline
 
-_MOST_CHUNKS = 100_000
-FRAME_HEADER_BYTES = 16
+_MAX_CHUNKS = 100_000
+HEAD_BYTES, FRAME_HEADER_BYTES = 12, 16
 HAS_ANIMATION, HAS_ALPHA, HAS_PROFILE = 0x02, 0x10, 0x20  # flags of VP8X (section 2.7)
 BITSTREAMS = {b"VP8 ", b"VP8L"}
-_LEAST_BYTES = {b"VP8X": 10, b"ANIM": 6}
+_MIN_BYTES = {b"VP8X": 10, b"ANIM": 6}
 _FIRST = {b"VP8X", *BITSTREAMS}
 
 
@@ -29,14 +29,10 @@ class Frame:
     start: int
     end: int
 
-    def decoded_bytes(self) -> int:
-        """Return the bytes that its decoder needs: all pixels, or some rows and the alpha."""
-        return self.width * (self.height * (4 if self.lossless else 1) + 64)
-
 
 @dataclass(slots=True, kw_only=True)
 class WebpOutline(Outline):
-    """A WebP file: its canvas and its frames."""
+    """A WebP file: its canvas, its frames, and how many chunks were read."""
 
     animated: bool = False
     frames: list[Frame] = field(default_factory=list)
@@ -44,45 +40,66 @@ class WebpOutline(Outline):
 
     @property
     def decoded_bytes(self) -> int:
-        """The memory that the largest frame takes."""
-        return max(frame.decoded_bytes() for frame in self.frames)
+        """The memory of the largest frame: all its pixels, or some rows and the alpha."""
+        return max(
+            frame.width * (frame.height * (4 if frame.lossless else 1) + 64)
+            for frame in self.frames
+        )
 
 
 def walk(content: Content, limits: PixelLimits) -> WebpOutline:
     """Find the canvas and the frames. Raises MalformedImageError or TooManyPixelsError."""
     if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
         raise MalformedImageError("it does not begin as a WebP file does")
-    end = 8 + number(content, 4, 4, "little")
+    end = riff_end(content)
     if end > len(content):
         raise MalformedImageError("it is shorter than its RIFF header says")
-    found = WebpOutline()
-    for index, (kind, at, length) in enumerate(read_chunks(content, 12, end, found)):
+    outline = WebpOutline()
+    for index, (kind, at, length) in enumerate(read_chunks(content, HEAD_BYTES, end, outline)):
         if index == 0 and kind not in _FIRST:
             raise MalformedImageError("it does not begin as a WebP file does")
-        if length + length % 2 < _LEAST_BYTES.get(kind, 0):
+        if length + length % 2 < _MIN_BYTES.get(kind, 0):
             raise MalformedImageError("a chunk is shorter than the standard says")
         if kind == b"VP8X" and index == 0:
-            found.animated = bool(take(content, at, 10)[0] & HAS_ANIMATION)
-            found.width = 1 + number(content, at + 4, 3, "little")
-            found.height = 1 + number(content, at + 7, 3, "little")
-            limits.check(found.width, found.height)
-        elif kind == b"ANMF" and found.animated:
-            found.frames.append(_read_animation_frame(content, at, length, found, limits))
-    if not found.animated:
-        _add_still(content, end, found, limits)
-    if not found.frames:
+            outline.animated = bool(take(content, at, 10)[0] & HAS_ANIMATION)
+            outline.width, outline.height = read_size(content, at + 4)
+            limits.check(outline.width, outline.height)
+        elif kind == b"ANMF" and outline.animated:
+            outline.frames.append(_read_animation_frame(content, at, length, outline, limits))
+    if not outline.animated:
+        _add_still(content, end, outline, limits)
+    if not outline.frames:
         raise MalformedImageError("it has no frame")
-    return found
+    return outline
+
+
+def riff_end(content: Content) -> int:
+    """Return the end of the file according to its RIFF header."""
+    return 8 + number(content, 4, 4, "little")
+
+
+def read_size(content: Content, at: int) -> tuple[int, int]:
+    """Return the width and height of a canvas or frame, stored in three bytes each, less one."""
+    return 1 + number(content, at, 3, "little"), 1 + number(content, at + 3, 3, "little")
+
+
+def read_place(content: Content, at: int) -> tuple[int, int]:
+    """Return the left and top of the frame whose ANMF content starts at `at`."""
+    return 2 * number(content, at, 3, "little"), 2 * number(content, at + 3, 3, "little")
 
 
 def read_chunks(
-    content: Content, at: int, end: int, found: WebpOutline
+    content: Content, at: int, end: int, outline: WebpOutline | None = None
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind, offset and length of the content of each chunk from `at` to `end`."""
+    """Yield the kind, offset and length of the content of each chunk from `at` to `end`.
+
+    A walk passes its `outline`, which counts the chunks of the whole file.
+    """
+    outline = outline or WebpOutline()
     while at + 8 <= end:
-        found.chunks += 1
-        if found.chunks > _MOST_CHUNKS:
-            raise MalformedImageError(f"it has more than {_MOST_CHUNKS} chunks")
+        outline.chunks += 1
+        if outline.chunks > _MAX_CHUNKS:
+            raise MalformedImageError(f"it has more than {_MAX_CHUNKS} chunks")
         kind, length = content[at : at + 4], number(content, at + 4, 4, "little")
         if at + 8 + length > end:
             raise MalformedImageError("it is cut short")
@@ -90,35 +107,34 @@ def read_chunks(
         at += 8 + length + (length & 1)
 
 
-def _add_still(content: Content, end: int, found: WebpOutline, limits: PixelLimits) -> None:
-    frame = find_frame(content, 12, end, found)
+def _add_still(content: Content, end: int, outline: WebpOutline, limits: PixelLimits) -> None:
+    frame = find_frame(content, HEAD_BYTES, end, outline)
     limits.check(frame.width, frame.height)
-    if found.width and (found.width, found.height) != (frame.width, frame.height):
+    if outline.width and (outline.width, outline.height) != (frame.width, frame.height):
         raise MalformedImageError("the picture does not fill its canvas")
-    found.width, found.height = frame.width, frame.height
-    found.frames.append(frame)
+    outline.width, outline.height = frame.width, frame.height
+    outline.frames.append(frame)
 
 
 def _read_animation_frame(
-    content: Content, at: int, length: int, found: WebpOutline, limits: PixelLimits
+    content: Content, at: int, length: int, outline: WebpOutline, limits: PixelLimits
 ) -> Frame:
     """Read one ANMF chunk (section 2.7.1.1): a frame within the canvas."""
-    x, y = 2 * number(content, at, 3, "little"), 2 * number(content, at + 3, 3, "little")
-    width = 1 + number(content, at + 6, 3, "little")
-    height = 1 + number(content, at + 9, 3, "little")
+    x, y = read_place(content, at)
+    width, height = read_size(content, at + 6)
     limits.spend(width, height)
-    if x + width > found.width or y + height > found.height:
+    if x + width > outline.width or y + height > outline.height:
         raise MalformedImageError("a frame lies outside the canvas")
-    frame = find_frame(content, at + FRAME_HEADER_BYTES, at + length, found)
+    frame = find_frame(content, at + FRAME_HEADER_BYTES, at + length, outline)
     if (frame.width, frame.height) != (width, height):
         raise MalformedImageError("a frame is of another size than it says")
     return frame
 
 
-def find_frame(content: Content, at: int, end: int, found: WebpOutline) -> Frame:
+def find_frame(content: Content, at: int, end: int, outline: WebpOutline | None = None) -> Frame:
     """Find the alpha and the bitstream, which are adjacent, between `at` and `end`."""
     alpha = 0
-    for kind, start, length in read_chunks(content, at, end, found):
+    for kind, start, length in read_chunks(content, at, end, outline):
         if kind == b"ALPH":
             alpha = start - 8
         elif kind in BITSTREAMS:
@@ -128,14 +144,14 @@ def find_frame(content: Content, at: int, end: int, found: WebpOutline) -> Frame
     raise MalformedImageError("it has no frame")
 
 
-def find_profile(content: Content, end: int) -> tuple[int, int]:
-    """Return the offset and length of the ICC profile of a file that ends at `end`; 0 without one.
+def find_profile(content: Content) -> tuple[int, int]:
+    """Return the offset and length of the ICC profile; 0 and 0 without one.
 
     The canvas must announce it. As in browsers, the first one before the frames counts.
     """
     if content[12:16] != b"VP8X" or not content[20] & HAS_PROFILE:
         return 0, 0
-    for kind, at, length in read_chunks(content, 12, end, WebpOutline()):
+    for kind, at, length in read_chunks(content, HEAD_BYTES, riff_end(content)):
         if kind == b"ICCP" and is_profile(content[at : at + min(length, HEADER_BYTES)]):
             return at, length
         if kind in {b"ICCP", b"ANMF", b"ALPH", *BITSTREAMS}:

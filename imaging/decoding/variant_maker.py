@@ -15,7 +15,7 @@ from imaging.rendering.sizes import Box
 _BYTES, _BYTES_PER_PIXEL, _BYTES_PER_PIXEL_MADE = 32 * 1024 * 1024, 16, 64
 # A quarter of 50 megapixels. Smaller pictures get less time, so that none can burn it all.
 _COSTLY_PIXELS = 12_500_000
-_LEAST_SHARE = 1 / 3
+_MIN_SHARE = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class VariantMaker:
         OutOfResourcesError if a later attempt may succeed.
         """
         made = min(pixels, box.width * box.height)
-        share = min(1.0, max(_LEAST_SHARE, pixels / _COSTLY_PIXELS))
+        share = min(1.0, max(_MIN_SHARE, pixels / _COSTLY_PIXELS))
         job = Job(
             image_format,
             frame_pixels=self._max_pixels,

@@ -8,8 +8,8 @@ from imaging.containers.icc import HEADER_BYTES, is_profile
 from imaging.rendering.transfer_functions import Transfer
 
 _TAG_BYTES = 12
-_MOST_BYTES = 4 * 1024 * 1024
-_MOST_TAGS = 1000
+_MAX_BYTES = 4 * 1024 * 1024
+_MAX_TAGS = 1000
 _LATEST_VERSION = 4
 _CURVE_ENTRIES = 4096
 # The tags that browsers read. With others, such as float matrices (D2B0), littlecms can take
@@ -71,7 +71,7 @@ def reduced(profile: bytes) -> Profile | None:
     (length,), (count,) = (struct.unpack_from(">I", profile, at) for at in (0, HEADER_BYTES))
     first = HEADER_BYTES + 4
     body = first + _TAG_BYTES * count
-    if count > _MOST_TAGS or not body <= length <= len(profile):
+    if count > _MAX_TAGS or not body <= length <= len(profile):
         return None
     rows = [profile[at : at + _TAG_BYTES] for at in range(first, body, _TAG_BYTES)]
     if not all(_lies_within(length, row) for row in rows):
@@ -93,7 +93,7 @@ def reduced(profile: bytes) -> Profile | None:
 
 def _has_known_header(profile: bytes) -> bool:
     """Return whether browsers know the version, the connection space and the illuminant."""
-    if not HEADER_BYTES + 4 <= len(profile) <= _MOST_BYTES or not is_profile(profile):
+    if not HEADER_BYTES + 4 <= len(profile) <= _MAX_BYTES or not is_profile(profile):
         return False
     illuminant = struct.unpack_from(">3i", profile, 68)
     near = all(abs(a / 65536 - b) <= 0.01 for a, b in zip(illuminant, _D50, strict=True))

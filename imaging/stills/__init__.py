@@ -1,1 +1,1 @@
-"""The first picture of a file as a minimal file, one module for each format."""
+"""Reduce a file to its first picture, with one module for each format."""

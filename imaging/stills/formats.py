@@ -1,4 +1,4 @@
-"""The first picture of a file of any format."""
+"""Reduce a file of any format to its first picture."""
 
 from collections.abc import Callable
 

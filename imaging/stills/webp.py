@@ -2,23 +2,14 @@
 
 import struct
 
+from imaging.containers import webp
 from imaging.containers.content import Content, MalformedImageError, number
-from imaging.containers.webp import (
-    BITSTREAMS,
-    FRAME_HEADER_BYTES,
-    HAS_ALPHA,
-    HAS_ANIMATION,
-    Frame,
-    WebpOutline,
-    find_frame,
-    find_profile,
-    read_chunks,
-)
 from imaging.stills.still import ColourSpace, Still
 
 # Of lossless pixels before they are averaged. Those with opacity are decoded, then averaged.
 _LOSSLESS_PIXEL_BYTES, _PIXEL_BYTES = 4, 10
 _LOSSLESS_ALPHA = 1 << 28  # behind the size in a lossless bitstream (RFC 9649 section 3.4)
+_Pair = tuple[int, int]
 
 
 def still(content: Content) -> Still:
@@ -26,48 +17,18 @@ def still(content: Content) -> Still:
 
     Exif has no effect: it follows the pixels, and browsers ignore it.
     """
-    walked, end = WebpOutline(), 8 + number(content, 4, 4, "little")
-    flags, canvas = 0, (0, 0)
-    start, size = find_profile(content, end)
-    icc = content[start : start + size]
-    for kind, at, length in read_chunks(content, 12, end, walked):
-        if kind == b"VP8X":
-            flags = content[at]
-            canvas = (
-                1 + number(content, at + 4, 3, "little"),
-                1 + number(content, at + 7, 3, "little"),
-            )
-        elif kind == b"ANMF" and flags & HAS_ANIMATION:
-            place = 2 * number(content, at, 3, "little"), 2 * number(content, at + 3, 3, "little")
-            frame = find_frame(content, at + FRAME_HEADER_BYTES, at + length, walked)
-            if content[frame.start : frame.start + 4] == b"ALPH":  # announced or not
-                flags |= HAS_ALPHA
-            return _still(content, frame, flags, canvas, place, icc)
-        elif kind in {b"ALPH", *BITSTREAMS} and not flags & HAS_ANIMATION:
-            frame = find_frame(content, at - 8, end, walked)
-            if not canvas[0]:
-                flags = _announced_alpha(content, at)
-            return _still(content, frame, flags, (frame.width, frame.height), (0, 0), icc)
-    raise MalformedImageError("it has no frame")
-
-
-def _still(
-    content: Content,
-    frame: Frame,
-    flags: int,
-    canvas: tuple[int, int],
-    place: tuple[int, int],
-    icc: bytes,
-) -> Still:
+    frame, canvas, place, has_alpha = _first_frame(content)
     size = (frame.width - 1).to_bytes(3, "little") + (frame.height - 1).to_bytes(3, "little")
-    extended = b"VP8X" + struct.pack("<II", 10, flags & HAS_ALPHA) + size
+    extended = b"VP8X" + struct.pack("<II", 10, webp.HAS_ALPHA * has_alpha) + size
     bitstream = memoryview(content)[frame.start : frame.end]
     padding = bytes(len(bitstream) % 2)
     length = len(b"WEBP") + len(extended) + len(bitstream) + len(padding)
     head = b"RIFF" + struct.pack("<I", length) + b"WEBP" + extended
-    has_alpha = flags & HAS_ALPHA and bytes(bitstream[:4]) != b"VP8 "
-    is_opaque = canvas == (frame.width, frame.height) and not has_alpha
+    is_opaque = canvas == (frame.width, frame.height) and not (
+        has_alpha and bytes(bitstream[:4]) != b"VP8 "
+    )
     lossless_bytes = _LOSSLESS_PIXEL_BYTES if frame.lossless else 0
+    start, icc_bytes = webp.find_profile(content)
     return Still(
         [head, bitstream, padding],
         canvas,
@@ -75,13 +36,30 @@ def _still(
         is_opaque=is_opaque,
         scales=is_opaque,
         place=place,
-        colours=ColourSpace(icc=icc),
+        colours=ColourSpace(icc=content[start : start + icc_bytes]),
         at_once=True,
     )
 
 
-def _announced_alpha(content: Content, at: int) -> int:
-    """Return the flag of a file without VP8X, whose bitstream begins at `at`, as browsers do."""
-    if content[at - 8 : at - 4] != b"VP8L":
-        return 0
-    return HAS_ALPHA if number(content, at + 1, 4, "little") & _LOSSLESS_ALPHA else 0
+def _first_frame(content: Content) -> tuple[webp.Frame, _Pair, _Pair, bool]:
+    """Return the first frame, the canvas, the frame's place on it, and whether it has alpha."""
+    flags, canvas, end = 0, None, webp.riff_end(content)
+    for kind, at, length in webp.read_chunks(content, webp.HEAD_BYTES, end):
+        if kind == b"VP8X":
+            flags, canvas = content[at], webp.read_size(content, at + 4)
+        elif kind == b"ANMF" and canvas and flags & webp.HAS_ANIMATION:
+            frame = webp.find_frame(content, at + webp.FRAME_HEADER_BYTES, at + length)
+            is_announced = bool(flags & webp.HAS_ALPHA)
+            has_alpha = is_announced or content[frame.start : frame.start + 4] == b"ALPH"
+            return frame, canvas, webp.read_place(content, at), has_alpha
+        elif kind in {b"ALPH", *webp.BITSTREAMS} and not flags & webp.HAS_ANIMATION:
+            frame = webp.find_frame(content, at - 8, end)
+            has_alpha = bool(flags & webp.HAS_ALPHA) if canvas else _announces_alpha(content, at)
+            return frame, (frame.width, frame.height), (0, 0), has_alpha
+    raise MalformedImageError("it has no frame")
+
+
+def _announces_alpha(content: Content, at: int) -> bool:
+    """Return what browsers take from a bitstream at `at` in a file without VP8X."""
+    is_lossless = content[at - 8 : at - 4] == b"VP8L"
+    return is_lossless and bool(number(content, at + 1, 4, "little") & _LOSSLESS_ALPHA)

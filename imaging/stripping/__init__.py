@@ -1,1 +1,1 @@
-"""A file without what its pixels, colours and movement do not need, one module for each format."""
+"""Remove what pixels, colours and movement do not need, with one module for each format."""

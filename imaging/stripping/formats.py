@@ -1,4 +1,4 @@
-"""Files of any format without metadata."""
+"""Remove the metadata of a file of any format."""
 
 from typing import IO
 
@@ -9,31 +9,26 @@ from imaging.containers.outline import Outline
 from imaging.containers.png import PngOutline
 from imaging.containers.webp import WebpOutline
 from imaging.stripping import gif, jpeg, png, webp
-from imaging.stripping.rewriting import Remains
 
 
 def strip(content: Content, outline: Outline, file: IO[bytes]) -> bool:
-    """Remove the metadata of `file`, which has the content of that outline.
+    """Remove the metadata of `file`, which has this content and outline.
 
     Return whether it had any. Raises MalformedImageError, before anything changes, if the pixels
     of a PNG file are broken.
     """
-    found = _remains(content, outline)
-    if found.is_everything:
-        return False
-    found.rewrite(file)
-    return True
-
-
-def _remains(content: Content, outline: Outline) -> Remains:
     match outline:
         case JpegOutline():
-            return jpeg.remains(content)
+            parts = jpeg.remains(content)
         case PngOutline():
-            return png.remains(content, outline)
+            parts = png.remains(content, outline)
         case GifOutline():
-            return gif.remains(content)
+            parts = gif.remains(content)
         case WebpOutline():
-            return webp.remains(content)
+            parts = webp.remains(content)
         case _:
             raise MalformedImageError("metadata of its format cannot be removed")
+    if parts.is_everything:
+        return False
+    parts.rewrite(file)
+    return True

@@ -1,44 +1,42 @@
 """GIF: the screen, the frames with their graphic controls, and the loop count."""
 
+from imaging.containers import gif
 from imaging.containers.content import Content
-from imaging.containers.gif import EXTENSION, IMAGE, blocks, color_table_bytes
 from imaging.stripping.rewriting import Remains
 
-_HEAD_BYTES = 13
-_CONTROL, _CONTROL_BYTES = b"\xf9\4", 6
+_CONTROL_BYTES = 6
 _LOOPS = {b"\xff\x0bNETSCAPE2.0\3\1", b"\xff\x0bANIMEXTS1.0\3\1"}
 _LOOP_HEAD_BYTES, _LOOP_BYTES = 15, 17
-_TRAILER = b";"
 
 
 def remains(content: Content) -> Remains:
     """Return what remains of a file that was walked.
 
-    A graphic control before a plain text extension remains if a frame follows, because decoders
-    skip the text and apply the control to that frame.
+    A graphic control before a plain text extension remains if a frame follows: decoders skip the
+    text and apply the control to that frame.
     """
-    found = Remains(content)
-    end = _HEAD_BYTES + color_table_bytes(content[10])
-    found.keep(0, end)
+    parts = Remains(content)
+    end = gif.HEAD_BYTES + gif.color_table_bytes(content[10])
+    parts.keep(0, end)
     waiting = list[tuple[int, int]]()  # extensions before the next frame
-    for introducer, at, end in blocks(content):
-        if introducer == IMAGE:
+    for introducer, at, end in gif.blocks(content):
+        if introducer == gif.IMAGE:
             for extension in waiting:
-                _keep_extension(found, *extension)
+                _keep_extension(parts, *extension)
             waiting.clear()
-            found.keep(at - 1, end)
-        elif introducer == EXTENSION and content[at : at + 2] == _CONTROL:
+            parts.keep(at - 1, end)
+        elif introducer == gif.EXTENSION and content[at : at + 2] == gif.GRAPHIC_CONTROL:
             waiting.append((at, _CONTROL_BYTES))
-        elif introducer == EXTENSION and content[at : at + _LOOP_HEAD_BYTES] in _LOOPS:
+        elif introducer == gif.EXTENSION and content[at : at + _LOOP_HEAD_BYTES] in _LOOPS:
             waiting.append((at, _LOOP_BYTES))
     for at, length in waiting:
         if length == _LOOP_BYTES:
-            _keep_extension(found, at, length)
-    found.replace(end, _TRAILER[: len(content) - end])
-    return found
+            _keep_extension(parts, at, length)
+    parts.replace(end, gif.TRAILER[: len(content) - end])
+    return parts
 
 
-def _keep_extension(found: Remains, at: int, length: int) -> None:
+def _keep_extension(parts: Remains, at: int, length: int) -> None:
     """Keep the beginning of an extension, and end it there."""
-    found.keep(at - 1, at + length)
-    found.replace(at + length, b"\0")
+    parts.keep(at - 1, at + length)
+    parts.replace(at + length, b"\0")

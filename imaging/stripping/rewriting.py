@@ -1,4 +1,4 @@
-"""What remains of a file, and rewriting the file in place."""
+"""List what remains of a file, and rewrite the file in place."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ _BLOCK_BYTES = 256 * 1024
 
 
 class _Piece(NamedTuple):
-    """A stretch of the file, or what replaces it: never more bytes than it has."""
+    """A stretch of the file, or the bytes that replace it, which are never more."""
 
     start: int
     end: int
@@ -19,7 +19,7 @@ class _Piece(NamedTuple):
 
 @dataclass(slots=True)
 class Remains:
-    """The pieces of a file that remain, in their order."""
+    """The pieces of a file that remain, in order."""
 
     content: Content
     pieces: list[_Piece] = field(default_factory=list)
@@ -29,13 +29,13 @@ class Remains:
         self._add(_Piece(start, end))
 
     def replace(self, start: int, replacement: bytes) -> None:
-        """Put `replacement` where at least as many bytes began at `start`."""
+        """Replace the bytes from `start`, of which there are at least as many, by `replacement`."""
         end = start + len(replacement)
         is_same = self.content[start:end] == replacement
         self._add(_Piece(start, end, None if is_same else replacement))
 
     def append(self, other: Self) -> None:
-        """Add the pieces of `other`, which are of the same file and follow all of these."""
+        """Add the pieces of `other`, which follow all of these in the same file."""
         for piece in other.pieces:
             self._add(piece)
 
@@ -59,7 +59,7 @@ class Remains:
         return self.pieces == [_Piece(0, len(self.content))]
 
     def rewrite(self, file: IO[bytes]) -> None:
-        """Remove everything else from `file`, which has the content and may be mapped as such.
+        """Remove everything else from `file`, of which the content may be a mapping.
 
         No piece moves towards the end of the file, so each is read before another overwrites it.
         """
@@ -69,7 +69,7 @@ class Remains:
         try:
             for block in self._blocks(others if is_in_place else self.pieces):
                 file.write(block)
-        except MemoryError:  # nobody may try again with a file of which half is written
+        except MemoryError:  # a retry would find a file of which half is written
             raise OSError("There is no memory to rewrite a file") from None
         file.truncate()
         file.flush()

@@ -2,20 +2,11 @@
 
 import struct
 
-from imaging.containers.content import Content, number
-from imaging.containers.webp import (
-    BITSTREAMS,
-    FRAME_HEADER_BYTES,
-    HAS_ALPHA,
-    HAS_ANIMATION,
-    HAS_PROFILE,
-    WebpOutline,
-    find_profile,
-    read_chunks,
-)
+from imaging.containers import webp
+from imaging.containers.content import Content
 from imaging.stripping.rewriting import Remains
 
-_HEAD_BYTES, _CHUNK_HEAD_BYTES = 12, 8
+_CHUNK_HEAD_BYTES = 8
 _CANVAS_BYTES, _ANIMATION_BYTES = 10, 6
 _FRAME_FLAGS = 0x03  # blending and disposal
 _Chunk = tuple[bytes, int, int]
@@ -24,58 +15,58 @@ _Chunk = tuple[bytes, int, int]
 def remains(content: Content) -> Remains:
     """Return what remains of a file that was walked.
 
-    Exif goes with its orientation, which has no effect in WebP.
+    Exif is removed with its orientation, which has no effect in WebP.
     """
-    end = 8 + number(content, 4, 4, "little")
-    body, walked = Remains(content), WebpOutline()
-    flags, has_loops, (profile, _) = 0, False, find_profile(content, end)
-    for kind, at, length in read_chunks(content, _HEAD_BYTES, end, walked):
+    body, end = Remains(content), webp.riff_end(content)
+    flags, has_loops, (profile, _) = 0, False, webp.find_profile(content)
+    for kind, at, length in webp.read_chunks(content, webp.HEAD_BYTES, end):
         if kind == b"VP8X" and not body.pieces:
-            flags = content[at] & (HAS_ANIMATION | HAS_ALPHA | (HAS_PROFILE if profile else 0))
+            known = webp.HAS_ANIMATION | webp.HAS_ALPHA | (webp.HAS_PROFILE if profile else 0)
+            flags = content[at] & known
             size = content[at + 4 : at + _CANVAS_BYTES]
             body.replace(at - 8, b"VP8X" + struct.pack("<II", _CANVAS_BYTES, flags) + size)
         elif at == profile:
             _keep(body, (kind, at, length), end)
-        elif kind == b"ANIM" and flags & HAS_ANIMATION and not has_loops:
+        elif kind == b"ANIM" and flags & webp.HAS_ANIMATION and not has_loops:
             has_loops = True
             body.replace(at - 8, b"ANIM" + struct.pack("<I", _ANIMATION_BYTES))
             body.keep(at, at + _ANIMATION_BYTES)
-        elif kind == b"ANMF" and flags & HAS_ANIMATION:
-            _keep_frame(body, at, length, walked)
-        elif kind in {b"ALPH", *BITSTREAMS} and not flags & HAS_ANIMATION:
-            _keep_picture(body, at - _CHUNK_HEAD_BYTES, end, walked)
+        elif kind == b"ANMF" and flags & webp.HAS_ANIMATION:
+            _keep_frame(body, at, length)
+        elif kind in {b"ALPH", *webp.BITSTREAMS} and not flags & webp.HAS_ANIMATION:
+            _keep_picture(body, at - _CHUNK_HEAD_BYTES, end)
             break
-    found = Remains(content)
-    found.replace(0, b"RIFF" + struct.pack("<I", 4 + body.size) + b"WEBP")
-    found.append(body)
-    return found
+    parts = Remains(content)
+    parts.replace(0, b"RIFF" + struct.pack("<I", 4 + body.size) + b"WEBP")
+    parts.append(body)
+    return parts
 
 
-def _keep_frame(body: Remains, at: int, length: int, walked: WebpOutline) -> None:
-    """Keep a frame of an animation (section 2.7.1.1) without chunks that are not of the picture."""
+def _keep_frame(body: Remains, at: int, length: int) -> None:
+    """Keep a frame of an animation (section 2.7.1.1) without foreign chunks in it."""
     inner, content = Remains(body.content), body.content
-    _keep_picture(inner, at + FRAME_HEADER_BYTES, at + length, walked)
+    _keep_picture(inner, at + webp.FRAME_HEADER_BYTES, at + length)
     placement, flags = content[at : at + 15], content[at + 15] & _FRAME_FLAGS
-    size = FRAME_HEADER_BYTES + inner.size
+    size = webp.FRAME_HEADER_BYTES + inner.size
     body.replace(at - 8, b"ANMF" + struct.pack("<I", size) + placement + bytes([flags]))
     body.append(inner)
     body.replace(at + length, bytes(size % 2))
 
 
-def _keep_picture(found: Remains, at: int, end: int, walked: WebpOutline) -> None:
+def _keep_picture(parts: Remains, at: int, end: int) -> None:
     """Keep the bitstream between `at` and `end`, and the opacity that a lossy one may have."""
     alpha = list[_Chunk]()
-    for chunk in read_chunks(found.content, at, end, walked):
+    for chunk in webp.read_chunks(parts.content, at, end):
         if chunk[0] == b"ALPH":
             alpha = [chunk]
-        elif chunk[0] in BITSTREAMS:
+        elif chunk[0] in webp.BITSTREAMS:
             for part in [*(alpha if chunk[0] == b"VP8 " else []), chunk]:
-                _keep(found, part, end)
+                _keep(parts, part, end)
             return
 
 
-def _keep(found: Remains, chunk: _Chunk, end: int) -> None:
-    """Keep a chunk with its padding, which is zero; the last one before `end` may have none."""
+def _keep(parts: Remains, chunk: _Chunk, end: int) -> None:
+    """Keep a chunk and zero its padding, which the last chunk before `end` may lack."""
     _, at, length = chunk
-    found.keep(at - _CHUNK_HEAD_BYTES, at + length)
-    found.replace(at + length, bytes(min(length % 2, end - at - length)))
+    parts.keep(at - _CHUNK_HEAD_BYTES, at + length)
+    parts.replace(at + length, bytes(min(length % 2, end - at - length)))
