@@ -1,8 +1,9 @@
 """Convert pictures of any colour model to grey or RGB in sRGB, with or without transparency.
 
-Chromium is the reference for the colours of a file.
+Chromium is the reference.
 """
 
+import functools
 import io
 
 from PIL import Image, ImageChops, ImageCms
@@ -16,7 +17,8 @@ _SRGB = ImageCms.createProfile("sRGB")
 # A grey picture may have an RGB profile, which then defines its greys.
 _SPACES = {"L": {b"GRAY", b"RGB "}, "RGB": {b"RGB "}, "CMYK": {b"CMYK"}}
 _USUAL_GAMMA = 0.45455
-_GREY_LEVELS = 2  # of rounding, between the bands of a grey
+_GREY_LEVELS = 2  # by which rounding may separate the bands of a grey
+_CACHED_PROFILE_BYTES = 16 * 1024
 _EIGHT_BITS_OF_SIXTEEN = [(value + 128) // 257 for value in range(65536)]
 
 
@@ -79,7 +81,7 @@ def _from_cicp(image: Image.Image, cicp: tuple[int, int] | None) -> Image.Image 
 
 
 def _is_srgb(colours: ColourSpace) -> bool:
-    """Whether a file without a profile is in sRGB, also by its gamma without primaries."""
+    """Whether a file without a profile declares sRGB, or its gamma without other primaries."""
     usual = abs((colours.gamma or 0) - _USUAL_GAMMA) < 0.01 and not colours.chromaticities
     return colours.is_srgb or usual
 
@@ -98,12 +100,21 @@ def _from_profile(image: Image.Image, profile: Profile) -> Image.Image:
     """Apply a profile. A profile that littlecms cannot use counts as sRGB."""
     source = image.convert("RGB") if profile.space == b"RGB " else image
     try:
-        from_file = ImageCms.ImageCmsProfile(io.BytesIO(profile.content))
-        converted = ImageCms.profileToProfile(source, from_file, _SRGB, outputMode="RGB")
+        is_small = len(profile.content) <= _CACHED_PROFILE_BYTES
+        transform = (_cached_transform if is_small else _transform)(profile.content, source.mode)
+        result = transform.apply(source)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image.convert("RGB") if image.mode == "CMYK" else image
-    result = converted or source
     return result.convert("L") if image.mode == "L" and _is_grey(result) else result
+
+
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(io.BytesIO(profile), _SRGB, mode, "RGB")
+
+
+# Building one takes 3 ms, and all photos of one kind of phone have the same profile. Transforms of
+# small profiles take little of the memory that the limit of the next job leaves.
+_cached_transform = functools.lru_cache(maxsize=4)(_transform)
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -114,7 +125,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """Return the picture without transparency, as on a white page."""
+    """Return the picture without transparency, as it looks on a white page."""
     if image.mode not in {"LA", "RGBA"}:
         return image
     page = Image.new(image.mode[:-1], image.size, "white")
