@@ -1,1 +1,1 @@
-"""What knows pictures and nothing of HTTP, S3 or SQL: containers, decoding and rendering."""
+"""Everything that knows pictures, and nothing about HTTP, S3 or SQL."""

@@ -1,1 +1,1 @@
-"""C interfaces of the libraries that Pillow includes, for what Pillow does not offer."""
+"""C interfaces of libraries that Pillow includes, for functions that Pillow does not expose."""

@@ -88,7 +88,7 @@ class _Config(ctypes.Structure):
     _fields_ = (("input", _Features), ("output", _Output), ("options", _Options))
 
 
-_library = ctypes.CDLL(_webp.__file__)  # finds what it was linked with, wherever that lies
+_library = ctypes.CDLL(_webp.__file__)  # gives access to libwebp, wherever that lies
 _library.WebPDecode.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(_Config))
 _features_arguments = ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int
 _library.WebPGetFeaturesInternal.argtypes = _features_arguments
@@ -97,7 +97,7 @@ _library.WebPDemuxDelete.argtypes = (ctypes.c_void_p,)
 
 
 def check_container(content: mmap.mmap) -> None:
-    """Raise MalformedImageError unless libwebp's own walk finds a whole file, as browsers' does."""
+    """Raise MalformedImageError unless libwebp, which browsers use, finds a whole file."""
     start = ctypes.c_char.from_buffer(content)
     data = _Bytes(ctypes.addressof(start), len(content))
     demuxer = _library.WebPDemuxInternal(ctypes.byref(data), 0, None, _DEMUX_ABI_VERSION)
@@ -107,7 +107,7 @@ def check_container(content: mmap.mmap) -> None:
 
 
 def check_frame(content: mmap.mmap, frame: Frame) -> None:
-    """Decode a frame of a file, which is mapped writable; keep no pixel.
+    """Decode a frame of a file, which is mapped writable, and keep no pixel.
 
     Raises MalformedImageError or MemoryError.
     """
@@ -126,7 +126,7 @@ def check_frame(content: mmap.mmap, frame: Frame) -> None:
 def decode(content: bytes, scaled: Size | None = None) -> tuple[Size, bytearray]:
     """Return the size and the pixels of a still as red, green, blue and opacity.
 
-    They are averaged to the size `scaled`, if any. That ignores opacity, so it suits opaque
+    They are averaged to the size `scaled`, if any, which ignores opacity and so suits only opaque
     pictures. Raises MalformedImageError or MemoryError.
     """
     config = _config()
@@ -140,13 +140,13 @@ def decode(content: bytes, scaled: Size | None = None) -> tuple[Size, bytearray]
         width, height = scaled
         config.options.use_scaling = 1
         config.options.scaled_size[:] = scaled
-    found = bytearray(4 * width * height)
-    pixels = config.output.buffer.pixels
-    pixels.start = ctypes.addressof(ctypes.c_char.from_buffer(found))
-    pixels.stride, pixels.size = 4 * width, len(found)
+    pixels = bytearray(4 * width * height)
+    buffer = config.output.buffer.pixels
+    buffer.start = ctypes.addressof(ctypes.c_char.from_buffer(pixels))
+    buffer.stride, buffer.size = 4 * width, len(pixels)
     config.output.is_external_memory = 1
     _decode(content, len(content), config)
-    return (width, height), found
+    return (width, height), pixels
 
 
 def _config() -> _Config:

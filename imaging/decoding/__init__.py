@@ -1,1 +1,1 @@
-"""Processes that decode and render pictures, and that can be given up."""
+"""Decode and render pictures in processes that may be killed."""

@@ -1,17 +1,17 @@
-"""What is asked of a decoder process, and what it answers; both travel as JSON arrays."""
+"""The requests to a decoder process and its responses; both are sent as JSON arrays."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
-# Wall-clock time granted for each second of CPU, because other processes need the CPU as well
+# Seconds of wall-clock time for each second of CPU, because other processes also need the CPU
 WALL_PER_CPU = 5
 
 
 class Job(NamedTuple):
-    """Decode a file, within limits in pixels, bytes, seconds of CPU and seconds of wall-clock time.
+    """A file to decode, within limits in pixels, bytes, seconds of CPU and of wall-clock time.
 
-    If it `strips`, remove the metadata of the file in place. If `encoding` is set, make a variant
-    for the box of `width`, `height` and `crop` instead, and write it to a second file.
+    If it `strips`, the metadata of the file is removed in place. If `encoding` is set, a variant
+    for the box of `width`, `height` and `crop` is written to a second file instead.
     """
 
     image_format: str
@@ -37,7 +37,7 @@ class JobOutcome(StrEnum):
 
 
 class Result(NamedTuple):
-    """The outcome, with the displayed size of the picture, or the reason why there is none.
+    """The outcome, with the displayed size of the picture or the reason of the refusal.
 
     `is_stripped` says whether the file was rewritten without its metadata.
     """

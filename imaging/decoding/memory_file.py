@@ -1,4 +1,4 @@
-"""Files without a name that a decoder process can be handed."""
+"""Unnamed files that can be passed to a decoder process."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ from typing import IO
 
 
 def memory_file() -> IO[bytes]:
-    """Return an empty file to write and read; in memory where the system has such."""
+    """Return an empty file for writing and reading; in memory if the system supports that."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("image"), "w+b")
     return tempfile.TemporaryFile()

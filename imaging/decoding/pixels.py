@@ -1,7 +1,7 @@
-"""Decodes every pixel of a file whose container was walked, and keeps none.
+"""Decode every pixel of a file whose container was walked, and keep none.
 
-Each format the cheapest way that still notices what is missing: PNG by inflating, GIF frame by
-frame, WebP down to the last row, JPEG at an eighth of its size and in grey.
+Each format is decoded in the cheapest way that still detects missing data: PNG by inflating, GIF
+frame by frame, WebP down to the last row, JPEG at an eighth of its size and in grey.
 """
 
 import mmap
@@ -18,15 +18,15 @@ from imaging.containers.png_pixels import inflate
 from imaging.containers.webp import WebpOutline
 from imaging.stills.still import open_pieces
 
-# Bits that are no Huffman code. A decoder reads up to eight bytes ahead.
+# Bits that are not a Huffman code. A decoder reads up to eight bytes ahead.
 _NO_CODES = b"\xff\x00" * 9
 _END_OF_IMAGE = b"\xff\xd9"
 
 
 def decode(content: mmap.mmap, outline: Outline) -> None:
-    """Decode every pixel of the file of that outline.
+    """Decode every pixel of the file with that outline.
 
-    Raises MalformedImageError, or MemoryError.
+    Raises MalformedImageError or MemoryError.
     """
     try:
         match outline:
@@ -51,8 +51,8 @@ def _decode_jpeg(content: mmap.mmap, outline: JpegOutline) -> None:
     """Decode the first picture, without the segments that its pixels do not need.
 
     If data is missing before the End Of Image marker, libjpeg fills the picture with grey and only
-    warns. So the marker is withheld from a picture of one scan: a decoder that has not finished
-    asks for more data. Decoding at an eighth of the size takes a third of the time (34 ms instead
+    warns. Without the marker, a decoder that has not finished a picture of one scan asks for more
+    data. Decoding at an eighth of the size takes a third of the time (34 ms instead
     of 92-105 ms for 12 megapixels) and still reads all codes; decoding to grey saves a tenth more.
     """
     end = _NO_CODES if outline.is_plain else _END_OF_IMAGE

@@ -35,7 +35,7 @@ _PATIENCE_SECONDS = 30.0
 _START_SECONDS = 10.0
 _MESSAGE_BYTES = 4096
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
-# Decoders get no other variables, which may hold credentials.
+# Decoders get no other variables, because those may contain credentials.
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 # Freed blocks of 4 MB return to the kernel at once. With 256 KB a variant took 5 % more CPU.
 # Huge pages, where the kernel offers them, save page faults: 8 to 12 % of the CPU of a variant.
@@ -51,16 +51,16 @@ class _HadNoFilesError(Exception):
 
 
 class _Decoder:
-    """One decoder process, started when it is needed and does not run."""
+    """One decoder process, started when it is needed and not running."""
 
     def __init__(self) -> None:
         self.end: Callable[[], object] = lambda: None
 
     def run(self, job: Job, descriptors: Sequence[int]) -> Result:
-        """Hand over a job and its files, and wait for the result.
+        """Send a job and its files to the process, and wait for the result.
 
-        Raises MalformedImageError, DecodingTooCostlyError, OverloadedError or OutOfResourcesError;
-        then the process has ended.
+        Raises MalformedImageError, DecodingTooCostlyError, OverloadedError or OutOfResourcesError
+        after the process has ended.
         """
         try:
             with suppress(_HadNoFilesError):
@@ -115,7 +115,7 @@ def _start_process(theirs: socket.socket) -> subprocess.Popen[bytes]:
 
 
 def _follow(process: subprocess.Popen[bytes]) -> None:
-    """Log what a decoder process prints, so that the log stays JSON; reap it when it exits."""
+    """Log the output of a decoder process, so that the log stays JSON; reap it when it exits."""
     with cast("IO[bytes]", process.stdout) as output:
         while line := output.readline(_MESSAGE_BYTES):
             logger.warning("A decoder process printed: %s", line.decode(errors="replace").rstrip())
@@ -129,7 +129,7 @@ def _end(process: subprocess.Popen[bytes], ours: socket.socket) -> None:
 
 
 def _cause_of_death(status: int, job: Job) -> Exception:
-    """Return what the exit of a decoder means for its file; `status` is negative for a signal."""
+    """Return the error for the file whose decoder exited; `status` is negative for a signal."""
     if status == 0:
         return _HadNoFilesError()
     if status == -signal.SIGPROF:
@@ -149,23 +149,23 @@ class DecoderPool:
 
     def __init__(self) -> None:
         self._decoders = [_Decoder() for _ in range(_PROCESSES)]
-        # Last in, first out: under low load one process serves all, and the other exits.
+        # Last in, first out: under low load one process serves all files, and the other exits.
         self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
         for decoder in self._decoders:
             self._idle.put(decoder)
         self._large = threading.Lock()
 
     def close(self) -> None:
-        """End the processes. Calls that still wait raise OutOfResourcesError."""
+        """End the processes. Waiting calls raise OutOfResourcesError."""
         for decoder in self._decoders:
             decoder.end()
 
     def decode(self, job: Job, *descriptors: int) -> Result:
-        """Decode every pixel of a file; return its size as shown.
+        """Decode every pixel of a file, and return its displayed size.
 
-        If the job makes a variant, it is written to the second descriptor, and its size is
-        returned. Raises MalformedImageError, TooManyPixelsError, DecodingTooCostlyError,
-        OverloadedError or OutOfResourcesError.
+        A variant is written to the second descriptor, and its size is returned. Raises
+        MalformedImageError, TooManyPixelsError, DecodingTooCostlyError, OverloadedError or
+        OutOfResourcesError.
         """
         usual = min(job.memory, _USUAL_BYTES)
         result = self._run(job._replace(memory=usual), descriptors)
@@ -195,8 +195,8 @@ class DecoderPool:
 def _may_need_memory(result: Result, job: Job) -> bool:
     """Return whether a job may have failed only for lack of memory.
 
-    Variants are made from files that passed inspection. Without memory, libjpeg and libwebp report
-    a broken file or fail to encode, and libavif crashes.
+    Variants are made from files that passed inspection. For lack of memory, libjpeg and libwebp
+    report a broken file or fail to encode, and libavif crashes.
     """
     if result.outcome == JobOutcome.MALFORMED:
         return bool(job.encoding)

@@ -1,4 +1,4 @@
-"""Variants are made in decoder processes of their own, so uploads never wait for them."""
+"""Make variants in separate decoder processes, so that uploads never wait for them."""
 
 from dataclasses import dataclass
 from typing import IO
@@ -10,10 +10,10 @@ from imaging.decoding.memory_file import memory_file
 from imaging.decoding.pool import DecoderPool
 from imaging.rendering.sizes import Box
 
-# More than `rendering_bytes` finds for any picture: a second attempt may take what that missed.
+# More than `rendering_bytes` computes for any picture, so that a second attempt can use more.
 # Memory that a picture does not need is never touched.
 _BYTES, _BYTES_PER_PIXEL, _BYTES_PER_PIXEL_MADE = 32 * 1024 * 1024, 16, 64
-# A quarter of 50 megapixels. Smaller pictures get less time, so that none can burn it all.
+# A quarter of 50 megapixels. Smaller pictures get less time, so that none of them can use it all.
 _COSTLY_PIXELS = 12_500_000
 _MIN_SHARE = 1 / 3
 
@@ -43,11 +43,11 @@ class VariantMaker:
     def make(
         self, file: IO[bytes], image_format: str, pixels: int, box: Box, encoding: str
     ) -> EncodedPicture:
-        """Return the picture in `file`, which has that format, made to fit `box`.
+        """Return the picture in `file`, which has that format, scaled to `box`.
 
-        `pixels` is how many the picture has; they bound memory and time. Raises
-        VariantNotFoundError if the picture cannot be rendered, OverloadedError or
-        OutOfResourcesError if a later attempt may succeed.
+        The number of its `pixels` bounds memory and time. Raises VariantNotFoundError if the
+        picture cannot be rendered, and OverloadedError or OutOfResourcesError if a later attempt
+        may succeed.
         """
         made = min(pixels, box.width * box.height)
         share = min(1.0, max(_MIN_SHARE, pixels / _COSTLY_PIXELS))

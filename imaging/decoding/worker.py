@@ -8,7 +8,6 @@ loop in any library.
 import json
 import mmap
 import os
-import re
 import resource
 import signal
 import socket
@@ -37,24 +36,24 @@ _SLACK_BYTES = 16 * 1024 * 1024
 
 
 def main() -> None:
-    """Serve the jobs that arrive, each with a file descriptor, on the socket named in argv."""
+    """Run the jobs that arrive with their file descriptors on the socket in argv."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C; the service ends this process
     os.nice(_NICENESS)
     Image.init()
     _volunteer_for_the_oom_killer()
     at_rest = _address_space()
-    # Idle for too long, or the service was killed, perhaps in the middle of a job.
-    over = suppress(TimeoutError, ConnectionError)
-    with socket.socket(fileno=int(sys.argv[1])) as service, over:
+    # Idle for too long, or the service was killed, possibly in the middle of a job
+    ended = suppress(TimeoutError, ConnectionError)
+    with socket.socket(fileno=int(sys.argv[1])) as service, ended:
         service.settimeout(_IDLE_SECONDS)
         while True:
             message, files, _, _ = socket.recv_fds(service, _MESSAGE_BYTES, 2)
             if not message:
                 return
             job = Job(*json.loads(message))
-            _arm(job)
+            _limit_time(job.cpu_seconds, job.seconds)
             result = _examine(job, files, at_rest)
-            _disarm()
+            _limit_time(0, 0)
             service.send(json.dumps(result).encode())
 
 
@@ -63,29 +62,25 @@ def _volunteer_for_the_oom_killer() -> None:
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _address_space() -> int:
-    """Return the bytes of address space that this process uses; a huge number if unknown."""
+def _address_space() -> int | None:
+    """Return the bytes of address space that this process uses; None without /proc."""
     try:
-        match = re.search(r"VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     except OSError:
-        match = None
-    return int(match[1]) * 1024 if match else resource.RLIM_INFINITY
+        return None
 
 
-def _arm(job: Job) -> None:
-    signal.setitimer(signal.ITIMER_PROF, job.cpu_seconds)
-    signal.setitimer(signal.ITIMER_REAL, job.seconds)
+def _limit_time(cpu_seconds: float, seconds: float) -> None:
+    """Start the timers that end this process; 0 stops them."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _disarm() -> None:
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _examine(job: Job, files: list[int], at_rest: int) -> Result:
+def _examine(job: Job, files: list[int], at_rest: int | None) -> Result:
     Image.MAX_IMAGE_PIXELS = job.frame_pixels  # Pillow checks what the walk has checked
     try:
-        _bound_memory(at_rest, os.fstat(files[0]).st_size + job.memory + _SLACK_BYTES)
+        if at_rest is not None:
+            _bound_memory(at_rest + os.fstat(files[0]).st_size + job.memory + _SLACK_BYTES)
         # Private and writable, which the binding of libwebp requires although it only reads
         content = mmap.mmap(files[0], 0, access=mmap.ACCESS_COPY)
         return _render(job, content, files[1]) if job.encoding else _decode(job, content, files[0])
@@ -100,18 +95,16 @@ def _examine(job: Job, files: list[int], at_rest: int) -> Result:
             os.close(descriptor)
 
 
-def _bound_memory(at_rest: int, more: int) -> None:
-    """Set the soft limit, which may not exceed the hard limit of this process."""
-    if at_rest != resource.RLIM_INFINITY:
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        soft = at_rest + more
-        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+def _bound_memory(soft: int) -> None:
+    """Set the soft limit of the address space, which may not exceed the hard limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _render(job: Job, content: mmap.mmap, output: int) -> Result:
-    ours = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, max(ours, _NICENESS_OF_VARIANTS))
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(niceness, _NICENESS_OF_VARIANTS))
     with open(output, "wb", closefd=False) as file:
         # An attempt with less memory may have left output, and its offset, behind.
         file.seek(0)

@@ -1,1 +1,1 @@
-"""Rendering a picture at a smaller size: sizes, colours and pixels."""
+"""Render pictures at a smaller size: sizes, colours and pixels."""

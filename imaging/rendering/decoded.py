@@ -1,4 +1,4 @@
-"""Decode a picture in a mode that can be averaged, at a fraction of its size if possible."""
+"""Decode a picture into a mode that can be averaged, at a fraction of its size if possible."""
 
 import functools
 import math
@@ -21,11 +21,12 @@ _DEEP_GREY_ALPHA = "LA;16B"  # which Pillow reads as RGBA
 # In larger pictures only the high bytes of a transparent 16-bit colour are compared: comparing the
 # low bytes takes a second decoding.
 _EXACT_KEY_PIXELS = 16_000_000
-# How many times the variant's size decoders leave to Lanczos: libjpeg, which halves a size up to
-# three times, at least so many; libwebp exactly.
+# How many times the size of the variant decoders leave to Lanczos: libwebp exactly; libjpeg, which
+# halves a size up to three times, at least.
 _FACTOR, _FACTOR_IF_LARGE_JPEG = 2.0, 1.5
 _LARGE_PIXELS = 1_000_000
-# Pillow copies what a decoder leaves of each block. With its 64 KB a PNG takes 6 % more CPU.
+# Pillow copies what a decoder leaves of each block. With blocks of 64 KB, its default, a PNG takes
+# 6 % more CPU.
 _BLOCK_BYTES = 1024 * 1024
 
 _Draft = tuple[Image.Image, float, float]
@@ -37,12 +38,12 @@ def decoded(
 ) -> tuple[Image.Image, Region]:
     """Return the picture on its canvas, and where `region`, which becomes `target`, lies on it.
 
-    Raises what Pillow raises, MalformedImageError or MemoryError.
+    Raises MalformedImageError, MemoryError or the errors of Pillow.
     """
     is_large_jpeg = image_format == "jpeg" and math.prod(source.canvas) > _LARGE_PIXELS
     factor = _FACTOR_IF_LARGE_JPEG if is_large_jpeg else _FACTOR
-    least = _least(source.canvas, region, target, factor)
-    picture, across, down = _DECODERS[image_format](source, least)
+    min_size = _min_size(source.canvas, region, target, factor)
+    picture, across, down = _DECODERS[image_format](source, min_size)
     if across == down == 1 and picture.size != source.canvas:
         picture = _on_canvas(picture, source)
     left, top, right, bottom = region
@@ -52,19 +53,19 @@ def decoded(
     return picture, (left * across, top * down, right, bottom)
 
 
-def _least(size: Size, region: Region, target: Size, factor: float) -> Size:
-    """Return the least size of a whole picture of which Lanczos makes `target`."""
+def _min_size(size: Size, region: Region, target: Size, factor: float) -> Size:
+    """Return the smallest size of the whole picture from which Lanczos may make `target`."""
     across = factor * target[0] / (region[2] - region[0])
     down = factor * target[1] / (region[3] - region[1])
     return int(size[0] * across) + 1, int(size[1] * down) + 1
 
 
-def _by_libwebp(source: Still, least: Size) -> _Draft:
+def _by_libwebp(source: Still, min_size: Size) -> _Draft:
     width, height = source.canvas
     with source.open() as file:
         content = file.read()
-    is_draft = source.scales and least[0] < width and least[1] < height
-    size, pixels = libwebp.decode(content, least if is_draft else None)
+    is_draft = source.scales and min_size[0] < width and min_size[1] < height
+    size, pixels = libwebp.decode(content, min_size if is_draft else None)
     if source.is_opaque:
         picture = Image.frombytes("RGB", size, pixels, "raw", "RGBX")
     else:
@@ -73,12 +74,12 @@ def _by_libwebp(source: Still, least: Size) -> _Draft:
 
 
 def _by_pillow(
-    opener: Callable[[IO[bytes]], ImageFile.ImageFile], source: Still, least: Size
+    opener: Callable[[IO[bytes]], ImageFile.ImageFile], source: Still, min_size: Size
 ) -> _Draft:
-    is_coarse = all(8 * few <= many for few, many in zip(least, source.canvas, strict=True))
+    is_coarse = all(8 * few <= many for few, many in zip(min_size, source.canvas, strict=True))
     with source.open(coarse=is_coarse) as file, opener(file) as image:
         image.decodermaxblock = source.size_bytes if source.at_once else _BLOCK_BYTES
-        drafted = image.draft(None, least)
+        drafted = image.draft(None, min_size)
         scale = drafted[1][2] / source.canvas[0] if drafted else 1
         return _pixels(image, source), scale, scale
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# Raise it with every change of a variant's pixels or bytes: stored variants are then made anew.
+# Raise it with every change of the pixels or bytes of variants, so that stored ones are made anew.
 REVISION = 4
 ENCODINGS: dict[str, dict[str, Any]] = {
     "jpg": {"format": "JPEG", "quality": 80, "optimize": True},

@@ -1,7 +1,7 @@
 """HDR pictures (PQ and HLG, ITU-R BT.2100) in sRGB, as Chromium shows them on a standard display.
 
-Light is linear. It is converted to BT.2020 primaries, in which its brightest component decides how
-much all three are dimmed.
+Light is linear. It is converted to BT.2020 primaries, whose brightest component determines how much
+all three are dimmed.
 """
 
 import functools
@@ -17,8 +17,10 @@ from imaging.rendering.transfer_functions import encode_srgb
 _REFERENCE_WHITE_NITS, _BRIGHTEST_NITS = 203, 1000
 _LUMINANCE = (0.2627, 0.6780, 0.0593)  # of BT.2020
 _BT709, _BT2020 = NAMED_PRIMARIES[1], NAMED_PRIMARIES[9]
-# Chromium's tone curve, read from its greys: light in units of the reference white, and the light
-# on the display.
+_TO_2020 = {number: conversion(named, _BT2020) for number, named in NAMED_PRIMARIES.items()}
+_FROM_2020 = conversion(_BT2020, _BT709)
+# Chromium's tone curve, measured with greys: light in units of the reference white, and the light
+# that the display shows.
 _LIGHT = (0, 1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 4.5, 4.926)
 _SHOWN = (0, 0.5, 0.5424, 0.5915, 0.6581, 0.702, 0.7427, 0.8133, 0.8625, 0.9087, 0.9464, 0.9765, 1)
 # The table that Pillow interpolates has this many entries along each axis.
@@ -60,7 +62,7 @@ def to_srgb(image: Image.Image, primaries: int, transfer: int) -> Image.Image:
 
 @functools.lru_cache(maxsize=4)
 def _table(primaries: int, transfer: int) -> ImageFilter.Color3DLUT:
-    """Return the conversion of each colour; it takes 0.2 s."""
+    """Return the table that converts colours; building it takes 0.2 s."""
     return ImageFilter.Color3DLUT.generate(
         _ENTRIES, lambda *samples: _shown(samples, primaries, transfer)
     )
@@ -69,10 +71,10 @@ def _table(primaries: int, transfer: int) -> ImageFilter.Color3DLUT:
 def _shown(samples: _Colour, primaries: int, transfer: int) -> tuple[float, ...]:
     """Return a colour in sRGB."""
     light = TRANSFERS[transfer](samples)
-    wide = product(_to_2020(primaries), [nits / _REFERENCE_WHITE_NITS for nits in light])
+    wide = product(_TO_2020[primaries], [nits / _REFERENCE_WHITE_NITS for nits in light])
     brightest = max(wide)
     gain = _tone(brightest) / brightest if brightest > 0 else 0
-    shown = product(_from_2020(), [gain * value for value in wide])
+    shown = product(_FROM_2020, [gain * value for value in wide])
     return tuple(encode_srgb(min(1.0, max(0.0, value))) for value in shown)
 
 
@@ -82,13 +84,3 @@ def _tone(light: float) -> float:
     after = bisect(_LIGHT, light)
     share = (light - _LIGHT[after - 1]) / (_LIGHT[after] - _LIGHT[after - 1])
     return _SHOWN[after - 1] + share * (_SHOWN[after] - _SHOWN[after - 1])
-
-
-@functools.cache
-def _to_2020(primaries: int) -> list[list[float]]:
-    return conversion(NAMED_PRIMARIES[primaries], _BT2020)
-
-
-@functools.cache
-def _from_2020() -> list[list[float]]:
-    return conversion(_BT2020, _BT709)

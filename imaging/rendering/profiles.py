@@ -12,13 +12,12 @@ _MAX_BYTES = 4 * 1024 * 1024
 _MAX_TAGS = 1000
 _LATEST_VERSION = 4
 _CURVE_ENTRIES = 4096
-# The tags that browsers read. With others, such as float matrices (D2B0), littlecms can take
-# seconds.
+# The tags that browsers read. Others, such as float matrices (D2B0), can cost littlecms seconds.
 _TABLE, _RELATIVE_TABLE, _CODES = b"A2B0", b"A2B1", b"cicp"
 _CODES_BYTES = 12
 _MATRIX = {b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"}
 _TAGS = {*_MATRIX, _TABLE, _RELATIVE_TABLE, _CODES, b"wtpt", b"chad", b"kTRC"}
-# What a profile without a table needs. Curves of grey lead to XYZ only.
+# The tags that a profile without a table needs. Grey curves lead only to XYZ.
 _NEEDED = {(b"GRAY", b"XYZ "): {b"kTRC"}}
 
 Chromaticities = Sequence[float]
@@ -52,7 +51,7 @@ _D50 = [0.9642, 1.0, 0.8249]
 class Profile(NamedTuple):
     """A profile for littlecms: the colour space of its samples, such as `GRAY`, and its content.
 
-    `cicp` replaces its content: the colour primaries and the transfer function of ITU-T H.273.
+    If set, `cicp` takes precedence: the colour primaries and the transfer function of ITU-T H.273.
     """
 
     space: bytes
@@ -61,7 +60,7 @@ class Profile(NamedTuple):
 
 
 def reduced(profile: bytes) -> Profile | None:
-    """Return a file's profile with only the tags that browsers read, as a display's.
+    """Return a file's profile as a display profile with only the tags that browsers read.
 
     None if it is too large or browsers ignore it. They prefer the perceptual table to the relative
     one, whatever the profile's intent.
@@ -76,7 +75,7 @@ def reduced(profile: bytes) -> Profile | None:
     rows = [profile[at : at + _TAG_BYTES] for at in range(first, body, _TAG_BYTES)]
     if not all(_lies_within(length, row) for row in rows):
         return None
-    # Of several tags of a name, the first counts.
+    # The first of several tags of the same name counts.
     tags = {row[:4]: row[4:] for row in reversed(rows) if row[:4] in _TAGS}
     if relative := tags.pop(_RELATIVE_TABLE, None):
         tags.setdefault(_TABLE, relative)
@@ -86,7 +85,7 @@ def reduced(profile: bytes) -> Profile | None:
         return None
     table = b"".join(name + place for name, place in tags.items())
     head = profile[:12] + b"mntr" + profile[16:HEADER_BYTES] + struct.pack(">I", len(tags))
-    # The rest keeps its place, so the offsets of the tags stay valid.
+    # The other bytes keep their places, so the offsets of the tags stay valid.
     content = head + table.ljust(body - first, b"\0") + profile[body:length]
     return Profile(space, content, _cicp(profile, codes) if codes else None)
 
@@ -122,12 +121,11 @@ def of_primaries(chromaticities: Chromaticities, transfer: Transfer) -> Profile 
     entries = range(_CURVE_ENTRIES)
     curve = [round(65535 * min(1.0, transfer(i / (_CURVE_ENTRIES - 1)))) for i in entries]
     curves = struct.pack(f">4s4xI{_CURVE_ENTRIES}H", b"curv", _CURVE_ENTRIES, *curve)
-    tags = [(b"wtpt", _xyz(_D50))]
-    tags += [
-        (name + b"XYZ", _xyz(column))
-        for name, column in zip((b"r", b"g", b"b"), columns, strict=True)
+    tags = [
+        (b"wtpt", _xyz(_D50)),
+        *zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(_xyz, columns), strict=True),
+        *((name, curves) for name in (b"rTRC", b"gTRC", b"bTRC")),
     ]
-    tags += [(name + b"TRC", curves) for name in (b"r", b"g", b"b")]
     return Profile(b"RGB ", _profile(tags))
 
 

@@ -8,7 +8,7 @@ Region = tuple[float, float, float, float]
 
 
 class Box(Protocol):
-    """The box in which a variant fits, or which it fills with `crop`."""
+    """The box into which a variant fits, or which it fills with `crop`."""
 
     @property
     def width(self) -> int:
@@ -20,7 +20,7 @@ class Box(Protocol):
 
     @property
     def crop(self) -> bool:
-        """Whether the box is filled."""
+        """Whether the variant fills the box."""
 
 
 def target_size(shown_size: Size, box: Box) -> Size:
@@ -45,17 +45,17 @@ def shown_region(shown_size: Size, box: Box) -> Region:
     part_width, part_height = target_size(shown_size, box)
     if width > box.width and height > box.height:
         part = min(width / box.width, height / box.height)
-        # Rounding must not make them negative.
+        # Rounding must not make these negative.
         left = max(0.0, (width - part * box.width) / 2)
         top = max(0.0, (height - part * box.height) / 2)
         return left, top, width - left, height - top
-    # Without scaling, it starts at a whole pixel; half a pixel would blur it.
+    # Without scaling, the part starts at a whole pixel: half a pixel would blur it.
     first_column, first_row = (width - part_width) // 2, (height - part_height) // 2
     return first_column, first_row, first_column + part_width, first_row + part_height
 
 
 def _fit(shape: Size, box: Size) -> Size:
-    """Return the largest size of that shape within the box, rounded, with sides of at least 1.
+    """Return the largest size of this shape within the box, rounded, with sides of at least 1.
 
     Integer arithmetic gives the same size on every machine.
     """

@@ -1,9 +1,8 @@
-"""Transfer functions from samples to light: those of ITU-T H.273, and sRGB.
+"""Transfer functions from samples to light: sRGB and those of ITU-T H.273.
 
 Light is linear, from 0 to 1, the white of a standard display.
 """
 
-import functools
 from collections.abc import Callable
 
 Transfer = Callable[[float], float]
@@ -35,7 +34,7 @@ def _smpte_428(sample: float) -> float:
     return 52.37 / 48 * sample**2.6  # type: ignore[no-any-return]
 
 
-# Like Chromium, which displays BT.709 video with gamma 2.4.
+# As Chromium does, which displays BT.709 video with gamma 2.4.
 NAMED: dict[int, Transfer] = {
     **dict.fromkeys((1, 6, 11, 14, 15), power(2.4)),
     4: power(2.2),
@@ -48,7 +47,6 @@ NAMED: dict[int, Transfer] = {
 """The transfer functions of standard displays by their number in ITU-T H.273, table 3"""
 
 
-@functools.lru_cache(maxsize=8)
 def samples_in_srgb(transfer: Transfer) -> list[int]:
     """Return the sRGB sample of each eight-bit sample."""
     light = (min(1.0, transfer(sample / 255)) for sample in range(256))
