@@ -24,6 +24,7 @@ _ADAM7 = [
 _LAST_DISPOSAL, _LAST_BLENDING = 2, 1
 _MAX_CHUNKS = 100_000
 MAX_COLOURS = 256
+FRAME_CONTROL_BYTES = 26
 BLOCK_BYTES = 64 * 1024
 INFLATED_BYTES = 256 * 1024
 
@@ -58,8 +59,10 @@ class _Animation:
     numbers: int = 0
     lacks_pixels: bool = False
 
-    def check(self, kind: bytes, content: Content, at: int) -> None:
+    def check(self, kind: bytes, content: Content, at: int, length: int) -> None:
         """Raise MalformedImageError unless this chunk may follow."""
+        if kind == b"fcTL" and length < FRAME_CONTROL_BYTES:
+            raise MalformedImageError("a chunk is shorter than the standard says")
         if kind != b"IDAT" and number(content, at, 4, "big") != self.numbers:
             raise MalformedImageError("its frames are out of order")
         if kind == b"fcTL" and self.lacks_pixels:
@@ -67,10 +70,6 @@ class _Animation:
         self.numbers += kind != b"IDAT"
         self.frames += kind == b"fcTL"
         self.lacks_pixels = kind == b"fcTL"
-
-    def is_incomplete(self) -> bool:
-        """Return whether frames are missing."""
-        return self.frames < self.announced or self.lacks_pixels
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,14 +106,14 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
         if kind in {b"PLTE", b"cICP"}:
             _check_colours(kind, kinds, take(content, at, length))
         if animation.announced and kind in OF_FRAMES:
-            animation.check(kind, content, at)
+            animation.check(kind, content, at, length)
             if kind == b"fcTL":
                 limits.spend(*_next_frame_size(content, at, header, kinds))
         elif kind == b"eXIf" and not kinds & {b"eXIf", b"IDAT"}:
             orientation = read_orientation(take(content, at, length))
         kinds.add(kind)
         last = kind
-    if b"IDAT" not in kinds or animation.is_incomplete():
+    if b"IDAT" not in kinds or animation.frames < animation.announced or animation.lacks_pixels:
         raise MalformedImageError("it has too few frames")
     return PngOutline(
         width=header.width, height=header.height, orientation=orientation, header=header

@@ -40,7 +40,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C; the service ends this process
     os.nice(_NICENESS)
     Image.init()
-    _volunteer_for_the_oom_killer()
+    with suppress(OSError):  # the first choice of the kernel when memory runs out
+        Path("/proc/self/oom_score_adj").write_text("500")
     at_rest = _address_space()
     # Idle for too long, or the service was killed, possibly in the middle of a job
     ended = suppress(TimeoutError, ConnectionError)
@@ -55,11 +56,6 @@ def main() -> None:
             result = _examine(job, files, at_rest)
             _limit_time(0, 0)
             service.send(json.dumps(result).encode())
-
-
-def _volunteer_for_the_oom_killer() -> None:
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _address_space() -> int | None:

@@ -22,7 +22,6 @@ _LENGTHS_BY_TYPE = {
 }
 _COLOUR_KEY_BYTES = {png.GREY: 2, png.RGB: 6}
 _COUNTING = {*_LENGTHS, b"bKGD", b"eXIf", b"iCCP", b"PLTE", b"sBIT", b"tRNS"}
-_FRAME_CONTROL_BYTES = 26
 # The name is mandatory and free text. Most writers use this one.
 _PROFILE_NAME = b"ICC Profile"
 
@@ -47,7 +46,7 @@ def remains(content: Content, outline: png.PngOutline) -> Remains:
         elif kind == b"IDAT" or (kind == b"fdAT" and is_shown):
             _keep_data(parts, kind, at, length, surplus)
         elif kind == b"fcTL" and is_shown:
-            parts.replace(at - 8, chunk(kind, content[at : at + _FRAME_CONTROL_BYTES]))
+            parts.replace(at - 8, chunk(kind, content[at : at + png.FRAME_CONTROL_BYTES]))
         elif at in counting and (standard := _standard(content, kind, at, length)):
             parts.replace(at - 8, chunk(kind, standard))
     return parts

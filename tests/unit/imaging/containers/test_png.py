@@ -91,6 +91,17 @@ def test_wrong_animation(chunks: list[bytes], reason: str) -> None:
         walk(animation(*chunks), limits())
 
 
+def test_short_frame_control() -> None:
+    """A frame control chunk without its last byte is refused, even if its CRC would pass for it."""
+    controls = (
+        chunk(b"fcTL", struct.pack(">IIIIIHHB", 1, 4, 3, 0, 0, 1, delay, 0))
+        for delay in range(10_000)
+    )
+    short = next(control for control in controls if control[-4] <= 1)
+    with pytest.raises(MalformedImageError, match="shorter than the standard"):
+        walk(animation(short, second()[1]), limits())
+
+
 def test_many_frames() -> None:
     """Frames count against the limit for animations, however small they are."""
     frames = [piece for number in range(1, 9, 2) for piece in second(number)]
