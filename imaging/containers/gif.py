@@ -37,7 +37,7 @@ class GifOutline(Outline):
 
     @property
     def decoded_bytes(self) -> int:
-        """One byte per pixel of a frame, and a copy of its compressed pixels."""
+        """The largest frame at one byte per pixel, with a copy of its compressed pixels."""
         return max(frame.width * frame.height + frame.end - frame.start for frame in self.frames)
 
 

@@ -1,4 +1,4 @@
-"""ICC profiles (ICC.1:2010), as far as containers need to know them."""
+"""The parts of ICC profiles (ICC.1:2010) that containers need."""
 
 HEADER_BYTES = 128
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from errors import TooManyPixelsError
 from imaging.containers.content import MalformedImageError
 
-# libjpeg takes no longer sides. A PNG may have a side of two billion pixels.
+# libjpeg accepts no longer sides. A PNG may have a side of two billion pixels.
 _MAX_SIDE = 65_535
 # Decoding even the smallest frame costs as much as this many pixels.
 _MIN_FRAME_PIXELS = 50_000

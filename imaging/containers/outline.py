@@ -1,4 +1,4 @@
-"""What a walk of any format finds."""
+"""The result of a walk that all formats share."""
 
 from dataclasses import dataclass
 

@@ -59,7 +59,7 @@ def _decode_jpeg(content: mmap.mmap, outline: JpegOutline) -> None:
     with memoryview(content)[outline.start : outline.end] as scans:
         pieces = b"".join(outline.tables), scans, end
         with Image.open(open_pieces(*pieces), formats=["JPEG"]) as image:
-            if outline.frame in ARITHMETIC:  # libjpeg cannot wait for more of such data
+            if outline.frame in ARITHMETIC:  # libjpeg cannot suspend in arithmetic codes
                 image.decodermaxblock = sum(map(len, pieces))
             image.draft("L", (image.width // 8 or 1, image.height // 8 or 1))
             image.load()

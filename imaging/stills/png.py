@@ -9,8 +9,8 @@ from imaging.containers.png_ancillary import chunk, counting_chunks, read_profil
 from imaging.stills.still import ColourSpace, Piece, Still
 
 _KEPT = {b"eXIf", b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
-# A pixel decoded and averaged, or an index and its colour; with transparency or 16 bits, also what
-# lies between.
+# A pixel decoded and averaged, or an index and its colour; with transparency or 16 bits, also the
+# steps between.
 _PLAIN_PIXEL_BYTES, _PIXEL_BYTES = 5, 12
 
 
@@ -59,7 +59,7 @@ def _pixels(content: Content) -> tuple[tuple[int, int], tuple[int, int], list[Pi
         elif kind == b"IDAT" and begun:
             pixels.append(memoryview(content)[at - 8 : at + length + 4])
         elif kind == b"fdAT" and begun:
-            # As an IDAT chunk, of which decoders do not check the CRC
+            # It becomes an IDAT chunk, whose CRC decoders do not check.
             data = memoryview(content)[at + 4 : at + length]
             pixels += [struct.pack(">I", len(data)) + b"IDAT", data, bytes(4)]
     if not pixels:

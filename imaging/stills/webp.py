@@ -1,4 +1,4 @@
-"""The first frame of a WebP file as a file of its own."""
+"""The first frame of a WebP file as a separate file."""
 
 import struct
 
@@ -6,7 +6,7 @@ from imaging.containers import webp
 from imaging.containers.content import Content, MalformedImageError, number
 from imaging.stills.still import ColourSpace, Still
 
-# Of lossless pixels before they are averaged. Those with opacity are decoded, then averaged.
+# Bytes of a lossless pixel before averaging, and of one with opacity, decoded and averaged
 _LOSSLESS_PIXEL_BYTES, _PIXEL_BYTES = 4, 10
 _LOSSLESS_ALPHA = 1 << 28  # behind the size in a lossless bitstream (RFC 9649 section 3.4)
 _Pair = tuple[int, int]
@@ -60,6 +60,6 @@ def _first_frame(content: Content) -> tuple[webp.Frame, _Pair, _Pair, bool]:
 
 
 def _announces_alpha(content: Content, at: int) -> bool:
-    """Return what browsers take from a bitstream at `at` in a file without VP8X."""
+    """Return whether the bitstream at `at` announces alpha, in a file without VP8X."""
     is_lossless = content[at - 8 : at - 4] == b"VP8L"
     return is_lossless and bool(number(content, at + 1, 4, "little") & _LOSSLESS_ALPHA)

@@ -59,7 +59,7 @@ class Remains:
         return self.pieces == [_Piece(0, len(self.content))]
 
     def rewrite(self, file: IO[bytes]) -> None:
-        """Remove everything else from `file`, of which the content may be a mapping.
+        """Remove everything else from `file`, of which `content` may be a mapping.
 
         No piece moves towards the end of the file, so each is read before another overwrites it.
         """

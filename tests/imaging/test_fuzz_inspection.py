@@ -1,4 +1,4 @@
-"""A short fuzzing run of inspection and variants, and the seeds of earlier findings."""
+"""A short fuzzing run of inspection and variants, and the seeds of earlier failures."""
 
 from collections.abc import Iterator
 
@@ -30,13 +30,13 @@ def maker() -> Iterator[VariantMaker]:
 
 @pytest.mark.parametrize("seed", _FIXED)
 def test_fixed(inspector: Inspector, maker: VariantMaker, seed: int) -> None:
-    """Earlier findings stay fixed, and Pillow opens every accepted file."""
+    """Earlier failures stay fixed, and Pillow opens every accepted file."""
     *_, findings, disagreements = inspect_seed(inspector, maker, seed)
     assert findings + disagreements == []
 
 
 def test_many(inspector: Inspector, maker: VariantMaker) -> None:
-    """300 mutated files exceed no bound; all that are accepted have variants.
+    """300 mutated files exceed no bound, and all accepted ones have variants.
 
     Every format has accepted and refused files.
     """

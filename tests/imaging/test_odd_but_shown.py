@@ -132,7 +132,7 @@ CUT = {
 
 @pytest.fixture(scope="module")
 def reference() -> Iterator[Browser]:
-    """Return the browser that all tests of this file ask."""
+    """Return the browser, shared by all tests of this module."""
     with browser() as started:
         yield started
 
@@ -168,7 +168,7 @@ def test_shown_by_none(inspector: Inspector, reference: Browser, name: str) -> N
 
 @pytest.mark.parametrize("name", CUT)
 def test_cut(inspector: Inspector, name: str) -> None:
-    """A file that may be a part of a picture is refused, although browsers show the part."""
+    """A file that may be an incomplete picture is refused, although browsers show the part."""
     found = verdict(inspector, CUT[name], name.rpartition(".")[2])
     assert found.verdict == "NotAnImageError"
 

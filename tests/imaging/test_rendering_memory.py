@@ -1,4 +1,4 @@
-"""The memory that rendering is granted from the header suffices for every picture and encoding."""
+"""The memory computed from the header suffices to render every picture in every encoding."""
 
 import io
 import json
@@ -86,7 +86,7 @@ _PICTURES: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", _PICTURES)
 def test_suffices(name: str) -> None:
-    """No decoder or encoder lacks memory. The kernel holds the process to what was computed."""
+    """No decoder or encoder lacks memory when the kernel enforces the computed limit."""
     content = _PICTURES[name]()
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, name.rpartition(".")[2]],

@@ -1,4 +1,4 @@
-"""An inspector that strips leaves the stripped file in place of the upload, within its bounds."""
+"""An inspector that strips replaces the upload by the stripped file, within its bounds."""
 
 import hashlib
 import struct
@@ -53,7 +53,7 @@ def _on_disk(content: bytes) -> IO[bytes]:
 @pytest.mark.parametrize("spooled", [_in_memory, _on_disk])
 @pytest.mark.parametrize("side", [60, 1000])  # below and above what is copied
 def test_file(inspector: Inspector, spooled: Callable[[bytes], IO[bytes]], side: int) -> None:
-    """The file, its size and its SHA-256 are those without metadata, whatever held the upload."""
+    """The file, its size and its SHA-256 are those without metadata, however it was held."""
     plain = pictures.noise_png(3 * side * side)
     planted = plain[:33] + chunk(b"tEXt", b"Comment\0" + _SECRET * 1000) + plain[33:] + _SECRET
     with spooled(planted) as file:
@@ -65,7 +65,7 @@ def test_file(inspector: Inspector, spooled: Callable[[bytes], IO[bytes]], side:
 
 @pytest.mark.parametrize("spooled", [_in_memory, _on_disk])
 def test_same_size(inspector: Inspector, spooled: Callable[[bytes], IO[bytes]]) -> None:
-    """A change that keeps the size reaches the file as well."""
+    """A change that keeps the size also reaches the file."""
     plain = webp_file(riff(b"VP8X", bytes(4) + uint24(63) + uint24(47)), pictures.webp()[12:])
     planted = plain[:21] + b"GPS" + plain[24:]
     with spooled(planted) as file:
@@ -76,7 +76,7 @@ def test_same_size(inspector: Inspector, spooled: Callable[[bytes], IO[bytes]]) 
 
 
 def test_orientation(inspector: Inspector) -> None:
-    """Width and height are those with the orientation, which stays."""
+    """Width and height respect the orientation, which remains."""
     jpeg = pictures.jpeg(64, 48)
     with BytesIO(jpeg[:2] + _EXIF + jpeg[2:]) as file:
         info = inspector.inspect(file, "jpg")
@@ -86,7 +86,7 @@ def test_orientation(inspector: Inspector) -> None:
 
 
 def test_behind_the_pixels(inspector: Inspector) -> None:
-    """What follows the compressed pixels of a frame goes, whether they were inflated before."""
+    """Bytes after the compressed pixels of a frame are removed, inflated before or not."""
     controls = chunk(b"acTL", struct.pack(">II", 2, 0)), frame_control(0, (1, 1))
     pixels, plain = zeros(2), list[bytes]()
     for secret in (_SECRET, b""):
@@ -99,7 +99,7 @@ def test_behind_the_pixels(inspector: Inspector) -> None:
 
 
 def _between_frames(count: int) -> bytes:
-    """Return an APNG with text between its chunks, which are so many."""
+    """Return an APNG of this many chunks, with text between them."""
     pieces = [chunk(b"acTL", struct.pack(">II", 2, 0)), frame_control(0, (1, 1))]
     pieces += [chunk(b"IDAT", zeros(2)), frame_control(1, (1, 1))]
     for number in range(2, count // 2):
@@ -123,7 +123,7 @@ _MANY = {
 
 @pytest.mark.parametrize("name", _MANY)
 def test_many_pieces(inspector: Inspector, name: str) -> None:
-    """A file of as many pieces as it may have is stripped within 2 s of CPU and 300 MB."""
+    """A file with the maximum number of pieces is stripped within 2 s of CPU and 300 MB."""
     found = verdict(inspector, _MANY[name](), name.rpartition(".")[2])
     assert found.verdict == "accepted", found.detail
     assert found.cpu_seconds < _CPU_SECONDS

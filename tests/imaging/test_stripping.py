@@ -40,7 +40,7 @@ _JPEG_SEGMENTS = {
 
 
 def _frames(content: bytes) -> tuple[object, ...]:
-    """Return the loop count, and what Pillow says about each frame."""
+    """Return the loop count, and what Pillow reports about each frame."""
     with Image.open(io.BytesIO(content)) as image:
         frames = [
             (frame.size, frame.info.get("duration"), frame.convert("RGBA").tobytes())
@@ -50,7 +50,7 @@ def _frames(content: bytes) -> tuple[object, ...]:
 
 
 def _first_picture(content: bytes, image_format: str) -> tuple[object, ...]:
-    """Return the orientation and colours of the first picture, and of a JPEG its pixels."""
+    """Return the orientation and colours of the first picture, and the pixels of a JPEG."""
     found = still(content, image_format)
     pixels = b""
     if image_format == "jpeg":
@@ -72,7 +72,7 @@ def _require_same(planted: Planted, stripped: bytes, image_format: str) -> None:
 
 @pytest.mark.parametrize("image_format", PLANTED_FORMATS)
 def test_each_place(image_format: str) -> None:
-    """No secret is left, in whichever place it alone is, and nothing but what is needed."""
+    """A single secret is removed wherever it is, and only what is needed remains."""
     for content in planted_once(image_format):
         result = stripped(content, image_format)
         assert not [secret for secret in SECRETS if secret in result]
@@ -81,7 +81,7 @@ def test_each_place(image_format: str) -> None:
 
 @pytest.mark.parametrize("image_format", PLANTED_FORMATS)
 def test_many_places(image_format: str) -> None:
-    """No combination of secrets leaves one, or changes what is displayed.
+    """Every combination of secrets is removed without changing what is displayed.
 
     Stripping twice is stripping once, and the plain file stays as it is.
     """
@@ -125,7 +125,7 @@ def _require_lengths(chunks: list[tuple[bytes, bytes]], expected: dict[bytes, in
 
 
 def test_generated() -> None:
-    """Whatever is accepted has the same first picture without metadata, and none afterwards."""
+    """Every accepted file keeps its first picture, and has no metadata left to strip."""
     accepted = set[str]()
     for seed in range(300):
         extension, content = generate(seed)

@@ -1,4 +1,4 @@
-"""libwebp's own interface gives the pixels that Pillow gives, and averages while it decodes."""
+"""libwebp's own interface returns the pixels that Pillow returns, and averages while decoding."""
 
 import io
 
@@ -25,7 +25,7 @@ def test_whole(original: Image.Image, *, lossless: bool) -> None:
 
 
 def test_scaled() -> None:
-    """With a size, each pixel is about the mean of those that it replaces."""
+    """With a size, each pixel is about the mean of the pixels that it replaces."""
     content = encoded(OPAQUE, "WEBP", lossless=True)
     size, pixels = libwebp.decode(content, (31, 20))
     assert size == (31, 20)
@@ -37,6 +37,6 @@ def test_scaled() -> None:
 
 @pytest.mark.parametrize("cut", [0, 10, 40, -20])
 def test_cut(cut: int) -> None:
-    """A file without its end is refused."""
+    """A truncated file is refused."""
     with pytest.raises(MalformedImageError):
         libwebp.decode(encoded(OPAQUE, "WEBP")[:cut])

@@ -6,7 +6,7 @@ from imaging.containers.content import MalformedImageError, number, take
 
 
 def test_take() -> None:
-    """As many bytes are returned as were asked for, or none."""
+    """All requested bytes are returned, or none."""
     assert take(b"abcd", 1, 3) == b"bcd"
     with pytest.raises(MalformedImageError, match="cut short"):
         take(b"abcd", 2, 3)

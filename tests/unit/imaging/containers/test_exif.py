@@ -17,13 +17,13 @@ def test_orientation(stored: int, read: int, order: str) -> None:
 
 @given(st.sampled_from([b"", b"II*\0", b"MM\0*"]), st.binary(max_size=60))
 def test_any_bytes(mark: bytes, content: bytes) -> None:
-    """Whatever the bytes are, there is an orientation."""
+    """Any bytes have an orientation."""
     assert read_orientation(mark + content) in range(1, 9)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_cut(order: str) -> None:
-    """An orientation that is cut counts as upright; one with nothing behind it is read."""
+    """A truncated orientation counts as upright; one at the end of the file is read."""
     entry_ends = 22
     about = exif(6, order)
     assert {read_orientation(about[:length]) for length in range(entry_ends)} == {1}

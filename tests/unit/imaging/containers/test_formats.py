@@ -1,4 +1,4 @@
-"""Walkers of all formats: they know whole files, and refuse all others by one error."""
+"""Walkers of all formats accept whole files, and refuse all others with one error."""
 
 from contextlib import suppress
 
@@ -22,27 +22,27 @@ each_format = pytest.mark.parametrize("image_format", FILES)
 
 
 def limits() -> PixelLimits:
-    """Return limits that all files keep to."""
+    """Return limits that no file exceeds."""
     return PixelLimits(frame=1000, animation=200_000)
 
 
 @each_format
 def test_signature(image_format: str) -> None:
-    """The first bytes of a file tell its format."""
+    """The first bytes of a file identify its format."""
     assert format_of(FILES[image_format][:SIGNATURE_BYTES]) == image_format
     assert format_of(b"\0" + FILES[image_format]) is None
 
 
 @each_format
 def test_whole(image_format: str) -> None:
-    """A whole file has its size; what follows its end does not matter."""
+    """A whole file has its size; bytes after its end do not matter."""
     for tail in (b"", bytes(100), FILES["png"]):
         assert walk(FILES[image_format] + tail, image_format, limits()).shown == (24, 16)
 
 
 @each_format
 def test_cut(image_format: str) -> None:
-    """A file that is cut anywhere is refused; browsers show a GIF that lacks only its last byte."""
+    """A truncated file is refused, except a GIF that lacks only its last byte, as in browsers."""
     whole = FILES[image_format]
     for length in range(len(whole) - (image_format == "gif")):
         with pytest.raises(MalformedImageError):

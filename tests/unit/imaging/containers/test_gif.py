@@ -12,12 +12,12 @@ PADDING, COMMENT = b"\0", b"!\xfe\3abc\0"
 
 
 def limits() -> PixelLimits:
-    """Return limits that the files of these tests keep to."""
+    """Return limits that the files of these tests do not exceed."""
     return PixelLimits(frame=1000, animation=200_000)
 
 
 def test_frames() -> None:
-    """Each frame has its size and the place of its compressed pixels."""
+    """Each frame has its size and the offsets of its compressed pixels."""
     content = gif_file(COMMENT, gif_frame(2, 1), PADDING, gif_frame(1, 3), width=2, height=3)
     outline = walk(content, limits())
     assert [(frame.width, frame.height) for frame in outline.frames] == [(2, 1), (1, 3)]

@@ -1,4 +1,4 @@
-"""A JPEG is its first picture, with every scan."""
+"""The walk finds the first picture of a JPEG, with every scan."""
 
 import pytest
 
@@ -58,6 +58,6 @@ def test_exif() -> None:
     ],
 )
 def test_refused(piece: bytes, reason: str) -> None:
-    """What decoders do not agree on is refused by name."""
+    """Files on which decoders disagree are refused with the reason."""
     with pytest.raises(MalformedImageError, match=reason):
         walk(after_start(piece), LIMITS)

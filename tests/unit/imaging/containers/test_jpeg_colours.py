@@ -9,7 +9,7 @@ _ICC, _JPEG = ADOBE_RGB.profile(), pictures.jpeg()
 
 
 def test_standard_length() -> None:
-    """JFIF loses its thumbnail, Adobe what follows its transform; shorter ones count as none."""
+    """JFIF loses its thumbnail, Adobe the bytes after its transform; shorter ones are ignored."""
     jfif, adobe = b"JFIF\0\1\2\1\0\x48\0\x48", b"Adobe\0\x64\0\0\0\0\1"
     assert colour_model(0xE0, jfif + b"\4\4thumbnail") == segment(0xE0, jfif + b"\0\0")
     assert colour_model(0xEE, adobe + b"more") == segment(0xEE, adobe)
@@ -24,7 +24,7 @@ def _profile(*parts: bytes) -> bytes:
 
 
 def test_profile_parts() -> None:
-    """The parts of a profile count in their order, if all are there once and it is a profile."""
+    """The parts form a profile in their order, if each exists once and the profile is one."""
     first, second = _ICC[:200], _ICC[200:]
     assert _profile(b"\1\1" + _ICC) == _ICC
     assert _profile(b"\2\2" + second, b"\1\2" + first) == _ICC

@@ -1,4 +1,4 @@
-"""Limits on pixels hold for one frame, for all together, and for each side."""
+"""Limits on pixels apply to one frame, to all frames together, and to each side."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_empty(size: tuple[int, int]) -> None:
 
 
 def test_animation() -> None:
-    """Frames add up, and a tiny one counts for what its decoding costs at least."""
+    """Frames add up, and a tiny one counts as the minimum that its decoding costs."""
     limits = PixelLimits(frame=10**6, animation=1_050_000)
     limits.spend(1000, 1000)
     limits.spend(1, 1)

@@ -19,7 +19,7 @@ SIDES = st.integers(1, 40)
 
 
 def limits() -> PixelLimits:
-    """Return limits that the files of these tests keep to."""
+    """Return limits that the files of these tests do not exceed."""
     return PixelLimits(frame=100, animation=200_000)
 
 
@@ -29,7 +29,7 @@ def pixels(rows: int) -> bytes:
 
 
 def animation(*chunks: bytes, frames: int = 2) -> bytes:
-    """Return an APNG of 4 x 3 pixels that announces so many frames."""
+    """Return an APNG of 4 x 3 pixels that announces this number of frames."""
     control = chunk(b"acTL", struct.pack(">II", frames, 0))
     first = frame_control(0, (4, 3)), chunk(b"IDAT", pixels(3))
     return png_file(control, *first, *chunks, width=4, height=3, form=GREY)
@@ -43,7 +43,7 @@ def second(number: int = 1, size: tuple[int, int] = (4, 3)) -> list[bytes]:
 
 @given(SIDES, SIDES)
 def test_interlaced(width: int, height: int) -> None:
-    """The seven passes of an interlaced picture have each pixel once."""
+    """The seven passes of an interlaced picture contain each pixel once."""
     header = Header(width, height, pixel_bits=8, needs_palette=False, interlaced=True)
     passes = header.passes(width, height)
     assert sum((stride - 1) * rows for stride, rows in passes) == width * height
@@ -86,7 +86,7 @@ def test_animation() -> None:
     ],
 )
 def test_wrong_animation(chunks: list[bytes], reason: str) -> None:
-    """Frames that are missing, misplaced or outside of the picture are refused."""
+    """Frames that are missing, misplaced or outside the picture are refused."""
     with pytest.raises(MalformedImageError, match=reason):
         walk(animation(*chunks), limits())
 

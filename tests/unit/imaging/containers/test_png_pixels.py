@@ -1,4 +1,4 @@
-"""The compressed pixels of a PNG are inflated to their end, which tells what follows them."""
+"""The compressed pixels of a PNG are inflated to their end, which shows what follows them."""
 
 import struct
 
@@ -18,13 +18,13 @@ def _surplus(*chunks: bytes) -> list[bytes]:
 
 
 def test_no_surplus() -> None:
-    """Compressed pixels that fill their chunks, however many, have nothing behind them."""
+    """Nothing follows compressed pixels that fill their chunks, whatever their number."""
     halves = chunk(b"IDAT", _PIXELS[:4]), chunk(b"IDAT", _PIXELS[4:])
     assert _surplus(*halves) == []
 
 
 def test_surplus() -> None:
-    """What follows the pixels of each frame is found, over several chunks as well."""
+    """Bytes after the pixels of each frame are found, even across several chunks."""
     control = chunk(b"acTL", struct.pack(">II", 2, 0)), frame_control(0, (1, 1))
     first = chunk(b"IDAT", _PIXELS + b"one"), chunk(b"IDAT", b"two")
     second = frame_control(1, (1, 1)), chunk(b"fdAT", struct.pack(">I", 2) + _PIXELS + b"three")
@@ -35,7 +35,7 @@ def test_surplus() -> None:
 
 
 def test_more_pixels_than_rows() -> None:
-    """Pixels that no row needs are not inflated, so what follows them is not known."""
+    """Pixels that no row needs are not inflated, so what follows them is unknown."""
     assert _surplus(chunk(b"IDAT", zeros(2**20) + b"behind")) == []
 
 

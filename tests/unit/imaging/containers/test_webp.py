@@ -16,7 +16,7 @@ BITSTREAM = LOSSLESS[12:]
 
 
 def limits() -> PixelLimits:
-    """Return limits that the files of these tests keep to."""
+    """Return limits that the files of these tests do not exceed."""
     return PixelLimits(frame=1000, animation=200_000)
 
 

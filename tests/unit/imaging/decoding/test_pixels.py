@@ -1,4 +1,4 @@
-"""Every pixel of a file is decoded, so that what is missing is noticed."""
+"""Every pixel of a file is decoded, so that missing data is detected."""
 
 import mmap
 import zlib
@@ -62,7 +62,7 @@ def _webp_without_its_last_rows() -> bytes:
     ids=["JPEG", "GIF", "WebP"],
 )
 def test_missing_pixels(make: Callable[[], bytes], image_format: str) -> None:
-    """A file whose container is whole, but not its pixels, is refused."""
+    """A file with a whole container but incomplete pixels is refused."""
     with pytest.raises(MalformedImageError):
         examine(make(), image_format)
 
@@ -78,7 +78,7 @@ def test_missing_pixels(make: Callable[[], bytes], image_format: str) -> None:
     ids=["too few rows", "cut", "unknown filter", "not deflated"],
 )
 def test_scanlines(compressed: bytes) -> None:
-    """A PNG without each of its scanlines is refused, although none is kept."""
+    """A PNG that lacks a scanline is refused, although none is kept."""
     content = png_file(chunk(b"IDAT", compressed), width=4, height=3, form=GREY)
     with pytest.raises(MalformedImageError):
         examine(content, "png")

@@ -129,7 +129,7 @@ def test_idle_decoders_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ended_decoders_are_reaped() -> None:
-    """A decoder that ends by itself leaves no zombie, though no other file comes."""
+    """A decoder that ends by itself leaves no zombie, even if no other file arrives."""
     with inspecting() as inspector:
         verdict(inspector, pictures.jpeg(), "jpg")
         (decoder,) = decoders()
@@ -163,7 +163,7 @@ def test_all_decoders_busy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_decoder_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While no decoder can start uploads are 503; later ones succeed."""
+    """While no decoder can start, uploads are 503; later ones succeed."""
     with inspecting() as inspector:
         with monkeypatch.context() as broken:
             broken.setattr(sys, "executable", "/nowhere")

@@ -1,4 +1,4 @@
-"""Variants are made in separate processes; what cannot be made has none."""
+"""Variants are made in separate processes, and fail for files that cannot be rendered."""
 
 import io
 import tempfile

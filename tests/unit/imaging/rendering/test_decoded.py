@@ -34,7 +34,7 @@ def test_large_jpeg(target: Size, size: Size) -> None:
 
 
 def test_small_jpeg() -> None:
-    """That of a small one, whose detail is easily lost, leaves at least twice the size."""
+    """The fraction of a small JPEG, whose detail is easily lost, leaves at least twice the size."""
     region: Region = (0, 0, 160, 120)
     assert size_for(jpeg(160, 120), "jpeg", (53, 40), region) == (160, 120)
     assert size_for(jpeg(160, 120), "jpeg", (39, 29), region) == (80, 60)
@@ -59,7 +59,7 @@ def test_webp(*, lossless: bool) -> None:
 
 
 def test_transparent_webp() -> None:
-    """A transparent one is decoded whole: averaging would mix in colours that nobody sees."""
+    """A transparent WebP is decoded whole: averaging would mix in invisible colours."""
     transparent = picture(1600, 1200)
     transparent.putalpha(Image.linear_gradient("L").resize(transparent.size))
     content = encoded(transparent, "WEBP")
@@ -70,7 +70,7 @@ def test_transparent_webp() -> None:
     ("image_format", "options"), [("jpeg", {"quality": 95}), ("webp", {"lossless": True})]
 )
 def test_region(image_format: str, options: dict[str, int]) -> None:
-    """The part that the variant shows keeps its place at every fraction."""
+    """The region that the variant shows keeps its place at every fraction."""
     original = picture(1601, 1203)
     content, part = encoded(original, image_format, **options), (401.0, 203.0, 1201.0, 803.0)
     found, region = decoded(still(content, image_format), image_format, part, (80, 60))

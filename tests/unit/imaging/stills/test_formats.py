@@ -106,7 +106,7 @@ TURNED = {
 
 @pytest.mark.parametrize("name", TURNED)
 def test_orientation(reference: Browser, name: str) -> None:
-    """A picture is rotated exactly if the browser rotates it."""
+    """A picture is rotated if and only if the browser rotates it."""
     require_equal(reference, TURNED[name], name.rpartition(".")[2])
 
 

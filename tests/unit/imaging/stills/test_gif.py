@@ -29,13 +29,13 @@ def test_pixels() -> None:
 
 @pytest.mark.parametrize(("flags", "transparent"), [(0, False), (1, True), (0x1C, False)])
 def test_transparency(flags: int, *, transparent: bool) -> None:
-    """The transparent index counts if the graphic control extension before the frame says so."""
+    """The transparent index counts if the graphic control before the frame sets its flag."""
     control = b"!\xf9\4" + bytes([flags, 0, 0, 1, 0])
     assert ("transparency" in minimal(gif_file(control, gif_frame(1, 1))).info) is transparent
 
 
 def test_place() -> None:
-    """A small frame has its place; one beyond the screen extends it."""
+    """A small frame keeps its place; one beyond the screen extends it."""
     found = still(gif_file(gif_frame(2, 1, at=(3, 4)), width=10, height=4))
     assert (found.canvas, found.place) == ((10, 5), (3, 4))
 

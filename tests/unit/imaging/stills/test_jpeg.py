@@ -1,4 +1,4 @@
-"""The first picture of a JPEG, without what its pixels do not need."""
+"""The first picture of a JPEG, with only what its pixels need."""
 
 import io
 
@@ -59,7 +59,7 @@ def test_orientation() -> None:
 
 
 def test_memory() -> None:
-    """Only a picture in several scans needs memory for each pixel beside the decoded ones."""
+    """Only a picture in several scans needs memory per pixel besides the decoded pixels."""
     progressive = pictures.encoded(pictures.picture(24, 16), "JPEG", progressive=True)
     assert still(PLAIN).pixel_bytes == 0 < still(progressive).pixel_bytes
 
@@ -67,7 +67,7 @@ def test_memory() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 def test_coarse(mode: str, subsampling: str) -> None:
-    """At an eighth of its size a progressive picture is the same without most of its scans."""
+    """At an eighth of its size, a progressive picture looks the same without most of its scans."""
     bands = [Image.effect_noise((200, 120), 60) for _ in range(Image.getmodebands(mode))]
     original = Image.merge(mode, bands)
     options = {"progressive": True, "subsampling": subsampling} if mode == "RGB" else {}

@@ -74,7 +74,7 @@ def test_colours(chunks: list[bytes], expected: ColourSpace) -> None:
     ],
 )
 def test_colour_key(form: bytes, transparency: bytes, key: tuple[int, ...] | None) -> None:
-    """The transparent colour has the depth at which decoders deliver samples."""
+    """The transparent colour has the depth of the samples that decoders return."""
     before = [chunk(b"tRNS", transparency)] if transparency else []
     assert still(png_file(*before, DATA, form=form)).colour_key == key
 
@@ -104,7 +104,7 @@ def test_first_frame() -> None:
 
 
 def test_orientation() -> None:
-    """Exif counts before the pixels only."""
+    """Exif counts only before the pixels."""
     turned = chunk(b"eXIf", exif(6))
     assert still(png_file(turned, DATA, form=RGB)).orientation == 6
     assert still(png_file(DATA, turned, form=RGB)).orientation == 1

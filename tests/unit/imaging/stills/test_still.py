@@ -93,7 +93,7 @@ def test_jpeg(name: str) -> None:
 
 @given(st.lists(st.binary(max_size=9), min_size=1, max_size=5), st.data())
 def test_pieces(pieces: list[bytes], data: st.DataObject) -> None:
-    """Pieces read like one file, from any place."""
+    """Pieces read like one file, from any offset."""
     whole = io.BytesIO(b"".join(pieces))
     with open_pieces(*pieces) as file:
         for _ in range(3):

@@ -18,21 +18,21 @@ def _with(*segments: bytes) -> bytes:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("order", "<>")
 def test_orientation(orientation: int, order: str) -> None:
-    """The orientation stays unless the picture is upright, and nothing else of Exif."""
+    """Only the orientation remains of Exif, unless the picture is upright."""
     about = b"Exif\0\0" + exif(orientation, order)
     alone = [segment(0xE1, about)] if orientation > 1 else []
     assert stripped(_with(segment(0xE1, about + b"camera")), "jpeg") == _with(*alone)
 
 
 def test_short_exif() -> None:
-    """Exif without the offset of its next directory does not become longer than it was."""
+    """Exif without the offset of its next directory does not become longer."""
     short = exif(6)[:-4]
     content = _with(segment(0xE1, b"Exif\0\0" + short))
     assert stripped(content, "jpeg") == content
 
 
 def test_profile_in_parts() -> None:
-    """The parts of a JPEG's profile stay if all are there, and go if one is missing."""
+    """The parts of a JPEG's profile remain if all exist, and are removed if one is missing."""
     icc = ADOBE_RGB.profile() + bytes(70_000)
     whole = pictures.encoded(pictures.picture(64, 48), "JPEG", icc_profile=icc)
     assert stripped(whole, "jpeg") == whole
@@ -44,7 +44,7 @@ def test_profile_in_parts() -> None:
 
 
 def test_second_pictures() -> None:
-    """Of a JPEG with several pictures, such as a gain map, the first stays alone."""
+    """Only the first of several pictures in a JPEG, such as a gain map, remains."""
     first, second = pictures.picture(64, 48, 1), pictures.picture(32, 24, 2)
     several = pictures.encoded(first, "MPO", save_all=True, append_images=[second])
     alone = pictures.encoded(first, "JPEG")
@@ -54,7 +54,7 @@ def test_second_pictures() -> None:
 
 
 def test_tables_behind_the_last_scan() -> None:
-    """Tables that no scan uses any more go, those between scans stay."""
+    """Tables after the last scan are removed; those between scans remain."""
     progressive = pictures.encoded(pictures.picture(64, 48), "JPEG", progressive=True)
     assert stripped(progressive, "jpeg") == progressive
     table = segment(0xC4, b"\3" + bytes([0, 0, 0, 0, 6, *[0] * 11]) + b"camera")
@@ -63,7 +63,7 @@ def test_tables_behind_the_last_scan() -> None:
 
 
 def test_segments_behind_a_scan() -> None:
-    """Application segments that follow a scan have no effect and go."""
+    """Application segments after a scan have no effect and are removed."""
     pieces = jpeg_segments(pictures.encoded(pictures.picture(64, 48), "JPEG", progressive=True))
     late = segment(0xE1, b"Exif\0\0" + exif(6)), segment(0xEE, b"Adobe" + bytes(7))
     content = b"".join([*pieces[:-2], *late, *pieces[-2:]])

@@ -47,7 +47,7 @@ def test_needed_chunks() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("order", "<>")
 def test_orientation(orientation: int, order: str) -> None:
-    """The orientation stays unless the picture is upright, and nothing else of Exif."""
+    """Only the orientation remains of Exif, unless the picture is upright."""
     alone = [chunk(b"eXIf", exif(orientation, order))] if orientation > 1 else []
     content = _with(chunk(b"eXIf", exif(orientation, order) + b"camera"))
     assert stripped(content, "png") == _with(*alone)

@@ -1,4 +1,4 @@
-"""What remains of a file, and rewriting it in place."""
+"""Listing what remains of a file, and rewriting it in place."""
 
 import io
 import random
@@ -20,7 +20,7 @@ def test_overlapping_pieces() -> None:
 
 
 def test_rewrite() -> None:
-    """Long and short stretches move to the beginning, with what replaces others between them."""
+    """Long and short stretches move to the beginning, with replacements between them."""
     found = Remains(_CONTENT)
     found.keep(0, 10)
     found.keep(20, 700_000)
