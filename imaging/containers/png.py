@@ -80,7 +80,6 @@ class PngOutline(Outline):
     it is None before the pixels are inflated.
     """
 
-    header: Header
     surplus: list[tuple[int, int]] | None = None
 
     @property
@@ -115,9 +114,7 @@ def walk(content: Content, limits: PixelLimits) -> PngOutline:
         last = kind
     if b"IDAT" not in kinds or animation.frames < animation.announced or animation.lacks_pixels:
         raise MalformedImageError("it has too few frames")
-    return PngOutline(
-        width=header.width, height=header.height, orientation=orientation, header=header
-    )
+    return PngOutline(width=header.width, height=header.height, orientation=orientation)
 
 
 def announced_frames(content: Content) -> int:

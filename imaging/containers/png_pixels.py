@@ -12,13 +12,14 @@ _FILTER_TYPES = bytes(range(5))
 _Chunks = Iterator[tuple[bytes, int, int]]
 
 
-def inflate(content: Content, header: png.Header) -> list[tuple[int, int]]:
+def inflate(content: Content) -> list[tuple[int, int]]:
     """Inflate the pixels of every frame of a file that was walked.
 
     Return the start and end of each stretch that follows the compressed pixels of a frame in its
     chunks, which no decoder reads. Raises MalformedImageError unless every frame has all its
     scanlines, with known filters.
     """
+    header = png.read_header(content)
     size = header.width, header.height
     kinds = png.OF_FRAMES if png.announced_frames(content) else {b"IDAT"}
     frames = (chunk for chunk in png.chunks(content) if chunk[0] in kinds)

@@ -33,7 +33,7 @@ def decode(content: mmap.mmap, outline: Outline) -> None:
             case JpegOutline():
                 _decode_jpeg(content, outline)
             case PngOutline():
-                outline.surplus = inflate(content, outline.header)
+                outline.surplus = inflate(content)
             case GifOutline():
                 _decode_gif(content, outline)
             case WebpOutline():

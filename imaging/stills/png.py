@@ -20,7 +20,8 @@ def still(content: Content) -> Still:
     For an animation it is the first frame, because browsers never display a default image that is
     not part of the animation.
     """
-    size, place, pixels = _pixels(content)
+    header = png.read_header(content)
+    size, place, pixels = _pixels(content, header)
     places = counting_chunks(content, _KEPT)
     about = {kind: content[at : at + length] for kind, (at, length) in places.items()}
     depth, colour_type = content[24], content[25]
@@ -28,8 +29,7 @@ def still(content: Content) -> Still:
     head = png.SIGNATURE + chunk(b"IHDR", struct.pack(">II", *size) + content[24:29])
     if colour_type == png.PALETTE:
         head += _palette(palette, transparency, 2**depth)
-    whole = png.read_header(content)
-    canvas = whole.width, whole.height
+    canvas = header.width, header.height
     opaque = {png.GREY, png.RGB, png.PALETTE}
     is_plain = depth <= 8 and colour_type in opaque and not transparency and size == canvas
     return Still(
@@ -44,9 +44,10 @@ def still(content: Content) -> Still:
     )
 
 
-def _pixels(content: Content) -> tuple[tuple[int, int], tuple[int, int], list[Piece]]:
+def _pixels(
+    content: Content, header: png.Header
+) -> tuple[tuple[int, int], tuple[int, int], list[Piece]]:
     """Return the size, the place and the IDAT chunks of the first picture."""
-    header = png.read_header(content)
     animated = bool(png.announced_frames(content))
     size, place, begun = (header.width, header.height), (0, 0), not animated
     pixels: list[Piece] = []

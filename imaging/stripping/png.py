@@ -31,7 +31,7 @@ def remains(content: Content, outline: png.PngOutline) -> Remains:
 
     Raises MalformedImageError if its pixels are inflated here for the first time and are broken.
     """
-    surplus = inflate(content, outline.header) if outline.surplus is None else outline.surplus
+    surplus = inflate(content) if outline.surplus is None else outline.surplus
     parts, announced, frames = Remains(content), png.announced_frames(content), 0
     parts.keep(0, len(png.SIGNATURE))
     kinds = _COUNTING if announced else _COUNTING - {b"acTL"}

@@ -5,7 +5,6 @@ import struct
 import pytest
 
 from imaging.containers.content import MalformedImageError
-from imaging.containers.png import read_header
 from imaging.containers.png_pixels import inflate
 from tests.support.containers import chunk, frame_control, png_file, zeros
 
@@ -14,7 +13,7 @@ _PIXELS = zeros(2)
 
 def _surplus(*chunks: bytes) -> list[bytes]:
     content = png_file(*chunks)
-    return [content[start:end] for start, end in inflate(content, read_header(content))]
+    return [content[start:end] for start, end in inflate(content)]
 
 
 def test_no_surplus() -> None:
