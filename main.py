@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from config import Settings
 from routers import health, images, links, metrics, page, variants
 from runtime.lifespan import lifespan
-from runtime.logging import replace_uvicorn_log
+from runtime.uvicorn_log import replace_uvicorn_log
 from telemetry.request_id import HEADER, accept_request_id, new_request_id
 from web.access import refuse_without_key
 from web.middleware.access_log import ObservationMiddleware

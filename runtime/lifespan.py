@@ -11,9 +11,9 @@ import anyio.to_thread
 
 from config import Settings, load_settings
 from resources import Resources
-from runtime.logging import log_to_stderr
 from runtime.memory import tune_gc, tune_malloc
 from runtime.server import count_workers, delay_shutdown, limit_connections
+from runtime.uvicorn_log import log_to_stderr
 from services.maintenance.sweeper import sweep_until
 from telemetry import logger
 from telemetry.metrics import recorder

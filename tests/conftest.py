@@ -21,7 +21,7 @@ from devstack.databases import connection, disconnect_others, engine_for, fresh_
 from devstack.object_store import ObjectStore
 from devstack.postgresql import postgres
 from devstack.service_process import ServiceProcess
-from telemetry.log_formats import JsonFormatter
+from telemetry.log import JsonFormatter
 from tests.support.invariants import violations
 from tests.support.log_secrets import secrets_in
 from tests.support.stores import STORES, chosen_stores

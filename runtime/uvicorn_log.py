@@ -1,11 +1,11 @@
-"""The log of the process: everything to standard error, including libraries, except queries."""
+"""Sends the lines of uvicorn and of other libraries to the same log, without queries."""
 
 import logging
 import os
 
 from config import Settings
 from telemetry import logger
-from telemetry.log_formats import LineHandler, stderr_handler
+from telemetry.log import LineHandler, stderr_handler
 from web.middleware.access_log import access_logger
 
 _PATH_ARGUMENT = 2  # of uvicorn's lines: client, method, path with query, version, status

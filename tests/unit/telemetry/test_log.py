@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.log_formats import ACCESS_LOGGER, JsonFormatter, LineHandler, TextFormatter
+from telemetry.log import ACCESS_LOGGER, JsonFormatter, LineHandler, TextFormatter
 
 
 def test_formats(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The format of the log: JSON for machines, or text for people.
+"""The log on standard error: JSON for machines, or text on a terminal (LOG_FORMAT).
 
 uvicorn's supervisor imports this module through `runtime/log_config.json`, so it imports little.
 """
