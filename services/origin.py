@@ -1,34 +1,25 @@
-"""What a new image brings along from the place that it comes from."""
+"""The dates and the creator that an image keeps when it is imported."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 # MySQL has no dates before the year 1000, and archives may have any.
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 class Origin(NamedTuple):
-    """What is known of an image that existed before it was stored here; None for what is not."""
+    """What is known about an image from before it was stored here; None if unknown."""
 
     created_at: datetime | None = None
     last_updated_at: datetime | None = None
     created_by: str | None = None
 
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """Return the origin of an image whose row had these values."""
-        return cls(**{key: values.get(key) for key in cls._fields})
-
     def first_values(self, now: datetime, *, not_before: datetime | None = None) -> dict[str, Any]:
         """Return the values of a new row that is written `now`.
 
-        Dates are never in the future, nor before 1900. `last_updated_at` is `not_before`, if given,
-        or later.
+        Dates are between 1900 and `now`, but `last_updated_at` is at least `not_before`.
         """
-        updated = max(min(self.last_updated_at or now, now), _EARLIEST)
-        if not_before and updated < not_before:
-            updated = not_before
+        updated = max(min(self.last_updated_at or now, now), not_before or _EARLIEST)
         return {
             "created_at": max(min(self.created_at or updated, updated), _EARLIEST),
             "last_updated_at": updated,
@@ -37,4 +28,4 @@ class Origin(NamedTuple):
 
 
 HERE = Origin()
-"""The origin of an image whose first upload is this one"""
+"""The origin of an image that is not imported"""

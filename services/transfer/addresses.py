@@ -1,4 +1,4 @@
-"""What the address of a source or a target means."""
+"""Opens the source or the target at an address."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

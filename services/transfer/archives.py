@@ -1,4 +1,4 @@
-"""Imports from .zip, .tar and .tar.gz files. Nothing is unpacked: a path is only a name."""
+"""The files in .zip, .tar and .tar.gz archives. Nothing is unpacked to disk under its own path."""
 
 import gzip
 import lzma
@@ -22,18 +22,17 @@ from services.transfer.sources import (
     Spooled,
     date_of,
     decoded,
-    one_by_one,
     pieces,
 )
 
-# Long names and extended headers of a tar file are read as a whole.
-_MOST_HEADER_BYTES = 1024 * 1024
+# `tarfile` reads long names and extended headers into memory.
+_MAX_HEADER_BYTES = 1024 * 1024
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # flags of a zip member (APPNOTE 4.4.4)
 _DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError)
 
 
 class Zip(Source):
-    """A zip file. Its members are read side by side."""
+    """A zip file. Several threads read its members at once."""
 
     def __init__(self, path: Path) -> None:
         """Read the directory of the file. Raises TransferError."""
@@ -61,34 +60,24 @@ class Zip(Source):
             reason = reason or _outside(path)
             yield SourceFile(position, path, member.file_size, _zip_date(member), reason)
 
-    def contents(
-        self, wanted: Iterable[SourceFile], most: int
-    ) -> Iterator[tuple[SourceFile, Fetch]]:
-        """Yield each member with a function that copies it."""
-        return one_by_one(wanted, most, self._spool)
-
-    def _spool(self, file: SourceFile, most: int) -> Spooled:
+    def copy(self, file: SourceFile, max_bytes: int) -> Spooled:
+        """Copy a member. Raises FileRefusedError if it cannot be unpacked."""
         try:
-            with self._open(file) as opened:
-                return Spooled(pieces(opened), most)
+            with self._lock:  # `zipfile` counts its open members without a lock
+                member = self._zip.open(self._members[file.position])
+            try:
+                return Spooled(pieces(member), max_bytes)
+            finally:
+                with self._lock:
+                    member.close()
         except (zipfile.BadZipFile, *_DAMAGE, lzma.LZMAError, RuntimeError) as exc:
             raise FileRefusedError(f"It cannot be unpacked: {exc}.") from exc
-
-    @contextmanager
-    def _open(self, file: SourceFile) -> Iterator[IO[bytes]]:
-        with self._lock:  # `zipfile` counts its open members without one
-            opened = self._zip.open(self._members[file.position])
-        try:
-            yield opened
-        finally:
-            with self._lock:
-                opened.close()
 
 
 def _zip_path(member: zipfile.ZipInfo) -> tuple[str, str]:
     """Return the path of a member, and why it cannot be used.
 
-    Without the flag for UTF-8 the encoding is not known; many programs write UTF-8 all the same.
+    Without the UTF-8 flag the encoding is unknown, but many programs write UTF-8 nevertheless.
     """
     if member.flag_bits & _UTF8:
         return decoded(member.filename)
@@ -99,7 +88,7 @@ def _zip_path(member: zipfile.ZipInfo) -> tuple[str, str]:
 
 
 def _zip_date(member: zipfile.ZipInfo) -> datetime | None:
-    """Return the date of a member, which zip files keep in the local time of who packed it."""
+    """Return the date of a member. Zip files store local time without its zone."""
     try:
         return datetime(*member.date_time).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
@@ -107,20 +96,20 @@ def _zip_date(member: zipfile.ZipInfo) -> datetime | None:
 
 
 class _Member(tarfile.TarInfo):
-    """A member of a tar file. Its headers fit into memory, and the last one ends the file."""
+    """A member of a tar file, read with bounded memory and without tolerance for damage."""
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
-        """Read the next header. Python takes a damaged or missing one for the end of the file."""
+        """Read the next header. `tarfile` treats a damaged one as the end of the file."""
         try:
             return super().fromtarfile(tarfile)
         except HeaderError as exc:
-            if isinstance(exc, EOFHeaderError):  # the block of zeros
+            if isinstance(exc, EOFHeaderError):  # the block of zeros that ends a file
                 raise
             raise ReadError(f"a header is damaged or missing ({exc})") from exc
 
     def _proc_member(self, tar: tarfile.TarFile) -> Any:  # a documented hook
-        if self.type in _LONG_HEADERS and self.size > _MOST_HEADER_BYTES:
+        if self.type in _LONG_HEADERS and self.size > _MAX_HEADER_BYTES:
             raise ReadError("a header is too long")
         return super()._proc_member(tar)  # type: ignore[misc]
 
@@ -132,7 +121,7 @@ _LONG_HEADERS = {
 
 
 class Tar(Source):
-    """A tar file, compressed by gzip or not. It is read from front to back, twice."""
+    """A tar file, optionally compressed by gzip. Each pass reads it from front to back."""
 
     def __init__(self, path: Path, *, gzipped: bool) -> None:
         self._path, self._gzipped = path, gzipped
@@ -143,14 +132,14 @@ class Tar(Source):
             for position, member in enumerate(_members(tar)):
                 if not member.isdir():
                     yield _tar_file(member, position)
-            for _ in pieces(stream):  # gzip checks its sum at the end
+            for _ in pieces(stream):  # gzip verifies its checksum at the end
                 pass
 
     def contents(
-        self, wanted: Iterable[SourceFile], most: int
+        self, files: Iterable[SourceFile], max_bytes: int
     ) -> Iterator[tuple[SourceFile, Fetch]]:
-        """Copy each wanted member as the file goes by, and yield it. Raises TransferError."""
-        by_position = {file.position: file for file in wanted}
+        """Copy each of the members while reading the file once. Raises TransferError."""
+        by_position = {file.position: file for file in files}
         with self._opened() as (tar, _):
             for position, member in enumerate(_members(tar)):
                 file = by_position.get(position)
@@ -158,7 +147,7 @@ class Tar(Source):
                     continue
                 if decoded(member.name)[0].removeprefix("./") != file.path:
                     raise ReadError("it has changed meanwhile")
-                spooled = Spooled(pieces(cast("IO[bytes]", tar.extractfile(member))), most)
+                spooled = Spooled(pieces(cast("IO[bytes]", tar.extractfile(member))), max_bytes)
                 yield file, lambda spooled=spooled: spooled  # type: ignore[misc]
 
     @contextmanager
@@ -177,7 +166,7 @@ class Tar(Source):
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while member := tar.next():
         yield member
-        tar.members.clear()  # type: ignore[attr-defined] # it would keep all of them
+        tar.members.clear()  # type: ignore[attr-defined] # `tarfile` would keep all members
 
 
 def _tar_file(member: tarfile.TarInfo, position: int) -> SourceFile:
@@ -191,6 +180,6 @@ def _tar_file(member: tarfile.TarInfo, position: int) -> SourceFile:
 
 
 def _outside(path: str) -> str:
-    """Return why a path is not one of an archive's own files, "" if it is."""
+    """Return why a path cannot be a file within the archive; "" if it can."""
     is_outside = path.startswith("/") or ".." in path.split("/")
     return "Its path leads out of the archive." if is_outside else ""

@@ -1,6 +1,6 @@
-"""Buckets that are not the service's own: which one an address means, and the files in it."""
+"""Buckets other than the service's own: their addresses and files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
@@ -8,16 +8,16 @@ from config import Settings
 from errors import ObjectMissingError, StorageUnavailableError
 from s3_client import Bucket, error_code
 from services.transfer.failures import FileRefusedError, TransferError
-from services.transfer.sources import Fetch, Source, SourceFile, Spooled, one_by_one, pieces
+from services.transfer.sources import Source, SourceFile, Spooled, pieces
 
 _SCHEME = "s3://"
 _PAGE = 1000  # objects that one request lists
-# S3 answers so when it is overloaded, not because of the object.
+# Error codes that say nothing about the object
 _TEMPORARY = {"", "InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
 
 
 class Access(NamedTuple):
-    """How to reach a bucket; None means as the service reaches its own."""
+    """How to reach a bucket; None means the setting of the service."""
 
     endpoint: str | None = None
     region: str | None = None
@@ -30,9 +30,9 @@ def is_bucket(address: str) -> bool:
 
 
 def open_bucket(address: str, settings: Settings, access: Access) -> tuple[Bucket, str]:
-    """Return the bucket of `s3://bucket/prefix`, and the prefix, which is a folder.
+    """Return the bucket of `s3://bucket/prefix`, and the prefix with a slash at its end.
 
-    Raises TransferError for the bucket of the service, and ConfigurationError.
+    Raises ConfigurationError, and TransferError for the bucket of the service.
     """
     name, _, prefix = address.removeprefix(_SCHEME).partition("/")
     endpoint = access.endpoint or settings.aws_endpoint_url_s3
@@ -57,26 +57,18 @@ class BucketFolder(Source):
         self._listed = 0
 
     def files(self) -> Iterator[SourceFile]:
-        """Yield every object that is not the marker of a folder.
-
-        Raises StorageUnavailableError.
-        """
+        """Yield every object except folder markers. Raises StorageUnavailableError."""
         listed = self._bucket.list_dated_objects(self._prefix)
         for position, (key, size, modified) in enumerate(listed):
             self._listed = position + 1
             if size or not key.endswith("/"):
                 yield SourceFile(position, key.removeprefix(self._prefix), size, modified)
 
-    def contents(
-        self, wanted: Iterable[SourceFile], most: int
-    ) -> Iterator[tuple[SourceFile, Fetch]]:
-        """Yield each object with a function that downloads it."""
-        return one_by_one(wanted, most, self._spool)
-
-    def _spool(self, file: SourceFile, most: int) -> Spooled:
+    def copy(self, file: SourceFile, max_bytes: int) -> Spooled:
+        """Download an object. Raises FileRefusedError or StorageUnavailableError."""
         try:
             with closing(self._bucket.download_any(self._prefix + file.path)) as body:
-                return Spooled(pieces(body), most)
+                return Spooled(pieces(body), max_bytes)
         except ObjectMissingError:
             raise FileRefusedError("It has been deleted meanwhile.") from None
         except StorageUnavailableError as exc:
@@ -85,11 +77,11 @@ class BucketFolder(Source):
             raise
 
     def requests(self, files: int) -> str:
-        """Describe what listing everything and reading so many objects costs."""
+        """Describe the requests that listing everything and reading `files` objects takes."""
         return f"{1 + self._listed // _PAGE:,} LIST, {files:,} GET"
 
 
 def refusal_of(error: StorageUnavailableError) -> str:
-    """Return why S3 refuses this one object, "" if the store is unavailable."""
+    """Return S3's reason to refuse this object; "" if the store is unavailable."""
     code = error_code(error.__cause__ or error)
     return "" if code in _TEMPORARY else code

@@ -1,4 +1,4 @@
-"""Exports: the bytes and the metadata of every image, as of one moment, while writes go on."""
+"""Exports: the bytes and metadata of every image, as of one moment, while clients keep writing."""
 
 import json
 from collections.abc import Generator, Iterator
@@ -14,28 +14,25 @@ from db import snapshot
 from errors import ImageLostError, ImageNotFoundError, StorageUnavailableError
 from repositories import images
 from repositories.images import ImageRecord
-from s3_client import Bucket, ObjectBody
+from s3_client import Bucket
 from services import stored_objects
 from services.transfer.buckets import refusal_of
-from services.transfer.manifest import file_name, first_line, image_line, last_line
+from services.transfer.manifest import DATES, file_name, first_line, image_line, last_line
 from services.transfer.parallel import in_order
 from services.transfer.retries import patiently
 from services.transfer.sources import Spooled, pieces
 from services.transfer.targets import Target
 
-_DATES = ("created_at", "last_updated_at")
-
 ExportOutcome = Literal["exported", "kept", "deleted", "lost", "altered", "unreadable"]
-_DAMAGE: set[ExportOutcome] = {"lost", "altered", "unreadable"}
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
     """What became of one image.
 
-    It is `kept` if an earlier run had exported it, and `deleted` if it went meanwhile. The object
-    of an image can be `lost`, `altered` (with other bytes than its row says), or `unreadable`: the
-    store answers, but refuses it.
+    `kept`: an earlier run exported it; `deleted`: a client deleted it during the export; `lost`:
+    its object does not exist; `altered`: its object has other bytes than its row says;
+    `unreadable`: the store answers, but refuses the object.
     """
 
     image: ImageRecord
@@ -43,13 +40,13 @@ class ExportResult:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the export has the image."""
+        """Whether the export contains the image."""
         return self.outcome in {"exported", "kept"}
 
     @property
     def is_damaged(self) -> bool:
         """Whether the image cannot be exported."""
-        return self.outcome in _DAMAGE
+        return self.outcome in {"lost", "altered", "unreadable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +60,10 @@ class Exporter:
 
     @contextmanager
     def run(self) -> Iterator[tuple[int, Iterator[ExportResult]]]:
-        """Yield the number of images, and what becomes of each.
+        """Yield the number of images, and an iterator that exports them and finishes the export.
 
-        The export is finished after the last one. Raises TransferError, StorageUnavailableError or
-        DatabaseUnavailableError if that is impossible now; a second run continues.
+        Raises TransferError, StorageUnavailableError or DatabaseUnavailableError if the export
+        cannot go on now; a second run continues.
         """
         self.target.begin()
         with TemporaryFile("w+") as rows, TemporaryFile() as manifest:
@@ -77,7 +74,7 @@ class Exporter:
     def _copy_all(self, rows: IO[str], manifest: IO[bytes]) -> Generator[ExportResult]:
         exported, left_out = 0, 0
         manifest.write(first_line().encode())
-        with closing(in_order(self.jobs, self._export, _records(rows))) as results:
+        with closing(in_order(self.jobs, self._export, _read(rows))) as results:
             for result in results:
                 if result.is_complete:
                     line = image_line(file_name(result.image), result.image)
@@ -89,14 +86,14 @@ class Exporter:
         patiently(lambda: self.target.finish(manifest))
 
     def _spool(self, file: IO[str]) -> int:
-        """Write the rows of one moment to a file, so that no transaction is open for long."""
-        with snapshot(self.sessions()) as connection:
-            return sum(
-                1 for image in images.read_all(connection) if file.write(_record_line(image))
-            )
+        """Write the rows of one moment to a file and return their number.
 
-    def _open(self, image: ImageRecord) -> ObjectBody | None:
-        return stored_objects.open_object(self.bucket, image, 0, image.size_bytes - 1)
+        The transaction ends with the reading of the rows, before any object is copied.
+        """
+        with snapshot(self.sessions()) as connection:
+            rows = (image._asdict() for image in images.read_all(connection))
+            lines = (json.dumps(row, default=datetime.isoformat) for row in rows)
+            return sum(1 for line in lines if file.write(f"{line}\n"))
 
     def _export(self, image: ImageRecord) -> ExportResult:
         return patiently(lambda: self._copy(image))
@@ -107,7 +104,8 @@ class Exporter:
             if self.target.has(file, image):
                 return ExportResult(image, "kept")
             try:
-                if body := self._open(image):
+                last = image.size_bytes - 1
+                if body := stored_objects.open_object(self.bucket, image, 0, last):
                     break
                 image = stored_objects.describe_replacement(self.sessions(), image)
             except ImageNotFoundError:
@@ -123,19 +121,14 @@ class Exporter:
         with spooled.file:
             if spooled.sha256 != image.sha256:
                 return ExportResult(image, "altered")
-            self.target.put(file, spooled, image)
+            self.target.put(file, spooled.file, image)
         return ExportResult(image, "exported")
 
 
-def _record_line(image: ImageRecord) -> str:
-    dates = {key: getattr(image, key).isoformat() for key in _DATES}
-    return json.dumps(image._asdict() | dates) + "\n"
-
-
-def _records(file: IO[str]) -> Iterator[ImageRecord]:
+def _read(file: IO[str]) -> Iterator[ImageRecord]:
+    """Yield the rows that `Exporter._spool` wrote."""
     file.seek(0)
     for line in file:
-        values: dict[str, Any] = json.loads(line)
-        for key in _DATES:
-            values[key] = datetime.fromisoformat(values[key])
-        yield ImageRecord(**values)
+        row: dict[str, Any] = json.loads(line)
+        row |= {key: datetime.fromisoformat(row[key]) for key in DATES}
+        yield ImageRecord(**row)

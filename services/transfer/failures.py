@@ -1,9 +1,9 @@
-"""Why a transfer cannot go on, or leaves out a file."""
+"""The errors of imports and exports that no client of the API sees."""
 
 
 class TransferError(Exception):
-    """The transfer as a whole cannot begin or go on; the message is one sentence."""
+    """The whole transfer cannot begin or continue; the message is one sentence."""
 
 
 class FileRefusedError(Exception):
-    """One file cannot be imported; the message says why."""
+    """This file cannot be imported; the message says why."""

@@ -1,4 +1,4 @@
-"""Imports: every file of a source is inspected and stored as an upload is."""
+"""Imports: each file of a source is inspected and stored like an upload."""
 
 import os
 from collections import Counter
@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, NamedTuple, TypeVar
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
 from config import Settings
 from errors import (
@@ -21,21 +22,21 @@ from errors import (
 )
 from s3_client import sha256_of
 from services.bulk_writes import NewImage
-from services.image_store import ImageRecord, ImageStore, Precondition, Uploader, UploadOutcome
+from services.image_store import ImageRecord, ImageStore, Uploader, UploadOutcome
 from services.transfer.failures import FileRefusedError
 from services.transfer.parallel import in_order
 from services.transfer.planning import FileResult, Outcome, Plan, PlannedImage
 from services.transfer.retries import patiently
 from services.transfer.sources import Fetch, Source, Spooled
 
-# What a thread takes at a time: it is in memory together, and a crash loses the work.
+# A thread takes this much at a time: all of it is in memory, and a crash loses it.
 _BATCH, _BATCH_BYTES = 8, 2 * 1024 * 1024
 _Step = TypeVar("_Step")
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """How many files had each outcome, and the bytes of the images stored."""
+    """The number of files by outcome, and the total size of the stored images."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     stored_bytes: int = 0
@@ -51,16 +52,16 @@ _Task = tuple[PlannedImage, Fetch]
 
 
 class _Draft(NamedTuple):
-    """A copy of a file; inspected, if its image is `new`."""
+    """A copy of a file; `inspected` if its name was free."""
 
     image: PlannedImage
     spooled: Spooled
-    new: NewImage | None = None
+    inspected: NewImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Stores the images of a plan, or only finds out what would happen."""
+    """Stores the images of a plan, or predicts the outcomes in a dry run."""
 
     open_store: Callable[[], ImageStore]
     settings: Settings
@@ -71,31 +72,30 @@ class Importer:
     def run(self, source: Source, plan: Plan) -> Generator[FileResult]:
         """Yield what became of each file, in the order of the source.
 
-        Raises StorageUnavailableError, DatabaseUnavailableError or TransferError if the rest cannot
-        be imported now. What was stored stays; a second run continues.
+        Raises StorageUnavailableError, DatabaseUnavailableError or TransferError if the import
+        cannot go on now. Images that were stored remain; a second run continues.
         """
         yield from plan.others
-        names = [image.name for image in plan.images]
-        taken = patiently(lambda: self.open_store().existing_names(names))
+        taken: set[str] = set()
+        if not self.dry_run:
+            names = [image.name for image in plan.images]
+            taken = patiently(lambda: self.open_store().existing_names(names))
         planned = {image.file.position: image for image in plan.images}
         contents = source.contents(
             [image.file for image in plan.images], self.settings.max_upload_bytes
         )
         tasks = ((planned[file.position], fetch) for file, fetch in contents)
         with closing(in_order(self.jobs, partial(self._import, taken), _batches(tasks))) as results:
-            for some in results:
-                yield from some
+            yield from chain.from_iterable(results)
 
     def _import(self, taken: set[str], batch: Sequence[_Task]) -> list[FileResult]:
-        """Import a few files; commit together those whose names are not `taken`."""
+        """Import a few files; commit those together whose names are not `taken`."""
         with ExitStack() as files:
             drafts = [
-                _refusing(
-                    image, partial(self._draft, image, fetch, files, new=image.name not in taken)
-                )
+                _refusing(image, partial(self._draft, image, fetch, files, taken))
                 for image, fetch in batch
             ]
-            new = [draft.new for draft in drafts if isinstance(draft, _Draft) and draft.new]
+            new = [d.inspected for d in drafts if isinstance(d, _Draft) and d.inspected]
             created = self._create(new)
             return [
                 draft
@@ -104,22 +104,23 @@ class Importer:
                 for draft in drafts
             ]
 
-    def _draft(self, image: PlannedImage, fetch: Fetch, files: ExitStack, *, new: bool) -> _Draft:
-        """Copy a file, which `files` closes, and inspect it if its image is `new`."""
+    def _draft(
+        self, image: PlannedImage, fetch: Fetch, files: ExitStack, taken: set[str]
+    ) -> _Draft:
+        """Copy a file, which `files` closes; inspect it if its name is not `taken`."""
         spooled = patiently(fetch)
         file = files.enter_context(spooled.file)
         if spooled.size > self.settings.max_upload_bytes:
             raise ImageTooLargeError.of(self.settings.max_upload_bytes)
         if image.sha256 and image.sha256 != spooled.sha256:
             raise FileRefusedError("Its SHA-256 is not the one in the manifest.")
-        if self.dry_run or not new:
+        if self.dry_run or image.name in taken:
             return _Draft(image, spooled)
-        store, extension = self.open_store(), image.extension or None
-        prepared = patiently(lambda: store.prepare(file, image.name, extension, image.origin))
-        return _Draft(image, spooled, prepared)
+        store, new = self.open_store(), (file, image.name, image.extension, image.origin)
+        return _Draft(image, spooled, patiently(lambda: store.prepare(*new)))
 
     def _create(self, new: Sequence[NewImage]) -> bool:
-        """Store new images together; return whether that was possible."""
+        """Store new images together; return whether that succeeded."""
         if not new:
             return False
         try:
@@ -129,46 +130,35 @@ class Importer:
         return True
 
     def _finish(self, draft: _Draft, *, created: bool) -> FileResult:
-        path, name = draft.image.file.path, draft.image.name
         outcome: UploadOutcome = "created"
-        if not (draft.new and created):
+        if not (draft.inspected and created):
             outcome = patiently(lambda: self._store(draft.image, draft.spooled))
-        size = draft.spooled.file.seek(0, os.SEEK_END)  # it may have been stripped
-        return FileResult(path, name, outcome, size_bytes=size)
+        size = draft.spooled.file.seek(0, os.SEEK_END)  # stripping may have changed it
+        return FileResult(draft.image.file.path, draft.image.name, outcome, size_bytes=size)
 
     def _store(self, image: PlannedImage, spooled: Spooled) -> UploadOutcome:
-        """Store an image by itself."""
-        store = self.open_store()
-        # Otherwise a second run would decode every picture again. A stripped file has other bytes.
+        """Store an image in a transaction of its own."""
+        store, file = self.open_store(), spooled.file
+        # This keeps a second run from decoding every picture again. Stripping changes the bytes.
         strips = self.settings.strip_metadata != "none"
         if not strips and store.has_bytes(image.name, spooled.sha256):
             return "unchanged"
-        # Without an extension, the first bytes decide.
-        file, extension = spooled.file, image.extension or None
-        condition = self._condition(file)
+
+        def require_equal_bytes(current: ImageRecord | None) -> None:
+            if current and not self.replaces and sha256_of(file) != current.sha256:
+                raise PreconditionFailedError("An image of this name has other bytes.")
+
+        upload = (file, image.name, image.extension, require_equal_bytes)
         if self.dry_run:
-            return store.foresee_upload(file, image.name, extension, condition)
-        stored = store.upload(
-            file, image.name, extension, condition, by=Uploader(origin=image.origin)
-        )
+            return store.foresee_upload(*upload)
+        stored = store.upload(*upload, by=Uploader(origin=image.origin))
         if stored.old_key:
             store.remove_unless_kept(stored.old_key)
         return stored.outcome
 
-    def _condition(self, file: IO[bytes]) -> Precondition:
-        """Refuse to replace other bytes than those of `file`, unless the operator allows it."""
-
-        def require(current: ImageRecord | None) -> None:
-            if current is None or self.replaces:
-                return
-            if sha256_of(file) != current.sha256:
-                raise PreconditionFailedError("An image of this name has other bytes.")
-
-        return require
-
 
 def _refusing(image: PlannedImage, work: Callable[[], _Step]) -> _Step | FileResult:
-    """Return the result of `work`, or that the file is refused."""
+    """Return the result of `work`, or why the file is refused."""
     try:
         return work()
     except (DatabaseUnavailableError, StorageUnavailableError):
@@ -178,7 +168,7 @@ def _refusing(image: PlannedImage, work: Callable[[], _Step]) -> _Step | FileRes
 
 
 def _batches(tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
-    """Yield the tasks in lists that are short, and whose files fit into memory."""
+    """Yield the tasks in short lists whose files fit into memory together."""
     batch: list[_Task] = []
     size = 0
     for task in tasks:
@@ -192,7 +182,7 @@ def _batches(tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
 
 
 def requests_of(report: ImportReport, *, keeps_replaced: bool) -> str:
-    """Describe the requests to the bucket of the service for so many outcomes."""
+    """Describe the requests to the service's bucket that these outcomes take."""
     outcomes = report.outcomes
     puts = outcomes["created"] + outcomes["replaced"]
     deletes = 0 if keeps_replaced else outcomes["replaced"]

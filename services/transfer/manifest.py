@@ -1,7 +1,7 @@
-"""The manifest of an export: JSON Lines with one image on each, between a first and a last line.
+"""The manifest of an export: a first line, one line of JSON for each image, and a last line.
 
-The last line says how many images there are, so that a manifest that was cut short is noticed. The
-manifest gets its name when everything else is stored; until then UNFINISHED marks the export.
+The last line contains the number of images, which reveals a truncated manifest. The manifest gets
+its name when everything else is stored; until then UNFINISHED marks the export.
 """
 
 import hashlib
@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from repositories.images import ImageRecord
+from services.origin import Origin
 from services.transfer.failures import TransferError
 
 MANIFEST = "image-api-manifest.jsonl"
 UNFINISHED = f"{MANIFEST}.unfinished"
 FOLDER = "images"
 _FORMAT = {"format": "image-api-export", "version": 1}
-# Private to a deployment
-_LEFT_OUT = {"id", "s3_key"}
-_DATES = {"created_at", "last_updated_at"}
+DATES = ("created_at", "last_updated_at")
+_PRIVATE = {"id", "s3_key"}  # meaningless in another deployment
 _SLUG = re.compile("[^a-z0-9]+")
 _SLUG_LENGTH, _DIGEST_LENGTH = 60, 32
 _FILE = re.compile(rf"(.*/)?{FOLDER}/[a-z0-9-]+-[0-9a-f]{{{_DIGEST_LENGTH}}}\.[a-z0-9]+")
@@ -29,27 +29,20 @@ _FILE = re.compile(rf"(.*/)?{FOLDER}/[a-z0-9-]+-[0-9a-f]{{{_DIGEST_LENGTH}}}\.[a
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An image of an export: its file, relative to the manifest, and what its row said."""
+    """An image of an export; the path of its file is relative to the manifest."""
 
     file: str
-    values: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """The name of the image."""
-        return str(self.values["name"])
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of the file, hexadecimal."""
-        return str(self.values["sha256"])
+    name: str
+    sha256: str
+    extension: str
+    origin: Origin
 
 
 def file_name(image: ImageRecord) -> str:
-    """Return the path of the file of an image in an export, which no other version of it has.
+    """Return the path of an image's file in an export, which is different for each version.
 
-    It has lower-case letters, digits and hyphens only, no stem that Windows reserves, and little
-    more than 100 characters, so every file system keeps it.
+    It is valid on every file system: lower-case letters, digits and hyphens, little more than 100
+    characters, and no name that Windows reserves.
     """
     version = f"{image.name}\0{image.sha256}"
     digest = hashlib.sha256(version.encode()).hexdigest()[:_DIGEST_LENGTH]
@@ -58,7 +51,7 @@ def file_name(image: ImageRecord) -> str:
 
 
 def is_of_export(path: str) -> bool:
-    """Return whether the path of a file looks like one of an export."""
+    """Return whether a path looks like that of a file in an export."""
     return path.rpartition("/")[2] == UNFINISHED or _FILE.fullmatch(path) is not None
 
 
@@ -69,14 +62,14 @@ def first_line() -> str:
 
 def image_line(file: str, image: ImageRecord) -> str:
     """Return the line of an image, with all its metadata."""
-    values = {key: value for key, value in image._asdict().items() if key not in _LEFT_OUT}
-    for key in _DATES:
+    values = {key: value for key, value in image._asdict().items() if key not in _PRIVATE}
+    for key in DATES:
         values[key] = values[key].astimezone(UTC).isoformat()
     return _line({"file": file} | values)
 
 
 def last_line(images: int, left_out: int) -> str:
-    """Return the last line of a manifest, after so many images; others could not be exported."""
+    """Return the last line of a manifest: how many images precede it, and how many are missing."""
     return _line({"images": images, "left_out": left_out})
 
 
@@ -85,8 +78,8 @@ def _line(document: dict[str, Any]) -> str:
 
 
 def read_manifest(lines: Iterable[bytes]) -> Iterator[Exported]:
-    """Yield the images of a manifest. Raises TransferError if it is not whole and valid."""
-    number, found, announced = 0, 0, None
+    """Yield the images of a manifest. Raises TransferError if it is damaged or truncated."""
+    number, count, announced = 0, 0, None
     for number, line in enumerate(lines, 1):
         try:
             document = json.loads(line)
@@ -98,10 +91,10 @@ def read_manifest(lines: Iterable[bytes]) -> Iterator[Exported]:
                 announced = int(document["images"])
             else:
                 yield _exported(document)
-                found += 1
+                count += 1
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise TransferError(f"Line {number} of {MANIFEST} cannot be used: {exc}.") from exc
-    if announced != found:
+    if announced != count:
         raise TransferError(f"{MANIFEST} is cut short after line {number}.")
 
 
@@ -111,17 +104,15 @@ def _require_format(document: dict[str, Any]) -> None:
 
 
 def _exported(document: dict[str, Any]) -> Exported:
-    values = {key: value for key, value in document.items() if key != "file"}
-    file = document["file"]
-    for key in ("name", "sha256", "extension"):
-        if not isinstance(values[key], str):
+    texts = {key: document[key] for key in ("file", "name", "sha256", "extension")}
+    created_by = document.get("created_by")
+    for key, text in texts.items():
+        if not isinstance(text, str):
             raise TypeError(f"{key} is not a text")
-    for key in _DATES:
-        values[key] = datetime.fromisoformat(values[key])
-        if values[key].tzinfo is None:
-            raise ValueError(f"{key} has no time zone")
-    if not isinstance(file, str):
-        raise TypeError("file is not a text")
-    if not isinstance(values.get("created_by"), str | None):
+    if not isinstance(created_by, str | None):
         raise TypeError("created_by is not a text")
-    return Exported(file, values)
+    dates = {key: datetime.fromisoformat(document[key]) for key in DATES}
+    for key, date in dates.items():
+        if date.tzinfo is None:
+            raise ValueError(f"{key} has no time zone")
+    return Exported(**texts, origin=Origin(**dates, created_by=created_by))

@@ -1,4 +1,4 @@
-"""How the files of a source get the names of images: `--names`."""
+"""The rules of `--names`, which turn paths of a source into names of images."""
 
 import csv
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from services.names import split_extension
 from services.transfer.failures import FileRefusedError, TransferError
 
 Naming = Callable[[str], str | None]
-"""Returns the name for a path, None if the file is to be left out. Raises FileRefusedError."""
+"""Returns the name for a path, or None to skip the file. Raises FileRefusedError."""
 
 
 def parse_naming(text: str) -> Naming:
-    """Return what `stem`, `path:SEPARATOR` or `csv:FILE` means. Raises TransferError."""
+    """Parse `stem`, `path:SEPARATOR` or `csv:FILE`. Raises TransferError."""
     kind, _, rest = text.partition(":")
     if text == "stem":
         return _stem
@@ -27,7 +27,7 @@ def parse_naming(text: str) -> Naming:
 
 
 def split_extension_of(path: str) -> tuple[str, str]:
-    """Split a path into what precedes the extension of its file, and the extension."""
+    """Split a path into the part before its extension, and the lower-case extension."""
     folder, slash, filename = path.rpartition("/")
     stem, extension = split_extension(filename)
     return folder + slash + stem, extension
@@ -38,9 +38,9 @@ def _stem(path: str) -> str:
 
 
 class NamesInCsv:
-    """Names from the columns `source` and `name` of a CSV file. Files that it lacks are left out.
+    """Names from the columns `source` and `name` of a CSV file. Other files are skipped.
 
-    `missing` has the sources that no file was asked for.
+    `missing` contains the sources in the CSV file that have not been looked up.
     """
 
     def __init__(self, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Work on many items in a few threads, in order, with a bounded number under way."""
+"""Work on many items in a few threads, with results in order and a bounded backlog."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -8,7 +8,7 @@ from typing import TypeVar
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_AHEAD = 2  # items under way or waiting, for each thread
+_BACKLOG = 2  # items in progress or waiting, per thread
 
 
 def in_order(
@@ -16,15 +16,15 @@ def in_order(
 ) -> Generator[_Result]:
     """Yield `work(item)` for each item, in the order of the items, with `jobs` threads.
 
-    Items are taken as threads become free, so `items` may produce large ones. What `work` raises
-    ends the iteration; items that have not begun by then are dropped.
+    Takes items as threads become free, so `items` may produce large ones. An error of `work` ends
+    the iteration and drops the items that have not begun.
     """
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="transfer")
     try:
         waiting: deque[Future[_Result]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= _AHEAD * jobs:
+            if len(waiting) >= _BACKLOG * jobs:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -1,8 +1,8 @@
-"""The first pass of an import: which file becomes which image, before anything is stored."""
+"""The first pass of an import: decides which file becomes which image, and stores nothing."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from config import Settings
@@ -18,14 +18,14 @@ from services.transfer.sources import Source, SourceFile
 
 Outcome = Literal["created", "replaced", "unchanged", "refused", "skipped"]
 
-# Files of macOS and Windows that no user sees, and the folder in which macOS packs some of them
+# Hidden files of macOS and Windows, and the folder that macOS adds to archives
 _HIDDEN_FILES = {"thumbs.db", "desktop.ini"}
 _HIDDEN_FOLDER = "__MACOSX"
 
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of a file of the source, and why if it is refused or skipped."""
+    """What became of a file of the source; `reason` says why it was refused or skipped."""
 
     source: str
     name: str
@@ -36,40 +36,41 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """A file, and the image that it is to become.
+    """A file, and the image that it will become.
 
-    Without an `extension` the first bytes decide. `sha256` is what the bytes must have, if known.
+    Without an `extension` the first bytes decide the format. The bytes must have the `sha256`, if
+    there is one.
     """
 
     file: SourceFile
     name: str
-    extension: str
+    extension: str | None
     origin: Origin = HERE
     sha256: str | None = None
 
 
 @dataclass(slots=True)
 class Plan:
-    """The images to import, and the files that are not among them."""
+    """The images to import, and the files that are refused or skipped."""
 
     images: list[PlannedImage] = field(default_factory=list)
     others: list[FileResult] = field(default_factory=list)
 
     def leave_out(self, source: str, reason: str, outcome: Outcome = "refused") -> None:
-        """Note why a file is not imported."""
+        """Record why a file is not imported."""
         self.others.append(FileResult(source, "", outcome, reason))
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Names the files of a source by the rules of the deployment."""
+    """Names the files of a source, and applies the rules of the deployment to them."""
 
     settings: Settings
     inspector: Inspector
     keep_dates: bool = False
 
     def plan(self, files: Iterable[SourceFile], naming: Naming) -> Plan:
-        """Plan the import of files that are not an export."""
+        """Plan the import of ordinary files."""
         plan = Plan()
         for file in files:
             if _is_hidden(file.path):
@@ -93,7 +94,10 @@ class Planner:
     def plan_export(
         self, files: Iterable[SourceFile], manifest: str, entries: Iterable[Exported]
     ) -> Plan:
-        """Plan the import of an export, whose manifest has this path. Raises TransferError."""
+        """Plan the import of the export whose manifest has the path `manifest`.
+
+        Raises TransferError if the manifest is damaged.
+        """
         root, plan = manifest.removesuffix(MANIFEST), Plan()
         by_path = {file.path: file for file in files if file.path != manifest}
         by_path.pop(root + UNFINISHED, None)
@@ -102,37 +106,29 @@ class Planner:
             try:
                 if (file := by_path.pop(path, None)) is None:
                     raise FileRefusedError("The export lacks this file.")
-                extension = str(entry.values["extension"])
-                origin = Origin.of(entry.values)
-                plan.images.append(self._planned(file, entry.name, extension, origin, entry.sha256))
+                planned = self._planned(file, entry.name, entry.extension, entry.origin)
+                plan.images.append(replace(planned, sha256=entry.sha256))
             except (FileRefusedError, ServiceError) as exc:
                 plan.leave_out(path, str(exc))
         for path in by_path:
             plan.leave_out(path, "The manifest does not name it.", "skipped")
         return _without_clashes(plan)
 
-    def _planned(
-        self,
-        file: SourceFile,
-        name: str,
-        extension: str,
-        origin: Origin,
-        sha256: str | None = None,
-    ) -> PlannedImage:
-        """Raise FileRefusedError or a ServiceError for a file that cannot become an image."""
+    def _planned(self, file: SourceFile, name: str, extension: str, origin: Origin) -> PlannedImage:
+        """Raise FileRefusedError or a ServiceError if the file cannot become an image."""
         if file.reason:
             raise FileRefusedError(file.reason)
         if extension:
             self.inspector.require_allowed(extension)
         if file.size > self.settings.max_upload_bytes:
             raise ImageTooLargeError.of(self.settings.max_upload_bytes)
-        return PlannedImage(file, normalise_name(name), extension, origin, sha256)
+        return PlannedImage(file, normalise_name(name), extension or None, origin)
 
 
 def find_manifest(files: Iterable[SourceFile]) -> SourceFile | None:
-    """Return the manifest of an export, None if the files are not one.
+    """Return the manifest among the files of an export; None if they are ordinary files.
 
-    Raises TransferError for several exports, and for an export without its manifest.
+    Raises TransferError if there are several exports, or one without its manifest.
     """
     manifests, looks_exported = [], False
     for file in files:
@@ -150,7 +146,7 @@ def find_manifest(files: Iterable[SourceFile]) -> SourceFile | None:
 
 
 def read_entries(source: Source, manifest: SourceFile) -> Iterator[Exported]:
-    """Yield the images of an export. Raises TransferError, or what reading the source raises."""
+    """Yield the images in a manifest. Raises TransferError, or what reading the source raises."""
     for _, fetch in source.contents([manifest], manifest.size):
         try:
             spooled = patiently(fetch)
@@ -171,15 +167,17 @@ def _is_hidden(path: str) -> bool:
 
 
 def _without_clashes(plan: Plan) -> Plan:
-    """Refuse all files whose name another file has."""
+    """Refuse all files that would get the same name."""
     by_name: defaultdict[str, list[PlannedImage]] = defaultdict(list)
     for image in plan.images:
         by_name[image.name].append(image)
-    clashing = {name: found for name, found in by_name.items() if len(found) > 1}
-    for name, found in clashing.items():
-        for image in found:
-            other = next(one for one in found if one is not image).file.path
+    plan.images = []
+    for name, images in by_name.items():
+        if len(images) == 1:
+            plan.images += images
+            continue
+        for image in images:
+            other = next(one for one in images if one is not image).file.path
             reason = f"{other!r} has the same name."
             plan.others.append(FileResult(image.file.path, name, "refused", reason))
-    plan.images = [image for image in plan.images if image.name not in clashing]
     return plan

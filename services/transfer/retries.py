@@ -1,4 +1,4 @@
-"""Patience with the database, the stores and the decoders."""
+"""Retries while the database, a store or the decoders are unavailable."""
 
 import time
 from collections.abc import Callable
@@ -12,10 +12,7 @@ _ATTEMPTS = 4
 
 
 def patiently(work: Callable[[], _Result]) -> _Result:
-    """Call `work` again while it is temporarily impossible, as a client of the API would.
-
-    Raises what the last attempt raises.
-    """
+    """Call `work`, and repeat it after temporary errors. Raises the error of the last attempt."""
     for _ in range(_ATTEMPTS - 1):
         try:
             return work()

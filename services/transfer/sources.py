@@ -1,22 +1,22 @@
-"""What an import reads: its files, and the files themselves, one after another or side by side."""
+"""The files that an import reads, and copies of them."""
 
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Protocol
+from typing import IO
 
-from s3_client import HashedBytes, sha256_of
+from s3_client import HashedBytes, ObjectBody, sha256_of
 from services.transfer.failures import FileRefusedError, TransferError
 
-# Larger files are kept on disk until they are stored. Those in memory take half the CPU to store.
+# Larger files are copied to disk. Storing a file from memory takes half the CPU.
 _MEMORY_BYTES = 2 * 1024 * 1024
 PIECE_BYTES = 256 * 1024
 
@@ -25,8 +25,8 @@ PIECE_BYTES = 256 * 1024
 class SourceFile:
     """A file of a source.
 
-    `path` is relative to the source, with slashes. `reason` says why it cannot be read, if so.
-    `position` counts the files of the source; archives may have two of one path.
+    `position` identifies it, because an archive may contain a path twice. `path` is relative to the
+    source and has slashes. `reason` says why the file cannot be imported, and is empty if it can.
     """
 
     position: int
@@ -37,13 +37,12 @@ class SourceFile:
 
 
 class Spooled:
-    """A copy of a file of the source, in memory or on disk."""
+    """A copy of a file, in memory or on disk. The caller closes `file`."""
 
-    def __init__(self, chunks: Iterable[bytes], most: int = sys.maxsize) -> None:
-        """Read at most `most` bytes and one piece, so that no file fills the disk."""
-        bounded = _bounded(chunks, most)
+    def __init__(self, chunks: Iterable[bytes], max_bytes: int = sys.maxsize) -> None:
+        """Stop at the first chunk beyond `max_bytes`, so that no file fills the disk."""
+        bounded = _bounded(chunks, max_bytes)
         first = b"".join(_bounded(bounded, _MEMORY_BYTES))
-        # Whoever uses the copy closes it.
         self.file = HashedBytes(first) if len(first) <= _MEMORY_BYTES else _on_disk(first, bounded)
         self.size = self.file.seek(0, os.SEEK_END)
 
@@ -53,13 +52,13 @@ class Spooled:
         return sha256_of(self.file)
 
 
-def _bounded(chunks: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """Yield chunks until they have more than `most` bytes together."""
+def _bounded(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """Yield chunks until their total size exceeds `max_bytes`."""
     size = 0
     for chunk in chunks:
         yield chunk
         size += len(chunk)
-        if size > most:
+        if size > max_bytes:
             return
 
 
@@ -69,7 +68,8 @@ def _on_disk(first: bytes, rest: Iterable[bytes]) -> IO[bytes]:
         for chunk in chain([first], rest):
             _write(file, chunk)
     except BaseException:
-        file.close()
+        with suppress(OSError):  # closing writes once more
+            file.close()
         raise
     return file
 
@@ -77,6 +77,7 @@ def _on_disk(first: bytes, rest: Iterable[bytes]) -> IO[bytes]:
 def _write(file: IO[bytes], chunk: bytes) -> None:
     try:
         file.write(chunk)
+        file.flush()
     except OSError as exc:
         raise TransferError(f"Temporary files cannot be written: {exc.strerror}.") from exc
 
@@ -85,49 +86,40 @@ Fetch = Callable[[], Spooled]
 """Copies one file, in any thread. Raises FileRefusedError, TransferError or UnavailableError."""
 
 
-class Source(Protocol):
-    """Files to import. Two passes: first all names are checked, then the files are read."""
+class Source:
+    """Files to import. The first pass checks all names with `files`, the second reads `contents`.
+
+    A source implements `files`, and either `copy` or `contents`.
+    """
 
     def files(self) -> Iterator[SourceFile]:
         """Yield every file. Raises TransferError or StorageUnavailableError."""
-        ...
+        raise NotImplementedError
 
     def contents(
-        self, wanted: Iterable[SourceFile], most: int
+        self, files: Iterable[SourceFile], max_bytes: int
     ) -> Iterator[tuple[SourceFile, Fetch]]:
-        """Yield each of the wanted files with a function that copies at most `most` bytes of it."""
-        ...
+        """Yield each file with a function that copies it, and stops beyond `max_bytes`."""
+        for file in files:
+            yield file, partial(self.copy, file, max_bytes)
 
-    def requests(self, files: int) -> str:
-        """Describe what reading so many files costs, "" if nothing: a disk needs no requests."""
-        _ = files
+    def copy(self, file: SourceFile, max_bytes: int) -> Spooled:
+        """Copy one file, in any thread and in any order."""
+        raise NotImplementedError
+
+    def requests(self, _files: int) -> str:
+        """Describe the requests that reading this number of files takes; a disk takes none."""
         return ""
 
 
-class Readable(Protocol):
-    """A file, or the body of an object."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes, none at the end."""
-        ...
-
-
-def one_by_one(
-    wanted: Iterable[SourceFile], most: int, copy: Callable[[SourceFile, int], Spooled]
-) -> Iterator[tuple[SourceFile, Fetch]]:
-    """Yield each file with a function that copies it, where files can be read in any order."""
-    for file in wanted:
-        yield file, partial(copy, file, most)
-
-
-def pieces(file: Readable) -> Iterator[bytes]:
+def pieces(file: IO[bytes] | ObjectBody) -> Iterator[bytes]:
     """Yield the rest of a file in pieces."""
     while piece := file.read(PIECE_BYTES):
         yield piece
 
 
 def decoded(path: str) -> tuple[str, str]:
-    """Return a path that can be printed, and why it cannot be used, "" if it can.
+    """Return a printable form of a path, and why the path cannot be used; "" if it can.
 
     Python represents bytes that are not UTF-8 as lone surrogates.
     """
@@ -145,21 +137,21 @@ class Folder(Source):
         self._root = root
 
     def files(self) -> Iterator[SourceFile]:
-        """Yield every file, in the order of the names in each folder. Raises TransferError."""
-        for position, found in enumerate(self._walk()):
-            path, reason = decoded(found.relative_to(self._root).as_posix())
+        """Yield every file, sorted by name within each folder. Raises TransferError."""
+        for position, entry in enumerate(self._walk()):
+            path, reason = decoded(entry.relative_to(self._root).as_posix())
             try:
-                about = found.lstat()
+                status = entry.lstat()
             except OSError as exc:
                 yield SourceFile(position, path, 0, reason=_failure(exc))
                 continue
-            if stat.S_ISLNK(about.st_mode):
+            if stat.S_ISLNK(status.st_mode):
                 reason = reason or "It is a symbolic link."
-            elif stat.S_ISDIR(about.st_mode):
+            elif stat.S_ISDIR(status.st_mode):
                 reason = reason or "It is a folder that cannot be read."
-            elif not stat.S_ISREG(about.st_mode):
+            elif not stat.S_ISREG(status.st_mode):
                 reason = reason or "It is not a regular file."
-            yield SourceFile(position, path, about.st_size, date_of(about.st_mtime), reason)
+            yield SourceFile(position, path, status.st_size, date_of(status.st_mtime), reason)
 
     def _walk(self) -> Iterator[Path]:
         """Yield the paths of all files and links, and of folders that cannot be read."""
@@ -174,25 +166,14 @@ class Folder(Source):
                 raise TransferError(f"{self._root} cannot be read: {failure.strerror}.")
             yield Path(failure.filename)
 
-    def contents(
-        self, wanted: Iterable[SourceFile], most: int
-    ) -> Iterator[tuple[SourceFile, Fetch]]:
-        """Yield each file with a function that copies it."""
-        return one_by_one(wanted, most, self._spool)
-
-    def _spool(self, file: SourceFile, most: int) -> Spooled:
-        with self._open(file) as opened:
-            return Spooled(pieces(opened), most)
-
-    @contextmanager
-    def _open(self, file: SourceFile) -> Iterator[IO[bytes]]:
-        # It may have become a link or a pipe since it was listed.
+    def copy(self, file: SourceFile, max_bytes: int) -> Spooled:
+        """Copy a file, unless it has become a link or a pipe since it was listed."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             with os.fdopen(os.open(self._root / file.path, flags), "rb") as opened:
                 if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
                     raise FileRefusedError("It is not a regular file.")
-                yield opened
+                return Spooled(pieces(opened), max_bytes)
         except OSError as exc:
             raise FileRefusedError(_failure(exc)) from exc
 
@@ -202,7 +183,7 @@ def _failure(error: OSError) -> str:
 
 
 def date_of(timestamp: float) -> datetime | None:
-    """Return a time stamp of Unix as a date, None if it is none."""
+    """Return the date of a Unix time stamp, or None if it is out of range."""
     with suppress(OverflowError, ValueError, OSError):
         return datetime.fromtimestamp(timestamp, UTC)
     return None

@@ -1,55 +1,34 @@
-"""Where an export goes. The manifest gets its name last, when everything else is there."""
+"""The places that an export can be written to. The manifest is completed last."""
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from repositories.images import ImageRecord
-from s3_client import Bucket
+from s3_client import Bucket, HashedBytes, sha256_of
 from services.transfer.failures import TransferError
 from services.transfer.manifest import FOLDER, MANIFEST, UNFINISHED, first_line
-from services.transfer.sources import Spooled, pieces
 
 _PART = ".part"
 _JSON_LINES = "application/jsonl"
 
 
-class Target(Protocol):
-    """A place for an export. A second run completes what the first began."""
-
-    def begin(self) -> None:
-        """Mark the place as an unfinished export. Raises TransferError if others use it."""
-        ...
-
-    def has(self, file: str, image: ImageRecord) -> bool:
-        """Return whether the file of an image is there already, with its bytes."""
-        ...
-
-    def put(self, file: str, content: Spooled, image: ImageRecord) -> None:
-        """Store the file of an image."""
-        ...
-
-    def finish(self, manifest: IO[bytes]) -> None:
-        """Store the manifest, which makes the export a finished one."""
-        ...
-
-
 class FolderTarget:
-    """A folder on disk. Each file gets its name when it is whole."""
+    """A folder on disk. Each file gets its name when it is complete."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def begin(self) -> None:
-        """Create the folder and the marker. Raises TransferError."""
+        """Create the folder and the marker. Raises TransferError if something else uses it."""
         try:
-            if self._root.exists() and not _may_hold(entry.name for entry in self._root.iterdir()):
+            self._root.mkdir(parents=True, exist_ok=True)
+            if not _may_be_export({entry.name for entry in self._root.iterdir()}):
                 raise TransferError(f"{self._root} is not empty and not an export.")
-            (self._root / FOLDER).mkdir(parents=True, exist_ok=True)
+            (self._root / FOLDER).mkdir(exist_ok=True)
             (self._root / UNFINISHED).write_text(first_line())
         except OSError as exc:
             raise TransferError(f"{self._root} cannot be written: {exc.strerror}.") from exc
@@ -61,14 +40,14 @@ class FolderTarget:
                 return hashlib.file_digest(opened, "sha256").hexdigest() == image.sha256
         return False
 
-    def put(self, file: str, content: Spooled, image: ImageRecord) -> None:
-        """Write the file; its date becomes that of the image."""
+    def put(self, file: str, content: IO[bytes], image: ImageRecord) -> None:
+        """Write the file, with the date of the image. Raises TransferError."""
         path = self._root / file
         part = path.with_name(path.name + _PART)
         try:
             with part.open("wb") as opened:
-                content.file.seek(0)
-                shutil.copyfileobj(content.file, opened)
+                content.seek(0)
+                shutil.copyfileobj(content, opened)
             moment = image.created_at.timestamp()
             os.utime(part, (moment, moment))
             part.replace(path)
@@ -76,7 +55,7 @@ class FolderTarget:
             raise TransferError(f"{path} cannot be written: {exc.strerror}.") from exc
 
     def finish(self, manifest: IO[bytes]) -> None:
-        """Write the manifest over the marker and rename it, after all files are on disk."""
+        """Write the manifest over the marker and rename it, after syncing all files to disk."""
         draft = self._root / UNFINISHED
         try:
             for part in (self._root / FOLDER).glob(f"*{_PART}"):
@@ -92,43 +71,46 @@ class FolderTarget:
 
 
 class BucketTarget:
-    """A bucket below a prefix. S3 compares the SHA-256 of what it receives."""
+    """A bucket below a prefix. S3 verifies the SHA-256 of each file."""
 
     def __init__(self, bucket: Bucket, prefix: str) -> None:
         self._bucket, self._prefix = bucket, prefix
         self._sizes: dict[str, int] = {}
 
     def begin(self) -> None:
-        """List what is there, and put the marker. Raises TransferError."""
+        """List the existing objects, and put the marker.
+
+        Raises StorageUnavailableError, or TransferError if something else uses the prefix.
+        """
         start = len(self._prefix)
         listed = self._bucket.list_objects(self._prefix)
         self._sizes = {key[start:]: size for key, size in listed}
-        if not _may_hold({path.partition("/")[0] for path in self._sizes}):
+        if not _may_be_export({path.partition("/")[0] for path in self._sizes}):
             raise TransferError(f"s3://…/{self._prefix} is not empty and not an export.")
-        with (marker := Spooled([first_line().encode()])).file:
-            self._put(UNFINISHED, marker, _JSON_LINES)
+        self._put(UNFINISHED, HashedBytes(first_line().encode()), _JSON_LINES)
 
     def has(self, file: str, image: ImageRecord) -> bool:
-        """Return whether the object was there at the beginning, in the size of the image."""
+        """Return whether `begin` found the object with the size of the image."""
         return self._sizes.get(file) == image.size_bytes
 
-    def put(self, file: str, content: Spooled, image: ImageRecord) -> None:
+    def put(self, file: str, content: IO[bytes], image: ImageRecord) -> None:
         """Put the object. Raises StorageUnavailableError."""
         self._put(file, content, image.content_type)
 
     def finish(self, manifest: IO[bytes]) -> None:
         """Put the manifest, then delete the marker. Raises StorageUnavailableError."""
-        manifest.seek(0)
-        with (whole := Spooled(pieces(manifest))).file:
-            self._put(MANIFEST, whole, _JSON_LINES)
+        self._put(MANIFEST, manifest, _JSON_LINES)
         self._bucket.delete_image(self._prefix + UNFINISHED)
 
-    def _put(self, file: str, content: Spooled, media_type: str) -> None:
+    def _put(self, file: str, content: IO[bytes], media_type: str) -> None:
         key = self._prefix + file
-        self._bucket.upload_image(content.file, key, media_type, sha256=content.sha256)
+        self._bucket.upload_image(content, key, media_type, sha256=sha256_of(content))
 
 
-def _may_hold(names: Iterable[str]) -> bool:
-    """Return whether a place with files and folders of these names may be an export's."""
-    found = set(names)
-    return found <= {MANIFEST, UNFINISHED, FOLDER} and (not found or bool(found - {FOLDER}))
+Target = FolderTarget | BucketTarget
+"""A place for an export. A second run completes what the first one began."""
+
+
+def _may_be_export(entries: set[str]) -> bool:
+    """Return whether a place with only these entries is empty or may be an export."""
+    return entries <= {MANIFEST, UNFINISHED, FOLDER} and entries != {FOLDER}

@@ -1,5 +1,6 @@
 """Manifests are written and read, and their file names suit every file system."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -7,9 +8,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from repositories.images import ImageRecord
+from services.origin import Origin
 from services.transfer.failures import TransferError
 from services.transfer.manifest import (
     UNFINISHED,
+    Exported,
     file_name,
     first_line,
     image_line,
@@ -59,10 +62,11 @@ def test_round_trip() -> None:
     image = record("Größe\n")
     lines = [first_line(), image_line("images/a.png", image._replace(created_at=east))]
     lines.append(last_line(1, 2))
-    (found,) = read_manifest(line.encode() for line in lines)
-    assert (found.file, found.name, found.sha256) == ("images/a.png", image.name, image.sha256)
-    assert (found.values["created_at"], found.values["width"]) == (THEN, 3)
-    assert not {"id", "s3_key", "file"} & set(found.values)
+    (entry,) = read_manifest(line.encode() for line in lines)
+    assert entry == Exported("images/a.png", image.name, image.sha256, "png", Origin(THEN, THEN))
+    written = json.loads(lines[1])
+    assert set(written) == {*ImageRecord._fields, "file"} - {"id", "s3_key"}
+    assert written["width"] == 3
 
 
 @pytest.mark.parametrize(

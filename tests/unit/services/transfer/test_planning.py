@@ -1,12 +1,12 @@
 """The first pass of an import names files, and finds what cannot be imported."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from config import Settings
 from services.inspection import Inspector
+from services.origin import Origin
 from services.transfer.failures import TransferError
 from services.transfer.manifest import MANIFEST, UNFINISHED, Exported
 from services.transfer.naming import parse_naming
@@ -49,7 +49,7 @@ def test_plan(planner: Planner) -> None:
     found.append(SourceFile(12, "h.png", 1, reason="It is a link."))
     plan = planner.plan(found, parse_naming("stem"))
     assert [(image.name, image.extension) for image in plan.images] == [
-        *(("b", "png"), ("c", ""), ("f", "apng")),
+        *(("b", "png"), ("c", None), ("f", "apng")),
     ]
     assert {image.origin.created_at for image in plan.images} == {THEN}
     reasons = outcomes(plan)
@@ -64,17 +64,16 @@ def test_plan(planner: Planner) -> None:
     assert len(plan.images) + len(plan.others) == len(found)
 
 
-def exported(file: str, name: str, **values: Any) -> Exported:
+def exported(file: str, name: str, extension: str = "png") -> Exported:
     """Return an entry of a manifest."""
-    known = {"name": name, "extension": "png", "sha256": "0" * 64, "created_at": THEN}
-    return Exported(file, known | values)
+    return Exported(file, name, "0" * 64, extension, Origin(THEN, THEN))
 
 
 def test_plan_of_an_export(planner: Planner) -> None:
     """The manifest has the names; missing files are refused, others are skipped."""
     found = files("x/" + MANIFEST, "x/" + UNFINISHED, "x/images/1.png", "x/images/2", "other.png")
     entries = [
-        exported("images/1.png", "one", last_updated_at=THEN),
+        exported("images/1.png", "one"),
         exported("images/2", "two", extension="jpg"),
         exported("images/3.png", "three"),
         exported("../other.png", "four"),

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def test_file_on_disk() -> None:
         assert (spooled.size, spooled.sha256) == (5_000_000, hashlib.sha256(content).hexdigest())
         file.seek(0)
         assert file.read() == content
+
+
+def test_full_disk() -> None:
+    """A full disk ends the transfer, also if only the end of a file does not fit."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, limits[1]))
+    try:
+        with pytest.raises(TransferError, match="Temporary files cannot be written"):
+            Spooled([bytes(3_000_000), bytes(100)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_growing_file() -> None:
