@@ -1,6 +1,6 @@
-"""Every SQL statement on `images`, as functions on a connection.
+"""Every SQL statement on `images`.
 
-Functions that change exactly one row return whether they did; the write protocol depends on it.
+Functions that change one row return whether they did. The write protocol depends on it.
 """
 
 import functools
@@ -48,8 +48,8 @@ class ImageRecord(NamedTuple):
     created_by: str | None = None
 
 
-# Statements use tables, not mapped classes, and are built once: a read of columns takes a third of
-# the CPU of a read of entities, and building a statement takes as long as the database.
+# Statements select columns, not entities, which takes a third of the CPU. They are built once,
+# because building one takes as long as the database needs to run it.
 _images = cast(Table, Image.__table__)
 _select_image = select(*(_images.c[field] for field in ImageRecord._fields))
 _select_after = (
@@ -68,32 +68,29 @@ _delete_image = delete(_images).where(*_is_current)
 
 
 def find_image(session: Session, name: str) -> ImageRecord | None:
-    """Return the image called `name`, or None."""
+    """Return the image `name`, or None. Raises DatabaseUnavailableError."""
     rows = fetch(session, _select_by_name, {"name": name})
     return ImageRecord._make(rows[0]) if rows else None
 
 
 def existing_names(session: Session, names: Iterable[str]) -> set[str]:
-    """Return which of these are names of images, in one SELECT for a page of names."""
-    found: set[str] = set()
-    pages = iter(names)
+    """Return the names that have an image, with one SELECT for each page of names."""
+    existing: set[str] = set()
+    remaining = iter(names)
     with reading(session) as connection:
-        while page := list(islice(pages, _PAGE_ROWS)):
-            found.update(connection.scalars(_select_names, {"names": page}))
-    return found
+        while page := list(islice(remaining, _PAGE_ROWS)):
+            existing.update(connection.scalars(_select_names, {"names": page}))
+    return existing
 
 
 def lock_image(connection: Connection, name: str) -> ImageRecord | None:
-    """Return the image called `name`, or None; lock its row until the transaction ends."""
+    """Return the image `name`, or None, and lock its row until the transaction ends."""
     row = connection.execute(_select_by_name_locked, {"name": name}).first()
     return ImageRecord._make(row) if row else None
 
 
 def read_all(connection: Connection) -> Iterator[ImageRecord]:
-    """Yield all images in the order of their ids, a page at a time.
-
-    They are consistent only if the transaction is a snapshot.
-    """
+    """Yield all images by id, with one page in memory. Only a snapshot makes them consistent."""
     last = 0
     while rows := connection.execute(_select_after, {"id": last}).all():
         yield from map(ImageRecord._make, rows)
@@ -111,13 +108,13 @@ def insert_images(connection: Connection, rows: Sequence[dict[str, Any]]) -> Non
 
 
 def replace_image(connection: Connection, current: ImageRecord, values: dict[str, Any]) -> bool:
-    """Change the row of `current` to another object; False if it has changed since."""
+    """Replace the values of the row `current`; return False if it has changed since."""
     its = {"its_name": current.name, "its_key": current.s3_key}
     return connection.execute(_replace_image, values | its).rowcount == 1
 
 
 def delete_image(connection: Connection, current: ImageRecord) -> bool:
-    """Delete the row of `current`; False if it has changed since."""
+    """Delete the row `current`; return False if it has changed since."""
     its = {"its_name": current.name, "its_key": current.s3_key}
     return connection.execute(_delete_image, its).rowcount == 1
 
@@ -130,10 +127,11 @@ def list_images(
     after: tuple[Any, int] | None = None,
     limit: int,
 ) -> list[ImageRecord]:
-    """Return the images that begin with `prefix` and follow (order value, id) `after`.
+    """Return the images whose names begin with `prefix`, after the (order value, id) `after`.
 
-    `order` is a column, descending after a minus sign; the id decides among equals.
-    Keyset pagination: each page is one range of an index, so row 1,000,000 is as fast as row 10.
+    `order` is a column; a minus sign makes it descending. The id decides among equal values.
+    Keyset pagination reads one range of an index, so row 1,000,000 is as fast as row 10. Raises
+    DatabaseUnavailableError.
     """
     end = _after_prefix(prefix)
     parameters: dict[str, Any] = {"prefix": prefix, "end": end, "limit": limit}
@@ -144,7 +142,6 @@ def list_images(
 
 @functools.cache
 def _page(order: str, from_prefix: bool, to_end: bool, after: bool) -> Select[Any]:  # noqa: FBT001
-    """Build the statement of one kind of page."""
     descending, by = order.startswith("-"), order.removeprefix("-")
     column, id_ = _images.c[by], _images.c.id
     statement = _select_image.limit(bindparam("limit"))
@@ -164,12 +161,12 @@ def _page(order: str, from_prefix: bool, to_end: bool, after: bool) -> Select[An
 
 
 def _after_prefix(prefix: str) -> str | None:
-    """Return the smallest string after all that begin with `prefix`; None if there is none."""
+    """Return the smallest string that is greater than all with this prefix; None without one."""
     stem = prefix.rstrip(chr(0x10FFFF))
     if not stem:
         return None
     successor = ord(stem[-1]) + 1
-    # UTF-8 orders by code point, and has no surrogates.
+    # UTF-8 has no surrogates.
     return stem[:-1] + chr(0xE000 if successor == 0xD800 else successor)
 
 
@@ -187,18 +184,18 @@ _select_nth = _select_image.order_by(_images.c.id).offset(bindparam("offset")).l
 
 
 class RandomImages:
-    """Picks random images; remembers the lowest and highest id. Each engine needs its own."""
+    """Picks random images, and remembers the lowest and highest id. Each engine has its own."""
 
     def __init__(self) -> None:
         self._bounds = (1, 1)
 
     def pick(self, session: Session) -> ImageRecord | None:
-        """Return an image, each with the same probability; None if there are no images.
+        """Return a uniformly random image, or None if there are none.
 
-        Rejection sampling: of ids drawn uniformly between the lowest and the highest, the first
-        that exists is uniform over the rows, however sparse they are. The draw uses the remembered
-        bounds and counts only if the same statement confirms them. If every draw misses, COUNT and
-        OFFSET pick a row (66 ms at 1,000,000 rows).
+        Rejection sampling: among ids that are drawn uniformly between the lowest and the highest,
+        the first one that exists is uniform over the rows. The remembered bounds must equal those
+        that the same statement reads, or the draw does not count. If all draws miss, COUNT and
+        OFFSET pick a row (66 ms at 1,000,000 rows). Raises DatabaseUnavailableError.
         """
         low, high = self._bounds
         for _ in range(_RANDOM_ROUNDS):
@@ -211,8 +208,8 @@ class RandomImages:
             if low is None:
                 return None
             self._bounds = low, high
-            found = {row[2]: row[2:] for row in rows}
-            hit = next((found[draw] for draw in draws if draw in found), None)
+            by_id = {row[2]: row[2:] for row in rows}
+            hit = next((by_id[draw] for draw in draws if draw in by_id), None)
             if hit and drawn_from == (low, high):
                 return ImageRecord._make(hit)
         return _random_by_offset(session)

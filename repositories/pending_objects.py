@@ -1,6 +1,6 @@
-"""Every SQL statement on the journal, `pending_objects`, as functions on a connection.
+"""Every SQL statement on the journal, `pending_objects`.
 
-Functions that change exactly one row return whether they did; the write protocol depends on it.
+Functions that change one row return whether they did. The write protocol depends on it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ class JournalEntry(NamedTuple):
 
     @property
     def since(self) -> datetime:
-        """When the entry got its state."""
+        """The time at which the entry got its state."""
         return self.claimed_at or self.created_at
 
 
@@ -43,12 +43,12 @@ _delete_entry = delete(_pending).where(
 
 
 def journal_upload(connection: Connection, key: str, now: datetime) -> None:
-    """Journal a key before the PUT. An existing entry of that key aborts the transaction."""
+    """Journal a key before its PUT. An existing entry of the key aborts the transaction."""
     _insert(connection, JournalEntry(key, UPLOADING, now, None))
 
 
 def journal_uploads(connection: Connection, keys: Iterable[str], now: datetime) -> None:
-    """Journal several keys, each before its PUT, in one statement."""
+    """Journal several keys before their PUTs, in one statement."""
     entries = [JournalEntry(key, UPLOADING, now, None)._asdict() for key in keys]
     connection.execute(_insert_entry, entries)
 
@@ -56,16 +56,16 @@ def journal_uploads(connection: Connection, keys: Iterable[str], now: datetime) 
 def journal_deletion(
     connection: Connection, key: str, now: datetime, claimed_at: datetime | None = None
 ) -> None:
-    """Journal an object that no row names and that is to be deleted.
+    """Journal an object without a row for deletion.
 
-    An existing entry of that key aborts the transaction. `claimed_at` is None if no PUT of the key
-    can land later.
+    An existing entry of the key aborts the transaction. `claimed_at` is None if no PUT of the key
+    can land any more.
     """
     _insert(connection, JournalEntry(key, TO_DELETE, now, claimed_at))
 
 
 def has_entry(connection: Connection, key: str) -> bool:
-    """Return whether the journal has an entry of that key."""
+    """Return whether the journal has an entry of the key."""
     statement = select(literal(1)).where(_pending.c.s3_key == key)
     return connection.execute(statement).first() is not None
 
@@ -75,12 +75,12 @@ def _insert(connection: Connection, entry: JournalEntry) -> None:
 
 
 def finish_upload(connection: Connection, key: str) -> bool:
-    """Remove the entry of an upload whose row is written; False if a sweeper claimed the key."""
+    """Remove the entry of a finished upload; return False if a sweeper claimed its key."""
     return connection.execute(_delete_entry, {"key": key, "in_state": UPLOADING}).rowcount == 1
 
 
 def finish_uploads(connection: Connection, keys: Sequence[str]) -> bool:
-    """Remove the entries of uploads whose rows are written; False if any was claimed."""
+    """Remove the entries of finished uploads; return False if a sweeper claimed any key."""
     statement = delete(_pending).where(
         _pending.c.s3_key.in_(bindparam("keys", expanding=True)), _pending.c.state == UPLOADING
     )
@@ -88,9 +88,9 @@ def finish_uploads(connection: Connection, keys: Sequence[str]) -> bool:
 
 
 def claim_upload(connection: Connection, key: str, claimed_at: datetime) -> bool:
-    """Change an upload's entry to one to delete; False if the upload committed or is gone.
+    """Change the state of an upload to TO_DELETE; return False if it has committed or is gone.
 
-    The upload can no longer commit then. A late PUT may land until the horizon after `claimed_at`.
+    The upload cannot commit any more. Its PUT may land until the horizon after `claimed_at`.
     """
     statement = (
         update(_pending)
@@ -108,11 +108,11 @@ def remove_entry(connection: Connection, key: str) -> None:
 def entries_after(
     connection: Connection, after: tuple[datetime, str] | None, limit: int
 ) -> Sequence[JournalEntry]:
-    """Return a page of entries, oldest first, that follow (`created_at`, `s3_key`) `after`."""
+    """Return a page of entries, oldest first, after the (`created_at`, `s3_key`) `after`."""
     statement = _select_entry.order_by(_pending.c.created_at, _pending.c.s3_key).limit(limit)
     if after:
         moment, key = after
-        # The first condition bounds the range of the index. Without it, PostgreSQL and SQLite read
+        # The first condition limits the range of the index. Without it, PostgreSQL and SQLite read
         # all earlier entries for each page.
         statement = statement.where(
             _pending.c.created_at >= moment,
@@ -122,5 +122,5 @@ def entries_after(
 
 
 def ping(connection: Connection) -> None:
-    """Check that the database answers and the journal exists."""
+    """Check that the database answers and has the journal."""
     connection.execute(select(literal(1)).select_from(_pending).limit(1))

@@ -1,4 +1,4 @@
-"""The rows of all tables that name objects, in the order of their keys."""
+"""The SQL statements on all rows that name objects, whatever their table."""
 
 import heapq
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _variants = cast("Table", Variant.__table__)
 
 
 class Reference(NamedTuple):
-    """A row that names an object. A variant has no name; a journal entry only has the key."""
+    """A row that names an object. A variant has no name; a journal entry has only the key."""
 
     s3_key: str
     name: str | None
@@ -26,19 +26,19 @@ class Reference(NamedTuple):
 
     @property
     def is_image(self) -> bool:
-        """Whether it is an image."""
+        """Whether the row is that of an image."""
         return self.name is not None
 
     @property
     def is_variant(self) -> bool:
-        """Whether it is a variant."""
+        """Whether the row is that of a variant."""
         return self.name is None and self.sha256 is not None
 
 
 _image_references = select(_images.c.s3_key, _images.c.name, _images.c.size_bytes, _images.c.sha256)
 _other_references = [
     select(_pending.c.s3_key, *[null()] * 3),
-    # A variant whose original no image names cannot be requested, so it does not count.
+    # No client can request a variant whose original no image names, so it does not count.
     select(_variants.c.s3_key, null(), _variants.c.size_bytes, _variants.c.sha256).join_from(
         _variants, _images, _images.c.s3_key == _variants.c.original_key
     ),
@@ -46,16 +46,16 @@ _other_references = [
 
 
 def read_all(connection: Connection) -> Iterator[Reference]:
-    """Yield all references in byte order of their keys, with one page of each table in memory.
+    """Yield all references in byte order of their keys, with one page per table in memory.
 
-    They are consistent only if the transaction is a snapshot.
+    Only a snapshot makes them consistent.
     """
     tables = (_image_references, *_other_references)
     return heapq.merge(*(_by_key(connection, t) for t in tables), key=attrgetter("s3_key"))
 
 
 def _by_key(connection: Connection, statement: Any) -> Iterator[Reference]:
-    """Yield in keyset pages, because server-side cursors differ between engines and time out."""
+    """Yield keyset pages, because server-side cursors time out and differ between engines."""
     key = statement.selected_columns.s3_key
     page = statement.order_by(key).limit(_KEYS_PAGE)
     rows = connection.execute(page).all()
@@ -65,7 +65,7 @@ def _by_key(connection: Connection, statement: Any) -> Iterator[Reference]:
 
 
 def read_of_key(connection: Connection, key: str) -> list[Reference]:
-    """Return the references to the object with that key, read by one statement."""
+    """Return the references to the object of a key, with one statement."""
     images, *others = (
         references.where(references.selected_columns.s3_key == key)
         for references in (_image_references, *_other_references)

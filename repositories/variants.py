@@ -1,7 +1,7 @@
 """Every SQL statement on `variants`.
 
-A variant belongs to an object, not to a name. Requests find it by the key in the image's row, so
-they never find a variant of an overwritten image.
+A variant belongs to an object, not to a name. Requests look it up by the key in the row of the
+image, so they never find a variant of an overwritten image.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from db import Image, Variant, fetch, lock_rows
 from repositories.images import ImageRecord
 
-MOST_SPECS = 4
-BEFORE_ALL_KEYS = " "  # no key or spec begins so; to Oracle an empty string is NULL
+_MAX_SPECS = 4
+BEFORE_ALL_KEYS = " "  # precedes all keys and specs; Oracle treats "" as NULL
 
 
 class VariantRecord(NamedTuple):
@@ -34,7 +34,7 @@ class VariantRecord(NamedTuple):
 
 _images = cast("Table", Image.__table__)
 _variants = cast("Table", Variant.__table__)
-_specs: list[BindParameter[str]] = [bindparam(f"spec_{i}") for i in range(MOST_SPECS)]
+_specs: list[BindParameter[str]] = [bindparam(f"spec_{i}") for i in range(_MAX_SPECS)]
 _of_image = and_(_variants.c.original_key == _images.c.s3_key, _variants.c.spec.in_(_specs))
 _select_with_image = (
     select(
@@ -64,11 +64,11 @@ _select_unnamed = (
 def find_image_with_variants(
     session: Session, name: str, specs: Sequence[str]
 ) -> tuple[ImageRecord, dict[str, VariantRecord]] | None:
-    """Return an image and its stored variants by spec; None if there is no image.
+    """Return an image and those of its variants with one to four `specs`, by spec.
 
-    `specs` names the variants, at most MOST_SPECS. One statement reads image and variants.
+    Returns None if there is no image. Raises DatabaseUnavailableError.
     """
-    padded = list(specs) + [specs[0]] * (MOST_SPECS - len(specs))
+    padded = list(specs) + [specs[0]] * (_MAX_SPECS - len(specs))
     parameters = {f"spec_{i}": spec for i, spec in enumerate(padded)}
     rows = fetch(session, _select_with_image, {"name": name} | parameters)
     if not rows:
@@ -79,21 +79,21 @@ def find_image_with_variants(
 
 
 def insert_variant(connection: Connection, record: VariantRecord) -> None:
-    """Insert a variant. An existing row with that original and spec aborts the transaction."""
+    """Insert a variant. An existing one of this original and spec aborts the transaction."""
     connection.execute(_insert_variant, record._asdict())
 
 
 def delete_variant(connection: Connection, key: str) -> bool:
-    """Delete the variant whose object has that key; return False if there is none."""
+    """Delete the variant whose object has this key; return False if there is none."""
     return connection.execute(_delete_variant, {"key": key}).rowcount == 1
 
 
 def delete_variants(
     connection: Connection, original_key: str, keep: str = BEFORE_ALL_KEYS
 ) -> Sequence[str]:
-    """Delete the variants of an object except those whose spec begins with `keep`.
+    """Delete the variants of an object, and return their keys.
 
-    Returns their keys. Without `keep` none is kept.
+    Variants whose spec begins with `keep` remain; by default, no spec does.
     """
     parameters = {"original": original_key, "kept": f"{keep}%"}
     keys = connection.scalars(_lock_keys, parameters).all()
@@ -105,10 +105,10 @@ def delete_variants(
 def unnamed_variants(
     connection: Connection, after: str, slice_rows: int
 ) -> tuple[list[str], str | None]:
-    """Return keys of variants whose original no image names, and where to continue.
+    """Return keys of variants whose original no image names, and the last key that was examined.
 
-    Reads the next `slice_rows` keys greater than `after`, so that no statement takes long; returns
-    None if there are no more. Only releases without variants leave such rows behind.
+    Examines `slice_rows` variants after the key `after`, so that no statement takes long. The last
+    key is None if no variants follow. Only releases without variants leave such rows behind.
     """
     last = connection.scalar(_select_key.offset(slice_rows - 1).limit(1), {"after": after})
     statement = _select_unnamed

@@ -41,9 +41,9 @@ __all__ = [
 
 
 class Uploader(NamedTuple):
-    """Who uploads: the name of the API key, which a new image keeps, and what that allows.
+    """Who uploads: the name of the API key, if any, and whether it may replace images.
 
-    An import has no key, but the `origin` of the image.
+    An import passes the `origin` of the image instead of a key.
     """
 
     key_name: str | None = None
@@ -84,10 +84,10 @@ class ImageStore:
         media_type: str | None = None,
         by: Uploader = _ANYBODY,
     ) -> UploadResult:
-        """Inspect `file` and store it as the image `name`, which it may replace.
+        """Inspect `file` and store it as the image `name`, or replace that image.
 
-        `extension` is that of its file name, if any, and `media_type` what it must be, if given.
-        Bytes that the image already has are not stored again, unless its object was lost. Raises
+        `extension` is that of the file name, if known; `media_type` is the required type, if any.
+        Bytes that the image already has are not stored again, unless its object is lost. Raises
         InvalidNameError, and what `Inspector.inspect`, `precondition` and `store_image` raise.
         """
         name = normalise_name(name)
@@ -105,7 +105,7 @@ class ImageStore:
     def prepare(
         self, file: IO[bytes], name: str, extension: str | None, origin: Origin
     ) -> NewImage:
-        """Inspect `file`, which is to become the image `name`, of which there is none.
+        """Inspect `file` for `upload_new`, as the new image `name`.
 
         Raises InvalidNameError, and what `Inspector.inspect` raises.
         """
@@ -114,16 +114,13 @@ class ImageStore:
         return NewImage(new, info, origin)
 
     def upload_new(self, batch: Sequence[NewImage]) -> None:
-        """Store all images of a batch, or none; see `BulkWriteProtocol.store_new_images`."""
+        """Store all images of a batch, or none, like `BulkWriteProtocol.store_new_images`."""
         self._protocol.store_new_images(batch)
 
     def foresee_upload(
         self, file: IO[bytes], name: str, extension: str | None, precondition: Precondition
     ) -> UploadOutcome:
-        """Return what `upload` would do, and store nothing.
-
-        Raises what `upload` raises before it stores anything.
-        """
+        """Return the outcome that `upload` would have, and store nothing. Raises like `upload`."""
         name = normalise_name(name)
         info = self._inspector.inspect(file, extension)
         current = images.find_image(self._session, name)
@@ -133,20 +130,20 @@ class ImageStore:
         return "replaced" if current else "created"
 
     def existing_names(self, names: Iterable[str]) -> set[str]:
-        """Return which of these are names of images. Raises DatabaseUnavailableError."""
+        """Return the names that have an image. Raises DatabaseUnavailableError."""
         return images.existing_names(self._session, names)
 
     def has_bytes(self, name: str, sha256: str) -> bool:
-        """Return whether the image `name` has exactly these bytes, and its object exists."""
+        """Return whether the image `name` has bytes with this SHA-256, and its object exists."""
         current = images.find_image(self._session, normalise_name(name))
         return bool(current and current.sha256 == sha256 and self._has_object(current))
 
     def _is_stored(self, current: ImageRecord, info: ImageInfo) -> bool:
-        """Return whether the image has these bytes, and its object exists."""
-        return _describes(current, info) and self._has_object(current)
+        """Return whether storing the inspected bytes would change nothing."""
+        return asdict(info).items() <= current._asdict().items() and self._has_object(current)
 
     def delete(self, name: str, precondition: Precondition) -> ImageRecord:
-        """Delete the row of the image `name`; `remove_unless_kept` deletes its object.
+        """Delete the row of the image `name`. Call `remove_unless_kept` with its key afterwards.
 
         Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
         DatabaseUnavailableError.
@@ -160,7 +157,7 @@ class ImageStore:
         return delete_image(self._session, normalise_name(name), check)
 
     def remove_unless_kept(self, key: str) -> None:
-        """Remove the object of a replaced or deleted image, unless such objects are kept."""
+        """Remove the object of a replaced or deleted image, unless KEEP_DELETED_SECONDS is set."""
         if not self._keep_deleted:
             self._protocol.remove_object(key)
 
@@ -172,18 +169,18 @@ class ImageStore:
         return False
 
     def find(self, name: str) -> ImageRecord | None:
-        """Return the record of the image `name`, None without one."""
+        """Return the image `name`, or None. Raises InvalidNameError or DatabaseUnavailableError."""
         return images.find_image(self._session, normalise_name(name))
 
     def describe(self, name: str) -> ImageRecord:
-        """Return the record of the image `name`. Raises ImageNotFoundError."""
+        """Return the image `name`. Raises ImageNotFoundError, and what `find` raises."""
         image = self.find(name)
         if image is None:
             raise ImageNotFoundError
         return image
 
     def describe_random(self) -> ImageRecord:
-        """Return an image drawn uniformly. Raises ImageNotFoundError if there are none."""
+        """Return a random image, uniformly. Raises ImageNotFoundError if there are none."""
         image = self._random_images.pick(self._session)
         if image is None:
             raise ImageNotFoundError("There are no images.")
@@ -192,7 +189,7 @@ class ImageStore:
     def list(
         self, order: str, prefix: str, after: tuple[Any, int] | None, limit: int
     ) -> list[ImageRecord]:
-        """Return a page of images. Raises DatabaseUnavailableError."""
+        """Return a page, like `repositories.images.list_images`."""
         return images.list_images(self._session, order, prefix=prefix, after=after, limit=limit)
 
     def describe_replacement(self, image: ImageRecord) -> ImageRecord:
@@ -211,7 +208,7 @@ class ImageStore:
 
 
 def _creates(precondition: Precondition) -> Precondition:
-    """Return a precondition that also requires that there is no image."""
+    """Return a precondition that also refuses to replace an image."""
 
     def require(current: ImageRecord | None) -> None:
         precondition(current)
@@ -219,8 +216,3 @@ def _creates(precondition: Precondition) -> Precondition:
             raise PreconditionFailedError
 
     return require
-
-
-def _describes(image: ImageRecord, info: ImageInfo) -> bool:
-    """Return whether storing these bytes would change nothing."""
-    return all(getattr(image, field) == value for field, value in asdict(info).items())

@@ -1,8 +1,8 @@
-"""Inspection: the size, SHA-256, format, width and height of a file, and whether it is accepted.
+"""Inspection: checks whether a file is accepted; finds its format, dimensions, size and SHA-256.
 
-Only the content counts, not what the client says. Our own code walks the container and refuses
-truncated and oversized files; then, unless INSPECTION is `header`, a decoder process decodes every
-pixel. With STRIP_METADATA an accepted file then loses its metadata.
+It relies on the content of the file, not on what the client says. Our own code walks the container
+and refuses truncated and oversized files. Unless INSPECTION is `header`, a decoder process then
+decodes every pixel. STRIP_METADATA removes the metadata of accepted files.
 """
 
 import io
@@ -33,10 +33,10 @@ from s3_client import sha256_of
 
 # Smaller files are copied; larger ones on disk are mapped.
 _COPIED_BYTES = 1024 * 1024
-# Bounds of one decoding. A picture of MAX_PIXELS fits, unless it was made to be slow.
+# Limits of one decoding, sufficient for every picture of MAX_PIXELS that is not hostile
 CPU_SECONDS = 1.5
 MEMORY_BYTES = 200 * 1024 * 1024
-# Files walked at once: the mapped pages of each count as memory of the process.
+# Files walked at once. Their mapped pages count as memory of the process.
 _WALKS = 2
 
 _Size = tuple[int, int]
@@ -44,10 +44,9 @@ _Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """The metadata of an accepted image, as it is stored; width and height as viewers display it.
+    """The metadata of an accepted image; width and height are those that viewers display.
 
-    `extension` is that of the file name if it fits the format, otherwise, or without a file name,
-    the format's own.
+    `extension` is that of the file name if it belongs to the format, otherwise the format's first.
     """
 
     size_bytes: int
@@ -68,7 +67,7 @@ class Inspector:
         cpu_seconds: float = CPU_SECONDS,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        """Bound each decoding by CPU time, and by memory beside the file itself."""
+        """Limit the CPU time of each decoding, and its memory beside the file."""
         self._settings = settings
         self._cpu_seconds, self._memory_bytes = cpu_seconds, memory_bytes
         self._strips = settings.strip_metadata == "all"
@@ -94,10 +93,10 @@ class Inspector:
     def inspect(
         self, file: IO[bytes], extension: str | None, media_type: str | None = None
     ) -> ImageInfo:
-        """Return what describes `file`, whose name has `extension` (lower case, no dot).
+        """Describe `file`; with STRIP_METADATA, strip it first.
 
-        Without a name it is None. With a `media_type` the file must have that. With STRIP_METADATA
-        the file loses its own metadata first. Raises ExtensionNotAllowedError,
+        `extension` is that of the file name (lower case, no dot), or None without a name. The file
+        must have the `media_type`, if one is given. Raises ExtensionNotAllowedError,
         UnsupportedMediaTypeError, ImageTooLargeError, TooManyPixelsError, DecodingTooCostlyError or
         NotAnImageError; OverloadedError or OutOfResourcesError if the file cannot be inspected now.
         """
@@ -119,11 +118,11 @@ class Inspector:
             raise NotAnImageError(
                 f"The file is not a whole, valid {extension} image: {exc}."
             ) from exc
-        size = file.seek(0, os.SEEK_END)  # also forgets what was read before the file was stripped
+        size = file.seek(0, os.SEEK_END)  # discards the buffer of an unstripped file, too
         return ImageInfo(size, sha256_of(file), extension, image_format.media_type, width, height)
 
     def require_allowed(self, extension: str) -> str:
-        """Return the usual spelling of an extension. Raises ExtensionNotAllowedError."""
+        """Return the common spelling of an extension. Raises ExtensionNotAllowedError."""
         named, allowed = ALIASES.get(extension, extension), self._settings.allowed_extensions
         if named not in allowed:
             raise ExtensionNotAllowedError(
@@ -165,7 +164,7 @@ def _is_mappable(file: IO[bytes], size: int) -> bool:
 def _content(file: IO[bytes], size: int) -> Iterator[Content]:
     if not _is_mappable(file, size):
         file.seek(0)
-        yield file.read()  # BytesIO does not copy
+        yield file.read()  # does not copy a BytesIO
         return
     with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
         yield content
@@ -173,7 +172,7 @@ def _content(file: IO[bytes], size: int) -> Iterator[Content]:
 
 @contextmanager
 def _shareable(file: IO[bytes], size: int) -> Iterator[IO[bytes]]:
-    """Yield the file, or a copy of it, whose descriptor another process can map."""
+    """Yield a file, or a copy of it, with a descriptor that another process can map."""
     if _is_mappable(file, size):
         yield file
         return
@@ -185,8 +184,7 @@ def _shareable(file: IO[bytes], size: int) -> Iterator[IO[bytes]]:
 
 
 def _replace(file: IO[bytes], copy: IO[bytes]) -> None:
-    """Give `file` the content of `copy`."""
     copy.seek(0)
     file.seek(0)
-    file.truncate()  # before the other content is read, which needs memory as well
+    file.truncate()  # frees memory before the copy takes it
     file.write(copy.read())

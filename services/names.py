@@ -1,4 +1,4 @@
-"""The rules for image names and file names. Columns of the type ExactText compare the bytes."""
+"""The rules for image names and file names. The database compares names byte by byte."""
 
 import re
 import unicodedata
@@ -7,8 +7,7 @@ from errors import InvalidNameError
 
 MAX_NAME_BYTES = 255
 
-# Normalisation shrinks a name to a third of its bytes at most (UAX 15, section 9.2), and a
-# character has at least one byte.
+# Normalisation shrinks a name to a third of its bytes at most (UAX 15, section 9.2).
 _MAX_RAW_CHARACTERS = 3 * MAX_NAME_BYTES
 
 # Unicode category Cc
@@ -21,8 +20,7 @@ _RESERVED = frozenset({"random", ".", ".."})
 def normalise_name(name: str) -> str:
     """Return the form in which a name is stored: NFC, without surrounding white space.
 
-    Everything else is kept as it is or refused, so that two different names never become one.
-    Raises InvalidNameError.
+    Nothing else is changed, so that different names stay different. Raises InvalidNameError.
     """
     normal = _normalise(name.strip()).strip()
     if not normal:

@@ -1,4 +1,4 @@
-"""Readiness: whether the database and the bucket respond."""
+"""Readiness: checks whether the database and the bucket respond."""
 
 import asyncio
 import threading
@@ -16,9 +16,9 @@ TIMEOUT_SECONDS = 2.0
 
 
 class Readiness:
-    """Checks each dependency in a thread of its own, one check at a time.
+    """Checks each dependency in its own thread, one check at a time.
 
-    Concurrent requests share the result, so that probes cannot pile up behind a hanging dependency.
+    Concurrent requests share the result, so that probes do not pile up behind a hanging dependency.
     """
 
     def __init__(self, checks: dict[str, Callable[[], None]]) -> None:
@@ -31,7 +31,7 @@ class Readiness:
     async def ask(self) -> dict[str, str]:
         """Return `ok`, `failed` or `timeout` for each dependency, within TIMEOUT_SECONDS.
 
-        Each thread of `background` that has ended is `failed`, because nothing restarts it.
+        A thread of `background` that has ended counts as `failed`, because nothing restarts it.
         """
         for name, check in self._checks.items():
             if name not in self._running or self._running[name].done():

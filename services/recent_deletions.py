@@ -1,7 +1,7 @@
-"""When the images that this process deleted lately were last stored.
+"""The dates of the images that this process deleted within the last seconds.
 
-Last-Modified counts seconds, and a name may be deleted and used again within one. Other processes
-do not know of these deletions.
+Last-Modified has a resolution of one second, and a name may be deleted and reused within one. Other
+processes do not know these deletions.
 """
 
 import threading
@@ -21,7 +21,7 @@ class RecentDeletions:
         self._deletions: dict[str, tuple[float, datetime]] = {}
 
     def note(self, image: ImageRecord) -> None:
-        """Note that `image` is about to be deleted."""
+        """Record that `image` is about to be deleted."""
         now = time.monotonic()
         with self._lock:
             self._deletions.pop(image.name, None)
@@ -32,6 +32,6 @@ class RecentDeletions:
                 del self._deletions[name]
 
     def last_stored(self, name: str) -> datetime | None:
-        """Return when the deleted image of that name was stored, None if none is known."""
+        """Return when the deleted image of that name was last stored; None if unknown."""
         with self._lock:
             return self._deletions.get(name, (0.0, None))[1]

@@ -1,4 +1,4 @@
-"""Read the object that a row names, and distinguish a replaced image from a lost one."""
+"""Opens the object of a row, and distinguishes replaced images from lost ones."""
 
 from sqlalchemy.orm import Session
 
@@ -28,7 +28,8 @@ def open_object(bucket: Bucket, stored: ImageRecord, first: int, last: int) -> O
 def describe_replacement(session: Session, image: ImageRecord) -> ImageRecord:
     """Return the image that replaced `image`, whose object is missing or truncated.
 
-    Raises ImageNotFoundError if it was deleted, ImageLostError if its row still names the object.
+    Raises ImageNotFoundError if the image was deleted, or ImageLostError if its row still names the
+    object.
     """
     current = images.find_image(session, image.name)
     if current is None:

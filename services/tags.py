@@ -1,4 +1,4 @@
-"""Tags: the `v` of an address, which names the version that the address shows."""
+"""Tags: the `v` of an address, which identifies the version of the picture."""
 
 import functools
 import hashlib
@@ -7,15 +7,15 @@ from imaging.rendering.encodings import REVISION
 
 
 def image_tag(sha256: str) -> str:
-    """Return the tag of the image that has this SHA-256, hexadecimal."""
+    """Return the tag of the image with this SHA-256 (hexadecimal)."""
     return sha256[:16]
 
 
 def variant_tag(sha256: str, formats: tuple[str, ...]) -> str:
-    """Return the tag of all variants of the image that has this SHA-256.
+    """Return the tag of all variants of the image with this SHA-256.
 
-    The path of a variant names its size, and maybe its format; otherwise `formats`, the setting
-    VARIANT_FORMATS, decides on it. A variant's tag is longer than an image's, so never equal to it.
+    It depends on `formats`, the setting VARIANT_FORMATS, because that selects the format if the
+    path does not. It is longer than the tag of an image, so the two are never equal.
     """
     return image_tag(sha256) + _renderer_tag(REVISION, formats)
 

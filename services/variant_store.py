@@ -1,7 +1,7 @@
-"""Variants: found, or made and stored by the write protocol.
+"""Variants: found in the database, or made and stored by the write protocol.
 
-A variant can be made again from its original at any time. So a lost variant is no alarm, and a
-variant that cannot be stored is delivered all the same.
+A variant can be made again from its original at any time. So a lost variant raises no alarm, and a
+variant that cannot be stored is delivered nevertheless.
 """
 
 import hashlib
@@ -46,9 +46,9 @@ _IN_MEMORY_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A variant of `original` in the form of an image; with its `content` if it was just made.
+    """A variant of `original`, described like an image; with its `content` if it was just made.
 
-    It has no key if it could not be stored, or if another process stored it first.
+    Its key is empty if it could not be stored, or if another process stored it first.
     """
 
     original: ImageRecord
@@ -62,7 +62,7 @@ class Variant:
 
 
 class KeptContent(io.BytesIO):
-    """Bytes in memory, read like those of an object."""
+    """Bytes in memory, with the interface of an object's body."""
 
     def read_all(self, size: int) -> bytes:
         """Return all `size` bytes."""
@@ -71,7 +71,7 @@ class KeptContent(io.BytesIO):
 
 @dataclass(frozen=True, slots=True)
 class MissingVariant:
-    """A variant that is not stored; `VariantStore.make` makes it."""
+    """A variant that is not stored, for `VariantStore.make`."""
 
     image: ImageRecord
     choice: VariantChoice
@@ -83,7 +83,7 @@ class MissingVariant:
 
 
 class VariantStore:
-    """All that can be done with variants, on one database session and one bucket."""
+    """The use cases of variants, on one database session and one bucket."""
 
     def __init__(
         self,
@@ -102,14 +102,14 @@ class VariantStore:
     def find(self, name: str, choice: VariantChoice) -> Variant | MissingVariant:
         """Return the variant of the image `name` if it is stored, else what `make` needs.
 
-        Raises InvalidNameError, ImageNotFoundError or DatabaseUnavailableError, and
-        VariantNotFoundError if it could not be made lately.
+        Raises InvalidNameError, ImageNotFoundError, DatabaseUnavailableError, and
+        VariantNotFoundError if it could not be made within the last hour.
         """
         specs = choice.specs()
-        found = variants.find_image_with_variants(self._session, normalise_name(name), specs)
-        if found is None:
+        rows = variants.find_image_with_variants(self._session, normalise_name(name), specs)
+        if rows is None:
             raise ImageNotFoundError
-        image, stored = found
+        image, stored = rows
         record = stored.get(choice.spec_for(image))
         if record is None:
             missing = MissingVariant(image, choice)
@@ -118,9 +118,9 @@ class VariantStore:
         return Variant(image, _delivered(image, record))
 
     def make(self, missing: MissingVariant) -> Variant:
-        """Make a variant and store it if possible; return it with its content.
+        """Make a variant, store it if possible, and return it with its content.
 
-        If the image has been replaced since, the variant shows the replacement. Raises
+        If the image has been replaced since, the variant is that of the replacement. Raises
         ImageNotFoundError, VariantNotFoundError, ImageLostError or UnavailableError.
         """
         image, choice = missing.image, missing.choice
@@ -150,7 +150,7 @@ class VariantStore:
     ) -> ObjectBody | KeptContent | None:
         """Open the bytes `first` to `last` inclusive of a variant; None if its object is lost.
 
-        The row of a lost variant is deleted, so that the next `find` misses it. Raises
+        Deletes the row of a lost variant, so that the next `find` does not return it. Raises
         StorageUnavailableError, DatabaseUnavailableError or WriteConflictError.
         """
         if variant.content is not None:
@@ -165,8 +165,8 @@ class VariantStore:
     ) -> str | None:
         """Return a URL at which S3 answers `method` with the variant and `headers`; None if lost.
 
-        The client of a redirect cannot tell the service that the object is lost, so a HEAD request
-        looks for it. Otherwise like `open_object`.
+        A client that follows a redirect cannot report a lost object, so a HEAD request checks it
+        first. Otherwise like `open_object`.
         """
         image = variant.image
         if variant.content is None and not self._bucket.has_object(image.s3_key, image.size_bytes):
@@ -179,13 +179,13 @@ class VariantStore:
         journal_variant(self._session, key)
 
     def _stored(self, record: VariantRecord, image: ImageRecord, content: bytes) -> VariantRecord:
-        """Store a variant unless another process has, or its original is gone; return its row.
+        """Store a variant, unless another process has or the original is gone; return its row.
 
         Raises UnavailableError.
         """
 
         def insert(connection: Connection, key: str, _attempt: int) -> VariantRecord:
-            # The lock keeps the original until the commit.
+            # The lock prevents a replacement or deletion of the original until the commit.
             current = images.lock_image(connection, image.name)
             if current is None or current.s3_key != image.s3_key:
                 raise ImageNotFoundError
@@ -198,7 +198,7 @@ class VariantStore:
         new = NewObject(file, image.name, extension, record.content_type, record.sha256)
         try:
             return self._protocol.store_object(new, insert, attempts=1)
-        except (WriteConflictError, ImageNotFoundError):  # the row exists, or must not
+        except (WriteConflictError, ImageNotFoundError):  # stored already, or original gone
             return record
 
 
@@ -232,9 +232,10 @@ def _record(image: ImageRecord, spec: str, made: EncodedPicture) -> VariantRecor
 
 
 def _delivered(image: ImageRecord, record: VariantRecord) -> ImageRecord:
-    """Return a variant in the form of an image.
+    """Describe a variant like an image.
 
-    It keeps `last_updated_at` of its image: variants of two versions may be made in one second.
+    `last_updated_at` is that of the original, because variants of two versions may be made within
+    one second.
     """
     return image._replace(
         size_bytes=record.size_bytes,

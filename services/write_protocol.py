@@ -1,7 +1,7 @@
-"""The write protocol: how an object and its row are stored and deleted together.
+"""The write protocol: stores and deletes an object together with its row.
 
 The order of the statements keeps the invariants I1 to I6 (docs/write-protocol.md). The sweeper
-finishes what a crash interrupts. services/image_store.py decides whether an upload is `unchanged`.
+finishes what a crash interrupts.
 """
 
 import random
@@ -37,10 +37,10 @@ _ATTEMPTS = 20
 _Result = TypeVar("_Result")
 
 Precondition = Callable[[ImageRecord | None], None]
-"""Raises PreconditionFailedError if the current row, or None, must not be replaced."""
+"""Takes the current row or None. Raises PreconditionFailedError if it must not be replaced."""
 
 Switch = Callable[[Connection, str, int], _Result]
-"""Writes the row of a key in the transaction of a connection; the attempt counts from 0."""
+"""Takes a connection, a key and the attempt (from 0), and writes the row that names the key."""
 
 UploadOutcome = Literal["created", "replaced", "unchanged"]
 """What an upload did to its name."""
@@ -56,7 +56,7 @@ class UploadResult:
 
 
 class NewObject(NamedTuple):
-    """Bytes to store, and their metadata in S3."""
+    """Bytes to store, and the metadata of their object."""
 
     file: IO[bytes]
     name: str
@@ -90,11 +90,11 @@ class WriteProtocol:
         precondition: Precondition,
         origin: Origin = HERE,
     ) -> UploadResult:
-        """Store `file` as the image `name`, whose row was last read as `current`.
+        """Store `file` as the image `name`, whose row was `current` when it was last read.
 
         If the row has changed since, a row count or a unique constraint aborts the transaction. The
-        next attempt locks and reads the row and checks `precondition`. Raises what
-        `store_object` raises, and PreconditionFailedError.
+        next attempt locks and reads the row and checks `precondition`. Raises
+        PreconditionFailedError, and what `store_object` raises.
         """
 
         def switch(connection: Connection, key: str, attempt: int) -> UploadResult:
@@ -102,11 +102,12 @@ class WriteProtocol:
             if attempt:
                 seen = images.lock_image(connection, name)
                 precondition(seen)
-            values = asdict(info) | {"s3_key": key}
-            if seen is None:
-                last = self._deletions.last_stored(name)
-                return _insert_image(connection, {"name": name} | values, last, origin)
-            return _replace_image(connection, seen, values)
+            if seen:
+                return _replace_image(connection, seen, asdict(info) | {"s3_key": key})
+            row = self._new_row(key, name, info, origin)
+            images.insert_image(connection, row)
+            # Only the database uses the id of a new row.
+            return UploadResult(ImageRecord(id=0, **row), "created", None)
 
         new = NewObject(file, name, info.extension, info.content_type, info.sha256)
         return self.store_object(new, switch)
@@ -114,28 +115,28 @@ class WriteProtocol:
     def store_object(
         self, new: NewObject, switch: Switch[_Result], *, attempts: int = _ATTEMPTS
     ) -> _Result:
-        """Store bytes under a new key and let `switch` write the row; return its result.
+        """Store bytes under a new key, call `switch` to write the row, and return its result.
 
         Raises StorageUnavailableError, DatabaseUnavailableError, UploadInterruptedError,
-        WriteConflictError if the database undid all `attempts`, or what `switch` raises. Nothing
-        has changed then, except that after a DatabaseUnavailableError it may have.
+        WriteConflictError if the database aborted all `attempts`, or what `switch` raises. After a
+        DatabaseUnavailableError the row may have been written; after other errors it has not.
         """
         key = generate_s3_key(new.name, new.extension)
-        # The horizon must cover the PUT, so its time starts before the journal entry.
+        # The horizon must cover the PUT, so its time limit starts before the journal entry.
         deadline = time.monotonic() + self._put_timeout
         retry(lambda _: self._journal_upload(key))
-        # If the PUT fails, do nothing more: the object may exist or land later. The journal owns
-        # the key, and the sweeper claims it after the grace period.
+        # If the PUT fails, the object may exist or land later. The journal has the key, and the
+        # sweeper claims it after the grace period.
         self._put_object(new, key, deadline)
         try:
             return retry(partial(self._commit_upload, key, switch), attempts)
         except Exception:
-            # If the connection broke during COMMIT, a row may name the object: ask the journal.
+            # If the connection broke during COMMIT, a row may name the object. The journal knows.
             self._abandon_upload(key)
             raise
 
     def remove_object(self, key: str) -> None:
-        """Remove the object of a journal entry; leave it to the sweeper if that fails."""
+        """Remove the object of a journal entry, or leave it to the sweeper if that fails."""
         try:
             remove_object(self._session, self._bucket, key)
         except (StorageUnavailableError, DatabaseUnavailableError, TransactionAbortedError):
@@ -160,9 +161,9 @@ class WriteProtocol:
         )
 
     def _abandon_upload(self, key: str) -> None:
-        """Prevent the commit of an upload unless it has happened, then remove its object.
+        """Remove the object of an upload, unless the upload has committed.
 
-        Its PUT has ended, so a sweeper need not wait for the horizon if the removal fails.
+        The PUT has ended. So the claim is dated back, and a sweeper does not wait for the horizon.
         """
         try:
             with writing(self._session) as connection:
@@ -175,9 +176,14 @@ class WriteProtocol:
         if never_committed:
             self.remove_object(key)
 
+    def _new_row(self, key: str, name: str, info: ImageInfo, origin: Origin) -> dict[str, Any]:
+        now, last = _now(), self._deletions.last_stored(name)
+        dates = origin.first_values(now, not_before=_time_after(last, now) if last else None)
+        return {"name": name, "s3_key": key} | asdict(info) | dates
+
 
 def delete_image(session: Session, name: str, precondition: Precondition) -> ImageRecord:
-    """Delete the row of the image `name` and journal its objects; return the deleted row.
+    """Delete the row of the image `name`, journal its objects, and return the row.
 
     Raises ImageNotFoundError, PreconditionFailedError, WriteConflictError or
     DatabaseUnavailableError.
@@ -213,9 +219,9 @@ def journal_variant(session: Session, key: str) -> None:
 
 
 def journal_outdated_variants(connection: Connection, original_key: str, current: str) -> None:
-    """Delete the variants of an object whose spec does not begin with `current`; journal them.
+    """Delete and journal the variants of an object whose spec does not begin with `current`.
 
-    The transaction has locked the image's row.
+    The transaction must have locked the row of the image.
     """
     for key in variants.delete_variants(connection, original_key, keep=current):
         pending_objects.journal_deletion(connection, key, _now())
@@ -224,7 +230,8 @@ def journal_outdated_variants(connection: Connection, original_key: str, current
 def remove_object(session: Session, bucket: Bucket, key: str) -> None:
     """Delete the object of a journal entry, then the entry.
 
-    In the reverse order a crash would leave an object without an entry.
+    In the reverse order, a crash would leave an object without an entry. Raises
+    StorageUnavailableError, DatabaseUnavailableError or TransactionAbortedError.
     """
     bucket.delete_image(key)
     with writing(session, single_statement=True) as connection:
@@ -232,7 +239,7 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
 
 
 def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _Result:
-    """Call `transaction` until the database does not abort it, else raise WriteConflictError."""
+    """Call `transaction` until it succeeds. Raises WriteConflictError if all attempts abort."""
     for attempt in range(attempts):
         if attempt:
             time.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 7)))  # noqa: S311
@@ -241,22 +248,6 @@ def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _
         except TransactionAbortedError as exc:
             cause = exc
     raise WriteConflictError from cause
-
-
-def _insert_image(
-    connection: Connection, values: dict[str, Any], last: datetime | None, origin: Origin
-) -> UploadResult:
-    record = new_row(values, last, origin)
-    images.insert_image(connection, record)
-    # Only the database needs the id of a new row.
-    return UploadResult(ImageRecord(id=0, **record), "created", None)
-
-
-def new_row(values: dict[str, Any], last: datetime | None, origin: Origin) -> dict[str, Any]:
-    """Return the row of a new image; an earlier one of its name was stored at `last`, if any."""
-    now = _now()
-    after = _time_after(last, now) if last else None
-    return values | origin.first_values(now, not_before=after)
 
 
 def _replace_image(
@@ -270,10 +261,10 @@ def _replace_image(
 
 
 def _time_after(last: datetime, now: datetime) -> datetime:
-    """Return when a version was stored that replaces the one of `last`: never in the same second.
+    """Return the date of the version that replaces the one of `last`.
 
-    Last-Modified counts seconds, so two versions of one second would look alike to clients. A
-    version that is one second ahead of the clock was never sent with that second.
+    Last-Modified has a resolution of one second, so clients cannot distinguish two versions of one
+    second. `last` may be a second ahead of `now`; clients have not seen that second yet.
     """
     second = last.replace(microsecond=0)
     ahead = (second - now.replace(microsecond=0)) // timedelta(seconds=1)
@@ -283,9 +274,9 @@ def _time_after(last: datetime, now: datetime) -> datetime:
 
 
 def _journal_objects_of(connection: Connection, image: ImageRecord) -> None:
-    """Journal the objects of an image that this transaction replaces or deletes, and its variants.
+    """Journal the object of an image that this transaction replaces or deletes, and its variants.
 
-    The transaction has locked the image's row, so no other can store a variant.
+    The transaction has locked the row of the image, so no other transaction can store a variant.
     """
     now = _now()
     for key in (image.s3_key, *variants.delete_variants(connection, image.s3_key)):

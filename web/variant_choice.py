@@ -25,7 +25,7 @@ def choose_variant(variant: str, headers: Headers, settings: Settings) -> Varian
         raise VariantNotFoundError
     if not encoding and "webp" in encodings and _names_webp(headers):
         encoding = "webp"
-    return VariantChoice(VariantSpec.parse(spec), encoding, encodings)
+    return VariantChoice(VariantSpec.parse(spec), (encoding,) if encoding else encodings)
 
 
 @contextmanager

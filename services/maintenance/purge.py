@@ -1,4 +1,4 @@
-"""Erasure: delete an image and every version of it that is still kept, at once."""
+"""Erasure: deletes an image and all its retained versions immediately."""
 
 from contextlib import suppress
 
@@ -13,11 +13,12 @@ from services.write_protocol import delete_image, remove_object
 
 
 def purge(sessions: sessionmaker[Session], bucket: Bucket, name: str) -> list[str]:
-    """Erase the image `name`, its variants, and all objects that KEEP_DELETED_SECONDS keeps.
+    """Erase the image `name`, its variants, and all objects that KEEP_DELETED_SECONDS retains.
 
-    Returns the keys of the erased objects. Does not touch an upload that is still under way. An
-    object whose metadata lacks the name counts if its key begins like those of `name`. What was
-    erased before an error stays erased; call it again.
+    Returns the keys of the erased objects. Leaves uploads in progress alone. An object without a
+    name in its metadata is erased if its key begins like those of `name`. After an error, call it
+    again: what was erased stays erased. Raises InvalidNameError, WriteConflictError,
+    StorageUnavailableError, DatabaseUnavailableError or TransactionAbortedError.
     """
     name = normalise_name(name)
     with suppress(ImageNotFoundError):
@@ -30,7 +31,7 @@ def purge(sessions: sessionmaker[Session], bucket: Bucket, name: str) -> list[st
         if _stored_name(bucket, key) not in {name, None}:
             continue
         if entry.is_claimed:
-            # Its PUT may still land: the sweeper deletes the object again after the horizon.
+            # A PUT may still land, so the sweeper deletes the object again after the horizon.
             bucket.delete_image(key)
         else:
             remove_object(sessions(), bucket, key)
@@ -39,8 +40,6 @@ def purge(sessions: sessionmaker[Session], bucket: Bucket, name: str) -> list[st
 
 
 def _stored_name(bucket: Bucket, key: str) -> str | None:
-    """Return the image name in the metadata of an object; None if it is not known."""
-    try:
+    with suppress(ObjectMissingError):
         return bucket.stored_name(key)
-    except ObjectMissingError:
-        return None
+    return None

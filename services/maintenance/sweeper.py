@@ -1,7 +1,7 @@
-"""The sweeper: deletes the objects of journal entries that are due.
+"""The sweeper: deletes the objects of due journal entries.
 
 Any number of sweepers may run at once, beside any number of services. A sweeper handles each entry
-by itself, and commits what it decides before it acts.
+separately, and commits each decision before it acts on it.
 """
 
 import threading
@@ -35,10 +35,10 @@ _STATE_NAMES = {UPLOADING: "uploading", TO_DELETE: "to_delete"}
 
 @dataclass(slots=True)
 class SweepReport:
-    """The number of entries that a sweep handled, by result.
+    """The number of entries by result.
 
     `removed`: deleted with their object; `taken`: claimed from an unfinished upload; `waiting`: not
-    due yet; `failed`: S3 or the database refused.
+    due yet; `failed`: not removed because of an error of S3 or the database.
     """
 
     removed: int = 0
@@ -48,7 +48,7 @@ class SweepReport:
 
 
 class Sweeper:
-    """Finishes what services left behind: crashed uploads, overwritten and deleted objects."""
+    """Removes the objects of crashed uploads, and of overwritten and deleted images."""
 
     def __init__(self, sessions: sessionmaker[Session], bucket: Bucket, settings: Settings) -> None:
         self._sessions = sessions
@@ -63,7 +63,7 @@ class Sweeper:
     def _journal_unnamed_variants(self) -> None:
         """Journal variants of originals that a release without variants replaced or deleted.
 
-        The first sweep reads all variants, each later one the next slice: there may be millions.
+        The first sweep reads all variants, which may be millions. Later sweeps read one slice each.
         """
         try:
             self._journal_slice()
@@ -83,27 +83,24 @@ class Sweeper:
     def sweep(self) -> SweepReport:
         """Handle every journal entry once, then write the metrics of the journal.
 
-        Raises DatabaseUnavailableError; what was done until then stays done.
+        Raises DatabaseUnavailableError; entries that were handled before stay handled.
         """
         self._journal_unnamed_variants()
-        report, left = SweepReport(), dict.fromkeys(_STATE_NAMES.values(), 0)
+        report, remaining = SweepReport(), dict.fromkeys(_STATE_NAMES.values(), 0)
         longest_overdue = timedelta()
         for entry in journal_entries(self._sessions):
             result = self._handle(entry)
             setattr(report, result, getattr(report, result) + 1)
             if result != "removed":
-                left[_STATE_NAMES[TO_DELETE if result == "taken" else entry.state]] += 1
+                remaining[_STATE_NAMES[TO_DELETE if result == "taken" else entry.state]] += 1
             if result == "failed":
                 longest_overdue = max(longest_overdue, self._overdue(entry))
         if folder := self._folder or recorder.folder:
-            write_sweep(folder, left, longest_overdue.total_seconds())
+            write_sweep(folder, remaining, longest_overdue.total_seconds())
         return report
 
     def _overdue(self, entry: JournalEntry) -> timedelta:
-        """Return for how long an entry has been due; negative if it is not.
-
-        Where KEEP_DELETED_SECONDS is 0, the request that deleted an image also removes the object.
-        """
+        """Return how long an entry has been due; negative if it is not due."""
         if entry.state == UPLOADING:
             pause = self._grace
         else:
@@ -111,7 +108,7 @@ class Sweeper:
         return datetime.now(UTC) - entry.since - pause
 
     def _handle(self, entry: JournalEntry) -> str:
-        """Do what is due for one entry; return the field of the report that counts it."""
+        """Handle one entry; return the field of the report that counts it."""
         if self._overdue(entry) < timedelta():
             return "waiting"
         try:
@@ -124,9 +121,9 @@ class Sweeper:
         return "removed"
 
     def _claim_upload(self, entry: JournalEntry) -> str:
-        """Take the key from an unfinished upload, unless it commits first; delete the object.
+        """Claim the key of an unfinished upload, unless it commits first; delete the object.
 
-        The entry stays, because a PUT may still be under way and land after the deletion.
+        The entry remains, because a PUT may still be in progress and land after the deletion.
         """
         now = datetime.now(UTC)
         with writing(self._sessions()) as connection:
@@ -149,10 +146,7 @@ def journal_entries(sessions: sessionmaker[Session]) -> Iterator[JournalEntry]:
 
 
 def sweep_until(stop: threading.Event, sweeper: Sweeper, interval: float) -> None:
-    """Sweep every `interval` seconds until `stop` is set.
-
-    Logs every error and goes on, because nobody would notice the end of the thread.
-    """
+    """Sweep every `interval` seconds until `stop` is set; log errors and continue."""
     while not stop.wait(interval):
         try:
             report = sweeper.sweep()

@@ -1,9 +1,9 @@
-"""Verification: looks for disagreements of bucket and tables, which the write protocol rules out.
+"""Verification: finds differences between bucket and tables, which the write protocol rules out.
 
-It lists the whole bucket, reads all tables in one snapshot, and merges the two by key. A mismatch
-is only a suspicion, because the service keeps writing: each suspect is checked again by itself.
-The listing and the suspects are kept in temporary files (in TMPDIR), so memory does not grow with
-the number of images, and no transaction is open while objects are read.
+It lists the whole bucket, reads all tables in one snapshot, and merges both by key. The service
+keeps writing meanwhile, so each mismatch is only a suspect that is checked again. Temporary files
+(in TMPDIR) hold the listing and the suspects. Thus memory does not grow with the number of images,
+and no transaction is open while objects are read.
 """
 
 import hashlib
@@ -33,27 +33,27 @@ from services.write_protocol import journal_variant
 from telemetry.job_metrics import write_verification
 
 _CHUNK = 256 * 1024  # bytes of an object in memory at a time, per thread
-_BATCH = 32  # suspects per thread that are handed out at a time
-_LONGEST_KEY = 255  # characters in the tables; keys in the bucket may have 1024 bytes
+_BATCH = 32  # suspects per thread that are checked in one go
+_MAX_KEY_LENGTH = 255  # characters in the tables; a bucket allows 1024 bytes
 _Item = TypeVar("_Item")
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with the current step, how many items are done, and of how many, if that is known."""
+"""Called with the current step, the number of finished items, and the total if it is known."""
 
 
 class Damage(StrEnum):
-    """What can be wrong with one key."""
+    """The kinds of damage to one key."""
 
     LOST = "lost"  # an image row names an object that does not exist
     ORPHAN = "orphan"  # no row names the object
     DOOMED = "doomed"  # the journal names the object of an image, so the sweeper will delete it
-    WRONG_SIZE = "wrong_size"  # the object does not have the size in its row
-    ALTERED = "altered"  # the object does not have the SHA-256 in its row
+    WRONG_SIZE = "wrong_size"  # the size of the object is not the one in its row
+    ALTERED = "altered"  # the SHA-256 of the object is not the one in its row
     UNREADABLE = "unreadable"  # the store answers, but refuses this object
 
 
 class StoredObject(NamedTuple):
-    """An object as the store has it; the size in bytes is None if the object cannot be read."""
+    """An object in the store; its size is None if the object cannot be read."""
 
     key: str
     size_bytes: int | None
@@ -73,9 +73,9 @@ class Finding:
 
 @dataclass(slots=True)
 class VerifyReport:
-    """The numbers of objects and rows that a verification saw.
+    """The numbers of verified objects and rows.
 
-    `found` counts the damage by kind, and `journaled` how much of it is repaired.
+    `found` counts the damage by kind, and `journaled` the part that is repaired.
     """
 
     objects: int = 0
@@ -102,10 +102,10 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Compares a bucket with the tables. Safe at any time, in any number, beside the service.
+    """Compares a bucket with the tables. Any number may run at any time beside the service.
 
-    `deep` reads and hashes the object of every image and variant. `repairs` journals orphans and
-    damaged variants, and changes nothing else.
+    With `deep` it reads and hashes the object of every image and variant. With `repairs` it
+    journals orphans and damaged variants, and changes nothing else.
     """
 
     sessions: sessionmaker[Session]
@@ -118,12 +118,12 @@ class Verifier:
         """Check every key once; call `found` with each finding.
 
         Raises StorageUnavailableError or DatabaseUnavailableError, and OSError if the disk is full.
-        Earlier findings remain true, and earlier repairs remain done.
+        Earlier findings and repairs remain valid.
         """
         report = VerifyReport()
         with TemporaryFile("w+") as listed, TemporaryFile("w+") as suspects:
-            # List before the snapshot: an object is journaled before it exists, so the tables name
-            # every listed object that is still there.
+            # Listing precedes the snapshot: an object is journaled before it exists, so the tables
+            # name every listed object that still exists.
             objects = _spool(listed, _follow(self.bucket.list_objects(), progress, "listing"))
             stored = _follow(_records(listed), progress, "comparing", objects)
             suspicions = _spool(suspects, self._suspects(stored, report))
@@ -138,7 +138,7 @@ class Verifier:
         return report
 
     def _suspects(self, stored: Iterable[list[Any]], report: VerifyReport) -> Iterator[str]:
-        """Yield the keys to check: those that do not match, and all to be hashed."""
+        """Yield the keys to check: mismatches, and with `deep` every image and variant."""
         with snapshot(self.sessions()) as connection:
             entries = (StoredObject(*entry) for entry in stored)
             for key, entry, rows in _by_key(entries, references.read_all(connection)):
@@ -147,9 +147,9 @@ class Verifier:
                     yield key
 
     def _settle_all(self, keys: Iterable[str]) -> Iterator[Finding | None]:
-        waiting = iter(keys)
+        remaining = iter(keys)
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            while batch := list(islice(waiting, _BATCH * self.settings.concurrency)):
+            while batch := list(islice(remaining, _BATCH * self.settings.concurrency)):
                 yield from pool.map(self._settle, batch)
 
     def _settle(self, key: str) -> Finding | None:
@@ -164,10 +164,10 @@ class Verifier:
         return finding
 
     def judge(self, key: str) -> Finding | None:
-        """Return the current damage to one key, None if there is none.
+        """Return the current damage to one key, or None.
 
-        The states of a key have one order: journaled, named by a row, journaled, gone. So if the
-        tables say the same before and after the object is read, they said it meanwhile.
+        A key passes its states in one order: journaled, named by a row, journaled, gone. So if the
+        rows are the same before and after the object is read, they were the same in between.
         """
         rows, before = self._rows(key), None
         while rows != before:
@@ -178,13 +178,13 @@ class Verifier:
         return Finding(damage, key, stored, _row(rows)) if damage else None
 
     def repair(self, orphan: Finding) -> Finding | None:
-        """Journal an orphan, however old the finding; return what remains of it.
+        """Journal an orphan, even if the finding is outdated; return the remaining finding.
 
-        INSERT before SELECT: either the SELECT sees the row of an upload that commits meanwhile, or
-        that upload finds its key taken. In the reverse order it would lose its object.
+        INSERT precedes SELECT: either the SELECT sees the row of a concurrent upload, or that
+        upload finds its key taken. In the reverse order, the upload would lose its object.
 
-        With `claimed_at` the sweeper waits for the horizon. The protocol leaves no orphans, so a
-        PUT of this key may still land, and an operator may have named the wrong database.
+        `claimed_at` makes the sweeper wait for the horizon: the protocol leaves no orphans, so a
+        PUT of this key may still land, or the operator may have named the wrong database.
         """
         if not _fits_tables(orphan.key):
             return orphan
@@ -205,7 +205,7 @@ class Verifier:
             return references.read_of_key(connection, key)
 
     def _stored(self, key: str, *, readable: bool) -> StoredObject | None:
-        """Look at one object: download it if it is `readable`, else list it.
+        """Download an object if it is `readable`, else list it.
 
         The service did not generate the key of an orphan, and may be unable to download it.
         """
@@ -232,27 +232,27 @@ class Verifier:
 
 
 def _damage(stored: StoredObject | None, rows: list[Reference]) -> Damage | None:
-    """Return what is wrong between the object and the rows of one key."""
+    """Return the damage that the object and the rows of one key show."""
     row = _row(rows)
     if row is None:
         return Damage.ORPHAN if stored and not rows else None
     if stored is None:
         return Damage.LOST if row.is_image else None  # the service makes a lost variant again
-    judgements = {
-        Damage.DOOMED: row.is_image and len(rows) > 1,
-        Damage.UNREADABLE: stored.size_bytes is None,
-        Damage.WRONG_SIZE: stored.size_bytes != row.size_bytes,
-        Damage.ALTERED: stored.sha256 not in {None, row.sha256},
-    }
-    return next((damage for damage, is_so in judgements.items() if is_so), None)
+    if row.is_image and len(rows) > 1:
+        return Damage.DOOMED
+    if stored.size_bytes is None:
+        return Damage.UNREADABLE
+    if stored.size_bytes != row.size_bytes:
+        return Damage.WRONG_SIZE
+    return Damage.ALTERED if stored.sha256 not in {None, row.sha256} else None
 
 
 def _fits_tables(key: str) -> bool:
-    return len(key) <= _LONGEST_KEY and "\0" not in key
+    return len(key) <= _MAX_KEY_LENGTH and "\0" not in key
 
 
 def _row(rows: list[Reference]) -> Reference | None:
-    """Return the row of the image or variant, without those of the journal."""
+    """Return the row of the image or variant, if any; ignore those of the journal."""
     return next((row for row in rows if row.is_image or row.is_variant), None)
 
 
@@ -262,8 +262,8 @@ def _by_key(
     """Merge listing and rows, both sorted by key.
 
     Python compares by code point, which is the order of UTF-8 bytes. If a store lists in another
-    order (SeaweedFS lists `a/b` before `a-b`), object and row of a key do not meet. That causes
-    two suspicions, but hides no damage.
+    order (SeaweedFS lists `a/b` before `a-b`), the object and the row of a key are yielded
+    separately. That causes two suspects, but hides no damage.
     """
     by_key = itemgetter(0)
     for key, group in groupby(heapq.merge(listed, rows, key=by_key), key=by_key):
@@ -278,7 +278,7 @@ def _spool(file: IO[str], records: Iterable[object]) -> int:
 
 
 def _records(file: IO[str]) -> Iterator[Any]:
-    """Read what `_spool` wrote."""
+    """Return the records that `_spool` wrote."""
     file.seek(0)
     return map(json.loads, file)
 
@@ -286,7 +286,7 @@ def _records(file: IO[str]) -> Iterator[Any]:
 def _follow(
     items: Iterable[_Item], progress: Progress, what: str, total: int | None = None
 ) -> Iterator[_Item]:
-    """Yield the items; call `progress` after each."""
+    """Yield the items, and call `progress` after each."""
     for done, item in enumerate(items, 1):
         yield item
         progress(what, done, total)

@@ -20,7 +20,7 @@ from tests.support.uploads import count
 from tests.support.variants import HIGH, WIDE
 
 NAME = "a person"
-CHOICE = VariantChoice(VariantSpec.parse("160"), "png", ("png",))
+CHOICE = VariantChoice(VariantSpec.parse("160"), ("png",))
 A_WEEK = {"keep_deleted_seconds": 7 * 24 * 3600.0}
 Act = Callable[[Resources], object]
 

@@ -130,7 +130,7 @@ def perform(operation: str, picture: str) -> None:
         print("acknowledged", flush=True)
         store.remove_unless_kept(image.s3_key)
     elif operation == "variant":
-        choice = VariantChoice(VariantSpec.parse("160"), "png", ("png",))
+        choice = VariantChoice(VariantSpec.parse("160"), ("png",))
         with closing(build_variant_maker(settings)) as maker:
             make_variant(VariantStore(sessions(), bucket, maker, settings), choice)
         print("acknowledged", flush=True)

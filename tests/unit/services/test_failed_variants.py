@@ -29,7 +29,7 @@ def test_refused_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest of too many failures is forgotten, so memory is bounded."""
-    monkeypatch.setattr(failed_variants, "_MOST", 2)
+    monkeypatch.setattr(failed_variants, "_MAX_FAILURES", 2)
     failures = FailedVariants()
     for name in "abac":
         failures.note((name, "r3/320.webp"), VariantNotFoundError())

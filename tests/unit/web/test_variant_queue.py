@@ -29,7 +29,7 @@ MADE = Variant(image(""), image(""), b"picture")
 
 def missing(key: str, side: int = 320, pixels: int = 320) -> MissingVariant:
     """Return a missing variant of that side, of the image under that key."""
-    return MissingVariant(image(key, pixels), VariantChoice(VariantSpec(side, side), "png", ()))
+    return MissingVariant(image(key, pixels), VariantChoice(VariantSpec(side, side), ("png",)))
 
 
 class Maker:
