@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Table, null, select
+from sqlalchemy import Connection, Table, null, select, union_all
 
 from db import Image, PendingObject, Variant
 
@@ -35,8 +35,8 @@ class Reference(NamedTuple):
         return self.name is None and self.sha256 is not None
 
 
-_image_references = select(_images.c.s3_key, _images.c.name, _images.c.size_bytes, _images.c.sha256)
-_other_references = [
+_references = [
+    select(_images.c.s3_key, _images.c.name, _images.c.size_bytes, _images.c.sha256),
     select(_pending.c.s3_key, *[null()] * 3),
     # No client can request a variant whose original no image names, so it does not count.
     select(_variants.c.s3_key, null(), _variants.c.size_bytes, _variants.c.sha256).join_from(
@@ -50,8 +50,8 @@ def read_all(connection: Connection) -> Iterator[Reference]:
 
     Only a snapshot makes them consistent.
     """
-    tables = (_image_references, *_other_references)
-    return heapq.merge(*(_by_key(connection, t) for t in tables), key=attrgetter("s3_key"))
+    tables = (_by_key(connection, statement) for statement in _references)
+    return heapq.merge(*tables, key=attrgetter("s3_key"))
 
 
 def _by_key(connection: Connection, statement: Any) -> Iterator[Reference]:
@@ -66,9 +66,7 @@ def _by_key(connection: Connection, statement: Any) -> Iterator[Reference]:
 
 def read_of_key(connection: Connection, key: str) -> list[Reference]:
     """Return the references to the object of a key, with one statement."""
-    images, *others = (
-        references.where(references.selected_columns.s3_key == key)
-        for references in (_image_references, *_other_references)
+    statement = union_all(
+        *(rows.where(rows.selected_columns.s3_key == key) for rows in _references)
     )
-    statement = images.union_all(*others)
     return [Reference(*row) for row in connection.execute(statement)]

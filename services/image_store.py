@@ -28,16 +28,7 @@ from services.write_protocol import (
 from telemetry import logger
 from telemetry.metrics import recorder
 
-__all__ = [
-    "HashedBytes",
-    "ImageRecord",
-    "ImageStore",
-    "Precondition",
-    "RandomImages",
-    "UploadOutcome",
-    "UploadResult",
-    "Uploader",
-]
+__all__ = ["HashedBytes", "ImageRecord", "ImageStore", "Precondition", "RandomImages", "Uploader"]
 
 
 class Uploader(NamedTuple):
@@ -96,11 +87,15 @@ class ImageStore:
         precondition(current)
         if current and self._is_stored(current, info):
             return UploadResult(current, "unchanged", None)
-        if not by.may_replace:
-            precondition = _creates(precondition)
-            precondition(current)
+
+        def require_replaceable(row: ImageRecord | None) -> None:
+            precondition(row)
+            if row and not by.may_replace:
+                raise PreconditionFailedError
+
+        require_replaceable(current)
         origin = by.origin._replace(created_by=by.key_name) if by.key_name else by.origin
-        return self._protocol.store_image(file, name, info, current, precondition, origin)
+        return self._protocol.store_image(file, name, info, current, require_replaceable, origin)
 
     def prepare(
         self, file: IO[bytes], name: str, extension: str | None, origin: Origin
@@ -205,14 +200,3 @@ class ImageStore:
     ) -> str:
         """Return a URL at which S3 answers `method` with the image and `headers`."""
         return self._bucket.presigned_url(method, image.s3_key, headers, until)
-
-
-def _creates(precondition: Precondition) -> Precondition:
-    """Return a precondition that also refuses to replace an image."""
-
-    def require(current: ImageRecord | None) -> None:
-        precondition(current)
-        if current:
-            raise PreconditionFailedError
-
-    return require

@@ -19,10 +19,10 @@ from services.transfer.sources import (
     Fetch,
     Source,
     SourceFile,
-    Spooled,
     date_of,
     decoded,
     pieces,
+    spool,
 )
 
 # `tarfile` reads long names and extended headers into memory.
@@ -60,13 +60,13 @@ class Zip(Source):
             reason = reason or _outside(path)
             yield SourceFile(position, path, member.file_size, _zip_date(member), reason)
 
-    def copy(self, file: SourceFile, max_bytes: int) -> Spooled:
+    def copy(self, file: SourceFile, max_bytes: int) -> IO[bytes]:
         """Copy a member. Raises FileRefusedError if it cannot be unpacked."""
         try:
             with self._lock:  # `zipfile` counts its open members without a lock
                 member = self._zip.open(self._members[file.position])
             try:
-                return Spooled(pieces(member), max_bytes)
+                return spool(pieces(member), max_bytes)
             finally:
                 with self._lock:
                     member.close()
@@ -147,8 +147,8 @@ class Tar(Source):
                     continue
                 if decoded(member.name)[0].removeprefix("./") != file.path:
                     raise ReadError("it has changed meanwhile")
-                spooled = Spooled(pieces(cast("IO[bytes]", tar.extractfile(member))), max_bytes)
-                yield file, lambda spooled=spooled: spooled  # type: ignore[misc]
+                copy = spool(pieces(cast("IO[bytes]", tar.extractfile(member))), max_bytes)
+                yield file, lambda copy=copy: copy  # type: ignore[misc]
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[tarfile.TarFile, IO[bytes]]]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from config import Settings
 from errors import ObjectMissingError, StorageUnavailableError
 from s3_client import Bucket, error_code
 from services.transfer.failures import FileRefusedError, TransferError
-from services.transfer.sources import Source, SourceFile, Spooled, pieces
+from services.transfer.sources import Source, SourceFile, pieces, spool
 
 _SCHEME = "s3://"
 _PAGE = 1000  # objects that one request lists
@@ -64,11 +64,11 @@ class BucketFolder(Source):
             if size or not key.endswith("/"):
                 yield SourceFile(position, key.removeprefix(self._prefix), size, modified)
 
-    def copy(self, file: SourceFile, max_bytes: int) -> Spooled:
+    def copy(self, file: SourceFile, max_bytes: int) -> IO[bytes]:
         """Download an object. Raises FileRefusedError or StorageUnavailableError."""
         try:
             with closing(self._bucket.download_any(self._prefix + file.path)) as body:
-                return Spooled(pieces(body), max_bytes)
+                return spool(pieces(body), max_bytes)
         except ObjectMissingError:
             raise FileRefusedError("It has been deleted meanwhile.") from None
         except StorageUnavailableError as exc:

@@ -14,13 +14,13 @@ from db import snapshot
 from errors import ImageLostError, ImageNotFoundError, StorageUnavailableError
 from repositories import images
 from repositories.images import ImageRecord
-from s3_client import Bucket
+from s3_client import Bucket, sha256_of
 from services import stored_objects
 from services.transfer.buckets import refusal_of
 from services.transfer.manifest import DATES, file_name, first_line, image_line, last_line
 from services.transfer.parallel import in_order
 from services.transfer.retries import patiently
-from services.transfer.sources import Spooled, pieces
+from services.transfer.sources import pieces, spool
 from services.transfer.targets import Target
 
 ExportOutcome = Literal["exported", "kept", "deleted", "lost", "altered", "unreadable"]
@@ -117,11 +117,11 @@ class Exporter:
                     return ExportResult(image, "unreadable")
                 raise
         with closing(body):
-            spooled = Spooled(pieces(body), image.size_bytes)
-        with spooled.file:
-            if spooled.sha256 != image.sha256:
+            content = spool(pieces(body), image.size_bytes)
+        with content:
+            if sha256_of(content) != image.sha256:
                 return ExportResult(image, "altered")
-            self.target.put(file, spooled.file, image)
+            self.target.put(file, content, image)
         return ExportResult(image, "exported")
 
 

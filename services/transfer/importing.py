@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 from config import Settings
 from errors import (
@@ -22,12 +22,13 @@ from errors import (
 )
 from s3_client import sha256_of
 from services.bulk_writes import NewImage
-from services.image_store import ImageRecord, ImageStore, Uploader, UploadOutcome
+from services.image_store import ImageRecord, ImageStore, Uploader
 from services.transfer.failures import FileRefusedError
 from services.transfer.parallel import in_order
 from services.transfer.planning import FileResult, Outcome, Plan, PlannedImage
 from services.transfer.retries import patiently
-from services.transfer.sources import Fetch, Source, Spooled
+from services.transfer.sources import Fetch, Source
+from services.write_protocol import UploadOutcome
 
 # A thread takes this much at a time: all of it is in memory, and a crash loses it.
 _BATCH, _BATCH_BYTES = 8, 2 * 1024 * 1024
@@ -55,7 +56,7 @@ class _Draft(NamedTuple):
     """A copy of a file; `inspected` if its name was free."""
 
     image: PlannedImage
-    spooled: Spooled
+    file: IO[bytes]
     inspected: NewImage | None = None
 
 
@@ -108,16 +109,15 @@ class Importer:
         self, image: PlannedImage, fetch: Fetch, files: ExitStack, taken: set[str]
     ) -> _Draft:
         """Copy a file, which `files` closes; inspect it if its name is not `taken`."""
-        spooled = patiently(fetch)
-        file = files.enter_context(spooled.file)
-        if spooled.size > self.settings.max_upload_bytes:
+        file = files.enter_context(patiently(fetch))
+        if file.seek(0, os.SEEK_END) > self.settings.max_upload_bytes:
             raise ImageTooLargeError.of(self.settings.max_upload_bytes)
-        if image.sha256 and image.sha256 != spooled.sha256:
+        if image.sha256 and image.sha256 != sha256_of(file):
             raise FileRefusedError("Its SHA-256 is not the one in the manifest.")
         if self.dry_run or image.name in taken:
-            return _Draft(image, spooled)
+            return _Draft(image, file)
         store, new = self.open_store(), (file, image.name, image.extension, image.origin)
-        return _Draft(image, spooled, patiently(lambda: store.prepare(*new)))
+        return _Draft(image, file, patiently(lambda: store.prepare(*new)))
 
     def _create(self, new: Sequence[NewImage]) -> bool:
         """Store new images together; return whether that succeeded."""
@@ -132,16 +132,16 @@ class Importer:
     def _finish(self, draft: _Draft, *, created: bool) -> FileResult:
         outcome: UploadOutcome = "created"
         if not (draft.inspected and created):
-            outcome = patiently(lambda: self._store(draft.image, draft.spooled))
-        size = draft.spooled.file.seek(0, os.SEEK_END)  # stripping may have changed it
+            outcome = patiently(lambda: self._store(draft.image, draft.file))
+        size = draft.file.seek(0, os.SEEK_END)  # stripping may have changed it
         return FileResult(draft.image.file.path, draft.image.name, outcome, size_bytes=size)
 
-    def _store(self, image: PlannedImage, spooled: Spooled) -> UploadOutcome:
+    def _store(self, image: PlannedImage, file: IO[bytes]) -> UploadOutcome:
         """Store an image in a transaction of its own."""
-        store, file = self.open_store(), spooled.file
+        store = self.open_store()
         # This keeps a second run from decoding every picture again. Stripping changes the bytes.
         strips = self.settings.strip_metadata != "none"
-        if not strips and store.has_bytes(image.name, spooled.sha256):
+        if not strips and store.has_bytes(image.name, sha256_of(file)):
             return "unchanged"
 
         def require_equal_bytes(current: ImageRecord | None) -> None:

@@ -149,10 +149,10 @@ def read_entries(source: Source, manifest: SourceFile) -> Iterator[Exported]:
     """Yield the images in a manifest. Raises TransferError, or what reading the source raises."""
     for _, fetch in source.contents([manifest], manifest.size):
         try:
-            spooled = patiently(fetch)
+            file = patiently(fetch)
         except FileRefusedError as exc:
             raise TransferError(f"{manifest.path}: {exc}") from exc
-        with spooled.file as file:
+        with file:
             file.seek(0)
             yield from read_manifest(file)
 

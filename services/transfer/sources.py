@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from s3_client import HashedBytes, ObjectBody, sha256_of
+from s3_client import HashedBytes, ObjectBody
 from services.transfer.failures import FileRefusedError, TransferError
 
 # Larger files are copied to disk. Storing a file from memory takes half the CPU.
@@ -36,20 +36,15 @@ class SourceFile:
     reason: str = ""
 
 
-class Spooled:
-    """A copy of a file, in memory or on disk. The caller closes `file`."""
+def spool(chunks: Iterable[bytes], max_bytes: int = sys.maxsize) -> IO[bytes]:
+    """Copy chunks to a file in memory or on disk, which the caller closes.
 
-    def __init__(self, chunks: Iterable[bytes], max_bytes: int = sys.maxsize) -> None:
-        """Stop at the first chunk beyond `max_bytes`, so that no file fills the disk."""
-        bounded = _bounded(chunks, max_bytes)
-        first = b"".join(_bounded(bounded, _MEMORY_BYTES))
-        self.file = HashedBytes(first) if len(first) <= _MEMORY_BYTES else _on_disk(first, bounded)
-        self.size = self.file.seek(0, os.SEEK_END)
-
-    @cached_property
-    def sha256(self) -> str:
-        """The SHA-256 of the bytes, hexadecimal."""
-        return sha256_of(self.file)
+    Stops at the first chunk beyond `max_bytes`, so that no file fills the disk. Raises
+    TransferError if the disk is full, and what `chunks` raises.
+    """
+    bounded = _bounded(chunks, max_bytes)
+    first = b"".join(_bounded(bounded, _MEMORY_BYTES))
+    return HashedBytes(first) if len(first) <= _MEMORY_BYTES else _on_disk(first, bounded)
 
 
 def _bounded(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
@@ -82,7 +77,7 @@ def _write(file: IO[bytes], chunk: bytes) -> None:
         raise TransferError(f"Temporary files cannot be written: {exc.strerror}.") from exc
 
 
-Fetch = Callable[[], Spooled]
+Fetch = Callable[[], IO[bytes]]
 """Copies one file, in any thread. Raises FileRefusedError, TransferError or UnavailableError."""
 
 
@@ -103,7 +98,7 @@ class Source:
         for file in files:
             yield file, partial(self.copy, file, max_bytes)
 
-    def copy(self, file: SourceFile, max_bytes: int) -> Spooled:
+    def copy(self, file: SourceFile, max_bytes: int) -> IO[bytes]:
         """Copy one file, in any thread and in any order."""
         raise NotImplementedError
 
@@ -166,14 +161,14 @@ class Folder(Source):
                 raise TransferError(f"{self._root} cannot be read: {failure.strerror}.")
             yield Path(failure.filename)
 
-    def copy(self, file: SourceFile, max_bytes: int) -> Spooled:
+    def copy(self, file: SourceFile, max_bytes: int) -> IO[bytes]:
         """Copy a file, unless it has become a link or a pipe since it was listed."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             with os.fdopen(os.open(self._root / file.path, flags), "rb") as opened:
                 if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
                     raise FileRefusedError("It is not a regular file.")
-                return Spooled(pieces(opened), max_bytes)
+                return spool(pieces(opened), max_bytes)
         except OSError as exc:
             raise FileRefusedError(_failure(exc)) from exc
 

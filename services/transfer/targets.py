@@ -13,7 +13,6 @@ from services.transfer.failures import TransferError
 from services.transfer.manifest import FOLDER, MANIFEST, UNFINISHED, first_line
 
 _PART = ".part"
-_JSON_LINES = "application/jsonl"
 
 
 class FolderTarget:
@@ -87,7 +86,7 @@ class BucketTarget:
         self._sizes = {key[start:]: size for key, size in listed}
         if not _may_be_export({path.partition("/")[0] for path in self._sizes}):
             raise TransferError(f"s3://…/{self._prefix} is not empty and not an export.")
-        self._put(UNFINISHED, HashedBytes(first_line().encode()), _JSON_LINES)
+        self._put_lines(UNFINISHED, HashedBytes(first_line().encode()))
 
     def has(self, file: str, image: ImageRecord) -> bool:
         """Return whether `begin` found the object with the size of the image."""
@@ -95,16 +94,17 @@ class BucketTarget:
 
     def put(self, file: str, content: IO[bytes], image: ImageRecord) -> None:
         """Put the object. Raises StorageUnavailableError."""
-        self._put(file, content, image.content_type)
+        key, media_type = self._prefix + file, image.content_type
+        self._bucket.upload_image(content, key, media_type, sha256=image.sha256)
 
     def finish(self, manifest: IO[bytes]) -> None:
         """Put the manifest, then delete the marker. Raises StorageUnavailableError."""
-        self._put(MANIFEST, manifest, _JSON_LINES)
+        self._put_lines(MANIFEST, manifest)
         self._bucket.delete_image(self._prefix + UNFINISHED)
 
-    def _put(self, file: str, content: IO[bytes], media_type: str) -> None:
-        key = self._prefix + file
-        self._bucket.upload_image(content, key, media_type, sha256=sha256_of(content))
+    def _put_lines(self, file: str, lines: IO[bytes]) -> None:
+        key, sha256 = self._prefix + file, sha256_of(lines)
+        self._bucket.upload_image(lines, key, "application/jsonl", sha256=sha256)
 
 
 Target = FolderTarget | BucketTarget

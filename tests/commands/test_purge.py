@@ -1,4 +1,4 @@
-"""`python -m scripts.purge` erases at once what KEEP_DELETED_SECONDS would keep."""
+"""`python -m scripts.purge` immediately erases what KEEP_DELETED_SECONDS would retain."""
 
 from unittest.mock import Mock
 
@@ -22,7 +22,7 @@ PATHS = {IMAGE, f"{IMAGE}/metadata"} | {
 
 @pytest.fixture
 def environment(service_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name the test's database and bucket in the environment, where the command reads them."""
+    """Set the environment variables of the test's database and bucket."""
     for name, value in service_environment.items():
         monkeypatch.setenv(name, value)
 
@@ -57,7 +57,7 @@ def test_purge(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("environment")
 def test_refused(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """Purge refuses a name that no image can have; --help prints its help and does nothing."""
+    """Purge refuses an invalid name; --help only prints its help."""
     assert purge.main(["a/b"]) == 1
     assert "slash" in capsys.readouterr().err
     with pytest.raises(SystemExit):

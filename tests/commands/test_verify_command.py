@@ -33,7 +33,7 @@ def world(settings: Settings, s3: "S3Client") -> Iterator[World]:
 
 @pytest.fixture
 def environment(world: World, monkeypatch: pytest.MonkeyPatch, object_store: ObjectStore) -> None:
-    """Name database and bucket in the environment, where the command reads them."""
+    """Set the environment variables of the database and the bucket."""
     for name, value in object_store.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DB_URL", world.settings.db_url)

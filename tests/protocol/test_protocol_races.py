@@ -25,10 +25,11 @@ from errors import (
 )
 from repositories.pending_objects import JournalEntry, claim_upload, entries_after
 from s3_client import Bucket
-from services.image_store import ImageStore, UploadResult
+from services.image_store import ImageStore
 from services.inspection import Inspector
 from services.maintenance.sweeper import Sweeper
 from services.origin import HERE
+from services.write_protocol import UploadResult
 from tests.support.pictures import jpeg
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)

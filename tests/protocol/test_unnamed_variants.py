@@ -29,7 +29,7 @@ def left(opened: Resources) -> int:
 
 @on_sqlite
 def test_slices(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first sweep removes all of them, each later one those in a part of the table."""
+    """The first sweep removes all of them; each later sweep handles one slice of the table."""
     monkeypatch.setattr(sweeper, "_VARIANTS_SLICE", 2)
     with resources(settings) as opened:
         sweeps = opened.sweeper()

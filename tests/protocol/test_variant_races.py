@@ -1,4 +1,4 @@
-"""A variant is only committed while its original is named, and goes with its original."""
+"""A variant is committed only while a row names its original, and is deleted with the original."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ class InterruptedBucket(Bucket):
 
 @contextmanager
 def opened(settings: Settings, **changes: float) -> Iterator[Resources]:
-    """Open what a service works with; its bucket can be interrupted."""
+    """Open the resources of a service with an interruptible bucket."""
     with Resources.open(settings.model_copy(update=changes)) as resources:
         bucket = InterruptedBucket(resources.settings)
         yield replace(resources, bucket=bucket)
@@ -49,13 +49,13 @@ def opened(settings: Settings, **changes: float) -> Iterator[Resources]:
 
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Resources]:
-    """Return what the service under test works with; it keeps deleted objects for a week."""
+    """Return the resources of the service under test, which keeps deleted objects for a week."""
     with opened(settings, **A_WEEK) as resources:
         yield resources
 
 
 def upload(resources: Resources, picture: bytes = WIDE) -> None:
-    """Upload the image, and do what follows the response."""
+    """Upload the image, including the cleanup after the response."""
     store = resources.store(resources.sessions())
     result = store.upload(io.BytesIO(picture), NAME, "jpg", lambda _: None)
     if result.old_key:
@@ -63,7 +63,7 @@ def upload(resources: Resources, picture: bytes = WIDE) -> None:
 
 
 def delete(resources: Resources) -> None:
-    """Delete the image, and do what follows the response."""
+    """Delete the image, including the cleanup after the response."""
     store = resources.store(resources.sessions())
     store.remove_unless_kept(store.delete(NAME, lambda _: None).s3_key)
 
@@ -95,7 +95,7 @@ def objects(resources: Resources) -> int:
 def test_original_gone_before_the_commit(
     service: Resources, settings: Settings, act: Act, kept: int
 ) -> None:
-    """A variant whose original went while it was made is not stored, and leaves no object."""
+    """A variant whose original is deleted meanwhile is not stored and leaves no object."""
     upload(service)
     assert isinstance(service.bucket, InterruptedBucket)
     with opened(settings, **A_WEEK) as rival:
@@ -108,7 +108,7 @@ def test_original_gone_before_the_commit(
 
 @pytest.mark.parametrize("act", [erase, delete, overwrite])
 def test_original_locked_until_the_commit(service: Resources, settings: Settings, act: Act) -> None:
-    """Nobody deletes or overwrites the original between the look at its row and the commit."""
+    """The original cannot be deleted or overwritten between the read of its row and the commit."""
     upload(service)
     refused: list[DatabaseUnavailableError] = []
     with opened(settings, db_statement_timeout_seconds=1.0) as impatient:
@@ -130,7 +130,7 @@ def test_original_locked_until_the_commit(service: Resources, settings: Settings
 def test_variants_go_with_their_original(
     settings: Settings, act: Act, left: int, variants: tuple[str, ...]
 ) -> None:
-    """A variant is journaled together with its original, also where variants are off by then."""
+    """A variant is journaled together with its original, even if variants are off by then."""
     with opened(settings) as maker:
         upload(maker)
         make(maker)
@@ -144,7 +144,7 @@ def test_variants_go_with_their_original(
 
 
 def test_purged_while_kept(service: Resources, settings: Settings) -> None:
-    """Purging erases what earlier deletes and overwrites kept, variants included."""
+    """Purging erases the retained objects of deletes and overwrites, including variants."""
     for picture in (WIDE, HIGH):
         upload(service, picture)
         make(service)

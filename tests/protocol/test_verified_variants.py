@@ -23,7 +23,7 @@ URL = "/images/a/variants/160.png"
 
 @pytest.fixture
 def key(client: TestClient, settings: Settings) -> str:
-    """Upload an image and have a variant made; return the key of the variant."""
+    """Upload an image, make a variant, and return the variant's key."""
     assert upload(client, WIDE, "a.jpg").status_code == 201
     assert client.get(URL).is_success
     (made,) = variant_keys(settings)
@@ -53,7 +53,7 @@ def test_damaged(
     key: str,
     damage: Damage,
 ) -> None:
-    """A damaged variant is found, altered bytes by `deep` only; a repair has it made again."""
+    """Damaged variants are found, altered bytes only with `deep`; a repair makes them anew."""
     deep, right = damage is Damage.ALTERED, client.get(URL).content
     wrong = right[:-1] + bytes([right[-1] ^ 1]) if damage is Damage.ALTERED else right + b"?"
     s3.put_object(Bucket=settings.aws_s3_bucket, Key=key, Body=wrong)
@@ -71,7 +71,7 @@ def test_damaged(
 
 
 def test_lost(settings: Settings, s3: "S3Client", opened: Resources, key: str) -> None:
-    """A variant without its object is no damage."""
+    """A variant without its object does not count as damage."""
     s3.delete_object(Bucket=settings.aws_s3_bucket, Key=key)
     for deep in (False, True):
         assert verified(opened, deep=deep) == ([], VerifyReport(objects=1, images=1, variants=1))

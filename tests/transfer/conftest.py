@@ -21,7 +21,7 @@ from services.image_store import Uploader
 
 @dataclass(frozen=True)
 class Run:
-    """What a command did: its status, and what it printed and reported."""
+    """The exit status, output and report of a command."""
 
     status: int
     out: str
@@ -40,7 +40,7 @@ class Run:
 
 
 class Deployment:
-    """A service's database and bucket, and the commands of an operator who uses them."""
+    """A service's database and bucket, and an operator's commands on them."""
 
     def __init__(
         self,
@@ -135,5 +135,5 @@ def deploy(
 
 @pytest.fixture
 def here(deploy: Callable[[Settings], Deployment], settings: Settings) -> Deployment:
-    """Return the deployment of the test, which is empty."""
+    """Return an empty deployment."""
     return deploy(settings)

@@ -1,4 +1,4 @@
-"""`scripts.export_images`, and the way back in."""
+"""`scripts.export_images`, and the import of its exports."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ NAMES = [
 
 
 def fill(deployment: Deployment) -> dict[str, bytes]:
-    """Upload images of every format and many names, some of them twice; return the bytes."""
+    """Upload images of every format under many names, some twice; return the bytes by name."""
     kinds = list(PICTURES.items())
     stored = {}
     for seed, name in enumerate(NAMES):
@@ -52,7 +52,7 @@ def fill(deployment: Deployment) -> dict[str, bytes]:
 
 
 def public(images: dict[str, ImageRecord]) -> dict[str, dict[str, Any]]:
-    """Return everything about images that is not private to a deployment."""
+    """Return the metadata of images that an export keeps."""
     private = {"id", "s3_key"}
     return {
         name: {key: value for key, value in image._asdict().items() if key not in private}
@@ -73,7 +73,7 @@ def there(
     new_bucket: Callable[[], str],
     s3: "S3Client",
 ) -> Iterator[Deployment]:
-    """Return another deployment, which is empty; the invariants must hold there as well."""
+    """Return another, empty deployment, whose invariants are checked at the end."""
     url = request.getfixturevalue(f"{request.param}_database")
     _empty_tables(url)
     settings = Settings(
@@ -118,7 +118,7 @@ def test_round_trip(
 
 @on_sqlite
 def test_files(here: Deployment, tmp_path: Path) -> None:
-    """Each file has the bytes of its image, and a name that every file system keeps."""
+    """Each file has the bytes of its image, and a name that is valid on every file system."""
     stored = fill(here)
     assert here.give(tmp_path / "out").status == 0
     head, *images, last = lines_of(tmp_path / "out" / MANIFEST)
@@ -137,7 +137,7 @@ def test_files(here: Deployment, tmp_path: Path) -> None:
 
 @on_sqlite
 def test_nothing(here: Deployment, tmp_path: Path) -> None:
-    """An export of no images is a finished one, and can be imported."""
+    """An export without images is complete and can be imported."""
     assert here.give(tmp_path).status == 0
     done = here.take(tmp_path)
     assert (done.status, done.report) == (0, [])
@@ -149,7 +149,7 @@ class CrashError(Exception):
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, step: str, after: int = 0) -> None:
-    """Let a step of the target raise when it was done `after` times."""
+    """Let a step of the target raise after `after` calls."""
     original = getattr(FolderTarget, step)
     done = 0
 
@@ -195,7 +195,7 @@ def test_interrupted(
 
 @on_sqlite
 def test_altered_file(here: Deployment, tmp_path: Path) -> None:
-    """A file that an earlier run left with other bytes, as a crash of the host may, is copied."""
+    """A file that a crash of the host left with other bytes is copied again."""
     image = here.put("a", png())
     assert here.give(tmp_path).status == 0
     file = tmp_path / file_name(image)
@@ -207,7 +207,7 @@ def test_altered_file(here: Deployment, tmp_path: Path) -> None:
 
 @on_sqlite
 def test_lost_manifest(here: Deployment, tmp_path: Path) -> None:
-    """A folder that looks like an export is refused without its manifest; files alone are not."""
+    """An export without its manifest is refused; its files alone are imported."""
     here.put("a", png())
     assert here.give(tmp_path / "out").status == 0
     (tmp_path / "out" / MANIFEST).unlink()
@@ -233,7 +233,7 @@ DAMAGED: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
 @on_sqlite
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_damaged_manifest(here: Deployment, tmp_path: Path, damage: str) -> None:
-    """A manifest that is not whole and valid is refused with the number of its line."""
+    """A damaged or truncated manifest is refused with the number of the line."""
     here.put("a", png())
     here.put("b", png(seed=1))
     assert here.give(tmp_path).status == 0
@@ -297,7 +297,7 @@ def test_dates_of_a_clock_ahead(here: Deployment, tmp_path: Path) -> None:
 def test_foreign_target(
     here: Deployment, s3: "S3Client", new_bucket: Callable[[], str], tmp_path: Path
 ) -> None:
-    """A folder or a prefix that is in use by others is refused and stays as it is."""
+    """A folder or a prefix with other files is refused and remains unchanged."""
     here.put("a", png())
     (tmp_path / "mine.txt").write_text("mine")
     bucket = new_bucket()
@@ -315,7 +315,7 @@ def test_foreign_target(
 @on_sqlite
 @pytest.mark.planted_damage
 def test_damaged_images(here: Deployment, s3: "S3Client", tmp_path: Path) -> None:
-    """Lost and altered images are named and left out, and the status says so."""
+    """Lost and altered images are printed and left out, and the exit status is 1."""
     for seed, name in enumerate(["good", "lost", "altered", "short"]):
         here.put(name, jpeg(seed=seed), "jpg")
     images, bucket = here.images(), here.settings.aws_s3_bucket
@@ -334,7 +334,7 @@ def test_damaged_images(here: Deployment, s3: "S3Client", tmp_path: Path) -> Non
 
 @on_sqlite
 def test_unreadable_object(here: Deployment, tmp_path: Path) -> None:
-    """An object that the store refuses to send is named and left out; the others are exported."""
+    """An object that the store refuses is printed and left out; the others are exported."""
     here.put("a", png())
     here.put("b", png(seed=1))
     port = int(str(here.settings.aws_endpoint_url_s3).rpartition(":")[2])
@@ -353,7 +353,7 @@ def test_unreadable_object(here: Deployment, tmp_path: Path) -> None:
 def test_writes_meanwhile(
     here: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images that are replaced, deleted or created during the export leave it consistent."""
+    """An export stays consistent while images are replaced, deleted and created."""
     for seed in range(6):
         here.put(f"image-{seed}", png(seed=seed))
     old = public(here.images())

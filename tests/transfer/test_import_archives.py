@@ -1,4 +1,4 @@
-"""`scripts.import_images` on .zip, .tar and .tar.gz files, also hostile ones."""
+"""`scripts.import_images` on .zip, .tar and .tar.gz files, including hostile ones."""
 
 import gzip
 import io
@@ -175,7 +175,7 @@ def long_header(path: Path) -> bytes:
 
 
 def without_end(path: Path) -> bytes:
-    """Return a tar file that ends with its last member, as one that was cut short may."""
+    """Return a tar file that was truncated after its last member."""
     content = tarred(path, {"a.png": png()}, "w").read_bytes().rstrip(b"\0")
     return content + bytes(-len(content) % 512)
 

@@ -31,7 +31,7 @@ OBJECTS = {
 
 @pytest.fixture
 def source(s3: "S3Client", new_bucket: Callable[[], str]) -> str:
-    """Return the name of a bucket with objects of others."""
+    """Return the name of a bucket with objects that the service did not store."""
     bucket = new_bucket()
     for key, body in OBJECTS.items():
         s3.put_object(Bucket=bucket, Key=key, Body=body)
@@ -39,7 +39,7 @@ def source(s3: "S3Client", new_bucket: Callable[[], str]) -> str:
 
 
 def test_folder_of_a_bucket(here: Deployment, s3: "S3Client", source: str) -> None:
-    """The objects below a prefix become images; the source stays as it is."""
+    """The objects below a prefix become images; the source remains unchanged."""
     done = here.take(f"s3://{source}/photos", "--names=path:-", "--keep-dates")
     assert (done.status, done.outcomes) == (
         1,
@@ -59,7 +59,7 @@ def test_folder_of_a_bucket(here: Deployment, s3: "S3Client", source: str) -> No
 
 @pytest.mark.parametrize("address", ["s3://{}", "s3://{}/"])
 def test_whole_bucket(here: Deployment, source: str, address: str) -> None:
-    """Without a prefix the whole bucket is imported; a dry run says what reading it costs."""
+    """Without a prefix the whole bucket is imported; a dry run prints the requests that takes."""
     foreseen = here.take(address.format(source), "--dry-run")
     assert foreseen.out.splitlines()[-1] == (
         "requests to S3: 7 PUT, 0 HEAD, 0 DELETE; to the source: 1 LIST, 7 GET"
@@ -70,7 +70,7 @@ def test_whole_bucket(here: Deployment, source: str, address: str) -> None:
 
 
 def test_unreadable_object(here: Deployment, source: str, object_store: ObjectStore) -> None:
-    """An object that the store refuses to send is refused with S3's reason; the others go on."""
+    """An object that the store refuses is refused with S3's reason; the others are imported."""
     port = int(object_store.endpoint_url.rpartition(":")[2])
     with FaultProxy(("127.0.0.1", port)) as proxy:
         endpoint = f"http://127.0.0.1:{proxy.address[1]}"
@@ -88,7 +88,7 @@ def test_other_credentials(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Endpoint, region and credentials of the source may be other ones than the service's."""
+    """The source may have another endpoint, region and credentials than the service."""
     credentials = tmp_path / "credentials"
     credentials.write_text(
         f"[theirs]\naws_access_key_id = {object_store.access_key}\n"

@@ -56,7 +56,7 @@ def test_everything(here: Deployment, tmp_path: Path) -> None:
 
 
 def test_refusals(here: Deployment, tmp_path: Path) -> None:
-    """What cannot become an image is refused with its reason, and the rest is imported."""
+    """Files that cannot become images are refused with a reason; the others are imported."""
     write(
         tmp_path,
         {
@@ -106,7 +106,7 @@ def test_refusals(here: Deployment, tmp_path: Path) -> None:
 
 
 def test_unreadable_folder(here: Deployment, tmp_path: Path) -> None:
-    """A folder that cannot be read, as its path is too long, is refused; the rest is imported."""
+    """A folder whose path is too long to be read is refused; the others are imported."""
     write(tmp_path, {"a.png": png()})
     deep = os.open(tmp_path, os.O_RDONLY)
     for _ in range(20):
@@ -138,7 +138,7 @@ def test_hidden_files(here: Deployment, tmp_path: Path) -> None:
 
 
 def test_clashes(here: Deployment, tmp_path: Path) -> None:
-    """All files that would get one name are refused, before anything is stored."""
+    """All files that would get the same name are refused before anything is stored."""
     nfc, nfd = "caf\u00e9", "cafe\u0301"
     write(
         tmp_path,
@@ -220,7 +220,7 @@ def test_unusable_names(here: Deployment, tmp_path: Path, rule: str, reason: str
 
 
 def test_again(here: Deployment, tmp_path: Path) -> None:
-    """A second run changes nothing; other bytes are refused, or replaced if that is wanted."""
+    """A second run changes nothing; other bytes are refused, or stored with --replace."""
     write(tmp_path, {"a.png": png(), "b.png": png(seed=1)})
     assert here.take(tmp_path).outcomes == {"a.png": "created", "b.png": "created"}
     before = here.images()
@@ -242,7 +242,7 @@ def test_again(here: Deployment, tmp_path: Path) -> None:
 
 
 def test_other_extension(here: Deployment, tmp_path: Path) -> None:
-    """Equal bytes are unchanged, also with another of the format's extensions."""
+    """Equal bytes are unchanged, even with another extension of the format."""
     here.put("a", jpeg(), "jpg")
     done = here.take(write(tmp_path, {"a.jpeg": jpeg()}))
     assert done.outcomes == {"a.jpeg": "unchanged"}
@@ -276,7 +276,7 @@ def test_dates(here: Deployment, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("year", [1, 999, 1899])
 def test_impossible_dates(here: Deployment, year: int) -> None:
-    """Dates that some database cannot hold become the year 1900."""
+    """Dates that some databases cannot store become the year 1900."""
     origin = Origin(datetime(year, 1, 1, tzinfo=UTC), datetime(year, 1, 2, tzinfo=UTC))
     store = here.resources.store(here.resources.sessions())
     image = store.upload(
@@ -296,7 +296,7 @@ def test_dates_of_today(here: Deployment, tmp_path: Path) -> None:
 
 
 def test_dry_run(here: Deployment, tmp_path: Path) -> None:
-    """A dry run stores nothing, and says what the real run then does, with the same status."""
+    """A dry run stores nothing, and predicts the report and the exit status of the real run."""
     here.put("same", png())
     here.put("taken", png(seed=1))
     root = write(
@@ -358,7 +358,7 @@ def test_stripped(here: Deployment, tmp_path: Path) -> None:
 
 
 def test_too_large(here: Deployment, tmp_path: Path) -> None:
-    """A file beyond MAX_UPLOAD_BYTES is refused as an upload would be."""
+    """A file beyond MAX_UPLOAD_BYTES is refused like an upload."""
     limited = here.settings.model_copy(update={"max_upload_bytes": 1_000_000})
     root = write(tmp_path, {"a.png": noise_png(1_100_000), "b.png": png()})
     here.settings = limited
@@ -386,7 +386,7 @@ def test_unusable_source(here: Deployment, source: str, reason: str) -> None:
 
 
 def test_own_bucket(here: Deployment) -> None:
-    """The service's own bucket is no source and no target."""
+    """The service's own bucket is refused as source and as target."""
     address = f"s3://{here.settings.aws_s3_bucket}/folder"
     for done in (here.take(address), here.give(address)):
         assert done.status == 2

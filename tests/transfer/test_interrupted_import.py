@@ -32,7 +32,7 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 def mixed(number: int) -> tuple[str, bytes]:
-    """Return the path and the content of a file: of any kind, and one in ten is refusable."""
+    """Return the path and the content of a file of any kind; one in ten must be refused."""
     if number % 10 == 0:
         broken = [
             ("txt", b"text"),
@@ -49,7 +49,7 @@ def mixed(number: int) -> tuple[str, bytes]:
 
 
 class Import:
-    """One run of the command as a process, and the most memory that it and its decoders used."""
+    """One run of the command as a process, and the peak memory of it and its decoders."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         self._command = [sys.executable, "-m", "scripts.import_images", *arguments]
@@ -58,7 +58,7 @@ class Import:
         self.memory = 0
 
     def run(self, kill_after: int | None = None) -> int:
-        """Return the status. After so many lines of progress, kill the process."""
+        """Return the status. Kill the process after `kill_after` lines of progress."""
         with subprocess.Popen(
             self._command,
             cwd=ROOT,
@@ -111,7 +111,7 @@ def place(
     new_bucket: "Callable[[], str]",
     tmp_path: Path,
 ) -> str:
-    """Return the address of a source with that many files."""
+    """Return the address of a source with this number of files."""
     if request.param == "bucket":
         bucket = new_bucket()
         for path, content in map(mixed, range(files)):
@@ -132,7 +132,7 @@ def test_killed(
     place: str,
     files: int,
 ) -> None:
-    """Three SIGKILLs lose nothing and leave nothing that the journal does not have."""
+    """Three SIGKILLs lose nothing, and leave only objects that the journal has."""
     report, stored, memory = tmp_path / "report.csv", 0, 0
     # A line is a twentieth of the files. Four threads are less than five lines ahead.
     for lines in (2, 7, 12):
@@ -156,7 +156,7 @@ def test_killed(
 
 @on_sqlite
 def test_store_fails_once(here: Deployment, tmp_path: Path) -> None:
-    """A PUT that fails is tried again under another key; nothing is refused."""
+    """A failed PUT is repeated under another key; nothing is refused."""
     (tmp_path / "a.png").write_bytes(png())
     port = int(str(here.settings.aws_endpoint_url_s3).rpartition(":")[2])
     whole = here.settings
@@ -174,7 +174,7 @@ def test_store_fails_once(here: Deployment, tmp_path: Path) -> None:
 def test_names_taken_meanwhile(
     here: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images that appear during an import are found; the other files of their batch are stored."""
+    """An import notices images that appear meanwhile; the rest of their batch is stored."""
     for number, name in enumerate("abc"):
         (tmp_path / f"{name}.png").write_bytes(png(seed=number))
     together = ImageStore.upload_new
@@ -203,7 +203,7 @@ def test_names_taken_meanwhile(
 def test_backend_fails(
     here: Deployment, tmp_path: Path, setting: str, value: str, reason: str
 ) -> None:
-    """If the database or the store fails for good, the import ends with status 2."""
+    """If the database or the store fails permanently, the import ends with status 2."""
     (tmp_path / "a.png").write_bytes(png())
     changes = {setting: value, "s3_max_attempts": 1}
     whole, here.settings = here.settings, here.settings.model_copy(update=changes)

@@ -1,4 +1,4 @@
-"""What a long command shows meanwhile, and that the page on moving names only what exists."""
+"""Long commands show their progress, and docs/moving-in.md names only existing options."""
 
 import re
 import sys

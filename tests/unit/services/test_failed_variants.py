@@ -1,4 +1,4 @@
-"""A variant that could not be made is refused for an hour."""
+"""After a failure, the service refuses a variant for an hour."""
 
 import time
 
@@ -12,7 +12,7 @@ KEY = ("images/a", "r3/320.webp")
 
 
 def test_refused_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same variant of the same object is refused with the same sentence, then tried again."""
+    """For an hour the same variant of the same object gets the same error."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     failures = FailedVariants()
@@ -28,7 +28,7 @@ def test_refused_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest of too many failures is forgotten, so memory is bounded."""
+    """Too many failures displace the oldest one, which bounds the memory."""
     monkeypatch.setattr(failed_variants, "_MAX_FAILURES", 2)
     failures = FailedVariants()
     for name in "abac":

@@ -1,4 +1,4 @@
-"""Names have one form each, which is the form in which they are stored."""
+"""Each name has exactly one stored form."""
 
 import time
 import unicodedata
@@ -15,7 +15,7 @@ from services.names import MAX_NAME_BYTES, normalise_name, normalise_prefix, spl
 
 @given(st.text(max_size=300))
 def test_stored_form(name: str) -> None:
-    """A name that is accepted is in NFC, without spaces around it, short, and accepted again."""
+    """A normalised name is in NFC, stripped and short; normalising it again changes nothing."""
     with suppress(InvalidNameError):
         stored = normalise_name(name)
         assert unicodedata.is_normalized("NFC", stored)
@@ -26,7 +26,7 @@ def test_stored_form(name: str) -> None:
 
 @given(st.text(st.characters(categories=["L", "M", "N"]), min_size=1, max_size=20))
 def test_unicode_forms(name: str) -> None:
-    """A name is the same, composed or decomposed."""
+    """Composed and decomposed spellings are the same name."""
     assume(name != "random")
     composed, decomposed = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
     assert normalise_name(composed) == normalise_name(decomposed) == composed
@@ -34,13 +34,13 @@ def test_unicode_forms(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["random", ".", "..", " random "])
 def test_reserved(name: str) -> None:
-    """Names that mean something else in a path are refused."""
+    """Names with a special meaning in paths are refused."""
     with pytest.raises(InvalidNameError, match="reserved"):
         normalise_name(name)
 
 
 def test_prefix() -> None:
-    """A prefix may be what no name is: empty, a reserved word, or with a space at its end."""
+    """Unlike a name, a prefix may be empty, a reserved word, or end with a space."""
     for prefix in ("", "random", "a ", "a/"):
         assert normalise_prefix(prefix) == prefix
     with pytest.raises(InvalidNameError, match="control character"):
@@ -49,13 +49,13 @@ def test_prefix() -> None:
 
 @given(st.text(), st.text(st.characters(exclude_characters=".")))
 def test_extension(stem: str, extension: str) -> None:
-    """The extension is what follows the last dot, in lower case."""
+    """The extension follows the last dot and becomes lower case."""
     assert split_extension(f"{stem}.{extension}") == (stem, extension.lower())
 
 
 @given(st.text(st.characters(exclude_characters=".")))
 def test_no_extension(filename: str) -> None:
-    """A file name without a dot is all stem."""
+    """A file name without a dot has no extension."""
     assert split_extension(filename) == (filename, "")
 
 

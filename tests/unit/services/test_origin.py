@@ -24,7 +24,7 @@ def test_dates() -> None:
 
 
 def test_after_a_deletion() -> None:
-    """A name that was deleted lately gets a later date than its deleted image had."""
+    """A name that was just deleted gets a later date than the deleted image."""
     ahead = NOW + timedelta(seconds=1)
     assert dates(HERE, ahead) == (ahead, ahead)
     assert dates(Origin(OLD, OLD), ahead) == (OLD, ahead)

@@ -1,4 +1,4 @@
-"""Readiness asks each dependency, and waits for none that hangs."""
+"""Readiness checks each dependency, and does not wait for one that hangs."""
 
 import asyncio
 import threading
@@ -12,12 +12,12 @@ from services.readiness import Readiness
 
 
 def refuse() -> None:
-    """Fail like a database that does not answer."""
+    """Fail like an unreachable database."""
     raise DatabaseUnavailableError
 
 
 class Hanging:
-    """A check that hangs until it is released."""
+    """A check that hangs until the test releases it."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -40,7 +40,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
 
 @pytest.mark.parametrize(("check", "answer"), [(lambda: None, "ok"), (refuse, "failed")])
 def test_answers(check: Callable[[], None], answer: str) -> None:
-    """Each dependency is `ok` or `failed`, and recovers by itself."""
+    """Each dependency is `ok` or `failed`, independently of the others."""
     ready = Readiness({"database": check, "bucket": lambda: None})
     for _ in range(2):
         assert asyncio.run(ready.ask()) == {"database": answer, "bucket": "ok"}
@@ -48,7 +48,7 @@ def test_answers(check: Callable[[], None], answer: str) -> None:
 
 
 def test_hanging(hanging: Hanging) -> None:
-    """Probes of a dependency that hangs share one check, and time out."""
+    """Probes of a hanging dependency share one check and time out."""
     ready = Readiness({"bucket": hanging})
     for _ in range(3):
         assert asyncio.run(ready.ask()) == {"bucket": "timeout"}
@@ -57,7 +57,7 @@ def test_hanging(hanging: Hanging) -> None:
 
 
 def test_background() -> None:
-    """A thread in the background that has ended is a failure; one that runs is not mentioned."""
+    """A background thread that has ended is reported as failed; a running one is not reported."""
     ready, go_on = Readiness({"bucket": lambda: None}), threading.Event()
     ended = threading.Thread(target=lambda: None, name="sweeper")
     running = threading.Thread(target=go_on.wait, name="watchdog")

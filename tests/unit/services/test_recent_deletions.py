@@ -1,4 +1,4 @@
-"""A process knows for some seconds when the images that it deleted were stored."""
+"""For some seconds a process remembers the dates of the images that it deleted."""
 
 import time
 from datetime import timedelta
@@ -21,7 +21,7 @@ def test_noted() -> None:
 
 
 def test_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old deletions are forgotten with the next one, so that memory is bounded."""
+    """Each deletion discards the outdated ones, which bounds the memory."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     deletions = RecentDeletions()

@@ -1,4 +1,4 @@
-"""Tags cover what decides on the bytes, and those of variants are no tags of images."""
+"""Tags depend on everything that determines the bytes, and differ between images and variants."""
 
 import hashlib
 
@@ -16,7 +16,7 @@ FORMATS = ("jpg", "png")
 
 @given(SHA256, SHA256)
 def test_never_the_same(one: str, other: str) -> None:
-    """The tag of a variant is never that of an image; each names one original."""
+    """The tag of a variant never equals that of an image, and each original has its own."""
     assert image_tag(one) == one[:16]
     assert variant_tag(one, FORMATS) != image_tag(other)
     for tag in (image_tag, lambda sha256: variant_tag(sha256, FORMATS)):
@@ -24,7 +24,7 @@ def test_never_the_same(one: str, other: str) -> None:
 
 
 def test_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The revision of the renderer, and the formats in their order, change a variant's tag."""
+    """The tag of a variant depends on the renderer's revision and on the order of the formats."""
     zeros = 64 * "0"
     seen = {variant_tag(zeros, formats) for formats in (FORMATS, FORMATS[::-1], FORMATS[:1])}
     monkeypatch.setattr(tags, "REVISION", REVISION + 1)

@@ -34,7 +34,7 @@ def record(name: str, sha256: str = "a" * 64, extension: str = "png") -> ImageRe
     "name", ["a", "CON", "con.txt", "ä" * 100, "?", " - ", "a/b", "A" * 255, "😀", "..."]
 )
 def test_file_names(name: str) -> None:
-    """A file name is short, has a few safe characters, and is recognised as one of an export."""
+    """A file name is short, has only safe characters, and is recognised as part of an export."""
     file = file_name(record(name))
     assert re.fullmatch(r"images/[a-z0-9](-?[a-z0-9])*-[0-9a-f]{32}\.png", file)
     assert len(file) <= 110
@@ -43,7 +43,7 @@ def test_file_names(name: str) -> None:
 
 
 def test_distinct_files() -> None:
-    """Names that look alike, and versions of one image, have files of their own."""
+    """Similar names and versions of one image have different files."""
     files = {file_name(record(name)) for name in ("a b", "a-b", "A b", "a  b")}
     files |= {file_name(record("a b", "b" * 64)), file_name(record("a b", extension="gif"))}
     assert len(files) == 6
@@ -57,7 +57,7 @@ def test_files_of_others() -> None:
 
 
 def test_round_trip() -> None:
-    """What is written is read, with dates to the microsecond in any time zone."""
+    """Reading returns what was written, with dates in any time zone to the microsecond."""
     east = THEN.astimezone(timezone(timedelta(hours=5, minutes=30)))
     image = record("Größe\n")
     lines = [first_line(), image_line("images/a.png", image._replace(created_at=east))]
@@ -82,7 +82,7 @@ def test_round_trip() -> None:
     ids=["sum", "file", "zone", "cut", "list", "empty"],
 )
 def test_damaged_line(change: Callable[[bytes], bytes], reason: str) -> None:
-    """A line that cannot be used is named."""
+    """The error names the unusable line."""
     line = change(image_line("images/a.png", record("a")).encode())
     lines = [first_line().encode(), line, last_line(1, 0).encode()]
     with pytest.raises(TransferError, match=reason):

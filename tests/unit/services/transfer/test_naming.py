@@ -20,13 +20,13 @@ from services.transfer.naming import NamesInCsv, parse_naming, split_extension_o
     ],
 )
 def test_names(rule: str, path: str, name: str) -> None:
-    """Only the extension of the file itself is left out."""
+    """A name lacks only the extension of the file itself."""
     assert parse_naming(rule)(path) == name
 
 
 @pytest.mark.parametrize("rule", ["", "stems", "stem:", "path", "path:", "csv", "csv:", "other:x"])
 def test_unknown_rules(rule: str) -> None:
-    """A rule that is not known is refused."""
+    """An unknown rule is refused."""
     with pytest.raises(TransferError, match="--names must be"):
         parse_naming(rule)
 
@@ -38,7 +38,7 @@ def test_extension() -> None:
 
 
 def test_csv(tmp_path: Path) -> None:
-    """A CSV file names what it lists once; `missing` tells what was not asked for."""
+    """A CSV file names each source that it lists once; `missing` has those not looked up."""
     file = tmp_path / "names.csv"
     file.write_text("\ufeffname,source\na,1\nb,2\nc,2\nd,3\nd,3\n")
     naming = NamesInCsv(file)
@@ -60,7 +60,7 @@ def test_csv(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_csv(tmp_path: Path, content: bytes, reason: str) -> None:
-    """A CSV file that cannot be used is refused as a whole."""
+    """An unusable CSV file is refused as a whole."""
     file = tmp_path / "names.csv"
     file.write_bytes(content)
     with pytest.raises(TransferError, match=reason):

@@ -9,7 +9,7 @@ from services.transfer.parallel import in_order
 
 
 def test_order() -> None:
-    """Results come in the order of the items, although the first takes longest."""
+    """Results have the order of the items, although the first item takes longest."""
     others = threading.Semaphore(0)
 
     def work(item: int) -> int:
@@ -23,7 +23,7 @@ def test_order() -> None:
 
 
 def test_bound() -> None:
-    """Items are taken only a few ahead of the results."""
+    """Only a few items are taken ahead of the results."""
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -39,7 +39,7 @@ def test_bound() -> None:
 
 
 def test_error() -> None:
-    """What the work raises ends the iteration, and later items are dropped."""
+    """An error ends the iteration and drops later items."""
     done: list[int] = []
 
     def work(item: int) -> None:

@@ -1,4 +1,4 @@
-"""The first pass of an import names files, and finds what cannot be imported."""
+"""The first pass of an import names the files and finds those that cannot be imported."""
 
 from datetime import UTC, datetime
 
@@ -40,7 +40,7 @@ def outcomes(plan: Plan) -> dict[str, str]:
 
 
 def test_plan(planner: Planner) -> None:
-    """Only what may become an image takes part, and clashes are refused on both sides."""
+    """Only importable files can clash, and a clash refuses all files of the name."""
     found = files(
         *("a.png", "x/a.gif", "a.jpg", "b.PNG", "c", "..png", ".hidden/d.png", "x/Thumbs.db"),
         *("..", "e/random.png", "f.apng"),
@@ -70,7 +70,7 @@ def exported(file: str, name: str, extension: str = "png") -> Exported:
 
 
 def test_plan_of_an_export(planner: Planner) -> None:
-    """The manifest has the names; missing files are refused, others are skipped."""
+    """The manifest has the names; missing files are refused, unknown ones skipped."""
     found = files("x/" + MANIFEST, "x/" + UNFINISHED, "x/images/1.png", "x/images/2", "other.png")
     entries = [
         exported("images/1.png", "one"),
@@ -92,7 +92,7 @@ def test_plan_of_an_export(planner: Planner) -> None:
 
 
 def test_find_manifest() -> None:
-    """An export has one manifest, and what looks like one must have it."""
+    """An export has one manifest; files that look like an export must have it."""
     assert find_manifest(files("a.png", "images/b.png")) is None
     (manifest,) = files(f"x/{MANIFEST}")
     assert find_manifest([manifest]) == manifest

@@ -1,6 +1,5 @@
 """Folders list their files without following links, and copies are bounded."""
 
-import hashlib
 import io
 import os
 import resource
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.transfer.failures import FileRefusedError, TransferError
-from services.transfer.sources import Folder, Spooled
+from services.transfer.sources import Folder, spool
 
 
 def test_folder(tmp_path: Path) -> None:
@@ -45,30 +44,27 @@ def test_changed_folder(tmp_path: Path) -> None:
 
 
 def test_file_on_disk() -> None:
-    """A file that is too large for memory has the same bytes and hash on disk."""
+    """A file that is too large for memory is copied to disk."""
     chunks = [bytes([number]) * 1_000_000 for number in range(5)]
     content = b"".join(chunks)
-    spooled = Spooled(chunks)
-    with spooled.file as file:
+    with spool(chunks) as file:
         assert not isinstance(file, io.BytesIO)
-        assert (spooled.size, spooled.sha256) == (5_000_000, hashlib.sha256(content).hexdigest())
         file.seek(0)
         assert file.read() == content
 
 
 def test_full_disk() -> None:
-    """A full disk ends the transfer, also if only the end of a file does not fit."""
+    """A full disk ends the transfer, even if only the end of a file does not fit."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, limits[1]))
     try:
         with pytest.raises(TransferError, match="Temporary files cannot be written"):
-            Spooled([bytes(3_000_000), bytes(100)])
+            spool([bytes(3_000_000), bytes(100)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_growing_file() -> None:
-    """A file that is longer than its source announced is not read to its end."""
-    spooled = Spooled([bytes(1000)] * 100, 5000)
-    with spooled.file:
-        assert spooled.size == 6000
+    """A file that is larger than its source announced is not read to its end."""
+    with spool([bytes(1000)] * 100, 5000) as file:
+        assert file.seek(0, os.SEEK_END) == 6000
