@@ -28,7 +28,11 @@ from services.transfer.sources import (
 # `tarfile` reads long names and extended headers into memory.
 _MAX_HEADER_BYTES = 1024 * 1024
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # flags of a zip member (APPNOTE 4.4.4)
-_DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError)
+# `tarfile` reads a chain of extended headers recursively.
+_DAMAGE = (
+    *(tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError),
+    RecursionError,
+)
 
 
 class Zip(Source):
@@ -102,14 +106,17 @@ class _Member(tarfile.TarInfo):
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
         """Read the next header. `tarfile` treats a damaged one as the end of the file."""
         try:
-            return super().fromtarfile(tarfile)
+            member = super().fromtarfile(tarfile)
         except HeaderError as exc:
             if isinstance(exc, EOFHeaderError):  # the block of zeros that ends a file
                 raise
             raise ReadError(f"a header is damaged or missing ({exc})") from exc
+        if member.size < 0:  # `tarfile` would read the same header again
+            raise ReadError("a size is negative")
+        return member
 
     def _proc_member(self, tar: tarfile.TarFile) -> Any:  # a documented hook
-        if self.type in _LONG_HEADERS and self.size > _MAX_HEADER_BYTES:
+        if self.type in _LONG_HEADERS and not 0 <= self.size <= _MAX_HEADER_BYTES:
             raise ReadError("a header is too long")
         return super()._proc_member(tar)  # type: ignore[misc]
 
@@ -157,7 +164,7 @@ class Tar(Source):
                 stream: IO[bytes] = packed
                 if self._gzipped:
                     stream = cast("IO[bytes]", stack.enter_context(gzip.open(packed)))
-                with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
+                with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Member) as tar:
                     yield tar, stream
         except _DAMAGE as exc:
             raise TransferError(f"{self._path} is not a whole, valid tar file: {exc}.") from exc

@@ -88,11 +88,11 @@ def read_manifest(lines: Iterable[bytes]) -> Iterator[Exported]:
             elif announced is not None:
                 raise ValueError("follows the last one")
             elif "images" in document:
-                announced = int(document["images"])
+                announced = document["images"]
             else:
                 yield _exported(document)
                 count += 1
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise TransferError(f"Line {number} of {MANIFEST} cannot be used: {exc}.") from exc
     if announced != count:
         raise TransferError(f"{MANIFEST} is cut short after line {number}.")

@@ -67,6 +67,36 @@ def test_cut_tar(tmp_path: Path) -> None:
     assert len(list(Tar(path, gzipped=False).files())) == 2
 
 
+def header(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Return the header of a member of a tar file, in the format of GNU."""
+    info = tarfile.TarInfo("a")
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(2**60) + bytes(2048),
+        header(-512) + bytes(2048),
+        header(-1024, tarfile.GNUTYPE_LONGNAME) + bytes(2048),
+        (header(2, tarfile.GNUTYPE_LONGNAME) + bytes(512)) * 3000 + bytes(1024),
+    ],
+    ids=["huge", "negative", "negative name", "chained names"],
+)
+def test_hostile_tar(tmp_path: Path, content: bytes) -> None:
+    """A tar file whose headers would cost endless time or memory is refused at once."""
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(TransferError, match="not a whole, valid tar file"):
+        for _ in zip(Tar(path, gzipped=True).files(), range(9), strict=False):
+            pass
+    path.write_bytes(content)
+    with pytest.raises(TransferError, match="not a whole, valid tar file"):
+        for _ in zip(Tar(path, gzipped=False).files(), range(9), strict=False):
+            pass
+
+
 def test_zip(tmp_path: Path) -> None:
     """Members of a zip file are copied in any order; only damaged ones are refused."""
     path = tmp_path / "a.zip"

@@ -78,8 +78,10 @@ def test_round_trip() -> None:
         (lambda line: line[:-3], "Line 2"),
         (lambda _: b"[]\n", "Line 2"),
         (lambda _: b"", "Line 2"),
+        (lambda _: b"[" * 100_000 + b"\n", "Line 2"),
+        (lambda _: b'{"images": Infinity}\n', "Line 3"),
     ],
-    ids=["sum", "file", "zone", "cut", "list", "empty"],
+    ids=["sum", "file", "zone", "cut", "list", "empty", "deep", "infinite"],
 )
 def test_damaged_line(change: Callable[[bytes], bytes], reason: str) -> None:
     """The error names the unusable line."""
