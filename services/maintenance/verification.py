@@ -278,7 +278,6 @@ def _spool(file: IO[str], records: Iterable[object]) -> int:
 
 
 def _records(file: IO[str]) -> Iterator[Any]:
-    """Return the records that `_spool` wrote."""
     file.seek(0)
     return map(json.loads, file)
 
