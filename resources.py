@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self, cast
 
 from sqlalchemy import Engine
@@ -39,10 +40,10 @@ class Resources:
     inspector: Inspector
     variant_maker: VariantMaker
     readiness: Readiness
-    random_images: RandomImages
-    recent_deletions: RecentDeletions
-    failed_variants: FailedVariants
-    opened_at: datetime
+    random_images: RandomImages = field(default_factory=RandomImages)
+    recent_deletions: RecentDeletions = field(default_factory=RecentDeletions)
+    failed_variants: FailedVariants = field(default_factory=FailedVariants)
+    opened_at: datetime = field(default_factory=partial(datetime.now, UTC))
 
     @classmethod
     @contextmanager
@@ -60,10 +61,7 @@ class Resources:
             stack.callback(variant_maker.close)
             readiness = Readiness({"database": lambda: ping(sessions()), "bucket": bucket.check})
             stack.callback(readiness.close)
-            yield cls(
-                *(settings, engine, sessions, bucket, inspector, variant_maker, readiness),
-                *(RandomImages(), RecentDeletions(), FailedVariants(), datetime.now(UTC)),
-            )
+            yield cls(settings, engine, sessions, bucket, inspector, variant_maker, readiness)
 
     def require_usable_database(self) -> None:
         """Raise ConfigurationError if the database responds but cannot hold every image name."""
@@ -78,14 +76,18 @@ class Resources:
     def store(self, session: Session) -> ImageStore:
         """Return the use cases of images, on `session`."""
         return ImageStore(
-            *(session, self.bucket, self.inspector, self.settings),
-            *(self.random_images, self.recent_deletions),
+            session,
+            self.bucket,
+            self.inspector,
+            self.settings,
+            random_images=self.random_images,
+            deletions=self.recent_deletions,
         )
 
     def variants(self, session: Session) -> VariantStore:
         """Return the use cases of variants, on `session`."""
         return VariantStore(
-            *(session, self.bucket, self.variant_maker, self.settings, self.failed_variants)
+            session, self.bucket, self.variant_maker, self.settings, self.failed_variants
         )
 
     def sweeper(self) -> Sweeper:

@@ -147,7 +147,10 @@ def _store(request: Request, upload: Upload, session: Session, after: Background
     store = resources.store(session)
     precondition = write_precondition(request.headers)
     stored = store.upload(
-        *(upload.file, upload.name, upload.extension, precondition),
+        upload.file,
+        upload.name,
+        upload.extension,
+        precondition,
         media_type=upload.media_type,
         by=caller.get().uploader,
     )

@@ -12,7 +12,7 @@ from errors import ImageNotFoundError, PreconditionFailedError
 from repositories import images
 from repositories.images import ImageRecord, RandomImages
 from s3_client import Bucket, HashedBytes, ObjectBody
-from services import stored_objects
+from services import read_protocol
 from services.bulk_writes import BulkWriteProtocol, NewImage
 from services.inspection import ImageInfo, Inspector
 from services.names import normalise_name
@@ -189,11 +189,11 @@ class ImageStore:
 
     def describe_replacement(self, image: ImageRecord) -> ImageRecord:
         """Return the image that replaced `image`. Raises ImageNotFoundError or ImageLostError."""
-        return stored_objects.describe_replacement(self._session, image)
+        return read_protocol.describe_replacement(self._session, image)
 
     def open_object(self, image: ImageRecord, first: int, last: int) -> ObjectBody | None:
         """Open the bytes `first` to `last` inclusive; None if the image was replaced or lost."""
-        return stored_objects.open_object(self._bucket, image, first, last)
+        return read_protocol.open_object(self._bucket, image, first, last)
 
     def presigned_url(
         self, image: ImageRecord, method: str, headers: dict[str, str], until: datetime | None

@@ -30,7 +30,7 @@ from repositories.variants import VariantRecord
 from s3_client import Bucket, ObjectBody
 from services.failed_variants import FailedVariants
 from services.names import normalise_name
-from services.stored_objects import describe_replacement, open_object
+from services.read_protocol import describe_replacement, open_object
 from services.variant_formats import CURRENT_RENDERER, VariantChoice
 from services.write_protocol import (
     NewObject,

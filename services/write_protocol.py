@@ -154,7 +154,9 @@ class WriteProtocol:
 
     def _put_object(self, new: NewObject, key: str, deadline: float) -> None:
         self._bucket.upload_image(
-            *(new.file, key, new.content_type),
+            new.file,
+            key,
+            new.content_type,
             sha256=new.sha256,
             name=new.name,
             deadline=deadline,

@@ -15,9 +15,9 @@ from errors import ImageLostError, ImageNotFoundError, StorageUnavailableError
 from repositories import images
 from repositories.images import ImageRecord
 from s3_client import Bucket, sha256_of
-from services import stored_objects
+from services import read_protocol
 from services.transfer.buckets import refusal_of
-from services.transfer.manifest import DATES, file_name, first_line, image_line, last_line
+from services.transfer.export_format import DATES, file_name, first_line, image_line, last_line
 from services.transfer.parallel import in_order
 from services.transfer.retries import patiently
 from services.transfer.sources import pieces, spool
@@ -105,9 +105,9 @@ class Exporter:
                 return ExportResult(image, "kept")
             try:
                 last = image.size_bytes - 1
-                if body := stored_objects.open_object(self.bucket, image, 0, last):
+                if body := read_protocol.open_object(self.bucket, image, 0, last):
                     break
-                image = stored_objects.describe_replacement(self.sessions(), image)
+                image = read_protocol.describe_replacement(self.sessions(), image)
             except ImageNotFoundError:
                 return ExportResult(image, "deleted")
             except ImageLostError:

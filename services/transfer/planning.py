@@ -10,8 +10,14 @@ from errors import ImageTooLargeError, ServiceError
 from services.inspection import Inspector
 from services.names import normalise_name
 from services.origin import HERE, Origin
+from services.transfer.export_format import (
+    MANIFEST,
+    UNFINISHED,
+    Exported,
+    is_of_export,
+    read_manifest,
+)
 from services.transfer.failures import FileRefusedError, TransferError
-from services.transfer.manifest import MANIFEST, UNFINISHED, Exported, is_of_export, read_manifest
 from services.transfer.naming import NamesInCsv, Naming, split_extension_of
 from services.transfer.retries import patiently
 from services.transfer.sources import Source, SourceFile

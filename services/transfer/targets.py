@@ -9,8 +9,8 @@ from typing import IO
 
 from repositories.images import ImageRecord
 from s3_client import Bucket, HashedBytes, sha256_of
+from services.transfer.export_format import FOLDER, MANIFEST, UNFINISHED, first_line
 from services.transfer.failures import TransferError
-from services.transfer.manifest import FOLDER, MANIFEST, UNFINISHED, first_line
 
 _PART = ".part"
 

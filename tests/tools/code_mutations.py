@@ -201,7 +201,7 @@ MUTATIONS = {
         "commit_before_insert and postgresql",
     ),
     "row-read-only-once": Mutation(
-        "services/stored_objects.py",
+        "services/read_protocol.py",
         [("    if current.s3_key == image.s3_key:\n", "    if current:\n")],
         DOWNLOAD,
         "overwritten_meanwhile",

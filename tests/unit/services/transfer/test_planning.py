@@ -7,8 +7,8 @@ import pytest
 from config import Settings
 from services.inspection import Inspector
 from services.origin import Origin
+from services.transfer.export_format import MANIFEST, UNFINISHED, Exported
 from services.transfer.failures import TransferError
-from services.transfer.manifest import MANIFEST, UNFINISHED, Exported
 from services.transfer.naming import parse_naming
 from services.transfer.planning import Plan, Planner, find_manifest
 from services.transfer.sources import SourceFile

@@ -1,7 +1,8 @@
-"""The manifest of an export: a first line, one line of JSON for each image, and a last line.
+"""The layout of an export: a folder of images, and a manifest.
 
-The last line contains the number of images, which reveals a truncated manifest. The manifest gets
-its name when everything else is stored; until then UNFINISHED marks the export.
+The manifest has a first line, one line of JSON for each image, and a last line with their number,
+which reveals a truncated manifest. It gets its name when everything else is stored; until then
+UNFINISHED marks the export.
 """
 
 import hashlib

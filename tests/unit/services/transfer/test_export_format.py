@@ -9,8 +9,7 @@ import pytest
 
 from repositories.images import ImageRecord
 from services.origin import Origin
-from services.transfer.failures import TransferError
-from services.transfer.manifest import (
+from services.transfer.export_format import (
     UNFINISHED,
     Exported,
     file_name,
@@ -20,6 +19,7 @@ from services.transfer.manifest import (
     last_line,
     read_manifest,
 )
+from services.transfer.failures import TransferError
 
 THEN = datetime(2020, 1, 2, 3, 4, 5, 678901, UTC)
 

@@ -1,4 +1,8 @@
-"""Opens the object of a row, and distinguishes replaced images from lost ones."""
+"""The read protocol: open the object of a row, and tell replaced images from lost ones.
+
+A reader whose object is missing reads the row again. With another key it starts over, without a row
+the image was deleted, and with the same key the image is lost.
+"""
 
 from sqlalchemy.orm import Session
 
