@@ -262,8 +262,9 @@ class Bucket:
             try:
                 yield
             except FileNotFoundError as exc:
-                # The response to a HEAD has no code.
-                if operation != "put" and error_code(exc) in {"NoSuchKey", ""}:
+                # The response to a HEAD has no code; others without one are of a gateway.
+                missing = {"NoSuchKey", ""} if operation == "head" else {"NoSuchKey"}
+                if operation != "put" and error_code(exc) in missing:
                     raise ObjectMissingError from exc
                 raise StorageUnavailableError from exc
             except (BaseError, BotoCoreError, ClientError) as exc:
