@@ -170,6 +170,29 @@ def test_replaced_by_somebody_else(visit: Visit) -> None:
         assert other.get("/images/a").content == png(70, 20)
 
 
+def test_slow_replacement(visit: Visit) -> None:
+    """A replacement that ends late does not take the place of another picture that is open."""
+    page = visit.page
+    visit.choose(("a.png", png(40, 30)), ("b.png", png(50, 20)))
+    visit.tile("b").click()
+    expect(page.get_by_role("dialog", name="b")).to_be_visible()
+    held: list[Route] = []
+    page.route("**/images", lambda route: held.append(route))  # noqa: PLW0108 - it gets an attribute
+    page.set_input_files("#replacement", payload("new.jpg", jpeg(80, 60)))
+    page.get_by_role("button", name="Close").click()
+    visit.tile("a").click()
+    expect(page.get_by_role("dialog", name="a")).to_be_visible()
+    page.locator("#delete").click()
+    held[0].continue_()
+    expect(page.locator("#uploads li")).to_have_count(0)
+    expect(page.locator("#detail-name")).to_have_text("a")
+    page.locator("#confirmation").get_by_role("button", name="Delete").click()
+    expect(page.locator("#grid li", has_text="a")).to_have_count(0)
+    with httpx.Client(base_url=visit.service.base_url) as client:
+        assert client.get("/images/a").status_code == 404
+        assert client.get("/images/b").content == jpeg(80, 60)
+
+
 def test_refused_file(visit: Visit) -> None:
     """A refused file shows the server's message; the other uploads continue."""
     visit.choose(("fake.png", b"no picture"), ("good.png", png()))

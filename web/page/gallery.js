@@ -240,15 +240,17 @@ function showDetail(image) {
   get("download").href = url;
 }
 
+// Shows what became of a picture, unless another one is open by now.
+const renew = (image) => get("detail").open && shown.name === image.name && showDetail(image);
+
 // Changes only the shown version. If somebody else has replaced it, shows the new one instead.
-async function change(act) {
-  const { name, sha256 } = shown;
+async function change({ name, sha256 }, act) {
   try {
     await act(name, { "If-Match": `"${sha256}"` });
   } catch (error) {
     const now = await ask(addressOf(name, "/metadata")).then((answer) => answer.json(), () => null);
-    if (now && now.sha256 !== sha256) { put(now); showDetail(now); }
-    say(error.message, true, "detail-status");
+    if (now && now.sha256 !== sha256) { put(now); renew(now); }
+    say(error.message, true, shown.name === name ? "detail-status" : "status");
   }
 }
 
@@ -259,9 +261,9 @@ const confirmed = (question) => new Promise((resolve) => {
   get("confirmation").showModal();
 });
 
-get("delete").addEventListener("click", async () => {
-  if (!(await confirmed(`Delete ${shown.name} for good?`))) return;
-  await change(async (name, headers) => {
+get("delete").addEventListener("click", () => {
+  change(shown, async (name, headers) => {
+    if (!(await confirmed(`Delete ${name} for good?`))) return;
     await ask(addressOf(name), { method: "DELETE", headers });
     remove(name);
     get("detail").close();
@@ -271,7 +273,7 @@ get("delete").addEventListener("click", async () => {
 get("replacement").addEventListener("change", ({ target }) => {
   const [file] = target.files;
   target.value = "";
-  if (file) change(async (name, headers) => showDetail(await upload(file, { name }, headers)));
+  if (file) change(shown, async (name, headers) => renew(await upload(file, { name }, headers)));
 });
 
 // A link cannot send a key.
