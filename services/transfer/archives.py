@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import threading
 import zipfile
@@ -28,6 +29,7 @@ from services.transfer.sources import (
 # `tarfile` reads long names and extended headers into memory.
 _MAX_HEADER_BYTES = 1024 * 1024
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # flags of a zip member (APPNOTE 4.4.4)
+_UNICODE_PATH, _FIELD = 0x7075, struct.Struct("<HH")  # of its extra fields: kind and size
 # `tarfile` reads a chain of extended headers recursively.
 _DAMAGE = (
     *(tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError),
@@ -81,14 +83,26 @@ class Zip(Source):
 def _zip_path(member: zipfile.ZipInfo) -> tuple[str, str]:
     """Return the path of a member, and why it cannot be used.
 
-    Without the UTF-8 flag the encoding is unknown, but many programs write UTF-8 nevertheless.
+    Without the UTF-8 flag the encoding is unknown, but many programs write UTF-8 nevertheless, or
+    beside it.
     """
     if member.flag_bits & _UTF8:
         return decoded(member.filename)
+    path = member.orig_filename.encode("cp437")
     try:
-        return member.filename.encode("cp437").decode(), ""
+        return (_unicode_path(member.extra, path) or path.partition(b"\0")[0]).decode(), ""
     except UnicodeError:
         return member.filename, "The path is not valid UTF-8."
+
+
+def _unicode_path(extra: bytes, path: bytes) -> bytes | None:
+    """Return what the extra fields of a member say that `path` is in UTF-8 (APPNOTE 4.6.9)."""
+    while len(extra) >= _FIELD.size:
+        kind, size = _FIELD.unpack_from(extra)
+        field, extra = extra[_FIELD.size :][:size], extra[_FIELD.size + size :]
+        if kind == _UNICODE_PATH and field[:5] == struct.pack("<BL", 1, zlib.crc32(path)):
+            return field[5:]
+    return None
 
 
 def _zip_date(member: zipfile.ZipInfo) -> datetime | None:

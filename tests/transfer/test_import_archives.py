@@ -7,6 +7,7 @@ import struct
 import tarfile
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,6 +154,20 @@ def test_odd_members_of_zip(here: Deployment, tmp_path: Path) -> None:
     assert "symbolic link" in done.reason("link.png")
     assert "CRC" in done.reason("wrong-sum.png")
     assert sum("not valid UTF-8" in line["reason"] for line in done.report) == 1
+
+
+def test_unicode_paths_of_zip(here: Deployment, tmp_path: Path) -> None:
+    """A path in UTF-8 beside one of another encoding counts, unless it is of another path."""
+    archive = tmp_path / "a.zip"
+    names = {"____.png": ("____.png", "\u65e5\u672c.png"), "new.png": ("old.png", "old \xe9.png")}
+    with zipfile.ZipFile(archive, "w") as opened:
+        for seed, (name, (checked, path)) in enumerate(names.items()):
+            field = struct.pack("<BL", 1, zlib.crc32(checked.encode())) + path.encode()
+            info = zipfile.ZipInfo(name)
+            info.extra = struct.pack("<HHHH", 0xCAFE, 0, 0x7075, len(field)) + field
+            opened.writestr(info, png(seed=seed))
+    done = here.take(archive)
+    assert (done.status, set(here.images())) == (0, {"\u65e5\u672c", "new"})
 
 
 def cut(content: bytes, share: float) -> bytes:
