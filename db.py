@@ -239,7 +239,8 @@ def read_clock(connection: Connection) -> datetime:
 def _connected(session: Session, **options: Any) -> Iterator[Connection]:
     """Yield a pooled connection, and discard it if it dies in use."""
     engine = session.get_bind().engine
-    with _translated_errors(engine), engine.connect() as connection:
+    writes = options.get("transaction") == "write"
+    with _translated_errors(engine, writes=writes), engine.connect() as connection:
         try:
             yield connection.execution_options(**options) if options else connection
         except engine.dialect.loaded_dbapi.Error as exc:
@@ -249,11 +250,15 @@ def _connected(session: Session, **options: Any) -> Iterator[Connection]:
 
 
 @contextmanager
-def _translated_errors(engine: Engine) -> Iterator[None]:
-    """Raise TransactionAbortedError or DatabaseUnavailableError for errors of the database."""
+def _translated_errors(engine: Engine, *, writes: bool = False) -> Iterator[None]:
+    """Raise TransactionAbortedError or DatabaseUnavailableError for errors of the database.
+
+    Only writes are retried. A standby cancels reads that are in the way of what it replays.
+    """
     try:
         yield
     except SQLAlchemyError as exc:
-        raise (TransactionAbortedError if is_undone(exc) else DatabaseUnavailableError) from exc
+        undone = writes and is_undone(exc)
+        raise (TransactionAbortedError if undone else DatabaseUnavailableError) from exc
     except (ConfigurationError, engine.dialect.loaded_dbapi.Error) as exc:
         raise DatabaseUnavailableError from exc

@@ -1,21 +1,26 @@
 """Contract: `db` starts and ends transactions alike on every database, on pooled connections."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 
 import pytest
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.orm import Session
 
 from config import Settings
 from db import build_engine, build_sessions, fetch, reading, snapshot, writing
+from errors import DatabaseUnavailableError
 from repositories import images
 from tests.conftest import CONTRACT_ENGINES
+from tests.support.fault_rig import RAISE
 from tests.support.planted_rows import IMAGES, row, uproot
 
 pytestmark = pytest.mark.parametrize("database_url", CONTRACT_ENGINES, indirect=True)
 
 LOCKING = select(IMAGES.c.name).where(IMAGES.c.name == bindparam("name")).with_for_update()
+
+
+Begin = Callable[[Session], AbstractContextManager[Connection]]
 
 
 class BreakOffError(Exception):
@@ -87,3 +92,14 @@ def test_snapshot(sessions: tuple[Session, Session]) -> None:
         assert len(list(images.read_all(connection))) == 2
         uproot(there.get_bind().engine, ["second"])
         assert list(images.read_all(connection)) == before
+
+
+@pytest.mark.parametrize("begin", [reading, snapshot])
+def test_cancelled_read(sessions: tuple[Session, Session], begin: Begin) -> None:
+    """A read that the server cancels, as a standby does, is no write to be tried again."""
+    here, _ = sessions
+    backend = here.get_bind().dialect.name.replace("mariadb", "mysql")
+    if (cancel := RAISE.get((backend, "serialisation"))) is None:  # SQLite cancels nothing
+        return
+    with pytest.raises(DatabaseUnavailableError), begin(here) as connection:
+        connection.exec_driver_sql(cancel)
