@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from typing import IO, NamedTuple
+from urllib.parse import urlsplit
 
 from config import Settings
 from errors import ObjectMissingError, StorageUnavailableError
@@ -38,7 +39,8 @@ def open_bucket(address: str, settings: Settings, access: Access) -> tuple[Bucke
     endpoint = access.endpoint or settings.aws_endpoint_url_s3
     if not name:
         raise TransferError(f"{address} names no bucket.")
-    if (name, endpoint) == (settings.aws_s3_bucket, settings.aws_endpoint_url_s3):
+    own = settings.aws_s3_bucket, _store_at(settings.aws_endpoint_url_s3)
+    if (name, _store_at(endpoint)) == own:
         raise TransferError(f"{address} is the service's own bucket; nothing else belongs there.")
     changes = {
         "aws_s3_bucket": name,
@@ -47,6 +49,12 @@ def open_bucket(address: str, settings: Settings, access: Access) -> tuple[Bucke
     }
     bucket = Bucket(settings.model_copy(update=changes), access.profile)
     return bucket, f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
+
+
+def _store_at(endpoint: str | None) -> str:
+    """Return the host and port of an endpoint, "" of AWS, where no two buckets have one name."""
+    host = urlsplit(endpoint or "").netloc.lower()
+    return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else host
 
 
 class BucketFolder(Source):
