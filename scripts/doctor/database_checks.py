@@ -23,6 +23,13 @@ _WRONG_CA = (
     "set the file of the server's CA in DB_URL, as sslrootcert (PostgreSQL) or ssl_ca (MySQL), and "
     "name the host as its certificate does"
 )
+# The settings by which a server acknowledges commits before they are on disk, and these values.
+_COMMIT_SETTINGS = {
+    "postgresql": "synchronous_commit",
+    "mysql": "innodb_flush_log_at_trx_commit",
+    "mariadb": "innodb_flush_log_at_trx_commit",
+}
+_VOLATILE = {"synchronous_commit": {"off"}, "innodb_flush_log_at_trx_commit": {"0", "2"}}
 _CREATE_ANEW = "run `python -m scripts.create_tables` on a new database and copy the rows into it"
 
 
@@ -118,6 +125,23 @@ def _rollback(subject: Subject) -> str:
     return "leaves nothing"
 
 
+@check(
+    "durable commits",
+    "set it to on (PostgreSQL) or 1 (MySQL, MariaDB), or a crash loses acknowledged writes",
+    _ANSWERS,
+)
+def _durability(subject: Subject) -> str:
+    backend = subject.engine.dialect.name
+    if (setting := _COMMIT_SETTINGS.get(backend)) is None:
+        return "are those of SQLite" if subject.on_sqlite else "are not checked"
+    show = "SHOW " if backend == "postgresql" else "SELECT @@"
+    with reading(subject.sessions()) as connection:
+        value = str(connection.exec_driver_sql(show + setting).scalar_one())
+    if value in _VOLATILE[setting]:
+        raise CheckFailed(f"{setting} is {value}")
+    return f"{setting} is {value}"
+
+
 @check("names compare byte for byte", f"wrong collation: {_CREATE_ANEW}", _TABLES)
 def _collation(subject: Subject) -> str:
     stem = _random_text()
@@ -168,5 +192,5 @@ def _database_clock(subject: Subject) -> str:
 
 DATABASE_CHECKS = (
     *(_database_answers, _tables, _isolation, _permissions, _rollback, _collation, _unique),
-    *(_microseconds, _database_clock),
+    *(_microseconds, _database_clock, _durability),
 )

@@ -10,6 +10,7 @@ from config import Settings, normalise_db_url
 from devstack.databases import connection, fresh_database
 from scripts.create_tables import create_tables
 from scripts.doctor import __main__ as doctor
+from scripts.doctor import database_checks
 from scripts.doctor.checks import Status
 from tests.support.diagnoses import failures, problems
 from tests.support.tables import drop_index
@@ -138,6 +139,24 @@ def test_wrong_order(base_settings: Settings, postgres_url: str) -> None:
     assert list(failures_after(base_settings, postgres_url, change)) == [
         "names compare byte for byte"
     ]
+
+
+def test_volatile_commits_on_postgresql(base_settings: Settings, postgres_url: str) -> None:
+    """Commits that PostgreSQL acknowledges before they are on disk are found."""
+    change = (
+        "DO $$ BEGIN EXECUTE format("
+        "'ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$"
+    )
+    assert list(failures_after(base_settings, postgres_url, change)) == ["durable commits"]
+
+
+def test_volatile_commits_on_mariadb(
+    base_settings: Settings, mariadb_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting of MySQL and MariaDB is read; only all sessions of a server can have another."""
+    assert failures_after(base_settings, mariadb_url) == {}
+    monkeypatch.setitem(database_checks._VOLATILE, "innodb_flush_log_at_trx_commit", {"1"})
+    assert list(failures_after(base_settings, mariadb_url)) == ["durable commits"]
 
 
 def test_isolation(
