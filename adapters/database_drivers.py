@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from adapters import mysql_sessions, unverified_engines
 from adapters.dead_connections import replace_dead_connections
 from adapters.silent_postgresql import Watchdog, WatchedConnection
+from adapters.sqlite_files import watch_file
 from config import Settings
 from errors import ConfigurationError
 
@@ -151,6 +152,7 @@ def prepare(engine: Engine, settings: Settings) -> None:
         event.listen(engine, "begin", functools.partial(_begin, beginnings))
     if backend == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
+        watch_file(engine)
     elif backend == "postgresql":
         event.listen(engine, "connect", Watchdog(limit).watch)
         event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
