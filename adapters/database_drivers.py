@@ -63,6 +63,7 @@ _UNDONE_SQLITE_ERRORS = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYK
 _PYTHON_ONLY_MYSQL_OPTIONS = {"auth_plugin_map", "conv", "cursorclass", "defer_connect"}
 # Server shutdown, connection killed (MariaDB, MySQL).
 _KILLED_MYSQL_CONNECTION = {1053, 1927, 3169}
+_READ_ONLY = {"25006", 1290, 1836}  # PostgreSQL; MySQL and MariaDB
 _LOST_MYSQL_CONNECTION = _KILLED_MYSQL_CONNECTION | {2006, 2013, 4031}  # gone, lost, was idle
 # From the messages of servers that have ended an idle connection, which mention a timeout as well.
 _WAS_IDLE = ("inactivity", "idle-session")
@@ -146,7 +147,7 @@ def connect_arguments(url: URL, settings: Settings) -> dict[str, Any]:
 def prepare(engine: Engine, settings: Settings) -> None:
     """Make the engine set up each new connection as `db` expects it."""
     backend, limit = engine.dialect.name, settings.db_statement_timeout_seconds
-    event.listen(engine, "handle_error", _notice_killed_connection)
+    event.listen(engine, "handle_error", _notice_lost_server)
     replace_dead_connections(engine)
     if beginnings := _BEGINNINGS.get(backend):
         event.listen(engine, "begin", functools.partial(_begin, beginnings))
@@ -162,10 +163,14 @@ def prepare(engine: Engine, settings: Settings) -> None:
         event.listen(engine, "connect", functools.partial(mysql_sessions.configure, limit))
 
 
-def _notice_killed_connection(context: ExceptionContext) -> None:
-    """Let SQLAlchemy discard the pool when an administrator has killed a connection."""
-    arguments: tuple[Any, ...] = context.original_exception.args
-    if arguments[:1] and arguments[0] in _KILLED_MYSQL_CONNECTION:
+def _notice_lost_server(context: ExceptionContext) -> None:
+    """Let SQLAlchemy discard the pool when its connections are of no use any more.
+
+    An administrator has ended one, or after a failover they lead to what is a replica by now.
+    """
+    error = context.original_exception
+    code = getattr(error, "pgcode", None) or next(iter(error.args), None)
+    if code in _KILLED_MYSQL_CONNECTION | _READ_ONLY:
         context.is_disconnect = True
 
 

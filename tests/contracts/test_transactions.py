@@ -103,3 +103,29 @@ def test_cancelled_read(sessions: tuple[Session, Session], begin: Begin) -> None
         return
     with pytest.raises(DatabaseUnavailableError), begin(here) as connection:
         connection.exec_driver_sql(cancel)
+
+
+# The server raises these errors itself, as one that has become a replica does.
+READ_ONLY = {
+    "postgresql": "DO $$ BEGIN RAISE 'played' USING ERRCODE = '25006'; END $$",
+    "mysql": "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290",
+}
+SERVED_BY = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}
+
+
+def test_connection_to_a_replica(sessions: tuple[Session, Session]) -> None:
+    """A connection to a server that takes no writes any more is replaced by a new one."""
+    here, _ = sessions
+    backend = here.get_bind().dialect.name.replace("mariadb", "mysql")
+    if backend not in READ_ONLY:  # SQLite has no replicas
+        return
+
+    def served_by() -> int:
+        with reading(here) as connection:
+            return int(connection.exec_driver_sql(SERVED_BY[backend]).scalar_one())
+
+    before = served_by()
+    assert served_by() == before
+    with pytest.raises(DatabaseUnavailableError), writing(here) as connection:
+        connection.exec_driver_sql(READ_ONLY[backend])
+    assert served_by() != before
