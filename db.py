@@ -253,7 +253,7 @@ def _connected(session: Session, **options: Any) -> Iterator[Connection]:
 def _translated_errors(engine: Engine, *, writes: bool = False) -> Iterator[None]:
     """Raise TransactionAbortedError or DatabaseUnavailableError for errors of the database.
 
-    Only writes are retried. A standby cancels reads that are in the way of what it replays.
+    Only writes are retried: for a read, such an error means that a standby cancelled it.
     """
     try:
         yield

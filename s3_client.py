@@ -262,7 +262,7 @@ class Bucket:
             try:
                 yield
             except FileNotFoundError as exc:
-                # The response to a HEAD has no code; others without one are of a gateway.
+                # Only a HEAD response has no code. Any other 404 without one is a gateway's.
                 missing = {"NoSuchKey", ""} if operation == "head" else {"NoSuchKey"}
                 if operation != "put" and error_code(exc) in missing:
                     raise ObjectMissingError from exc

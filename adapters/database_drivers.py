@@ -164,9 +164,9 @@ def prepare(engine: Engine, settings: Settings) -> None:
 
 
 def _notice_lost_server(context: ExceptionContext) -> None:
-    """Let SQLAlchemy discard the pool when its connections are of no use any more.
+    """Make SQLAlchemy discard the pool when its connections have become useless.
 
-    An administrator has ended one, or after a failover they lead to what is a replica by now.
+    Either an administrator has killed one, or their server has become a replica.
     """
     error = context.original_exception
     code = getattr(error, "pgcode", None) or next(iter(error.args), None)

@@ -1,7 +1,7 @@
-"""SQLite: what happens to the file of the database while the service runs.
+"""Stops the use of a SQLite database whose file has been moved, deleted or replaced.
 
-A connection keeps the file that it opened, also after that was moved, deleted or replaced. Writes
-would be acknowledged, and gone after a restart.
+A connection keeps the file that it opened. Writes to that file would be acknowledged, but lost
+after a restart.
 """
 
 import os
@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 
 
 def watch_file(engine: Engine) -> None:
-    """Let connections be used only while the file in the URL of the engine is the first one."""
+    """Refuse connections once the engine's URL leads to another file than at first."""
     watched = _WatchedFile()
     event.listen(engine, "do_connect", watched.require)  # would create a missing file
     event.listen(engine, "connect", watched.note)
@@ -29,13 +29,13 @@ class _WatchedFile:
 
     def note(self, connection: sqlite3.Connection, _record: object) -> None:
         if self._path is None:
-            found = connection.execute("SELECT file FROM pragma_database_list WHERE name = 'main'")
-            path = found.fetchone()[0]
+            query = "SELECT file FROM pragma_database_list WHERE name = 'main'"
+            path = connection.execute(query).fetchone()[0]
             self._identity = _identity(path)
             self._path = path
 
     def require(self, *_: Any) -> None:
-        """Raise OperationalError. Another file may lie beside the log of the first one."""
+        """Raise OperationalError if the path leads to another file, or to none."""
         if self._path is not None and _identity(self._path) != self._identity:
             reason = f"{self._path} was moved, deleted or replaced: start the service again"
             raise sqlite3.OperationalError(reason)
@@ -43,6 +43,6 @@ class _WatchedFile:
 
 def _identity(path: str) -> tuple[int, int] | None:
     with suppress(OSError):
-        about = os.stat(path)  # noqa: PTH116 - a third of the time of `Path.stat`
-        return about.st_dev, about.st_ino
+        status = os.stat(path)  # noqa: PTH116 - takes a third of the time of `Path.stat`
+        return status.st_dev, status.st_ino
     return None

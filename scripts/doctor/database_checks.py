@@ -23,7 +23,8 @@ _WRONG_CA = (
     "set the file of the server's CA in DB_URL, as sslrootcert (PostgreSQL) or ssl_ca (MySQL), and "
     "name the host as its certificate does"
 )
-# The settings by which a server acknowledges commits before they are on disk, and these values.
+# The settings that decide whether a commit is on disk when it is acknowledged, and the values with
+# which it may not be.
 _COMMIT_SETTINGS = {
     "postgresql": "synchronous_commit",
     "mysql": "innodb_flush_log_at_trx_commit",

@@ -83,8 +83,8 @@ class Zip(Source):
 def _zip_path(member: zipfile.ZipInfo) -> tuple[str, str]:
     """Return the path of a member, and why it cannot be used.
 
-    Without the UTF-8 flag the encoding is unknown, but many programs write UTF-8 nevertheless, or
-    beside it.
+    Without the UTF-8 flag the encoding is unknown. Many programs write UTF-8 nevertheless, or add
+    the path in UTF-8 as an extra field.
     """
     if member.flag_bits & _UTF8:
         return decoded(member.filename)
@@ -96,7 +96,7 @@ def _zip_path(member: zipfile.ZipInfo) -> tuple[str, str]:
 
 
 def _unicode_path(extra: bytes, path: bytes) -> bytes | None:
-    """Return what the extra fields of a member say that `path` is in UTF-8 (APPNOTE 4.6.9)."""
+    """Return `path` in UTF-8 if an extra field of its member contains it (APPNOTE 4.6.9)."""
     while len(extra) >= _FIELD.size:
         kind, size = _FIELD.unpack_from(extra)
         field, extra = extra[_FIELD.size :][:size], extra[_FIELD.size + size :]
