@@ -201,7 +201,7 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
 
     `single_statement` promises that the block executes one statement, which saves BEGIN and COMMIT,
     two round trips, on PostgreSQL. Raises TransactionAbortedError if the transaction may be
-    retried, or DatabaseUnavailableError, after which it may have been committed.
+    retried, or DatabaseUnavailableError, after which it may or may not have been committed.
     """
     options: dict[str, Any] = {"transaction": "write"}
     # Only psycopg2 switches from autocommit without a round trip.

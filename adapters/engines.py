@@ -52,7 +52,7 @@ def _create_engine(url: URL, settings: Settings, tls: dict[str, Any]) -> Engine:
         options["pool_reset_on_return"] = None
         options["skip_autocommit_rollback"] = True
     elif backend in {"mysql", "mariadb"}:
-        # `mysql_sessions` sets the isolation level and autocommit: nothing is left to roll back.
+        # In autocommit (`mysql_sessions`), a returned connection has nothing to roll back.
         options["pool_reset_on_return"] = None
         options["paramstyle"] = "pyformat"  # named parameters, as with psycopg2
     elif backend != "sqlite":

@@ -20,7 +20,7 @@ _MAX_NAME_BYTES = 255
 class ApiKey(NamedTuple):
     """The key of a client: its name in the log, its scope, and its SHA-256 in hex.
 
-    With a `prefix` it allows only images whose names begin with that.
+    A key with a `prefix` is limited to images whose names begin with it.
     """
 
     name: str
@@ -67,7 +67,7 @@ class ApiKey(NamedTuple):
 def _begins_names(prefix: str) -> bool:
     """Whether image names can begin with `prefix`.
 
-    An empty prefix would cover all names, and one that lost a space at its end too many.
+    An empty prefix would cover every name, and one without its trailing space more than intended.
     """
     return bool(
         prefix

@@ -7,7 +7,7 @@ _MIN_BYTES = 32
 def parse_secrets(text: str) -> tuple[str, ...]:
     """Read comma-separated secrets. Raises ValueError; its message repeats no secret.
 
-    At least one is required: a lost value must not revoke all links.
+    An empty value is an error, so that losing the value by accident does not revoke every link.
     """
     secrets = tuple(part.strip() for part in text.split(",") if part.strip())
     if not secrets:

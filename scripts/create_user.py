@@ -66,7 +66,7 @@ def _is_able(settings: Settings, question: str) -> bool:
     """Return whether the user can sign in and has its grants.
 
     Since PostgreSQL 16, a user who creates a member of `rds_iam` becomes a permanent member, too,
-    and RDS may then refuse its password. So this check does without the administrator.
+    and RDS may then refuse its password. So this check does not use the administrator's account.
     """
     engine = build_engine(settings)
     try:

@@ -1,7 +1,7 @@
 """The dates of the images that this process deleted within the last seconds.
 
-Last-Modified has a resolution of one second, and a name may be deleted and reused within one. Other
-processes do not know these deletions.
+Last-Modified has a resolution of one second, and a name may be deleted and reused within one. Each
+process knows only its own deletions.
 """
 
 import threading

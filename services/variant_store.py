@@ -166,7 +166,7 @@ class VariantStore:
         """Return a URL at which S3 answers `method` with the variant and `headers`; None if lost.
 
         A client that follows a redirect cannot report a lost object, so a HEAD request checks it
-        first. Otherwise like `open_object`.
+        first. A lost variant is forgotten, and errors are raised, as in `open_object`.
         """
         image = variant.image
         if variant.content is None and not self._bucket.has_object(image.s3_key, image.size_bytes):

@@ -131,7 +131,8 @@ class WriteProtocol:
         try:
             return retry(partial(self._commit_upload, key, switch), attempts)
         except Exception:
-            # If the connection broke during COMMIT, a row may name the object. The journal knows.
+            # If the connection broke during COMMIT, a row may already name the object. Then the
+            # journal entry is gone, and nothing is abandoned.
             self._abandon_upload(key)
             raise
 
@@ -165,7 +166,7 @@ class WriteProtocol:
     def _abandon_upload(self, key: str) -> None:
         """Remove the object of an upload, unless the upload has committed.
 
-        The PUT has ended. So the claim is dated back, and a sweeper does not wait for the horizon.
+        The PUT has ended, so the claim is backdated and the sweeper need not wait for the horizon.
         """
         try:
             with writing(self._session) as connection:
@@ -263,7 +264,7 @@ def _replace_image(
 
 
 def _time_after(last: datetime, now: datetime) -> datetime:
-    """Return the date of the version that replaces the one of `last`.
+    """Return the date of a version that replaces the one stored at `last`.
 
     Last-Modified has a resolution of one second, so clients cannot distinguish two versions of one
     second. `last` may be a second ahead of `now`; clients have not seen that second yet.

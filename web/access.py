@@ -25,7 +25,7 @@ from web.signed_links import link_of, link_parameters
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = ("/health/", "/docs", "/openapi.json", "/static-offline-docs/", "/page/")
 _METRICS_PATH = "/metrics"
-# Handlers limit a listing, and an upload whose name has arrived, to what the key covers.
+# Here the handlers check the prefix: `listed_prefix`, and `admit_upload` once the name has arrived.
 _LIMITED_LATER = frozenset({"/images", UNMATCHED})
 
 

@@ -10,7 +10,7 @@ from web.signed_links import SignedLink
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request: the holder of an API key, or of the link that it needs, or anybody."""
+    """Who sent a request: the holder of an API key or of a link, or an anonymous client."""
 
     key: ApiKey | None = None
     link: SignedLink | None = None

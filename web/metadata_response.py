@@ -30,7 +30,7 @@ def metadata_response(
     """Answer with metadata, or 304 if the client has it. Raises PreconditionFailedError.
 
     The document also depends on the settings, which have not changed since `settled_at`, and on the
-    key. So If-Modified-Since identifies only what is newer and does not depend on a key.
+    key. So If-Modified-Since counts only if the image is newer and the key changes nothing.
     """
     document = image_json(image, Addresses.of(request, settings))
     tag = hashlib.sha256(document).hexdigest()

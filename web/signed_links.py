@@ -27,7 +27,7 @@ from web.routed_path import match_route
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND, _SECOND = timedelta(microseconds=1), timedelta(seconds=1)
-# Nothing else that the same secret may sign begins like this.
+# Domain separation: no other message that is signed with this secret begins with this text.
 _CONTEXT = "image-api link 1"
 _SIGNATURE = "sig"  # traces redact a parameter of this name
 _PARAMETERS = frozenset({"allows", "expires", "replace", "max_bytes", _SIGNATURE})

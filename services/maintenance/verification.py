@@ -1,4 +1,4 @@
-"""Verification: finds differences between bucket and tables, which the write protocol rules out.
+"""Verification: finds differences between bucket and tables that should never occur.
 
 It lists the whole bucket, reads all tables in one snapshot, and merges both by key. The service
 keeps writing meanwhile, so each mismatch is only a suspect that is checked again. Temporary files
@@ -166,8 +166,8 @@ class Verifier:
     def judge(self, key: str) -> Finding | None:
         """Return the current damage to one key, or None.
 
-        A key passes its states in one order: journaled, named by a row, journaled, gone. So if the
-        rows are the same before and after the object is read, they were the same in between.
+        A key goes through its states in a fixed order: journaled, named by a row, journaled, gone.
+        So if the rows are the same before and after the object is read, they did not change.
         """
         rows, before = self._rows(key), None
         while rows != before:

@@ -52,7 +52,7 @@ def open_bucket(address: str, settings: Settings, access: Access) -> tuple[Bucke
 
 
 def _store_at(endpoint: str | None) -> str:
-    """Return the host and port of an endpoint, "" of AWS, where no two buckets have one name."""
+    """Return the host and port of an endpoint, or "" for AWS, where bucket names are unique."""
     host = urlsplit(endpoint or "").netloc.lower()
     return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else host
 

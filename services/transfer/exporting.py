@@ -63,7 +63,7 @@ class Exporter:
         """Yield the number of images, and an iterator that exports them and finishes the export.
 
         Raises TransferError, StorageUnavailableError or DatabaseUnavailableError if the export
-        cannot go on now; a second run continues.
+        has to stop; a second run continues.
         """
         self.target.begin()
         with TemporaryFile("w+") as rows, TemporaryFile() as manifest:
@@ -88,7 +88,7 @@ class Exporter:
     def _spool(self, file: IO[str]) -> int:
         """Write the rows of one moment to a file and return their number.
 
-        The transaction ends with the reading of the rows, before any object is copied.
+        The transaction ends once the rows are read, before any object is copied.
         """
         with snapshot(self.sessions()) as connection:
             rows = (image._asdict() for image in images.read_all(connection))

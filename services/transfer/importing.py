@@ -30,7 +30,7 @@ from services.transfer.retries import patiently
 from services.transfer.sources import Fetch, Source
 from services.write_protocol import UploadOutcome
 
-# A thread takes this much at a time: all of it is in memory, and a crash loses it.
+# The limits of a thread's batch, which is held in memory and lost in a crash.
 _BATCH, _BATCH_BYTES = 8, 2 * 1024 * 1024
 _Step = TypeVar("_Step")
 
@@ -74,7 +74,7 @@ class Importer:
         """Yield what became of each file, in the order of the source.
 
         Raises StorageUnavailableError, DatabaseUnavailableError or TransferError if the import
-        cannot go on now. Images that were stored remain; a second run continues.
+        has to stop. Images that were stored remain; a second run continues.
         """
         yield from plan.others
         taken: set[str] = set()

@@ -8,7 +8,7 @@ from web.openapi import EXPOSED_HEADERS
 
 
 class CorsFromSettings:
-    """Lets pages of CORS_ALLOW_ORIGINS use the API, even in a private network from a public one.
+    """Lets pages of CORS_ALLOW_ORIGINS use the API, even if the service is on a private network.
 
     Starlette's middleware is built at the first request, because the settings are read when the
     server starts, after middleware is added.

@@ -18,8 +18,8 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 secti
 def refuse_cross_site_writes(scope: Scope, settings: Settings) -> CrossSiteRequestError | None:
     """Refuse a write by a page of an origin that is neither the service's own nor allowed.
 
-    Other programs than browsers send neither Origin nor Sec-Fetch-Site, and are not affected.
-    Browsers never add API keys or links themselves, so a page that sends one was given it.
+    Programs other than browsers send neither Origin nor Sec-Fetch-Site, and are not affected.
+    Browsers never add API keys or links themselves, so a page that sends one has received it.
     """
     if (
         scope["method"] in _SAFE_METHODS
