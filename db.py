@@ -2,15 +2,18 @@
 
 `images` has a row per image and `variants` one per variant. The journal, `pending_objects`, holds
 the keys of objects that neither names. `fetch` runs one SELECT, `reading` several, `snapshot`
-several that see the same state, and `writing` a transaction. Each returns its connection to the
-pool when it ends, and raises the errors of errors.py instead of SQLAlchemy's.
+several that see the same state, and `writing` a transaction, which `retry` repeats if the database
+aborts it. Each returns its connection to the pool when it ends, and raises the errors of errors.py
+instead of SQLAlchemy's.
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -39,8 +42,16 @@ from adapters.database_drivers import (
     is_undone,
     lost_connection,
 )
-from errors import ConfigurationError, DatabaseUnavailableError, TransactionAbortedError
+from errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    TransactionAbortedError,
+    WriteConflictError,
+)
 from telemetry.request_waits import BackendTimer
+
+WRITE_ATTEMPTS = 20
+_Result = TypeVar("_Result")
 
 
 class Base(DeclarativeBase):
@@ -210,6 +221,18 @@ def writing(session: Session, *, single_statement: bool = False) -> Iterator[Con
     with BackendTimer("database", "write"), _connected(session, **options) as connection:
         yield connection
         connection.commit()
+
+
+def retry(transaction: Callable[[int], _Result], attempts: int = WRITE_ATTEMPTS) -> _Result:
+    """Call `transaction` until it succeeds. Raises WriteConflictError if all attempts abort."""
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 7)))  # noqa: S311
+        try:
+            return transaction(attempt)
+        except TransactionAbortedError as exc:
+            cause = exc
+    raise WriteConflictError from cause
 
 
 @contextmanager

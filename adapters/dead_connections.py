@@ -8,7 +8,7 @@ from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-# The pool pings connections that were idle for longer. Under load there are hardly any.
+# Connections idle for longer are pinged before use. Under load, hardly any are.
 _PING_AFTER_SECONDS = 0.05
 
 
@@ -27,7 +27,7 @@ def _require_alive(
 ) -> None:
     """Raise DisconnectionError, which makes the pool reconnect, if the connection is dead.
 
-    SQLAlchemy's pre-ping asks every time, for a quarter of the CPU of a metadata request.
+    SQLAlchemy's pre-ping would ping every time: a quarter of the CPU of a metadata request.
     """
     returned = record.info.get("returned")
     if returned is None or time.monotonic() - returned < _PING_AFTER_SECONDS:

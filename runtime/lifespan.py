@@ -54,7 +54,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
             resources.bucket.span = span
         stack.callback(_start_sweeper(resources).set)
         spool_space = SpoolSpace(count_workers())
-        limit_connections()  # before delay_shutdown replaces the handler that leads to the server
+        limit_connections()  # before delay_shutdown: finds the server by its handler of SIGTERM
         delay_shutdown(resources)
         tune_gc()
         if not settings.api_keys:

@@ -27,7 +27,7 @@ class StrictH11(h11.Connection):
         self.request_waits = False
 
     def next_event(self) -> Any:
-        """Return the next event, or NEED_DATA, as well after a fault and without events left."""
+        """Return the next event, or NEED_DATA if there is none, after a fault, or out of turn."""
         if self.fault or not self.events_left or self.their_state is h11.MUST_CLOSE:
             return h11.NEED_DATA
         self.events_left -= 1

@@ -21,7 +21,7 @@ from scripts.table_differences import Differences, differences
 
 _INDEX_SECONDS = 6 * 3600.0
 # While an ALTER TABLE waits for a lock, all later statements on the table queue behind it. So each
-# attempt waits for one second only, and the others pass before the next one.
+# attempt waits for one second only, and lets the queued statements run before the next one.
 _BRIEF_LOCKS = {
     "postgresql": "SET lock_timeout = '1s'",
     **dict.fromkeys(("mysql", "mariadb"), "SET lock_wait_timeout = 1"),

@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from db import writing
+from db import retry, writing
 from errors import UploadInterruptedError
 from repositories import images, pending_objects
 from s3_client import generate_s3_key
 from services.inspection import ImageInfo
 from services.origin import Origin
-from services.write_protocol import NewObject, WriteProtocol, retry
+from services.write_protocol import NewObject, WriteProtocol
 
 
 class NewImage(NamedTuple):

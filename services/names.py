@@ -65,3 +65,10 @@ def split_extension(filename: str) -> tuple[str, str]:
     """Split a file name at its last dot into stem and extension: lower case, `""` without a dot."""
     stem, dot, extension = filename.rpartition(".")
     return (stem, extension.lower()) if dot else (filename, "")
+
+
+def split_extension_of(path: str) -> tuple[str, str]:
+    """Split a path into the part before its extension, and the lower-case extension."""
+    folder, slash, filename = path.rpartition("/")
+    stem, extension = split_extension(filename)
+    return folder + slash + stem, extension

@@ -4,7 +4,6 @@ The order of the statements keeps the invariants I1 to I6 (docs/write-protocol.m
 finishes what a crash interrupts.
 """
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,14 +15,13 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from config import Settings
-from db import writing
+from db import WRITE_ATTEMPTS, retry, writing
 from errors import (
     DatabaseUnavailableError,
     ImageNotFoundError,
     StorageUnavailableError,
     TransactionAbortedError,
     UploadInterruptedError,
-    WriteConflictError,
 )
 from repositories import images, pending_objects, variants
 from repositories.images import ImageRecord
@@ -33,7 +31,6 @@ from services.origin import HERE, Origin
 from services.recent_deletions import RecentDeletions
 from telemetry import logger
 
-_ATTEMPTS = 20
 _Result = TypeVar("_Result")
 
 Precondition = Callable[[ImageRecord | None], None]
@@ -113,7 +110,7 @@ class WriteProtocol:
         return self.store_object(new, switch)
 
     def store_object(
-        self, new: NewObject, switch: Switch[_Result], *, attempts: int = _ATTEMPTS
+        self, new: NewObject, switch: Switch[_Result], *, attempts: int = WRITE_ATTEMPTS
     ) -> _Result:
         """Store bytes under a new key, call `switch` to write the row, and return its result.
 
@@ -239,18 +236,6 @@ def remove_object(session: Session, bucket: Bucket, key: str) -> None:
     bucket.delete_image(key)
     with writing(session, single_statement=True) as connection:
         pending_objects.remove_entry(connection, key)
-
-
-def retry(transaction: Callable[[int], _Result], attempts: int = _ATTEMPTS) -> _Result:
-    """Call `transaction` until it succeeds. Raises WriteConflictError if all attempts abort."""
-    for attempt in range(attempts):
-        if attempt:
-            time.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 7)))  # noqa: S311
-        try:
-            return transaction(attempt)
-        except TransactionAbortedError as exc:
-            cause = exc
-    raise WriteConflictError from cause
 
 
 def _replace_image(

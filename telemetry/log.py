@@ -114,7 +114,7 @@ class JsonFormatter(logging.Formatter):
 class LineHandler(logging.StreamHandler[Any]):
     """Writes to standard error: lines of requests when it is flushed, others at once.
 
-    Each write releases the GIL, which costs a metadata request as much as its query.
+    Each write releases the GIL, which takes a metadata request as long as its query.
     """
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ class Wait(NamedTuple):
 
 
 class _Instruments:
-    """The metrics of a worker. Their names and labels are an interface."""
+    """The metrics of a worker. Alarms and dashboards depend on their names and labels."""
 
     def __init__(self) -> None:
         self.requests = _counter("requests", "Requests by route and status", "route method status")

@@ -21,7 +21,7 @@ class RequestMetrics:
 
 
 _FAILURES = {"database": DatabaseUnavailableError, "s3": StorageUnavailableError}
-# A thread runs in a copy of the context, which has the same object.
+# A thread gets a copy of the context, which refers to the same object.
 request_metrics: ContextVar[RequestMetrics | None] = ContextVar("request_metrics", default=None)
 
 

@@ -1,14 +1,14 @@
 """Conditional requests (RFC 9110 section 13) as pure functions of headers."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 
 from starlette.datastructures import Headers
 
 from errors import PreconditionFailedError
 from services.image_store import ImageRecord, Precondition
+from web.validators import Validators, image_validators
 
 # entity-tag = [ weak ] opaque-tag (RFC 9110 section 8.8.3) as an element of a list (section 5.6.1).
 # A tag may contain white space. Possessive quantifiers prevent backtracking.
@@ -19,24 +19,6 @@ _HTTP_DATE = re.compile(
     r"|[A-Z][a-z]+, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT"
     r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Validators:
-    """The validators of a version of a representation. `etag` is strong and quoted."""
-
-    etag: str
-    last_modified: datetime
-
-    def headers(self) -> dict[str, str]:
-        """Return ETag and Last-Modified, never in the future (RFC 9110 section 8.8.2.1)."""
-        moment = min(self.last_modified, datetime.now(UTC))
-        return {"ETag": self.etag, "Last-Modified": format_datetime(moment, usegmt=True)}
-
-
-def image_validators(image: ImageRecord) -> Validators:
-    """Return the validators of the bytes of an image."""
-    return Validators(f'"{image.sha256}"', image.last_updated_at)
 
 
 def write_precondition(headers: Headers) -> Precondition:
@@ -54,7 +36,7 @@ def write_precondition(headers: Headers) -> Precondition:
 def is_not_modified(headers: Headers, current: Validators, *, dated: bool = True) -> bool:
     """Return whether the response to a GET or HEAD is 304. Raises PreconditionFailedError for 412.
 
-    If it is not `dated`, the time of the current version does not identify it.
+    If not `dated`, ignores If-Modified-Since: the document may change without a new date.
     """
     _require_unchanged(headers, current)
     if (tags := _field(headers, "if-none-match")) is not None:

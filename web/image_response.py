@@ -17,12 +17,13 @@ from web.addresses import Address, requested_version
 from web.bulkhead import Bulkhead
 from web.cache_control import read_cache_control
 from web.caller import caller
-from web.conditional_requests import image_validators, is_not_modified
+from web.conditional_requests import is_not_modified
 from web.content_disposition import content_disposition
 from web.digests import render_digest
 from web.ranges import render_content_range, select_range
 from web.signed_links import SignedLink
 from web.streaming import ByteSource, ObjectResponse
+from web.validators import image_validators
 
 # Bodies up to this size are read at once and sent without a streaming task.
 _WHOLE_BYTES = 1024 * 1024
@@ -147,7 +148,8 @@ def _plan_redirect(
 ) -> DownloadPlan:
     """Plan a redirect to S3, within the `remaining` seconds of a link, if any.
 
-    A cache counts from the response of S3, which may come as late as the URL expires.
+    A cache counts max-age from S3's response, which may come just before the URL expires. So the
+    lifetime of the URL is subtracted.
     """
     if remaining is None:
         cache, until = _cache_control(download, settings, None), None

@@ -17,7 +17,8 @@ from web.access import is_public
 from web.addresses import Addresses
 from web.cache_control import read_cache_control
 from web.caller import caller
-from web.conditional_requests import Validators, is_not_modified
+from web.conditional_requests import is_not_modified
+from web.validators import Validators
 
 _RENDERED = ("url", "variants", "created_by")
 _FIELDS = tuple(field for field in ImageMetadata.model_fields if field not in _RENDERED)

@@ -5,7 +5,7 @@ import re
 from starlette.datastructures import Headers
 
 from errors import RangeNotSatisfiableError
-from web.conditional_requests import Validators
+from web.validators import Validators
 
 _RANGES = re.compile(r"bytes=(.*)", re.IGNORECASE)
 _RANGE = re.compile(r"(\d{1,100})-(\d{0,100})|-(\d{1,100})")

@@ -112,7 +112,7 @@ def _check_extension(content: Content, at: int, *, has_frame: bool) -> None:
 
 
 def _skip_sub_blocks(content: Content, at: int, remaining: int) -> tuple[int, int]:
-    """Return the offset after the sub-blocks, and how many more the file may contain."""
+    """Return the offset after the sub-blocks, and how many more the file is allowed."""
     try:
         while remaining >= 0 and (length := content[at]):
             at += length + 1

@@ -112,8 +112,8 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(io.BytesIO(profile), _SRGB, mode, "RGB")
 
 
-# Building one takes 3 ms, and all photos of one kind of phone have the same profile. Transforms of
-# small profiles take little of the memory that the limit of the next job leaves.
+# Building one takes 3 ms, and all photos of one kind of phone have the same profile. The limit of
+# the next job includes the memory of cached transforms, which is small for small profiles.
 _cached_transform = functools.lru_cache(maxsize=4)(_transform)
 
 

@@ -21,8 +21,8 @@ _DEEP_GREY_ALPHA = "LA;16B"  # which Pillow reads as RGBA
 # In larger pictures only the high bytes of a transparent 16-bit colour are compared: comparing the
 # low bytes takes a second decoding.
 _EXACT_KEY_PIXELS = 16_000_000
-# How many times the size of the variant decoders leave to Lanczos: libwebp exactly; libjpeg, which
-# halves a size up to three times, at least.
+# Decoders scale to this multiple of the size of the variant, and Lanczos does the rest. libjpeg
+# can only halve a size, up to three times, so it may stay larger.
 _FACTOR, _FACTOR_IF_LARGE_JPEG = 2.0, 1.5
 _LARGE_PIXELS = 1_000_000
 # Pillow copies what a decoder leaves of each block. With blocks of 64 KB, its default, a PNG takes

@@ -1,7 +1,7 @@
 """HDR pictures (PQ and HLG, ITU-R BT.2100) in sRGB, as Chromium shows them on a standard display.
 
-Light is linear. It is converted to BT.2020 primaries, whose brightest component determines how much
-all three are dimmed.
+Linear light is converted to BT.2020 primaries. The tone curve is applied to the brightest
+component, and all three are scaled by the same factor.
 """
 
 import functools

@@ -101,7 +101,7 @@ def _resized(source: Still, image_format: str, box: Box) -> Image.Image:
 
 
 def _reducing_gap(pixels: int) -> float | None:
-    """Return how many times the target's size averaging leaves for Lanczos; None to not average."""
+    """Return the multiple of the target's size to which Pillow averages before Lanczos, if any."""
     if pixels <= _AVERAGED_PIXELS:
         return None
     return _GAP if pixels <= _HUGE_PIXELS else _GAP_IF_HUGE

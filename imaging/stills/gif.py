@@ -6,7 +6,7 @@ from imaging.containers import gif
 from imaging.containers.content import Content, MalformedImageError, take
 from imaging.stills.still import Piece, Still
 
-_PIXEL_BYTES = 9  # the index of a pixel, the pixel on its canvas, and averaged
+_PIXEL_BYTES = 9  # one for its index, the rest for its copies on the canvas and after averaging
 _HAS_TRANSPARENCY = 0x01
 
 

@@ -8,7 +8,7 @@ from imaging.stills.still import ColourSpace, Still
 
 # Bytes of a lossless pixel before averaging, and of one with opacity, decoded and averaged
 _LOSSLESS_PIXEL_BYTES, _PIXEL_BYTES = 4, 10
-_LOSSLESS_ALPHA = 1 << 28  # behind the size in a lossless bitstream (RFC 9649 section 3.4)
+_LOSSLESS_ALPHA = 1 << 28  # after width and height in a lossless bitstream (RFC 9649 section 3.4)
 _Pair = tuple[int, int]
 
 

@@ -10,7 +10,7 @@ _BLOCK_BYTES = 256 * 1024
 
 
 class _Piece(NamedTuple):
-    """A stretch of the file, or the bytes that replace it, which are never more."""
+    """A stretch of the file, or its replacement, which is never longer."""
 
     start: int
     end: int
@@ -29,7 +29,7 @@ class Remains:
         self._add(_Piece(start, end))
 
     def replace(self, start: int, replacement: bytes) -> None:
-        """Replace the bytes from `start`, of which there are at least as many, by `replacement`."""
+        """Overwrite the file from `start` with `replacement`, which ends within the file."""
         end = start + len(replacement)
         is_same = self.content[start:end] == replacement
         self._add(_Piece(start, end, None if is_same else replacement))

@@ -7,9 +7,9 @@ from pathlib import Path
 from config import Settings
 from services.transfer.archives import Tar, Zip
 from services.transfer.buckets import Access, BucketFolder, is_bucket, open_bucket
+from services.transfer.export_targets import BucketTarget, FolderTarget, Target
 from services.transfer.failures import TransferError
 from services.transfer.sources import Folder, Source
-from services.transfer.targets import BucketTarget, FolderTarget, Target
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from s3_client import Bucket, sha256_of
 from services import read_protocol
 from services.transfer.buckets import refusal_of
 from services.transfer.export_format import DATES, file_name, first_line, image_line, last_line
+from services.transfer.export_targets import Target
 from services.transfer.parallel import in_order
 from services.transfer.retries import patiently
 from services.transfer.sources import pieces, spool
-from services.transfer.targets import Target
 
 ExportOutcome = Literal["exported", "kept", "deleted", "lost", "altered", "unreadable"]
 

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from services.names import split_extension
+from services.names import split_extension_of
 from services.transfer.failures import FileRefusedError, TransferError
 
 Naming = Callable[[str], str | None]
@@ -24,13 +24,6 @@ def parse_naming(text: str) -> Naming:
         f"--names must be `stem`, `path:` and what replaces a slash, or `csv:` and a file,"
         f" not {text!r}."
     )
-
-
-def split_extension_of(path: str) -> tuple[str, str]:
-    """Split a path into the part before its extension, and the lower-case extension."""
-    folder, slash, filename = path.rpartition("/")
-    stem, extension = split_extension(filename)
-    return folder + slash + stem, extension
 
 
 def _stem(path: str) -> str:

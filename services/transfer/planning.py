@@ -8,7 +8,7 @@ from typing import Literal
 from config import Settings
 from errors import ImageTooLargeError, ServiceError
 from services.inspection import Inspector
-from services.names import normalise_name
+from services.names import normalise_name, split_extension_of
 from services.origin import HERE, Origin
 from services.transfer.export_format import (
     MANIFEST,
@@ -18,7 +18,7 @@ from services.transfer.export_format import (
     read_manifest,
 )
 from services.transfer.failures import FileRefusedError, TransferError
-from services.transfer.naming import NamesInCsv, Naming, split_extension_of
+from services.transfer.naming import NamesInCsv, Naming
 from services.transfer.retries import patiently
 from services.transfer.sources import Source, SourceFile
 

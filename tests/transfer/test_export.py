@@ -16,7 +16,7 @@ from config import Settings
 from devstack.waiting import wait_until
 from repositories.images import ImageRecord
 from services.transfer.export_format import MANIFEST, UNFINISHED, file_name
-from services.transfer.targets import FolderTarget
+from services.transfer.export_targets import FolderTarget
 from tests.conftest import _empty_tables
 from tests.support.fault_proxy import FaultProxy, s3_error
 from tests.support.invariants import violations

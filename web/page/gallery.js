@@ -240,7 +240,7 @@ function showDetail(image) {
   get("download").href = url;
 }
 
-// Shows what became of a picture, unless another one is open by now.
+// Redraws the detail view of a picture if it is still open.
 const renew = (image) => get("detail").open && shown.name === image.name && showDetail(image);
 
 // Changes only the shown version. If somebody else has replaced it, shows the new one instead.

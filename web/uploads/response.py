@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from services.image_store import ImageRecord
 from web.addresses import Addresses
-from web.conditional_requests import image_validators
 from web.metadata_response import image_json, json_response
+from web.validators import image_validators
 
 
 def upload_response(image: ImageRecord, outcome: str, addresses: Addresses) -> Response:

@@ -10,7 +10,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from errors import InvalidNameError
-from services.names import MAX_NAME_BYTES, normalise_name, normalise_prefix, split_extension
+from services.names import (
+    MAX_NAME_BYTES,
+    normalise_name,
+    normalise_prefix,
+    split_extension,
+    split_extension_of,
+)
 
 
 @given(st.text(max_size=300))
@@ -66,3 +72,9 @@ def test_long_names_cost_nothing(normalise: Callable[[str], str]) -> None:
     with pytest.raises(InvalidNameError):
         normalise("a" + "\u0301\u0327" * 200_000)
     assert time.process_time() < begun + 1
+
+
+def test_extension_of_a_path() -> None:
+    """The extension is lower case and belongs to the file, not to a folder."""
+    assert split_extension_of("x.y/a.PNG") == ("x.y/a", "png")
+    assert split_extension_of("x.y/a") == ("x.y/a", "")

@@ -13,7 +13,8 @@ from starlette.datastructures import Headers
 
 from errors import PreconditionFailedError
 from tests.support.records import IMAGE, STORED
-from web.conditional_requests import Validators, is_not_modified, write_precondition
+from web.conditional_requests import is_not_modified, write_precondition
+from web.validators import Validators
 
 CURRENT = Validators('"current"', STORED)
 TAGS = st.tuples(

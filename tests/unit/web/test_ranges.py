@@ -7,8 +7,8 @@ from starlette.datastructures import Headers
 
 from errors import RangeNotSatisfiableError
 from tests.support.records import STORED
-from web.conditional_requests import Validators
 from web.ranges import select_range
+from web.validators import Validators
 
 SIZES = st.integers(1, 10_000)
 CURRENT = Validators('"current"', STORED)

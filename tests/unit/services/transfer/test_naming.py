@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.transfer.failures import FileRefusedError, TransferError
-from services.transfer.naming import NamesInCsv, parse_naming, split_extension_of
+from services.transfer.naming import NamesInCsv, parse_naming
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,6 @@ def test_unknown_rules(rule: str) -> None:
     """An unknown rule is refused."""
     with pytest.raises(TransferError, match="--names must be"):
         parse_naming(rule)
-
-
-def test_extension() -> None:
-    """The extension is lower case and belongs to the file, not to a folder."""
-    assert split_extension_of("x.y/a.PNG") == ("x.y/a", "png")
-    assert split_extension_of("x.y/a") == ("x.y/a", "")
 
 
 def test_csv(tmp_path: Path) -> None:
