@@ -18,9 +18,8 @@ from telemetry import logger
 from telemetry.request_id import add_request_id
 
 ACCESS_LOGGER = "image_api.access"
-_FOR_PEOPLE = {
-    *("code", "bytes_in", "bytes_out", "duration_ms", "database_ms", "s3_ms", "key", "image"),
-}
+# Fields that the text format leaves out, because the message of the access log has them
+_IN_MESSAGE = {"method", "route", "status"}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -64,12 +63,12 @@ class TextFormatter(logging.Formatter):
         super().__init__(line, defaults={"request_id": "-"})
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Append the fields that are not empty."""
+        """Append the fields that are neither empty nor in the message of the access log."""
         fields: dict[str, Any] = getattr(record, "fields", {})
         shown = [
             f"{name}={_quoted(fields[name])}"
             for name in fields
-            if fields[name] and name in _FOR_PEOPLE
+            if fields[name] and name not in _IN_MESSAGE
         ]
         return _escape(" ".join([super().formatMessage(record), *shown]))
 

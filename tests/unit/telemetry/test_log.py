@@ -54,12 +54,12 @@ def test_no_forged_line(text: str) -> None:
 
 
 def test_fields() -> None:
-    """JSON has all fields of a record; text has those that people need, unless they are empty."""
-    fields = {"code": "image_lost", "s3_ms": 0, "route": "/images"}
+    """JSON has all fields of a record; text omits empty ones and those that its message has."""
+    fields = {"code": "image_lost", "s3_ms": 0, "route": "/images", "new": 1}
     record = logging.makeLogRecord({"msg": "GET", "fields": fields})
     assert json.loads(JsonFormatter().format(record)).items() >= fields.items()
     line = TextFormatter().format(record)
-    assert line.endswith("GET code=image_lost")
+    assert line.endswith("GET code=image_lost new=1")
 
 
 def test_unfitting_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
