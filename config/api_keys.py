@@ -9,7 +9,10 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
+
+Scope = Literal["read", "write"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 _SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 # The characters that no image name has (`services.names`).
@@ -24,7 +27,7 @@ class ApiKey(NamedTuple):
     """
 
     name: str
-    scope: Literal["read", "write"]
+    scope: Scope
     sha256: str
     prefix: str = ""
 
@@ -41,8 +44,8 @@ class ApiKey(NamedTuple):
         digest, colon, prefix = (rest if ":" in rest else rest.rstrip()).partition(":")
         if not re.fullmatch("[A-Za-z0-9._-]{1,64}", name):
             raise ValueError("needs names of letters, digits, dots, dashes and underscores")
-        if scope not in {"read", "write"}:
-            raise ValueError(f"needs the scope read or write for the key {name}")
+        if scope not in SCOPES:
+            raise ValueError(f"needs the scope {' or '.join(SCOPES)} for the key {name}")
         if not re.fullmatch("[0-9a-f]{64}", digest):
             raise ValueError(f"needs a SHA-256 of 64 hexadecimal digits for the key {name}")
         if digest == _SHA256_OF_NOTHING:
@@ -52,7 +55,7 @@ class ApiKey(NamedTuple):
             raise ValueError(
                 f"needs a prefix that names can have, without spaces around it, for the key {name}"
             )
-        return cls(name, scope, digest, prefix)  # type: ignore[arg-type]
+        return cls(name, scope, digest, prefix)
 
     @property
     def line(self) -> str:

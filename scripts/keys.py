@@ -12,6 +12,7 @@ import secrets
 import sys
 
 from config import ApiKey
+from config.api_keys import SCOPES
 from scripts.command_line import build_parser, run
 
 
@@ -19,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print a new key and its line; return the exit status."""
     parser = build_parser("keys", __doc__)
     parser.add_argument("name", metavar="NAME", help="name of the client in the log")
-    parser.add_argument("scope", choices=("read", "write"), help="what the key allows")
+    parser.add_argument("scope", choices=SCOPES, help="what the key allows")
     parser.add_argument("--prefix", help="only for images whose names begin with PREFIX")
     options = parser.parse_args(arguments)
     token = secrets.token_urlsafe(32)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from config.api_keys import ApiKey, parse_keys, read_keys
+from config.api_keys import SCOPES, ApiKey, parse_keys, read_keys
 
 DIGEST = hashlib.sha256(b"a key").hexdigest()
 OTHER = hashlib.sha256(b"another key").hexdigest()
@@ -13,8 +13,11 @@ OTHER = hashlib.sha256(b"another key").hexdigest()
 
 def test_line() -> None:
     """A line is a name, a scope and a digest."""
-    key = ApiKey.parse(f"web-1:read:{DIGEST}\n")
-    assert (key.name, key.scope, key.sha256) == ("web-1", "read", DIGEST)
+    for scope in SCOPES:
+        key = ApiKey.parse(f"web-1:{scope}:{DIGEST}\n")
+        assert (key.name, key.scope, key.sha256) == ("web-1", scope, DIGEST)
+    with pytest.raises(ValueError, match="needs the scope read or write for the key web-1"):
+        ApiKey.parse(f"web-1:admin:{DIGEST}")
 
 
 @pytest.mark.parametrize(
