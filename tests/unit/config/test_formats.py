@@ -1,11 +1,20 @@
 """Every table of picture formats has every format."""
 
+import io
+import mmap
+
+import pytest
+
 from config import FORMATS, VARIANT_MEDIA_TYPES
 from config.formats import ALIASES
 from imaging.containers import formats as containers
+from imaging.containers.limits import PixelLimits
+from imaging.decoding.pixels import decode
 from imaging.rendering import decoded
 from imaging.rendering.encodings import ENCODINGS
 from imaging.stills import formats as stills
+from imaging.stripping.formats import strip
+from tests.support import pictures
 
 
 def test_same_formats() -> None:
@@ -15,6 +24,17 @@ def test_same_formats() -> None:
         assert set(table) == expected
     variants = {accepted.variant for accepted in FORMATS.values()}
     assert variants < set(ENCODINGS) == set(VARIANT_MEDIA_TYPES)
+
+
+@pytest.mark.parametrize("name", sorted({accepted.name for accepted in FORMATS.values()}))
+def test_decoded_and_stripped(name: str) -> None:
+    """A file of each format, made by `tests/support/pictures.py`, can be decoded and stripped."""
+    content = getattr(pictures, name)()
+    outline = containers.walk(content, name, PixelLimits(frame=10_000, animation=100_000))
+    with mmap.mmap(-1, len(content)) as mapped:
+        mapped.write(content)
+        decode(mapped, outline)
+    strip(content, outline, io.BytesIO(content))
 
 
 def test_aliases() -> None:
