@@ -67,6 +67,9 @@ def test_round_trip() -> None:
     written = json.loads(lines[1])
     assert set(written) == {*ImageRecord._fields, "file"} - {"id", "s3_key"}
     assert written["width"] == 3
+    read, inspected = {"file", "name", "sha256", "extension"}, {"size_bytes", "width", "height"}
+    # An import would lose a column that it neither reads nor finds in the file itself.
+    assert set(written) == read | inspected | {"content_type", *Origin._fields}
 
 
 @pytest.mark.parametrize(
