@@ -10,6 +10,9 @@ from fastapi.testclient import TestClient
 
 from config import Settings
 from devstack.service_process import ServiceProcess
+from errors import InvalidNameError
+from main import create_app
+from services.names import normalise_name
 from tests.support import pictures
 from tests.support.uploads import count, on_sqlite, problem, upload
 
@@ -124,3 +127,14 @@ def test_longest_name(client: TestClient) -> None:
 def path(name: str) -> str:
     """Return the path of the image with this name."""
     return f"/images/{quote(name, safe='')}"
+
+
+def test_paths_are_reserved() -> None:
+    """No image can have a name that is a segment of a path of the API, such as `random`."""
+    paths = [path.split("/") for path in create_app().openapi()["paths"]]
+    segments = {path[2] for path in paths if path[1] == "images" and len(path) > 2}
+    fixed = segments - {"{name}"}
+    assert "random" in fixed
+    for segment in fixed:
+        with pytest.raises(InvalidNameError):
+            normalise_name(segment)
