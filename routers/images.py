@@ -20,7 +20,7 @@ from web import openapi as docs
 from web.access import is_public, listed_prefix
 from web.addresses import Addresses
 from web.bulkhead import S3Route
-from web.cache_control import read_cache_control
+from web.cache_control import read_cache_control, vary_by_key
 from web.caller import caller
 from web.conditional_requests import write_precondition
 from web.image_response import DownloadRequest, download_response, plan_download
@@ -111,7 +111,9 @@ def list_images(
     private = caller.get().key is not None or not is_public(resources.settings, by_name=False)
     headers = read_cache_control(resources.settings, private=private)
     document = list_json(page, Addresses.of(request, resources.settings), following)
-    return json_response(document, headers | next_link(request, following))
+    return json_response(
+        document, headers | vary_by_key(resources.settings) | next_link(request, following)
+    )
 
 
 @router.post(

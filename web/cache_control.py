@@ -1,4 +1,4 @@
-"""Cache-Control of reads (RFC 9111)."""
+"""Cache-Control and Vary of reads (RFC 9111)."""
 
 from collections.abc import Iterator
 
@@ -30,6 +30,14 @@ def read_cache_control(
     if seconds is not None:
         directives = list(_shortened(directives, seconds))
     return {"Cache-Control": ", ".join(directives)}
+
+
+def vary_by_key(settings: Settings) -> dict[str, str]:
+    """Return the header of a response that depends on the key, if there are keys.
+
+    Without it, the cache of a browser would return what one key may see to another key, or to none.
+    """
+    return {"Vary": "Authorization"} if settings.api_keys else {}
 
 
 def _shortened(directives: list[str], seconds: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ from services.image_store import ImageRecord
 from web.access import is_public
 from web.addresses import Address, requested_version
 from web.bulkhead import Bulkhead
-from web.cache_control import read_cache_control
+from web.cache_control import read_cache_control, vary_by_key
 from web.caller import caller
 from web.conditional_requests import is_not_modified
 from web.content_disposition import content_disposition
@@ -104,6 +104,8 @@ def plan_download(
     validators = image_validators(image)
     remaining = download.link.seconds_remaining(datetime.now(UTC)) if download.link else None
     cache = _cache_control(download, settings, remaining)
+    if not is_public(settings, by_name=True):
+        cache |= vary_by_key(settings)
     if is_not_modified(download.headers, validators):
         return DownloadPlan(HTTPStatus.NOT_MODIFIED, validators.headers() | cache)
     disposition = content_disposition(download.disposition, image.name, image.extension)

@@ -15,7 +15,7 @@ from schemas import ImageMetadata
 from services.image_store import ImageRecord
 from web.access import is_public
 from web.addresses import Addresses
-from web.cache_control import read_cache_control
+from web.cache_control import read_cache_control, vary_by_key
 from web.caller import caller
 from web.conditional_requests import is_not_modified
 from web.validators import Validators
@@ -40,7 +40,7 @@ def metadata_response(
     private = with_creator or not is_public(settings, by_name=True)
     remaining = link.seconds_remaining(datetime.now(UTC)) if link else None
     cache = read_cache_control(settings, private=private, seconds=remaining)
-    headers = validators.headers() | cache
+    headers = validators.headers() | cache | vary_by_key(settings)
     dated = image.last_updated_at > settled_at and not with_creator
     if is_not_modified(request.headers, validators, dated=dated):
         return Response(status_code=304, headers=headers)

@@ -27,7 +27,7 @@ HEADERS = {
     "Referrer-Policy": "`no-referrer` in responses to signed links.",
     "Repr-Digest": "SHA-256 of the whole image (RFC 9530).",
     "Retry-After": "Seconds to wait.",
-    "Vary": "`Accept` if this header selects the format (RFC 9110).",
+    "Vary": "`Accept` and `Authorization`, if the response depends on them (RFC 9110).",
     "WWW-Authenticate": "The required authentication (RFC 6750).",
     "X-Content-Type-Options": "`nosniff`.",
     "X-Request-ID": "The id of the request in the log; an id from a proxy is kept.",
@@ -84,7 +84,7 @@ def _parameters(fields: dict[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-_VALIDATORS = ("ETag", "Last-Modified", "Cache-Control")
+_VALIDATORS = ("ETag", "Last-Modified", "Cache-Control", "Vary")
 _STORED = ("ETag", "Last-Modified", "Upload-Result")
 _NOT_MODIFIED = _response("The client has this version.", *_VALIDATORS)
 _FAILED = _problem("A precondition is not met.")
@@ -118,7 +118,7 @@ RANDOM: Responses = {
     404: _problem("There are no images."),
 }
 LIST: Responses = {
-    200: _response("A page of images.", "Link", "Cache-Control"),
+    200: _response("A page of images.", "Link", "Cache-Control", "Vary"),
     400: _problem("The cursor or the prefix is invalid."),
 }
 _NAMED: Responses = {

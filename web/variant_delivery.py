@@ -87,7 +87,6 @@ class VariantDelivery:
             found = store.find(request.name, choice)
             while isinstance(found, Variant):
                 if response := self._response(request, store, found):
-                    response.headers.update(headers)
                     return response
                 # The object was lost, and the row is deleted.
                 found = store.find(request.name, choice)
@@ -98,13 +97,11 @@ class VariantDelivery:
     async def _make(
         self, request: VariantRequest, store: VariantSource, missing: MissingVariant
     ) -> Response:
-        with vary_on_accept(request.variant) as headers:
+        with vary_on_accept(request.variant):
             made = await self._queue.run(request.client, missing, partial(store.make, missing))
             async with self._bulkhead.place():
                 answer = await run_in_threadpool(self._response, request, store, made)
-            response = cast("Response", answer)  # a new variant has its content, so it is not lost
-            response.headers.update(headers)
-            return response
+            return cast("Response", answer)  # a new variant has its content, so it is not lost
 
     def _response(
         self, request: VariantRequest, store: VariantSource, variant: Variant
@@ -115,4 +112,7 @@ class VariantDelivery:
             download = replace(download, redirect=False)
         address = request.address_of(variant.original)
         plan = plan_download(download, variant.image, address, self._settings)
-        return download_response(download, plan, store, variant, self._bulkhead)
+        response = download_response(download, plan, store, variant, self._bulkhead)
+        if response and "." not in request.variant:
+            response.headers.add_vary_header("Accept")
+        return response

@@ -9,10 +9,20 @@ from playwright.sync_api import Page
 
 from devstack.service_process import ServiceProcess
 from tests.support.chromium import chromium
+from tests.support.keys import api_key, bearer
 from tests.support.metrics import scrape
 from tests.support.other_site import other_site
 from tests.support.pictures import png
 from tests.support.uploads import on_sqlite, upload
+
+KEYS = (
+    api_key("backend:write", "token-of-the-backend"),
+    api_key("shop:read:shop-", "token-of-the-shop"),
+)
+FETCH = """async ([url, headers]) => {
+    const answer = await fetch(url, {headers});
+    return [answer.status, (await answer.text()).includes("backend")];
+}"""
 
 pytestmark = on_sqlite
 
@@ -75,3 +85,33 @@ def test_overwrite(service: ServiceProcess, client: httpx.Client) -> None:
         stranger = browser.new_context().new_page()
         stranger.goto(url)
         assert widths(stranger) == [50, 50]
+
+
+@pytest.mark.parametrize("public", ["true", "images", "false"])
+def test_keys(service_environment: dict[str, str], public: str) -> None:
+    """A browser whose cache may reuse responses does not show those of one key to another."""
+    keys = ",".join(f"{key.name}:{key.scope}:{key.sha256}:{key.prefix}".strip(":") for key in KEYS)
+    settings = {"API_KEYS": keys, "PUBLIC_READS": public, "CACHE_CONTROL": "max-age=600"}
+    with (
+        ServiceProcess(service_environment | settings) as service,
+        httpx.Client(base_url=service.base_url) as client,
+        chromium() as browser,
+    ):
+        client.headers.update(bearer("token-of-the-backend"))
+        document = upload(client, png()).json()
+        page = browser.new_page()
+        page.goto(f"{service.base_url}/docs")
+
+        def seen(path: str, token: str | None) -> list[object]:
+            found: list[object] = page.evaluate(FETCH, [service.base_url + path, bearer(token)])
+            return found
+
+        for path in ("/images", "/images/a/metadata"):
+            needs_key = public == "false" or (public == "images" and path == "/images")
+            assert seen(path, "token-of-the-backend") == [200, True]
+            assert seen(path, None) == [401 if needs_key else 200, False]
+            assert seen(path, "token-of-the-backend") == [200, True]
+            assert seen(path, "token-of-the-shop")[1] is False
+        for path in ("/images/a", document["url"], document["variants"]["160"]):
+            assert seen(path, "token-of-the-backend")[0] == 200
+            assert seen(path, None)[0] == (401 if public == "false" else 200)
