@@ -12,7 +12,12 @@ import anyio.to_thread
 from config import Settings, load_settings
 from resources import Resources
 from runtime.memory import tune_gc, tune_malloc
-from runtime.server import count_workers, delay_shutdown, limit_connections
+from runtime.server import (
+    count_workers,
+    delay_shutdown,
+    limit_connections,
+    normalise_root_path,
+)
 from runtime.uvicorn_log import log_to_stderr
 from services.maintenance.sweeper import sweep_until
 from telemetry import logger
@@ -45,6 +50,7 @@ async def lifespan(settings: Settings | None) -> AsyncIterator[State]:
     tune_malloc()
     settings = settings or load_settings()
     log_to_stderr(settings)
+    normalise_root_path()
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
     with ExitStack() as stack:
         stack.enter_context(recorder.opened())

@@ -1,16 +1,34 @@
 """The running uvicorn: its connections use HttpProtocol, and SIGTERM stops it after a delay."""
 
 import asyncio
+import re
 import signal
 import threading
 from types import FrameType
 
 import uvicorn
 
+from errors import ConfigurationError
 from resources import Resources
 from runtime.http_protocol import HttpProtocol
 from telemetry import logger
 from web.date_header import DatedHeaders
+
+# Without a query and percent-encoding (RFC 3986 section 3.3): addresses contain it as it is.
+_ROOT_PATH = re.compile(r"(?:/[\w.~!$&'()*+,;=:@-]+)*", re.ASCII)
+
+
+def normalise_root_path() -> None:
+    """Give the running uvicorn's `--root-path` one slash at the beginning and none at the end.
+
+    Raises ConfigurationError if it is not the path of a URL.
+    """
+    if server := _running_server():
+        given = server.config.root_path
+        path = f"/{given.strip('/')}".rstrip("/")
+        if not _ROOT_PATH.fullmatch(path):
+            raise ConfigurationError(f"--root-path needs a path such as /photos, not {given!r}.")
+        server.config.root_path = path
 
 
 def limit_connections() -> None:

@@ -111,3 +111,32 @@ def test_env_file(service_environment: dict[str, str]) -> None:
         assert upload(client, pictures.gif(), "a.gif").status_code == 400
         assert upload(client, bytes(100_001), "a.png").status_code == 413
         assert client.get("/images/a").content == pictures.jpeg()
+
+
+@pytest.mark.parametrize(
+    ("root_path", "prefix"),
+    [("/photos/", "/photos"), ("photos", "/photos"), ("//a/b//", "/a/b"), ("/", ""), ("", "")],
+)
+@on_sqlite
+def test_root_path(service_environment: dict[str, str], root_path: str, prefix: str) -> None:
+    """Addresses are valid however the prefix of a proxy is written."""
+    with (
+        ServiceProcess(service_environment, args=["--root-path", root_path]) as service,
+        httpx.Client(base_url=service.base_url) as client,
+    ):
+        stored = upload(client, pictures.png())
+        assert stored.headers["Location"] == stored.json()["url"]
+        assert stored.json()["url"].startswith(f"{prefix}/images/a?")
+        assert upload(client, pictures.png(), name="b").is_success
+        assert client.get("/images?limit=1").headers["Link"].startswith(f"<{prefix}/images?")
+
+
+@pytest.mark.parametrize("root_path", ["/f\xfcr", "/a b", "/%41", "/a?b", "/a//b"])
+def test_refused_root_path(tmp_path: Path, root_path: str) -> None:
+    """A prefix that is not the path of a URL stops the start; uvicorn would fail every request."""
+    arguments = ["-m", "uvicorn", "main:app", "--app-dir", str(ROOT), "--root-path", root_path]
+    port = str(free_port())
+    status, out, err = run(tmp_path, {**MINIMAL}, *arguments, "--port", port)
+    assert status == 3
+    assert "--root-path" in out + err
+    assert "Traceback" not in out + err
