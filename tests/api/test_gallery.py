@@ -205,6 +205,22 @@ def test_refused_file(visit: Visit) -> None:
     expect(refused).to_have_count(0)
 
 
+def test_unreadable_file(visit: Visit, tmp_path: Path) -> None:
+    """The message for a dropped folder names this cause; the other uploads continue."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "good.png").write_bytes(png())
+    dropped = {"items": [], "files": [str(tmp_path / "folder"), str(tmp_path / "good.png")]}
+    session = visit.page.context.new_cdp_session(visit.page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        position = {"type": kind, "x": 300, "y": 300}
+        session.send(
+            "Input.dispatchDragEvent", position | {"data": dropped | {"dragOperationsMask": 1}}
+        )
+    visit.tile("good")
+    refused = visit.page.locator("#uploads li", has_text="folder")
+    expect(refused).to_contain_text("a folder")
+
+
 def test_names_are_text(visit: Visit, service: ServiceProcess) -> None:
     """A name that looks like markup stays text everywhere."""
     with httpx.Client(base_url=service.base_url) as client:

@@ -166,7 +166,7 @@ function send(file, fields, headers, progress) {
     if (key) request.setRequestHeader("Authorization", `Bearer ${key}`);
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => { progress.max = event.total; progress.value = event.loaded; };
-    request.onerror = () => reject(new Error("The connection broke."));
+    request.onerror = () => reject(new Error("The connection broke, or this is a folder or a file that cannot be read."));
     request.onload = async () => {
       if (request.status < 300) return resolve(JSON.parse(request.responseText));
       if (request.status === 401 && (await signIn(Boolean(key)))) return resolve(send(file, fields, headers, progress));
