@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 
 import pytest
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, make_url, select
 from sqlalchemy.orm import Session
 
 from config import Settings
@@ -129,3 +129,18 @@ def test_connection_to_a_replica(sessions: tuple[Session, Session]) -> None:
     with pytest.raises(DatabaseUnavailableError), writing(here) as connection:
         connection.exec_driver_sql(READ_ONLY[backend])
     assert served_by() != before
+
+
+def test_unlimited_selects(database_url: str, sessions: tuple[Session, Session]) -> None:
+    """A SELECT returns all of its rows, even if the server limits those of each session."""
+    here, _ = sessions
+    if here.get_bind().dialect.name not in {"mysql", "mariadb"}:  # others have no such limit
+        return
+    insert(here, "first")
+    insert(here, "second")
+    limit = {"init_command": "SET SESSION sql_select_limit = 1"}
+    url = make_url(database_url).update_query_dict(limit).render_as_string(hide_password=False)
+    limited = build_engine(Settings(db_url=url, aws_region="none", aws_s3_bucket="none"))
+    found = images.existing_names(build_sessions(limited)(), ["first", "second"])
+    limited.dispose()
+    assert found == {"first", "second"}
