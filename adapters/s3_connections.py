@@ -68,7 +68,7 @@ def _client(
         },
     )
     client = session.client("s3", endpoint_url=settings.aws_endpoint_url_s3, config=config)
-    # boto3 would follow a bucket to another region, which obstore does not.
+    # boto3 would sign again for the region of the bucket, which obstore cannot.
     client.meta.events.register_last("before-parameter-build.s3", _stay_in_region)
     return client
 
