@@ -159,8 +159,12 @@ class ImageStore:
     def _has_object(self, image: ImageRecord) -> bool:
         if self._bucket.has_object(image.s3_key, image.size_bytes):
             return True
-        recorder.count_lost_image()
-        logger.critical("Image row %d has lost object %s; storing it again", image.id, image.s3_key)
+        current = images.find_image(self._session, image.name)
+        if current and current.s3_key == image.s3_key:  # otherwise it was replaced or deleted
+            recorder.count_lost_image()
+            logger.critical(
+                "Image row %d has lost object %s; storing it again", image.id, image.s3_key
+            )
         return False
 
     def find(self, name: str) -> ImageRecord | None:

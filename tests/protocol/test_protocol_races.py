@@ -160,6 +160,29 @@ def test_held_up_before_the_put(
     assert instance.bytes() == FIRST
 
 
+@pytest.mark.parametrize("act", [Instance.delete, lambda rival: rival.upload(SECOND)])
+def test_removed_before_the_check(
+    instances: Instances,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    act: Callable[[Instance], object],
+) -> None:
+    """An identical upload does not report an object as lost that a rival has just removed."""
+    instance, rival = instances
+    instance.upload(FIRST)
+    has_object = instance.bucket.has_object
+
+    def removed_first(key: str, size: int) -> bool:
+        act(rival)
+        return has_object(key, size)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(instance.bucket, "has_object", removed_first)
+        assert instance.upload(FIRST).outcome in {"created", "replaced"}
+    assert instance.bytes() == FIRST
+    assert "lost" not in caplog.text
+
+
 def test_committed_before_the_sweep(instances: Instances) -> None:
     """A sweeper does not claim a key whose upload committed meanwhile (claim_upload)."""
     instance, rival = instances
