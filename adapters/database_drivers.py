@@ -39,6 +39,7 @@ On the other engines `_BEGINNINGS` starts a snapshot.
 # write lock first, because an upgrade from a read lock fails without waiting.
 _BEGINNINGS = {
     "sqlite": {"write": ["BEGIN IMMEDIATE"], "snapshot": ["BEGIN"]},
+    "postgresql": {"snapshot": ["SET LOCAL idle_in_transaction_session_timeout = 0"]},
     "mysql": mysql_sessions.BEGINNINGS,
     "mariadb": mysql_sessions.BEGINNINGS,
 }
@@ -51,6 +52,10 @@ _POSTGRESQL_DEFAULTS: dict[str, Any] = {
     # Otherwise OpenSSL asks for the password of an encrypted key on the terminal.
     "sslpassword": "none",
 }
+
+# After this time without a statement, the server rolls a write back. Otherwise the locks of a host
+# that is gone would stop the sweeper, and writes of a name, for hours.
+_IDLE_TRANSACTION_SECONDS = 60
 
 # SQL_ASCII stores any bytes as they are.
 _COMPLETE_ENCODINGS = {"UTF8", "SQL_ASCII"}
@@ -156,11 +161,13 @@ def prepare(engine: Engine, settings: Settings) -> None:
         watch_file(engine)
     elif backend == "postgresql":
         event.listen(engine, "connect", Watchdog(limit).watch)
-        event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
+        configure = functools.partial(_configure_postgresql, limit, _IDLE_TRANSACTION_SECONDS)
+        event.listen(engine, "connect", configure)
     elif backend in unverified_engines.NAMES:
         unverified_engines.prepare(engine, settings)
     else:
-        event.listen(engine, "connect", functools.partial(mysql_sessions.configure, limit))
+        configure = functools.partial(mysql_sessions.configure, limit, _IDLE_TRANSACTION_SECONDS)
+        event.listen(engine, "connect", configure)
 
 
 def _notice_lost_server(context: ExceptionContext) -> None:
@@ -186,8 +193,8 @@ def _begin(beginnings: Mapping[str, Sequence[str]], connection: Connection) -> N
         connection.exec_driver_sql(statement)
 
 
-def _configure_postgresql(limit: float, dbapi_connection: Any, _record: object) -> None:
-    """Read times in UTC, and let the server end slow statements.
+def _configure_postgresql(limit: float, idle: int, dbapi_connection: Any, _record: object) -> None:
+    """Read times in UTC, and let the server end slow statements and idle transactions.
 
     Raises ConfigurationError if the encoding of the database cannot hold every name.
     """
@@ -198,7 +205,10 @@ def _configure_postgresql(limit: float, dbapi_connection: Any, _record: object) 
             f"Configuration: DB_URL names a database with the encoding {encoding}, which cannot "
             "hold every image name; create it with the encoding UTF8."
         )
-    # In a transaction, a rollback would undo both settings.
+    # In a transaction, a rollback would undo the settings.
     dbapi_connection.autocommit = True
     with dbapi_connection.cursor() as cursor:
-        cursor.execute(f"SET TIME ZONE 'UTC'; SET statement_timeout = {math.ceil(limit * 1000)}")
+        cursor.execute(
+            f"SET TIME ZONE 'UTC'; SET statement_timeout = {math.ceil(limit * 1000)}; "
+            f"SET idle_in_transaction_session_timeout = '{idle}s'"
+        )

@@ -10,6 +10,8 @@ from typing import Any
 BEGINNINGS = {
     "write": ["START TRANSACTION"],
     "snapshot": [
+        # No limit of `configure`: a verification may take long between two statements.
+        "SET SESSION wait_timeout = DEFAULT /*M!100300 , idle_transaction_timeout = DEFAULT */",
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",  # of the next transaction only
         "START TRANSACTION WITH CONSISTENT SNAPSHOT",
     ],
@@ -33,8 +35,8 @@ def arguments() -> dict[str, Any]:
     return {"autocommit": True, "conv": converters.conversions | moments}
 
 
-def configure(limit: float, dbapi_connection: Any, _record: object) -> None:
-    """Limit the time of statements on a new connection, and set its isolation level.
+def configure(limit: float, idle: int, dbapi_connection: Any, _record: object) -> None:
+    """Limit the time of statements and of idle transactions, and set the isolation level.
 
     A server may limit the rows of SELECT, but not those of DELETE. The variants that a SELECT
     missed would be deleted without being journaled.
@@ -44,4 +46,10 @@ def configure(limit: float, dbapi_connection: Any, _record: object) -> None:
     dbapi_connection._write_timeout = limit  # noqa: SLF001
     with dbapi_connection.cursor() as cursor:
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        cursor.execute("SET SESSION sql_select_limit = 18446744073709551615")  # none
+        # MySQL has no timeout of idle transactions, only of idle connections. Each comment is for
+        # one of the two servers.
+        cursor.execute(
+            "SET SESSION sql_select_limit = 18446744073709551615"  # none
+            f" /*M!100300 , idle_transaction_timeout = {idle} */"
+            f" /*!50701 , wait_timeout = {idle} */"
+        )

@@ -1,5 +1,6 @@
 """Contract: `db` starts and ends transactions alike on every database, on pooled connections."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 
@@ -7,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, bindparam, make_url, select
 from sqlalchemy.orm import Session
 
+from adapters import database_drivers
 from config import Settings
 from db import build_engine, build_sessions, fetch, reading, snapshot, writing
 from errors import DatabaseUnavailableError
@@ -129,6 +131,34 @@ def test_connection_to_a_replica(sessions: tuple[Session, Session]) -> None:
     with pytest.raises(DatabaseUnavailableError), writing(here) as connection:
         connection.exec_driver_sql(READ_ONLY[backend])
     assert served_by() != before
+
+
+def test_vanished_host(
+    database_url: str, sessions: tuple[Session, Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction whose host has gone is rolled back, which releases its locks."""
+    here, _ = sessions
+    if here.get_bind().dialect.name not in {"postgresql", "mysql", "mariadb"}:
+        return
+    insert(here, "first")
+    monkeypatch.setattr(database_drivers, "_IDLE_TRANSACTION_SECONDS", 1)
+    gone = build_engine(Settings(db_url=database_url, aws_region="none", aws_s3_bucket="none"))
+    released = []
+
+    def stall() -> None:
+        with writing(build_sessions(gone)()) as connection:
+            assert images.lock_image(connection, "first")
+            time.sleep(2.5)
+            released.append(lock(here, "first"))
+
+    with pytest.raises(DatabaseUnavailableError):
+        stall()
+    assert released == [True]
+    with snapshot(build_sessions(gone)()) as connection:  # holds no locks and may take long
+        before = list(images.read_all(connection))
+        time.sleep(2.5)
+        assert list(images.read_all(connection)) == before
+    gone.dispose()
 
 
 def test_unlimited_selects(database_url: str, sessions: tuple[Session, Session]) -> None:
