@@ -40,13 +40,13 @@ class BulkWriteProtocol(WriteProtocol):
         ordered = sorted(batch, key=lambda image: image.new.name)
         keys = [generate_s3_key(image.new.name, image.new.extension) for image in ordered]
         pairs = list(zip(keys, ordered, strict=True))
-        # The entries have one date, so the PUTs have one deadline.
-        deadline = time.monotonic() + self._put_timeout
+        # The entries have one date, so the time limits of the PUTs begin together.
+        started = time.time()
         retry(lambda _: self._journal_uploads(keys))
         with ExitStack() as abandoned:
             for key, image in pairs:
                 # An object whose PUT failed may still land: its key is left to the sweeper.
-                self._put_object(image.new, key, deadline)
+                self._put_object(image.new, key, started)
                 abandoned.callback(self._abandon_upload, key)
             self._commit_uploads(
                 [self._new_row(key, new.name, info, origin) for key, (new, info, origin) in pairs]

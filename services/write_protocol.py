@@ -120,11 +120,11 @@ class WriteProtocol:
         """
         key = generate_s3_key(new.name, new.extension)
         # The horizon must cover the PUT, so its time limit starts before the journal entry.
-        deadline = time.monotonic() + self._put_timeout
+        started = time.time()
         retry(lambda _: self._journal_upload(key))
         # If the PUT fails, the object may exist or land later. The journal has the key, and the
         # sweeper claims it after the grace period.
-        self._put_object(new, key, deadline)
+        self._put_object(new, key, started)
         try:
             return retry(partial(self._commit_upload, key, switch), attempts)
         except Exception:
@@ -150,7 +150,13 @@ class WriteProtocol:
                 raise UploadInterruptedError
             return switch(connection, key, attempt)
 
-    def _put_object(self, new: NewObject, key: str, deadline: float) -> None:
+    def _put_object(self, new: NewObject, key: str, started: float) -> None:
+        """Put an object within the time limit that began at `started`, in Unix time.
+
+        The monotonic clock stops while a host is suspended, but the sweepers of others do not.
+        """
+        elapsed = max(0.0, time.time() - started)
+        deadline = time.monotonic() + self._put_timeout - elapsed
         self._bucket.upload_image(
             new.file,
             key,
