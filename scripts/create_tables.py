@@ -3,13 +3,14 @@
 Run it at any time, even while the service runs. It keeps existing tables and their rows, creates
 missing tables, adds missing indexes and nullable columns, and prints what it did. It cannot add a
 unique index, or a column that needs a value for existing rows: it then names what is missing,
-leaves that table unchanged, and exits with status 1.
+leaves that table unchanged, and exits with status 1. On PostgreSQL a second run waits while another
+adds an index.
 """
 
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, MetaData, Table, inspect
+from sqlalchemy import Engine, Index, MetaData, Table, inspect, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn
 
@@ -28,6 +29,9 @@ _BRIEF_LOCKS = {
 }
 _LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 300, 3.0
 _LOCKED = {"55P03", 1205}  # PostgreSQL; MySQL and MariaDB
+# PostgreSQL
+_TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtext('image-api: create_tables'))")
+_IS_INTERRUPTED = text("SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
 
 
 class TableError(Exception):
@@ -81,10 +85,26 @@ def _add(table: Table, lacking: Differences, engine: Engine) -> None:
         _alter(f"ALTER TABLE {table.name} ADD COLUMN {described}", engine)
     copied = {index.name: index for index in table.to_metadata(MetaData()).indexes}
     for index in lacking.indexes:
-        # So that uploads go on; MySQL and MariaDB do not block them by default.
-        copied[index.name].dialect_kwargs["postgresql_concurrently"] = True
-        copied[index.name].drop(engine, checkfirst=True)  # if its creation was interrupted
-        copied[index.name].create(engine)
+        add = _add_concurrently if engine.dialect.name == "postgresql" else Index.create
+        add(copied[index.name], engine)
+
+
+def _add_concurrently(index: Index, engine: Engine) -> None:
+    """Create an index on PostgreSQL while uploads go on; other databases do not block them.
+
+    First drops an index of the same name whose creation was interrupted. An index that is still
+    being created looks like that, so this process alone may do so.
+    """
+    index.dialect_kwargs["postgresql_concurrently"] = True
+    with engine.connect() as connection:
+        connection.detach()  # the lock ends with the connection
+        # Does not wait inside PostgreSQL: the creation of an index waits for older statements, so
+        # the two would deadlock.
+        while not connection.scalar(_TRY_LOCK):
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        if connection.scalar(_IS_INTERRUPTED, {"name": index.name}):
+            index.drop(connection)
+        index.create(connection)
 
 
 def _alter(statement: str, engine: Engine) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, Index, Inspector, Table, UniqueConstraint
+from sqlalchemy.engine.interfaces import ReflectedIndex
 
 Columns = tuple[str, ...]
 
@@ -33,12 +34,7 @@ class Differences:
 def differences(table: Table, existing: Inspector) -> Differences:
     """Compare an existing table with its declaration."""
     present = {column["name"] for column in existing.get_columns(table.name)}
-    indexed = {
-        tuple(index["column_names"])
-        for index in existing.get_indexes(table.name)
-        # PostgreSQL does not use an index whose creation was interrupted.
-        if not index.get("dialect_options", {}).get("postgresql_invalid")
-    }
+    indexed = {tuple(index["column_names"]) for index in _indexes_in(existing, table.name)}
     lacking = [index for index in table.indexes if tuple(index.columns.keys()) not in indexed]
     return Differences(
         columns=[column for column in table.columns if column.name not in present],
@@ -53,12 +49,21 @@ def _unique(table: Table) -> set[Columns]:
     return {tuple(c.columns.keys()) for c in (table.primary_key, *constraints)}
 
 
+def _indexes_in(existing: Inspector, table: str) -> list[ReflectedIndex]:
+    """Return the indexes that work; PostgreSQL keeps those whose creation was interrupted."""
+    return [
+        index
+        for index in existing.get_indexes(table)
+        if not index.get("dialect_options", {}).get("postgresql_invalid")
+    ]
+
+
 def _unique_in(existing: Inspector, table: str) -> set[Columns]:
     """Return the columns that the database keeps unique."""
     constraints = existing.get_unique_constraints(table)
     unique = [c["column_names"] for c in constraints if "duplicates_index" not in c]
     unique.append(existing.get_pk_constraint(table)["constrained_columns"])
-    for index in existing.get_indexes(table):
+    for index in _indexes_in(existing, table):
         # An index of some rows, or of a prefix, does not keep the whole column unique.
         partial = [o for o in index.get("dialect_options", {}) if o.endswith(("_where", "_length"))]
         if index["unique"] and not partial:

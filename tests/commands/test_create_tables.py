@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -137,6 +138,53 @@ def test_interrupted_index(postgres_url: str) -> None:
             db.execute(text(f"UPDATE pg_index SET indisvalid = false WHERE {index}"))  # noqa: S608
         assert create_tables(settings_for(url))[1] == "Index images_by_last_update added."
         assert create_tables(settings_for(url)) == EXIST
+
+
+def test_interrupted_unique_index(postgres_url: str) -> None:
+    """A unique index whose creation was interrupted does not count."""
+    with fresh_database(postgres_url) as url:
+        create_tables(settings_for(url))
+        with connection(url) as db:
+            db.execute(text("ALTER TABLE images DROP CONSTRAINT images_name_key"))
+            db.execute(text("CREATE UNIQUE INDEX by_name ON images (name)"))
+            create_tables(settings_for(url))
+            index = "indexrelid = CAST('by_name' AS regclass)"
+            db.execute(text(f"UPDATE pg_index SET indisvalid = false WHERE {index}"))  # noqa: S608
+        with pytest.raises(TableError, match="lacks unique indexes on: name"):
+            create_tables(settings_for(url))
+
+
+def test_index_that_is_being_built(postgres_url: str) -> None:
+    """A second run waits for the index that the first one builds, and neither fails."""
+    with fresh_database(postgres_url) as url, ThreadPoolExecutor(2) as threads:
+        create_tables(settings_for(url))
+        drop_index(url, "images_by_last_update", "images")
+        with engine_for(url).connect() as writer, connection(url) as db:
+            writer.execute(insert(Image).values(GOOD))  # the build waits for this transaction
+            first = threads.submit(create_tables, settings_for(url))
+            building = text("SELECT count(*) FROM pg_index WHERE NOT indisvalid")
+            wait_until(lambda: bool(db.scalar(building)), timeout=20, what="the index")
+            built = db.scalar(text("SELECT max(indexrelid) FROM pg_index WHERE NOT indisvalid"))
+            second = threads.submit(create_tables, settings_for(url))
+            time.sleep(2.5)  # longer than PostgreSQL waits before it looks for deadlocks
+            writer.commit()
+            assert first.result(timeout=20)[1] == "Index images_by_last_update added."
+            assert second.result(timeout=20) == EXIST
+            index = text("SELECT to_regclass('images_by_last_update')::oid")
+            assert db.scalar(index) == built
+
+
+def test_other_index_of_the_same_name(empty: str, command: Command) -> None:
+    """An index of the operator that has the name of a missing one is kept."""
+    create_tables(settings_for(empty))
+    drop_index(empty, "images_by_last_update", "images")
+    with connection(empty) as db:
+        db.execute(text("CREATE INDEX images_by_last_update ON images (width)"))
+        status, out, err = command(empty)
+        assert (status, out) == (1, "")
+        assert "images_by_last_update" in err
+        names = {one["name"]: one["column_names"] for one in inspect(db).get_indexes("images")}
+        assert names["images_by_last_update"] == ["width"]
 
 
 WAITING = {
