@@ -11,11 +11,9 @@ from typing import IO, NamedTuple, TypeVar
 
 from config import Settings
 from errors import (
-    DatabaseUnavailableError,
     ImageTooLargeError,
     PreconditionFailedError,
     ServiceError,
-    StorageUnavailableError,
     TransactionAbortedError,
     UnavailableError,
     WriteConflictError,
@@ -73,8 +71,8 @@ class Importer:
     def run(self, source: Source, plan: Plan) -> Generator[FileResult]:
         """Yield what became of each file, in the order of the source.
 
-        Raises StorageUnavailableError, DatabaseUnavailableError or TransferError if the import
-        has to stop. Images that were stored remain; a second run continues.
+        Raises UnavailableError, WriteConflictError, TransactionAbortedError or TransferError if
+        the import has to stop. Images that were stored remain; a second run continues.
         """
         yield from plan.others
         taken: set[str] = set()
@@ -161,7 +159,7 @@ def _refusing(image: PlannedImage, work: Callable[[], _Step]) -> _Step | FileRes
     """Return the result of `work`, or why the file is refused."""
     try:
         return work()
-    except (DatabaseUnavailableError, StorageUnavailableError):
+    except (UnavailableError, WriteConflictError):  # temporary: the next run may import the file
         raise
     except (FileRefusedError, ServiceError) as exc:
         return FileResult(image.file.path, image.name, "refused", str(exc))

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devstack.service_process import ROOT
+from errors import OutOfResourcesError, OverloadedError, ServiceError, WriteConflictError
 from services.bulk_writes import NewImage
 from services.image_store import ImageStore
+from services.inspection import Inspector
 from services.maintenance.verification import Verifier
 from tests.support.fault_proxy import FaultProxy
 from tests.support.pictures import PICTURES, noise_png, png
@@ -210,4 +212,27 @@ def test_backend_fails(
     failed = here.take(tmp_path)
     assert (failed.status, reason in failed.err) == (2, True)
     here.settings = whole
+    assert here.take(tmp_path).outcomes == {"a.png": "created"}
+
+
+@on_sqlite
+@pytest.mark.parametrize("error", [OverloadedError, OutOfResourcesError, WriteConflictError])
+def test_overloaded(
+    here: Deployment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[ServiceError],
+) -> None:
+    """If files cannot be inspected now, the import ends with status 2 and refuses none of them."""
+    (tmp_path / "a.png").write_bytes(png())
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("services.transfer.retries.time.sleep", lambda _: None)
+    with monkeypatch.context() as overloaded:
+        overloaded.setattr(Inspector, "inspect", fail)
+        failed = here.take(tmp_path)
+    assert (failed.status, failed.outcomes, failed.out) == (2, {}, "")
+    assert failed.err.endswith("; run it again\n")
     assert here.take(tmp_path).outcomes == {"a.png": "created"}
