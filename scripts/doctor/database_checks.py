@@ -18,7 +18,7 @@ from scripts.table_differences import differences
 # Different bytes, but equal in some collations.
 _HOSTILE = ("a", "A", "\u00e4", "a\u0308", "a ", "ss", "\u00df", "\U0001f600", "\U0001f601")
 
-_ANSWERS, _TABLES = "database answers", "tables"
+_ANSWERS, _TABLES, _WRITES = "database answers", "tables", "permissions in the database"
 _WRONG_CA = (
     "set the file of the server's CA in DB_URL, as sslrootcert (PostgreSQL) or ssl_ca (MySQL), and "
     "name the host as its certificate does"
@@ -92,8 +92,8 @@ def _isolation(subject: Subject) -> str:
 
 
 @check(
-    "permissions in the database",
-    "grant SELECT, INSERT, UPDATE and DELETE on all tables",
+    _WRITES,
+    "grant SELECT, INSERT, UPDATE and DELETE on all tables, and name no read-only server in DB_URL",
     _TABLES,
 )
 def _permissions(subject: Subject) -> str:
@@ -114,7 +114,7 @@ def _permissions(subject: Subject) -> str:
     return "SELECT, INSERT, UPDATE and DELETE"
 
 
-@check("rollback", "use a transactional storage engine: InnoDB", _TABLES)
+@check("rollback", "use a transactional storage engine: InnoDB", _WRITES)
 def _rollback(subject: Subject) -> str:
     text = _random_text()
     with _rolled_back(subject) as connection:
@@ -143,7 +143,7 @@ def _durability(subject: Subject) -> str:
     return f"{setting} is {value}"
 
 
-@check("names compare byte for byte", f"wrong collation: {_CREATE_ANEW}", _TABLES)
+@check("names compare byte for byte", f"wrong collation: {_CREATE_ANEW}", _WRITES)
 def _collation(subject: Subject) -> str:
     stem = _random_text()
     texts = [stem + ending for ending in _HOSTILE]
@@ -161,7 +161,7 @@ def _collation(subject: Subject) -> str:
     return "case, accents, spaces and emoji count"
 
 
-@check("uniqueness", f"a unique index is missing: {_CREATE_ANEW}", _TABLES)
+@check("uniqueness", f"a unique index is missing: {_CREATE_ANEW}", _WRITES)
 def _unique(subject: Subject) -> str:
     for column in ("name", "s3_key"):
         text = _random_text()
@@ -172,7 +172,7 @@ def _unique(subject: Subject) -> str:
     return "one row per name and per key"
 
 
-@check("microseconds", f"wrong type of column: {_CREATE_ANEW}", _TABLES)
+@check("microseconds", f"wrong type of column: {_CREATE_ANEW}", _WRITES)
 def _microseconds(subject: Subject) -> str:
     values = _probe_row(_random_text())
     with _rolled_back(subject) as connection:
