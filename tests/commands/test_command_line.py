@@ -75,6 +75,20 @@ def test_closed_pipe_of_the_errors(name: str) -> None:
     run_unread(command, {"DB_URL": "nonsense"}, errors_too=True)
 
 
+def test_output_is_utf_8() -> None:
+    """A locale without the characters of a name neither ends a command nor changes its output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.keys", "shop", "write", "--prefix", "été-"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().endswith(":été-\n")
+
+
 @pytest.mark.parametrize(
     "value", ["0", "-1", "-0.0", "nan", "-nan", "inf", "-inf", "1e400", "1e300", "soon", ""]
 )
