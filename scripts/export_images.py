@@ -16,7 +16,7 @@ from config import load_settings
 from resources import Resources
 from scripts.command_line import build_parser, run
 from scripts.progress import Progress
-from scripts.transfer_command import access_of, add_transfer_options, finish, jobs_of
+from scripts.transfer_command import access_of, add_transfer_options, address, finish, jobs_of
 from services.transfer.addresses import open_target
 from services.transfer.exporting import Exporter
 
@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = build_parser("export_images", __doc__)
-    parser.add_argument("target", metavar="TARGET", help="folder or s3://bucket/prefix")
+    parser.add_argument(
+        "target", type=address, metavar="TARGET", help="folder or s3://bucket/prefix"
+    )
     add_transfer_options(parser, "images", "target")
     return parser
 

@@ -27,7 +27,7 @@ from runtime.memory import tune_gc, tune_malloc
 from scripts.command_line import build_parser, run
 from scripts.import_report import writing_report
 from scripts.progress import Progress
-from scripts.transfer_command import access_of, add_transfer_options, finish, jobs_of
+from scripts.transfer_command import access_of, add_transfer_options, address, finish, jobs_of
 from services.transfer.addresses import open_source
 from services.transfer.failures import TransferError
 from services.transfer.importing import Importer, ImportReport, requests_of
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = build_parser("import_images", __doc__)
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="folder, archive or s3://bucket/prefix")
+    add("source", type=address, metavar="SOURCE", help="folder, archive or s3://bucket/prefix")
     add("--names", metavar="RULE", help="stem, path:SEPARATOR or csv:FILE (default: stem)")
     add("--replace", action="store_true", help="replace images that have other bytes")
     add("--keep-dates", action="store_true", help="make the dates of the files `created_at`")

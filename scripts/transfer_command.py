@@ -14,6 +14,13 @@ UNFINISHED = 2
 _JOBS = 8
 
 
+def address(text: str) -> str:
+    """Refuse an empty address, which would mean the current folder. Raises ArgumentTypeError."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
 def add_transfer_options(
     parser: argparse.ArgumentParser, what: str, end: Literal["source", "target"]
 ) -> None:

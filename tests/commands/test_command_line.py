@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from config import Settings
 from devstack.service_process import ROOT
-from scripts import sweep
+from scripts import export_images, import_images, sweep
 from tests.support.uploads import on_sqlite
 
 COMMANDS = [
@@ -100,3 +101,12 @@ def test_interval(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("python -m scripts.sweep: error: argument --interval: ")
     assert repr(value) in last
+
+
+@pytest.mark.parametrize("command", [import_images, export_images])
+def test_empty_address(command: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """The address in a variable that is not set does not mean the current folder."""
+    with pytest.raises(SystemExit) as refused:
+        command.main([""])
+    assert refused.value.code == 2
+    assert capsys.readouterr().err.endswith(": must not be empty\n")
