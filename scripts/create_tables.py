@@ -9,6 +9,7 @@ adds an index.
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sqlalchemy import Engine, Index, MetaData, Table, inspect, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -21,6 +22,7 @@ from scripts.command_line import build_parser, failed, run
 from scripts.table_differences import Differences, differences
 
 _INDEX_SECONDS = 6 * 3600.0
+_RACES = 2  # that one run may lose for each table: for a column and then for an index
 # While an ALTER TABLE waits for a lock, all later statements on the table queue behind it. So each
 # attempt waits for one second only, and lets the queued statements run before the next one.
 _BRIEF_LOCKS = {
@@ -54,11 +56,11 @@ def create_tables(settings: Settings) -> list[str]:
 
 def _ensure(table: Table, engine: Engine) -> list[str]:
     """Create or complete a table; return a line for it and for each addition."""
-    try:
-        return _create_or_complete(table, engine)
-    except SQLAlchemyError:
+    for _ in range(_RACES):
         # Another process may have been faster. Any other error occurs again.
-        return _create_or_complete(table, engine)
+        with suppress(SQLAlchemyError):
+            return _create_or_complete(table, engine)
+    return _create_or_complete(table, engine)
 
 
 def _create_or_complete(table: Table, engine: Engine) -> list[str]:
