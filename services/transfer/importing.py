@@ -27,6 +27,7 @@ from services.transfer.planning import FileResult, Outcome, Plan, PlannedImage
 from services.transfer.retries import patiently
 from services.transfer.sources import Fetch, Source
 from services.write_protocol import UploadOutcome
+from telemetry import logger
 
 # The limits of a thread's batch, which is held in memory and lost in a crash.
 _BATCH, _BATCH_BYTES = 8, 2 * 1024 * 1024
@@ -160,6 +161,7 @@ def _refusing(image: PlannedImage, work: Callable[[], _Step]) -> _Step | FileRes
     try:
         return work()
     except (UnavailableError, WriteConflictError):  # temporary: the next run may import the file
+        logger.warning("The import stops at %s", image.file.path)
         raise
     except (FileRefusedError, ServiceError) as exc:
         return FileResult(image.file.path, image.name, "refused", str(exc))
