@@ -44,7 +44,7 @@ _delete_entry = delete(_pending).where(
 
 def journal_upload(connection: Connection, key: str, now: datetime) -> None:
     """Journal a key before its PUT. An existing entry of the key aborts the transaction."""
-    connection.execute(_insert_entry, JournalEntry(key, UPLOADING, now, None)._asdict())
+    _insert(connection, JournalEntry(key, UPLOADING, now, None))
 
 
 def journal_uploads(connection: Connection, keys: Iterable[str], now: datetime) -> None:
@@ -61,13 +61,17 @@ def journal_deletion(
     An existing entry of the key aborts the transaction. `claimed_at` is None if no PUT of the key
     can land any more.
     """
-    connection.execute(_insert_entry, JournalEntry(key, TO_DELETE, now, claimed_at)._asdict())
+    _insert(connection, JournalEntry(key, TO_DELETE, now, claimed_at))
 
 
 def has_entry(connection: Connection, key: str) -> bool:
     """Return whether the journal has an entry of the key."""
     statement = select(literal(1)).where(_pending.c.s3_key == key)
     return connection.execute(statement).first() is not None
+
+
+def _insert(connection: Connection, entry: JournalEntry) -> None:
+    connection.execute(_insert_entry, entry._asdict())
 
 
 def finish_upload(connection: Connection, key: str) -> bool:

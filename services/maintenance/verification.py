@@ -278,6 +278,7 @@ def _spool(file: IO[str], records: Iterable[object]) -> int:
 
 
 def _records(file: IO[str]) -> Iterator[Any]:
+    """Return the records that `_spool` wrote."""
     file.seek(0)
     return map(json.loads, file)
 
