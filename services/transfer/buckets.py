@@ -52,8 +52,8 @@ def open_bucket(address: str, settings: Settings, access: Access) -> tuple[Bucke
 
 
 def _store_at(endpoint: str | None) -> str:
-    """Return the host and port of an endpoint, or "" for AWS, where bucket names are unique."""
-    host = urlsplit(endpoint or "").netloc.lower()
+    """Return host and unusual port of an endpoint, or "" for AWS, where bucket names are unique."""
+    host = urlsplit(endpoint or "").netloc.lower().removesuffix(":443").removesuffix(":80")
     return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else host
 
 

@@ -24,6 +24,8 @@ def with_bucket(endpoint: str | None) -> Settings:
     [
         ("http://store.example:9000", "http://store.example:9000/"),
         ("http://store.example", "HTTPS://Store.Example"),
+        ("https://store.example", "https://store.example:443"),
+        ("http://store.example:80", "http://store.example"),
         (None, AWS),
         (AWS, "https://s3.amazonaws.com/"),
     ],
