@@ -20,7 +20,7 @@ def choose_variant(variant: str, headers: Headers, settings: Settings) -> Varian
     """
     spec, _, encoding = variant.partition(".")
     encodings = settings.variant_formats
-    offered = encoding in encodings if "." in variant else True
+    offered = depends_on_accept(variant) or encoding in encodings
     if spec not in settings.variants or not offered:
         raise VariantNotFoundError
     if not encoding and "webp" in encodings and _names_webp(headers):
@@ -28,13 +28,18 @@ def choose_variant(variant: str, headers: Headers, settings: Settings) -> Varian
     return VariantChoice(VariantSpec.parse(spec), (encoding,) if encoding else encodings)
 
 
+def depends_on_accept(variant: str) -> bool:
+    """Return whether the Accept header selects the format: `variant` has no file extension."""
+    return "." not in variant
+
+
 @contextmanager
 def vary_on_accept(variant: str) -> Iterator[dict[str, str]]:
     """Yield the headers to add to the response, and add them to any ServiceError in the block.
 
-    They are `Vary: Accept` (RFC 9110 section 12.5.5) if `variant` has no file extension.
+    They are `Vary: Accept` (RFC 9110 section 12.5.5) if the response depends on that header.
     """
-    headers = {} if "." in variant else {"Vary": "Accept"}
+    headers = {"Vary": "Accept"} if depends_on_accept(variant) else {}
     try:
         yield headers
     except ServiceError as exc:

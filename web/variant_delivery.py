@@ -25,7 +25,7 @@ from web.image_response import (
     plan_download,
     plan_move,
 )
-from web.variant_choice import choose_variant, vary_on_accept
+from web.variant_choice import choose_variant, depends_on_accept, vary_on_accept
 from web.variant_queue import VariantQueue
 
 
@@ -113,6 +113,6 @@ class VariantDelivery:
         address = request.address_of(variant.original)
         plan = plan_download(download, variant.image, address, self._settings)
         response = download_response(download, plan, store, variant, self._bulkhead)
-        if response and "." not in request.variant:
+        if response and depends_on_accept(request.variant):
             response.headers.add_vary_header("Accept")
         return response
