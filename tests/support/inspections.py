@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from config import FORMATS, Settings, VariantSpec
+from devstack.service_process import ROOT
 from errors import ServiceError
 from imaging.decoding.variant_maker import VariantMaker
 from resources import build_variant_maker
@@ -137,3 +140,12 @@ def _resident(*, peak: bool) -> int:
             if line.startswith(field):
                 total += int(line.split()[1]) * 1024
     return total
+
+
+def output_of(program: str, content: bytes) -> bytes:
+    """Run a Python program that uses `imaging` in a process of its own; return what it prints.
+
+    `content` is its standard input.
+    """
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=ROOT, input=content, capture_output=True, check=True).stdout

@@ -18,7 +18,7 @@ from imaging.decoding.jobs import Job
 from imaging.decoding.memory_file import memory_file
 from tests.support import pictures
 from tests.support.hostile_pictures import HOSTILE
-from tests.support.inspections import decoders, inspecting, verdict
+from tests.support.inspections import decoders, inspecting, output_of, verdict
 
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -101,14 +101,7 @@ file = os.memfd_create("file"); os.write(file, sys.stdin.buffer.read())
 job = Job("png", 10**9, 10**9, 200_000_000, 1, 1)
 print(worker._examine(job, [file], worker._address_space()).outcome)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        input=pictures.png(),
-        capture_output=True,
-        check=True,
-    )
-    assert done.stdout == b"needs memory\n"
+    assert output_of(program, pictures.png()) == b"needs memory\n"
 
 
 def test_idle_decoders_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,7 @@
 """The decoder process leaves only the variant of the last attempt in the output."""
 
-import subprocess
-import sys
-
-from devstack.service_process import ROOT
 from tests.support import pictures
+from tests.support.inspections import output_of
 
 
 def test_second_attempt() -> None:
@@ -19,11 +16,4 @@ job = Job("png", 10**9, 10**9, 10**9, 1, 1, encoding="png", width=9, height=9)
 sizes = [(worker._render(job, content, output), os.fstat(output).st_size) for _ in range(2)]
 print(sizes[0] == sizes[1])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        input=pictures.png(),
-        capture_output=True,
-        check=True,
-    )
-    assert done.stdout == b"True\n"
+    assert output_of(program, pictures.png()) == b"True\n"
