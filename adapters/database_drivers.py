@@ -161,8 +161,7 @@ def prepare(engine: Engine, settings: Settings) -> None:
         watch_file(engine)
     elif backend == "postgresql":
         event.listen(engine, "connect", Watchdog(limit).watch)
-        configure = functools.partial(_configure_postgresql, limit, _IDLE_TRANSACTION_SECONDS)
-        event.listen(engine, "connect", configure)
+        event.listen(engine, "connect", functools.partial(_configure_postgresql, limit))
     elif backend in unverified_engines.NAMES:
         unverified_engines.prepare(engine, settings)
     else:
@@ -193,7 +192,7 @@ def _begin(beginnings: Mapping[str, Sequence[str]], connection: Connection) -> N
         connection.exec_driver_sql(statement)
 
 
-def _configure_postgresql(limit: float, idle: int, dbapi_connection: Any, _record: object) -> None:
+def _configure_postgresql(limit: float, dbapi_connection: Any, _record: object) -> None:
     """Read times in UTC, and let the server end slow statements and idle transactions.
 
     Raises ConfigurationError if the encoding of the database cannot hold every name.
@@ -210,5 +209,5 @@ def _configure_postgresql(limit: float, idle: int, dbapi_connection: Any, _recor
     with dbapi_connection.cursor() as cursor:
         cursor.execute(
             f"SET TIME ZONE 'UTC'; SET statement_timeout = {math.ceil(limit * 1000)}; "
-            f"SET idle_in_transaction_session_timeout = '{idle}s'"
+            f"SET idle_in_transaction_session_timeout = '{_IDLE_TRANSACTION_SECONDS}s'"
         )

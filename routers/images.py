@@ -147,15 +147,9 @@ def put(request: Request, file: FileDep, session: SessionDep, after: BackgroundT
 def _store(request: Request, upload: Upload, session: Session, after: BackgroundTasks) -> Response:
     resources = resources_of(request)
     store = resources.store(session)
-    precondition = write_precondition(request.headers)
-    stored = store.upload(
-        upload.file,
-        upload.name,
-        upload.extension,
-        precondition,
-        media_type=upload.media_type,
-        by=caller.get().uploader,
-    )
+    file, name, extension, media_type = upload
+    precondition, by = write_precondition(request.headers), caller.get().uploader
+    stored = store.upload(file, name, extension, precondition, media_type=media_type, by=by)
     if stored.old_key:
         after.add_task(bulkhead_of(request).run, store.remove_unless_kept, stored.old_key)
     addresses = Addresses.of(request, resources.settings)
