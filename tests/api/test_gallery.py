@@ -166,7 +166,7 @@ def test_replaced_by_somebody_else(visit: Visit) -> None:
         page.locator("#delete").click()
         page.locator("#confirmation").get_by_role("button", name="Delete").click()
         expect(page.locator("#detail-status")).to_have_text("A precondition is not met")
-        expect(page.locator("#facts dd", has_text="70")).to_be_visible()
+        expect(page.locator("#facts").get_by_text("70", exact=True)).to_be_visible()
         assert other.get("/images/a").content == png(70, 20)
 
 
